@@ -1,0 +1,49 @@
+"""Async Python SDK for the VPS.org servers API: one shared connection pool, waits that share their looks, fleets."""
+
+from __future__ import annotations
+
+from . import errors
+from ._version import __version__
+from .client import Client
+from .config import Timeout
+from .fleet import Failed, Report, Skipped, Succeeded
+from .http.retry import RetryPolicy
+from .lifecycle.receipts import Receipt
+from .lifecycle.wait import Evidence, Target
+from .lifecycle.waiter import WaitOutcome
+from .models import (
+    ActionAccepted,
+    OperatingSystem,
+    Plan,
+    ResourceUsage,
+    Server,
+    ServerId,
+    ServerSpec,
+    ServerStatus,
+)
+from .timing import Backoff
+
+__all__ = [
+    "ActionAccepted",
+    "Backoff",
+    "Client",
+    "Evidence",
+    "Failed",
+    "OperatingSystem",
+    "Plan",
+    "Receipt",
+    "Report",
+    "ResourceUsage",
+    "RetryPolicy",
+    "Server",
+    "ServerId",
+    "ServerSpec",
+    "ServerStatus",
+    "Skipped",
+    "Succeeded",
+    "Target",
+    "Timeout",
+    "WaitOutcome",
+    "__version__",
+    "errors",
+]

@@ -1,0 +1,285 @@
+"""The client: puts the parts together, opens them, closes them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+
+from .codec import dumps, loads
+from .config import (
+    API_PREFIX,
+    DEFAULT_BASE_URL,
+    DEFAULT_MAX_BODY,
+    DEFAULT_MAX_IN_FLIGHT,
+    DEFAULT_MAX_LIST_BODY,
+    Timeout,
+    WaitPolicy,
+    check_base_url,
+    check_token,
+    from_environment,
+)
+from .dialects import Documented
+from .errors import ClientClosedError, ConfigurationError
+from .fleet import Fleet
+from .http.budget import Gate
+from .http.exchange import Operation, Request
+from .http.redact import Redactor
+from .http.retry import RetryPolicy
+from .http.session import Session
+from .lifecycle.poller import Poller
+from .lifecycle.receipts import Journal, Receipt
+from .lifecycle.wait import Target
+from .lifecycle.waiter import Waiter, WaitOutcome
+from .models import Server, ServerId
+from .servers import Servers
+from .timing import Clock, SystemClock, default_random
+
+if TYPE_CHECKING:
+    from .http.transport import AiohttpTransport
+
+__all__ = ["Client"]
+
+
+class Client:
+    """The VPS.org account: servers, waits and fleets over one shared connection pool.
+
+    ::
+
+        async with Client.from_env() as vps:
+            server = await vps.servers.get(12345)
+
+    ``token`` is the API token; it is never shown. All durations are seconds.
+
+    - ``base_url``: the address of the API without ``/api/v1``; https, or http on this machine.
+    - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
+    - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
+    - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
+    - ``grace``, ``quiet``, ``visibility``: see `WaitPolicy`.
+    - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
+    - ``ssl_context``: for a private certificate authority. ``trust_env``: heed proxy variables and ``.netrc``.
+    - ``on_event``: called with a record of each request and retry; see `vpsorg_async.http.events`.
+
+    One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
+        min_interval: float = 0.5,
+        max_interval: float = 30.0,
+        grace: float = 10.0,
+        quiet: float = 15.0,
+        visibility: float = 60.0,
+        max_body: int = DEFAULT_MAX_BODY,
+        max_list_body: int = DEFAULT_MAX_LIST_BODY,
+        ssl_context: ssl.SSLContext | None = None,
+        trust_env: bool = False,
+        allow_insecure: bool = False,
+        on_event: Callable[[Any], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._secret = _Secret(check_token(token))
+        # a traceback that shows local variables must not show this one
+        del token
+        for name, number in (
+            ("max_in_flight", max_in_flight),
+            ("max_body", max_body),
+            ("max_list_body", max_list_body),
+        ):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
+        self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)
+        self._timeout = timeout or Timeout()
+        self._retry = retry or RetryPolicy()
+        self._policy = WaitPolicy(
+            min_interval=min_interval,
+            max_interval=max_interval,
+            grace=grace,
+            quiet=quiet,
+            visibility=visibility,
+        )
+        self._max_in_flight = max_in_flight
+        self._max_body = max_body
+        self._max_list_body = max_list_body
+        self._ssl_context = ssl_context
+        self._trust_env = trust_env
+        self._on_event = on_event
+        self._clock = clock or SystemClock()
+        self._parts: _Parts | None = None
+        self._opened = False
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``) and ``VPSORG_BASE_URL``.
+
+        ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
+        """
+        token, base_url = from_environment()
+        options.setdefault("base_url", base_url)
+        return cls(token, **options)
+
+    def __repr__(self) -> str:
+        return f"Client(base_url={self._base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        if self._opened:
+            raise ClientClosedError("a client is opened once; make another one")
+        self._opened = True
+        self._parts = _Parts(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            # closing must get to its end even where the reason to close is a cancellation
+            with anyio.CancelScope(shield=True):
+                await parts.close()
+
+    @property
+    def servers(self) -> Servers:
+        """The nine endpoints."""
+        return self._open().servers
+
+    @property
+    def fleet(self) -> Fleet:
+        """Many servers at once."""
+        return self._open().fleet
+
+    async def wait_until(
+        self, server: ServerId | Server | Receipt, target: Target | str | Iterable[str], *, timeout: float
+    ) -> Server:
+        """Wait until the server is in a status, and return it as it is then.
+
+        ``target`` is a status word, a `ServerStatus`, several of them, ``"settled"``, ``"gone"`` or a `Target`.
+        ``timeout`` is in seconds. For ``"gone"`` the last record comes back with the status ``gone``. A wait after a
+        command of this client ends only on what happened after it. Raises `WaitTimeoutError`,
+        `UnexpectedStatusError` (settled elsewhere, suspended), `ServerGoneError`, `AuthenticationError`,
+        `PermissionDeniedError`, and `ConfigurationError` for bad input.
+        """
+        outcome = await self._open().waiter.wait(server, Target.of(target), timeout)
+        assert outcome.server is not None
+        return outcome.server
+
+    def wait_until_all(
+        self,
+        servers: Iterable[ServerId | Server | Receipt],
+        target: Target | str | Iterable[str],
+        *,
+        timeout: float,
+    ) -> AsyncIterator[WaitOutcome]:
+        """Wait for several; yields a `WaitOutcome` for each as it settles. ``timeout``: seconds, for each.
+
+        A wait that fails is an outcome with an ``error``, and disturbs no other.
+        """
+        return self._open().waiter.wait_all(servers, Target.of(target), timeout)
+
+    async def request(self, method: str, path: str, json: Any = None) -> Any:
+        """Any request to the API, with the same authentication, retries and errors: decoded JSON, None for no body.
+
+        ``path`` begins with a slash and is taken below ``/api/v1`` unless it begins with ``/api/``. GET, PUT and
+        DELETE are repeated where that is safe; other methods are not, once they may have been carried out.
+        """
+        verb = method.upper() if isinstance(method, str) else ""
+        if verb not in _OPERATIONS:
+            raise ConfigurationError(f"method is one of {', '.join(_OPERATIONS)}, not {method!r}")
+        if (
+            not isinstance(path, str)
+            or not path.startswith("/")
+            or path.startswith("//")
+            or not path.isprintable()
+        ):
+            raise ConfigurationError(f"path begins with one slash, not {path!r}")
+        try:
+            body = None if json is None else dumps(json)
+        except (TypeError, ValueError, RecursionError) as unfit:
+            raise ConfigurationError(f"the body can't be written as JSON: {unfit}") from None
+        full = path if path.startswith("/api/") else API_PREFIX + path
+        response = await self._open().session.send(Request(_OPERATIONS[verb], verb, full, body))
+        return loads(response.body) if response.body.strip() else None
+
+    def _open(self) -> _Parts:
+        if self._parts is None:
+            state = "closed" if self._opened else "not open"
+            raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
+        return self._parts
+
+
+_OPERATIONS: Mapping[str, Operation] = {
+    "GET": Operation.READ,
+    "PUT": Operation.REPLACE,
+    "DELETE": Operation.DELETE,
+    "POST": Operation.CHANGE,
+    "PATCH": Operation.CHANGE,
+}
+
+
+class _Secret:
+    """Holds the token where no repr shows it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "_Secret(***)"
+
+    def reveal(self) -> str:
+        return self._value
+
+
+class _Parts:
+    """Everything that lives while a client is open."""
+
+    def __init__(self, client: Client) -> None:
+        # aiohttp takes far longer to import than the rest: paid when the first client opens
+        from .http.transport import AiohttpTransport
+
+        clock, rng = client._clock, default_random()
+        self.gate = Gate(client._max_in_flight)
+        self.transport: AiohttpTransport = AiohttpTransport(
+            client._base_url,
+            token=client._secret.reveal,
+            timeout=client._timeout,
+            clock=clock,
+            limit=client._max_in_flight,
+            max_body=client._max_body,
+            ssl_context=client._ssl_context,
+            trust_env=client._trust_env,
+        )
+        self.session = Session(
+            self.transport,
+            self.gate,
+            policy=client._retry,
+            clock=clock,
+            rng=rng,
+            redact=Redactor(client._secret.reveal()),
+            on_event=client._on_event,
+        )
+        journal = Journal()
+        dialect = Documented(max_list_body=client._max_list_body)
+        self.servers = Servers(self.session, dialect, journal, clock, client._base_url)
+        self.poller = Poller(
+            self.servers.look,
+            self.servers.look_one,
+            policy=client._policy,
+            clock=clock,
+            rng=rng,
+            journal=journal,
+        )
+        self.waiter = Waiter(self.poller, journal, client._policy, clock)
+        self.fleet = Fleet(self.servers, self.waiter, clock, client._max_in_flight)
+
+    async def close(self) -> None:
+        """Close in the order of dependence: waits, queue, connections."""
+        await self.poller.close()
+        self.gate.close()
+        await self.transport.close()

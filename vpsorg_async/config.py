@@ -1,0 +1,132 @@
+"""Settings: every default number and every environment name, in one place."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import attrs
+
+from .errors import ConfigurationError
+
+__all__ = [
+    "API_PREFIX",
+    "DEFAULT_BASE_URL",
+    "Timeout",
+    "WaitPolicy",
+    "check_base_url",
+    "check_seconds",
+    "check_token",
+    "from_environment",
+]
+
+DEFAULT_BASE_URL = "https://admin.vps.org"
+API_PREFIX = "/api/v1"
+
+TOKEN_NAMES = ("VPSORG_API_TOKEN", "VPS_API_TOKEN")
+"""The first one set wins; the second is the name the provider's own tools use."""
+BASE_URL_NAME = "VPSORG_BASE_URL"
+
+DEFAULT_MAX_IN_FLIGHT = 32
+DEFAULT_MAX_BODY = 8 * 1024 * 1024
+"""Bytes of one answer, after decompression."""
+DEFAULT_MAX_LIST_BODY = 64 * 1024 * 1024
+"""Bytes of one list answer; about 150,000 servers."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def check_seconds(value: object, name: str, *, zero: bool = False) -> float:
+    """A finite number of seconds above 0 (or from 0). Raises `ConfigurationError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name} is a number of seconds, not {value!r}")
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        raise ConfigurationError(f"{name} is a finite number of seconds above 0, not {value!r}")
+    return seconds
+
+
+@attrs.frozen(kw_only=True)
+class Timeout:
+    """Limits of one attempt, in seconds. Time spent queued for a slot does not count."""
+
+    connect: float = 10.0
+    """To get a connection: name look-up, TCP and TLS."""
+    total: float = 30.0
+    """From the start of the attempt to the last byte of the body."""
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds(self.connect, "connect")
+        check_seconds(self.total, "total")
+
+
+@attrs.frozen(kw_only=True)
+class WaitPolicy:
+    """How waits look, in seconds.
+
+    ``min_interval`` and ``max_interval`` bound the pause between two looks. ``grace`` is how long a settled status
+    other than the target may stand with nobody changing it before the wait gives up. ``quiet`` is how long a target
+    must hold when nothing else proves that the command took effect. ``visibility`` is how long a server just created
+    may be missing.
+    """
+
+    min_interval: float = 0.5
+    max_interval: float = 30.0
+    grace: float = 10.0
+    quiet: float = 15.0
+    visibility: float = 60.0
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("min_interval", "max_interval"):
+            check_seconds(getattr(self, name), name)
+        for name in ("grace", "quiet", "visibility"):
+            check_seconds(getattr(self, name), name, zero=True)
+        if self.min_interval > self.max_interval:
+            raise ConfigurationError("min_interval is larger than max_interval")
+
+
+def check_token(value: object) -> str:
+    """The API token: one printable ASCII word. Raises `ConfigurationError`, which does not repeat the token."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError("an API token is needed: pass it, or set VPSORG_API_TOKEN")
+    token = value.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError("the API token holds characters that can't stand in an HTTP header")
+    return token
+
+
+def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
+    """The address of the API without ``/api/v1``: https, or http on this machine. Raises `ConfigurationError`."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"base_url is a string, not {type(value).__name__}")
+    url = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as problem:
+        raise ConfigurationError(f"base_url is not a URL: {problem}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(f"base_url is an address such as {DEFAULT_BASE_URL!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url holds credentials; the token is the only one used")
+    if parts.query or parts.fragment:
+        raise ConfigurationError("base_url has no query and no fragment")
+    if parts.path.endswith(API_PREFIX):
+        raise ConfigurationError(f"base_url is given without {API_PREFIX}, which is added to it")
+    if parts.scheme == "http" and not (allow_insecure or host in _LOOPBACK or host.startswith("127.")):
+        raise ConfigurationError(
+            f"base_url is plain http to {host}: the token would travel in the clear; use https, "
+            "or pass allow_insecure=True"
+        )
+    return url
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Token and base URL as the environment has them. Raises `ConfigurationError` without a token."""
+    env = os.environ if environ is None else environ
+    token = next((env[name] for name in TOKEN_NAMES if env.get(name, "").strip()), None)
+    if token is None:
+        raise ConfigurationError(f"no API token: set {TOKEN_NAMES[0]} (or {TOKEN_NAMES[1]})")
+    return token, env.get(BASE_URL_NAME, "").strip() or DEFAULT_BASE_URL

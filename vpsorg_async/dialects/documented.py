@@ -1,0 +1,125 @@
+"""The API as its page documents it: nine endpoints below ``/api/v1/servers/``, each path ending with a slash.
+
+Requests are built here and answers read here; nothing else knows a path or a field name of the wire.
+
+Source: https://www.vps.org/api/v1/docs/servers/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ..codec import Decoder, dumps, unstructure
+from ..config import API_PREFIX
+from ..errors import DecodeError
+from ..http.exchange import Operation, Request, segment, with_query
+from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
+
+__all__ = ["Documented", "Page"]
+
+_SERVERS = f"{API_PREFIX}/servers/"
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """A list answer. Paging is not documented; ``next`` is followed if it ever comes."""
+
+    results: list[Server]
+    count: int | None = None
+    next: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _ActionServer:
+    id: int | str
+    name: str | None = None
+    status: ServerStatus | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _ActionEnvelope:
+    # the top-level status is the outcome of the command ("success"), not the state of the server
+    status: str | None = None
+    message: str | None = None
+    server: _ActionServer | None = None
+
+
+_page: Decoder[Page | list[Server]] = Decoder(Page | list[Server])
+_server: Decoder[Server] = Decoder(Server)
+_action: Decoder[_ActionEnvelope] = Decoder(_ActionEnvelope)
+
+
+class Documented:
+    """Builds the documented requests and reads the documented answers."""
+
+    name = "documented"
+
+    def __init__(self, *, max_list_body: int | None = None) -> None:
+        self._max_list_body = max_list_body
+
+    def list(self, status: str | None = None, location: str | None = None) -> Request:
+        """List all servers, filtered by the API."""
+        return self.list_page(with_query(_SERVERS, status=status, location=location))
+
+    def list_page(self, path: str, *, may_repeat: bool = True) -> Request:
+        """One page of a list."""
+        return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
+
+    def create(self, spec: ServerSpec) -> Request:
+        """Create a server."""
+        return Request(Operation.CREATE, "POST", _SERVERS, dumps(unstructure(spec)))
+
+    def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:
+        """Read one server."""
+        return Request(Operation.GET, "GET", self._path(server_id), may_repeat=may_repeat)
+
+    def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
+        """PUT: all three fields."""
+        return Request(Operation.REPLACE, "PUT", self._path(server_id), dumps(fields))
+
+    def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
+        """PATCH: some fields."""
+        return Request(Operation.UPDATE, "PATCH", self._path(server_id), dumps(fields))
+
+    def delete(self, server_id: ServerId) -> Request:
+        """Delete one server for good."""
+        return Request(Operation.DELETE, "DELETE", self._path(server_id))
+
+    def action(self, operation: Operation, server_id: ServerId) -> Request:
+        """Start, stop or reboot: a POST without a body."""
+        return Request(operation, "POST", f"{self._path(server_id)}{operation.value}/")
+
+    def read_page(self, body: bytes) -> Page:
+        """A list answer: the documented envelope, or a bare array."""
+        page = _page(body)
+        return page if isinstance(page, Page) else Page(results=page)
+
+    def read_server(self, body: bytes) -> Server:
+        """One server, from a create or a detail answer."""
+        return _server(body)
+
+    def read_changed(self, body: bytes) -> Server | None:
+        """The answer to PUT or PATCH, which the page does not show: a server, or None where it is something else."""
+        try:
+            return _server(body)
+        except DecodeError:
+            return None
+
+    def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
+        """The action envelope. An empty body is taken as well: the page lists no codes for stop."""
+        if not body.strip():
+            return ActionAccepted(server_id=server_id)
+        envelope = _action(body)
+        server = envelope.server
+        return ActionAccepted(
+            server_id=server_id if server is None else server.id,
+            server_status=None if server is None else server.status,
+            server_name=None if server is None else server.name,
+            status=envelope.status,
+            message=envelope.message or "",
+        )
+
+    def _path(self, server_id: ServerId) -> str:
+        return f"{_SERVERS}{segment(server_id)}/"

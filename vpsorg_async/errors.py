@@ -1,0 +1,269 @@
+"""The error tree. Every exception that leaves this package is one of these.
+
+::
+
+    VpsOrgError
+    ├── ConfigurationError (ValueError)     bad input or set-up; nothing was sent
+    ├── ClientClosedError                   the client was closed under a call or a wait
+    ├── TransportError           .sent      no usable answer came
+    │   ├── ConnectError                    provably not sent: safe to repeat
+    │   ├── ConnectionLostError             the connection broke; the request may have been carried out
+    │   └── RequestTimeoutError (TimeoutError)   no whole answer in time; may have been carried out
+    ├── APIError                 .status .message .body .sent
+    │   ├── BadRequestError 400 · AuthenticationError 401 · PaymentRequiredError 402
+    │   ├── PermissionDeniedError 403 · NotFoundError 404 · RateLimitError 429 (.retry_after)
+    │   └── ServiceError 5xx                a *server* is the product, so not "server error"
+    ├── DecodeError              .problems  an answer that does not fit, as "$.path: what" lines
+    ├── OutcomeUnknownError      .reason    a change may or may not have happened: look before repeating
+    ├── WaitError                .server_id .target .last_seen .timeline
+    │   ├── WaitTimeoutError (TimeoutError)
+    │   ├── UnexpectedStatusError           the server settled elsewhere, or was suspended
+    │   └── ServerGoneError                 the server does not exist (any more)
+    └── FleetError (ExceptionGroup)         only from Report.raise_for_failures()
+
+A class exists where a caller reacts differently. All of them pickle, and none holds headers or the token.
+Python's own `TimeoutError` is an `OSError`: put `except OSError` after these.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLostError",
+    "DecodeError",
+    "FleetError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "Sent",
+    "ServerGoneError",
+    "ServiceError",
+    "TransportError",
+    "UnexpectedStatusError",
+    "VpsOrgError",
+    "WaitError",
+    "WaitTimeoutError",
+]
+
+
+class Sent(enum.Enum):
+    """What is known of a request that did not succeed."""
+
+    NO = "no"
+    """Provably not sent: repeating it is always safe."""
+    REJECTED = "rejected"
+    """An answer refused it before any work was done."""
+    MAYBE = "maybe"
+    """It may have been carried out."""
+
+
+class VpsOrgError(Exception):
+    """The root of every error of this package."""
+
+
+class ConfigurationError(VpsOrgError, ValueError):
+    """Bad input or a wrong set-up, found before anything was sent."""
+
+
+class ClientClosedError(VpsOrgError):
+    """The client is not open: used outside its ``async with``, or closed under a call or a wait."""
+
+
+class TransportError(VpsOrgError):
+    """No usable answer came.
+
+    ``sent`` says whether the request may have been carried out; ``request`` names it (``POST /api/...``);
+    ``attempts`` counts the tries made, all of them; ``final`` is True where trying again can't help.
+    """
+
+    default_sent: ClassVar[Sent] = Sent.MAYBE
+
+    def __init__(
+        self, message: str = "", *, sent: Sent | None = None, request: str = "", final: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.sent = self.default_sent if sent is None else sent
+        self.request = request
+        self.final = final
+        self.attempts = 1
+
+    def __str__(self) -> str:
+        tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
+        about = f"{self.request}: " if self.request else ""
+        return f"{about}{self.args[0]}{tries}"
+
+
+class ConnectError(TransportError):
+    """No connection could be made: name, route, port or TLS. The request was not sent."""
+
+    default_sent = Sent.NO
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke, or what came was not HTTP."""
+
+
+class RequestTimeoutError(TransportError, TimeoutError):
+    """The whole answer did not come within the time allowed for one attempt."""
+
+
+class APIError(VpsOrgError):
+    """The API answered with an error status.
+
+    ``status`` is the HTTP status, ``message`` what the body said in readable form, ``body`` the beginning of the
+    raw body with secrets blanked out, ``request`` the method and path, ``retry_after`` the seconds that the answer
+    asked to wait (None where it did not), ``sent`` whether the request was refused or may have been carried out.
+
+    Error bodies are documented nowhere; any shape is accepted.
+    Codes: https://www.vps.org/api/v1/docs/servers/
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        body: str = "",
+        request: str = "",
+        sent: Sent = Sent.REJECTED,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.body = body
+        self.request = request
+        self.sent = sent
+        self.retry_after = retry_after
+        self.attempts = 1
+
+    def __str__(self) -> str:
+        tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
+        about = f"{self.request} was answered " if self.request else ""
+        return f"{about}{self.status}: {self.message}{tries}"
+
+
+class BadRequestError(APIError):
+    """400: invalid parameters, or the server's state forbids it (already running, not running)."""
+
+
+class AuthenticationError(APIError):
+    """401: the token is missing or not valid."""
+
+
+class PaymentRequiredError(APIError):
+    """402: not enough credit. Never repeated."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the token lacks a permission (not documented; tokens are scoped)."""
+
+
+class NotFoundError(APIError):
+    """404: no such server."""
+
+
+class RateLimitError(APIError):
+    """429: too many requests (not documented). ``retry_after`` is in seconds, None where not told."""
+
+
+class ServiceError(APIError):
+    """5xx: the service failed. A change may have been carried out all the same (``sent`` is MAYBE)."""
+
+
+class DecodeError(VpsOrgError):
+    """An answer with a good status whose body does not fit.
+
+    ``problems`` holds lines such as ``$.plan.vcpus: Expected `int`, got `str```.
+    """
+
+    def __init__(self, message: str = "", *, problems: Sequence[str] = (), request: str = "") -> None:
+        super().__init__(message)
+        self.problems: tuple[str, ...] = tuple(problems)
+        self.request = request
+        self.sent = Sent.MAYBE
+
+    def __str__(self) -> str:
+        about = f"{self.request}: " if self.request else ""
+        return "\n  ".join([f"{about}{self.args[0]}", *self.problems])
+
+
+class OutcomeUnknownError(VpsOrgError):
+    """A change was sent and its fate is unknown; repeating it blindly could do it twice.
+
+    ``request`` names it, ``subject`` what it was about (a server's name or id), ``reason`` is the failure that hid
+    the outcome, ``candidates`` are ids that may be its result. Read the account before sending it again.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        request: str = "",
+        subject: Any = None,
+        reason: Exception | None = None,
+        candidates: Sequence[int | str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.request = request
+        self.subject = subject
+        self.reason = reason
+        self.candidates: tuple[int | str, ...] = tuple(candidates)
+        self.sent = Sent.MAYBE
+
+
+class WaitError(VpsOrgError):
+    """A wait ended without its target.
+
+    ``server_id`` and ``target`` say what was wanted, ``last_seen`` is the last `Server` seen (None: never seen),
+    ``timeline`` the statuses seen with their times, ``last_failure`` the last failed look.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        server_id: int | str | None = None,
+        target: str = "",
+        last_seen: Any = None,
+        timeline: Sequence[Any] = (),
+        last_failure: Exception | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.server_id = server_id
+        self.target = target
+        self.last_seen = last_seen
+        self.timeline: tuple[Any, ...] = tuple(timeline)
+        self.last_failure = last_failure
+
+
+class WaitTimeoutError(WaitError, TimeoutError):
+    """The target was not reached in time. The server may still get there."""
+
+
+class UnexpectedStatusError(WaitError):
+    """The server settled in another status than the target, or was suspended."""
+
+
+class ServerGoneError(WaitError):
+    """The server does not exist: it vanished during the wait, or never was."""
+
+
+class FleetError(VpsOrgError, ExceptionGroup[Exception]):
+    """Some servers of a fleet call failed. ``except*`` splits it by the errors inside."""
+
+    def derive(self, excs: Sequence[Any], /) -> Any:
+        """Keep the class when ``except*`` splits the group."""
+        return FleetError(self.message, excs)

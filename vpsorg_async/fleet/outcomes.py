@@ -1,0 +1,134 @@
+"""What became of each server of a fleet call: plain data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from ..errors import FleetError, VpsOrgError
+from ..lifecycle.wait import Evidence, Seen
+from ..models import Server, ServerId
+
+__all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded"]
+
+
+@attrs.frozen
+class Succeeded:
+    """It worked, the wait included. ``key`` is the name of the spec, or the id that was given.
+
+    ``server`` is the record that showed it (None only for a start, stop or reboot that was not waited for).
+    ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are those of the wait.
+    """
+
+    key: ServerId
+    server: Server | None
+    evidence: Evidence | None = attrs.field(default=None, kw_only=True)
+    timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
+    seconds: float = attrs.field(default=0.0, kw_only=True)
+
+
+@attrs.frozen
+class Failed:
+    """It did not work: ``error`` says why.
+
+    ``server_id`` and ``server`` are set where the server is known to exist: it may be charged for.
+    """
+
+    key: ServerId
+    error: VpsOrgError
+    server_id: ServerId | None = attrs.field(default=None, kw_only=True)
+    server: Server | None = attrs.field(default=None, kw_only=True)
+    timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
+    seconds: float = attrs.field(default=0.0, kw_only=True)
+
+
+@attrs.frozen
+class Skipped:
+    """Nothing was sent for it: ``reason`` says why."""
+
+    key: ServerId
+    reason: str
+
+
+Outcome = Succeeded | Failed | Skipped
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """The outcomes of a fleet call, in the order of what was asked. ``seconds`` is how long the call took."""
+
+    operation: str
+    outcomes: tuple[Outcome, ...]
+    seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> tuple[Succeeded, ...]:
+        """Those that worked."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Succeeded))
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        """Those that did not."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Those for which nothing was sent."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers of those that worked."""
+        return tuple(outcome.server for outcome in self.succeeded if outcome.server is not None)
+
+    def raise_for_failures(self) -> None:
+        """Raise `FleetError`, a group of all errors, if any server failed or was skipped."""
+        errors: list[Exception] = [outcome.error for outcome in self.failed]
+        errors += [VpsOrgError(f"{outcome.key} was skipped: {outcome.reason}") for outcome in self.skipped]
+        if errors:
+            raise FleetError(
+                f"{self.operation}: {len(errors)} of {len(self.outcomes)} servers failed", errors
+            )
+
+    def to_json(self) -> str:
+        """The report as JSON: totals, and a row for each server."""
+        return json.dumps(
+            {
+                "operation": self.operation,
+                "seconds": round(self.seconds, 3),
+                "succeeded": len(self.succeeded),
+                "failed": len(self.failed),
+                "skipped": len(self.skipped),
+                "outcomes": [_row(outcome) for outcome in self.outcomes],
+            }
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation}: {len(self.succeeded)} succeeded, {len(self.failed)} failed, "
+            f"{len(self.skipped)} skipped in {self.seconds:.1f} s"
+        )
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    row: dict[str, Any] = {"key": outcome.key, "outcome": type(outcome).__name__.lower()}
+    if isinstance(outcome, Skipped):
+        return row | {"reason": outcome.reason}
+    server = outcome.server
+    row |= {
+        "id": None if server is None else server.id,
+        "name": None if server is None else server.name,
+        "status": None if server is None else str(server.status),
+        "ip_address": None if server is None else server.ip_address,
+        "seconds": round(outcome.seconds, 3),
+        "timeline": [str(seen) for seen in outcome.timeline],
+    }
+    if isinstance(outcome, Succeeded):
+        return row | {"evidence": None if outcome.evidence is None else str(outcome.evidence)}
+    return row | {
+        "id": outcome.server_id,
+        "error": type(outcome.error).__name__,
+        "message": str(outcome.error),
+    }

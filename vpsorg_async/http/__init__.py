@@ -1,0 +1,1 @@
+"""The session manager: one HTTP exchange with a known outcome."""

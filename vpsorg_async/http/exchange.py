@@ -1,0 +1,99 @@
+"""One HTTP exchange as data: what is asked, what was answered, and what is known of one that failed.
+
+No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from ..errors import Sent
+
+__all__ = ["Operation", "Priority", "Repeat", "Request", "Response", "Sent", "segment"]
+
+
+class Repeat(enum.Enum):
+    """Whether a request may be sent again after it may have been carried out."""
+
+    SAFE = "safe"
+    """Carrying it out twice is the same as once."""
+    NEVER = "never"
+    """It could happen twice: one more server, one more reboot. Read the account instead."""
+
+
+class Operation(enum.Enum):
+    """What a request is for. The value is the word used in events and messages."""
+
+    LIST = "list"
+    GET = "get"
+    CREATE = "create"
+    REPLACE = "replace"
+    UPDATE = "update"
+    DELETE = "delete"
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    READ = "read"
+    CHANGE = "change"
+
+    @property
+    def repeat(self) -> Repeat:
+        """The rule for this operation; start, stop and PATCH are looked up afterwards rather than repeated."""
+        return Repeat.SAFE if self in _SAFE else Repeat.NEVER
+
+
+_SAFE = frozenset({Operation.LIST, Operation.GET, Operation.READ, Operation.REPLACE, Operation.DELETE})
+
+
+class Priority(enum.IntEnum):
+    """Who goes first when the slots are short: calls of the user, then bulk changes, then polls."""
+
+    USER = 0
+    BULK = 1
+    POLL = 2
+
+
+def segment(value: int | str) -> str:
+    """One path segment, percent-escaped so that no id can reach another path."""
+    return quote(str(value), safe="")
+
+
+@attrs.frozen
+class Request:
+    """What is asked: method, path from the origin with its query, and a JSON body already encoded."""
+
+    operation: Operation
+    method: str
+    path: str
+    body: bytes | None = None
+    max_body: int | None = None
+    """Bytes of the answer that are read at most; None: the client's limit for one server."""
+    may_repeat: bool = True
+    """False: the caller wants no second attempt, whatever the operation allows."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+
+def with_query(path: str, **params: str | None) -> str:
+    """The path with those parameters that are given."""
+    query = urlencode({name: value for name, value in params.items() if value is not None})
+    return f"{path}?{query}" if query else path
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """What was answered. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    requested_at: float
+    received_at: float
+    cut: bool = False
+    """The body was longer than allowed; only its beginning is here."""

@@ -1,0 +1,36 @@
+"""Blanks secrets out of text that came over the wire, before anybody can print it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["Redactor"]
+
+BLANK = "***"
+
+# The provider's tokens begin with vps_; a server's root password can stand in an answer or be echoed in an error.
+_TOKEN = re.compile(r"\bvps_[\w.~+/=-]+")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+")
+_PASSWORD = re.compile(
+    r"""(?ix) (\\?["']? \w*password\w* \\?["']? \s* [:=] \s*) ("(?:[^"\\]|\\.)*" | [^\s,;&}\]]+)"""
+)
+
+
+class Redactor:
+    """Knows the one token in use. Its repr does not show it."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __repr__(self) -> str:
+        return "Redactor(***)"
+
+    def __call__(self, text: str) -> str:
+        """The text without tokens and passwords."""
+        if self._token:
+            text = text.replace(self._token, BLANK)
+        text = _TOKEN.sub(f"vps_{BLANK}", text)
+        text = _BEARER.sub(rf"\1{BLANK}", text)
+        return _PASSWORD.sub(rf'\1"{BLANK}"', text)

@@ -1,0 +1,160 @@
+"""What an answer means: an error of ours, or None. Pure.
+
+Error bodies are documented nowhere, so any shape becomes a readable message: an object with ``detail``, ``message``
+or ``error``, lists of messages by field, a list, a string, plain text, HTML, or nothing. Only the status decides the
+class. Codes: https://www.vps.org/api/v1/docs/servers/
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..codec import loads
+from ..errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    Sent,
+    ServiceError,
+)
+from .exchange import Request, Response
+
+__all__ = ["message_of", "refusal", "retry_after", "sent_of"]
+
+MAX_MESSAGE = 500
+MAX_BODY = 2000
+_WORDS_LIMIT = 20
+
+_CLASSES: Mapping[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def refusal(request: Request, response: Response, redact: Callable[[str], str]) -> APIError | None:
+    """The error that this answer is; None for a 2xx."""
+    status = response.status
+    if 200 <= status < 300:
+        return None
+    text = redact(response.body[: MAX_BODY * 4].decode("utf-8", "replace"))
+    if 300 <= status < 400:
+        message = f"redirected to {_origin(response.headers.get('location', ''))}; redirects are not followed"
+    else:
+        message = redact(message_of(response.body)) or _phrase(status)
+    kind = _CLASSES.get(status) or (ServiceError if status >= 500 else APIError)
+    return kind(
+        _clip(message, MAX_MESSAGE),
+        status=status,
+        body=_clip(text, MAX_BODY),
+        request=str(request),
+        sent=sent_of(status),
+        retry_after=retry_after(response.headers),
+    )
+
+
+def sent_of(status: int) -> Sent:
+    """Whether an error answer proves that no work was done.
+
+    A proxy turns a request that was carried out into a 5xx when the answer is late or lost, so 5xx proves nothing.
+    301, 302 and 303 are what a service sends *after* a POST has worked; 307 and 308 ask to send it elsewhere.
+    """
+    if status in (301, 302, 303, 408) or status >= 500 or status < 300:
+        return Sent.MAYBE
+    return Sent.REJECTED
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the answer asks to wait; None where it does not say so in a form that makes sense.
+
+    A date is compared with the answer's own ``Date``, so that a wrong clock on this machine does not matter.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", value):
+        return float(value)
+    until, now = _http_date(value), _http_date(headers.get("date", "").strip())
+    if until is None or now is None:
+        return None
+    return max(0.0, (until - now).total_seconds())
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATE = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
+
+
+def _http_date(value: str) -> datetime | None:
+    # by hand: the standard library reads the year 0000 as 2000, and its strptime reads names by locale
+    match = _DATE.fullmatch(value)
+    if match is None or match[2] not in _MONTHS:
+        return None
+    day, year, hour, minute, second = (int(match[n]) for n in (1, 3, 4, 5, 6))
+    try:
+        return datetime(year, _MONTHS.index(match[2]) + 1, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def message_of(body: bytes) -> str:
+    """The readable part of an error body; empty where there is none."""
+    text = body.decode("utf-8", "replace").strip()
+    if text[:1] in ("{", "[", '"'):
+        try:
+            return "; ".join(_lines(loads(body)))
+        except DecodeError:
+            pass  # cut short, or not JSON after all: shown as text
+    if text[:1] == "<":
+        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
+        text = title[1] if title else re.sub(r"(?s)<[^>]*>", " ", text)
+        text = html.unescape(text)
+    return " ".join(text.split())
+
+
+def _lines(value: Any, field: str = "") -> Iterator[str]:
+    """Every message in a JSON error body, with the field it is about."""
+    if isinstance(value, dict):
+        for key, inner in list(value.items())[:_WORDS_LIMIT]:
+            if key in ("status", "status_code", "code") and isinstance(inner, int):
+                continue  # the status again
+            plain = key in ("detail", "message", "error", "errors", "title", "non_field_errors", "msg")
+            yield from _lines(inner, field if plain else f"{field}.{key}" if field else str(key))
+    elif isinstance(value, list):
+        for inner in value[:_WORDS_LIMIT]:
+            yield from _lines(inner, field)
+    elif value is not None and value != "":
+        yield f"{field}: {value}" if field else str(value)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no explanation"
+
+
+def _origin(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "an address that can't be read"
+    if not parts.hostname:
+        return "another path of the same origin" if location else "nowhere: no Location was given"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme or 'https'}://{host}"
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

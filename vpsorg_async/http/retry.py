@@ -1,0 +1,166 @@
+"""Whether a failed attempt is followed by another one, and when. Pure: a table, a function, a quota.
+
+What a failure proves decides, together with the operation:
+
+==============  =====================================================  =========================
+how it ended    what it was                                            another attempt
+==============  =====================================================  =========================
+not sent        no connection; nothing left this machine               always
+unreachable     the certificate or the set-up is wrong                 never
+rate limited    429                                                    always, after the hint
+refused         any other 4xx, and 307/308                             never
+failed          408, 500, 502, 503, 504                                if it may happen twice
+lost            reset, time-out, half an answer, not HTTP              if it may happen twice
+unusable        other 5xx, other 3xx, 2xx that does not fit            never
+==============  =====================================================  =========================
+
+"If it may happen twice": list, get, PUT and DELETE. A create, reboot, start, stop or PATCH that may have been carried
+out is never sent again from here; the layers above look what became of it.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Mapping
+
+import attrs
+
+from ..config import check_seconds
+from ..errors import APIError, ConfigurationError, RateLimitError, Sent, TransportError
+from ..timing import Backoff
+from .exchange import Repeat, Request
+
+__all__ = ["TABLE", "Ending", "Followed", "RetryPolicy", "RetryQuota", "decide", "ending"]
+
+
+class Ending(enum.Enum):
+    """How an attempt ended, as far as another one is concerned."""
+
+    NOT_SENT = "not sent"
+    UNREACHABLE = "unreachable"
+    RATE_LIMITED = "rate limited"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LOST = "lost"
+    UNUSABLE = "unusable"
+
+
+class Followed(enum.Enum):
+    """By another attempt?"""
+
+    ALWAYS = "always"
+    IF_SAFE = "if it may happen twice"
+    NEVER = "never"
+
+
+TABLE: Mapping[Ending, Followed] = {
+    Ending.NOT_SENT: Followed.ALWAYS,
+    Ending.UNREACHABLE: Followed.NEVER,
+    Ending.RATE_LIMITED: Followed.ALWAYS,
+    Ending.REFUSED: Followed.NEVER,
+    Ending.FAILED: Followed.IF_SAFE,
+    Ending.LOST: Followed.IF_SAFE,
+    Ending.UNUSABLE: Followed.NEVER,
+}
+
+_TRANSIENT = frozenset({408, 500, 502, 503, 504})
+
+
+def ending(error: TransportError | APIError) -> Ending:
+    """The row of the table that this error belongs to."""
+    if isinstance(error, TransportError):
+        if error.final:
+            return Ending.UNREACHABLE
+        return Ending.NOT_SENT if error.sent is Sent.NO else Ending.LOST
+    if isinstance(error, RateLimitError):
+        return Ending.RATE_LIMITED
+    if error.status in _TRANSIENT:
+        return Ending.FAILED
+    return Ending.REFUSED if error.sent is Sent.REJECTED else Ending.UNUSABLE
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is tried. Durations in seconds.
+
+    ``attempts`` counts all tries of one call. A ``Retry-After`` is obeyed up to ``max_retry_after``. Waiting for a rate
+    limit does not use up attempts; it ends after ``rate_limit_patience`` in all. ``quota`` retries can be made at
+    once by all calls of a client together, and one more for each ten further calls: an outage is not made worse.
+    ``RetryPolicy(attempts=1)`` never tries again.
+    """
+
+    attempts: int = 4
+    backoff: Backoff = attrs.field(factory=Backoff)
+    max_retry_after: float = 60.0
+    rate_limit_patience: float = 300.0
+    quota: int = 50
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ConfigurationError(f"attempts is a number of tries from 1, not {self.attempts!r}")
+        if isinstance(self.quota, bool) or not isinstance(self.quota, int) or self.quota < 0:
+            raise ConfigurationError(f"quota is a number of retries from 0, not {self.quota!r}")
+        check_seconds(self.max_retry_after, "max_retry_after", zero=True)
+        check_seconds(self.rate_limit_patience, "rate_limit_patience", zero=True)
+
+
+class RetryQuota:
+    """Retries left to all calls of a client. Each call puts in a tenth, each retry takes one out."""
+
+    __slots__ = ("_capacity", "left")
+
+    DEPOSIT = 0.1
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = float(capacity)
+        self.left = float(capacity)
+
+    def deposit(self) -> None:
+        """A call begins."""
+        self.left = min(self._capacity, self.left + self.DEPOSIT)
+
+    def take(self) -> bool:
+        """A retry is about to be made: False if there is none left."""
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
+
+
+def decide(
+    policy: RetryPolicy,
+    request: Request,
+    error: TransportError | APIError,
+    *,
+    tries: int,
+    limited: int,
+    patience_used: float,
+    quota: RetryQuota,
+    rng: random.Random,
+) -> float | None:
+    """Seconds until the next attempt, or None: give up.
+
+    ``tries`` are the attempts made that were not answered by 429, ``limited`` those that were, ``patience_used`` the
+    seconds already waited for rate limits.
+    """
+    how = ending(error)
+    followed = TABLE[how]
+    if followed is Followed.NEVER or not request.may_repeat or policy.attempts == 1:
+        return None
+    if followed is Followed.IF_SAFE and request.operation.repeat is Repeat.NEVER:
+        return None
+    hint = error.retry_after if isinstance(error, APIError) else None
+    asked = None if hint is None else min(hint, policy.max_retry_after)
+    if how is Ending.RATE_LIMITED:
+        # without a hint the pause grows from a whole second: a limit is counted in seconds, not in milliseconds
+        jitter = policy.backoff.pause(1, rng)
+        if asked is None:
+            after = policy.backoff.ceiling(limited + 2) + jitter
+        else:
+            after = max(asked, min(asked + jitter, policy.max_retry_after))
+        return after if patience_used + after <= policy.rate_limit_patience else None
+    if tries >= policy.attempts or not quota.take():
+        return None
+    pause = policy.backoff.pause(tries, rng)
+    return pause if asked is None else max(asked, pause)

@@ -1,0 +1,170 @@
+"""The attempt loop: send, ask `retry.decide`, sleep. The one place where a request is sent more than once."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import APIError, RateLimitError, Sent, TransportError
+from ..timing import Clock
+from .budget import Gate
+from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
+from .exchange import Operation, Priority, Request, Response
+from .reply import refusal
+from .retry import Ending, RetryPolicy, RetryQuota, decide, ending
+
+__all__ = ["Session", "Transport"]
+
+log = logging.getLogger("vpsorg_async.http")
+
+
+class Transport(Protocol):
+    """One attempt: the answer, or what is known of its failure."""
+
+    async def send(self, request: Request) -> Response | TransportError:
+        """Make one attempt. Never raises for what happens on the wire."""
+        ...
+
+
+class Session:
+    """Sends requests through one gate, with one retry quota for all of them."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        gate: Gate,
+        *,
+        policy: RetryPolicy,
+        clock: Clock,
+        rng: random.Random,
+        redact: Callable[[str], str],
+        on_event: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._gate = gate
+        self._policy = policy
+        self._quota = RetryQuota(policy.quota)
+        self._clock = clock
+        self._rng = rng
+        self._redact = redact
+        self._on_event = on_event
+        # after a 429 all requests of the same kind hold back: reads and changes are counted apart by most services
+        self._held_until = {True: 0.0, False: 0.0}
+
+    async def send(self, request: Request, priority: Priority = Priority.USER) -> Response:
+        """The answer of a request that worked. Raises `TransportError` or `APIError`, with ``sent`` for all attempts.
+
+        A 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked.
+        """
+        self._quota.deposit()
+        tries = limited = 0
+        patience_used = 0.0
+        maybe = False
+        while True:
+            outcome = await self._attempt(request, priority, tries + limited + 1)
+            error = (
+                outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
+            )
+            if error is None:
+                assert isinstance(outcome, Response)
+                self._gate.window.succeeded()
+                return outcome
+            if (
+                maybe
+                and request.operation is Operation.DELETE
+                and isinstance(outcome, Response)
+                and outcome.status == 404
+            ):
+                return outcome
+            if ending(error) is Ending.RATE_LIMITED:
+                limited += 1
+            else:
+                tries += 1
+            maybe = maybe or error.sent is Sent.MAYBE
+            after = decide(
+                self._policy,
+                request,
+                error,
+                tries=tries,
+                limited=limited,
+                patience_used=patience_used,
+                quota=self._quota,
+                rng=self._rng,
+            )
+            self._note_failure(request, error, tries + limited, after)
+            if after is None:
+                error.attempts = tries + limited
+                if maybe:
+                    error.sent = Sent.MAYBE
+                raise error
+            if isinstance(error, RateLimitError):
+                patience_used += after
+                kind = request.method == "GET"
+                self._held_until[kind] = max(self._held_until[kind], self._clock.now() + after)
+            await self._clock.sleep(after)
+
+    async def _attempt(self, request: Request, priority: Priority, attempt: int) -> Response | TransportError:
+        while True:
+            await self._gate.acquire(priority)
+            hold = self._held_until[request.method == "GET"] - self._clock.now()
+            if hold <= 0:
+                break
+            # held back without a place, so that requests of the other kind go on
+            self._gate.release()
+            await self._clock.sleep(hold)
+        try:
+            if self._on_event is not None:
+                self._tell(
+                    RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
+                )
+            outcome = await self._transport.send(request)
+        finally:
+            self._gate.release()
+        if self._on_event is not None and isinstance(outcome, Response) and outcome.status < 300:
+            self._tell(
+                RequestAnswered(
+                    operation=request.operation.value,
+                    request=str(request),
+                    attempt=attempt,
+                    status=outcome.status,
+                    seconds=outcome.received_at - outcome.requested_at,
+                )
+            )
+        return outcome
+
+    def _note_failure(
+        self, request: Request, error: TransportError | APIError, attempt: int, after: float | None
+    ) -> None:
+        lowered = isinstance(error, RateLimitError) and self._gate.window.limited(self._clock.now())
+        log.debug("attempt %d of %s failed: %s; next after %s s", attempt, request, error, after)
+        if self._on_event is None:
+            return
+        self._tell(
+            AttemptFailed(
+                operation=request.operation.value,
+                request=str(request),
+                attempt=attempt,
+                sent=error.sent,
+                error=type(error).__name__,
+                message=str(error.args[0]),
+                status=error.status if isinstance(error, APIError) else None,
+            )
+        )
+        if lowered:
+            self._tell(RateLowered(limit=self._gate.window.limit))
+        if after is not None:
+            self._tell(
+                RetryScheduled(
+                    operation=request.operation.value, request=str(request), attempt=attempt + 1, after=after
+                )
+            )
+
+    def _tell(self, event: Any) -> None:
+        assert self._on_event is not None
+        try:
+            self._on_event(event)
+        except Exception:
+            # a hook that fails must not change what is known of a request
+            log.exception("the on_event hook failed on %s", type(event).__name__)

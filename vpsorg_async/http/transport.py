@@ -1,0 +1,231 @@
+"""Bytes out, bytes in: the only module that knows aiohttp.
+
+One attempt, once: aiohttp's own resending is switched off, redirects are not followed, there are no cookies, and no
+exception of aiohttp leaves (they hold the request headers, and so the token). What is known of a failed attempt is
+returned as a value, never raised, so that no foreign exception can hang on ours as its context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+import weakref
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from .._version import __version__
+from ..config import Timeout
+from ..errors import (
+    ConnectError,
+    ConnectionLostError,
+    RequestTimeoutError,
+    Sent,
+    TransportError,
+)
+from ..timing import Clock
+from .exchange import Request, Response
+from .resolver import DaemonResolver
+
+__all__ = ["AiohttpTransport"]
+
+MAX_ERROR_BODY = 64 * 1024
+
+FRESH_SECONDS = 1.0
+"""A change rides on a connection that was used within this time, or on a new one.
+
+A service closes idle connections when it likes; a POST that meets such a closing fails in the same way as one that was
+carried out and lost its answer. Bulk changes follow each other faster than this, so they do not pay a handshake each.
+"""
+
+
+_CAREFUL = frozenset({"POST", "PATCH"})
+
+
+class _Dropped(Exception):
+    """Stands for a dropped connection inside aiohttp, which would resend on seeing its own exception."""
+
+
+async def _no_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # before anything was sent; not resent by aiohttp either
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as dropped:
+        raise _Dropped(_reason(dropped)) from None
+
+
+class _Connector(aiohttp.TCPConnector):
+    """One pool for everything, which gives changes only connections that have not idled."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._time = asyncio.get_running_loop().time
+        self._used_at: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            used_at = self._used_at.get(connection.protocol)
+            if used_at is None or req.method not in _CAREFUL or self._time() - used_at <= FRESH_SECONDS:
+                break
+            connection.close()
+        connection.add_callback(functools.partial(self._released, connection.protocol))
+        return connection
+
+    def _released(self, protocol: object) -> None:
+        self._used_at[protocol] = self._time()
+
+
+async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+    context.trace_request_ctx.append(True)
+
+
+class AiohttpTransport:
+    """One connection pool. Must be opened on the loop that it is used on.
+
+    Reads and changes go through two aiohttp sessions over the same pool: only changes pay for the trace events that
+    prove whether a request left, because only there the proof decides anything.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: Callable[[], str],
+        timeout: Timeout,
+        clock: Clock,
+        limit: int,
+        max_body: int,
+        ssl_context: ssl.SSLContext | None = None,
+        trust_env: bool = False,
+    ) -> None:
+        self._base_url = base_url
+        self._origin = "/".join(base_url.split("/")[:3])
+        self._timeout = timeout
+        self._clock = clock
+        self._max_body = max_body
+        self._closed = False
+        self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
+
+        traces = aiohttp.TraceConfig()
+        traces.on_request_headers_sent.append(_headers_sent)
+        common: dict[str, Any] = {
+            "connector": self._connector,
+            "connector_owner": False,
+            "headers": {
+                "Authorization": f"Bearer {token()}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                # the page's examples send it with every request, also with those that have no body
+                "Content-Type": "application/json",
+                "User-Agent": f"vpsorg-async/{__version__}",
+            },
+            "cookie_jar": aiohttp.DummyCookieJar(),
+            "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
+            "middlewares": (_no_resend,),
+            "trust_env": trust_env,
+        }
+        self._reads = aiohttp.ClientSession(**common)
+        self._changes = aiohttp.ClientSession(**common, trace_configs=[traces])
+
+    def __repr__(self) -> str:
+        return f"AiohttpTransport({self._base_url!r})"
+
+    async def close(self) -> None:
+        """Close all connections. Calls under way end with an error."""
+        self._closed = True
+        await self._reads.close()
+        await self._changes.close()
+        await self._connector.close()
+
+    async def send(self, request: Request) -> Response | TransportError:
+        """Make one attempt: the answer, or what is known of its failure.
+
+        The deadline covers sending and reading the body to its end.
+        """
+        started = self._clock.now()
+        evidence: list[bool] = []
+        change = request.method != "GET"
+        try:
+            async with asyncio.timeout(self._timeout.total):
+                async with (self._changes if change else self._reads).request(
+                    request.method,
+                    self._base_url + request.path,
+                    data=request.body,
+                    allow_redirects=False,
+                    trace_request_ctx=evidence if change else None,
+                ) as answer:
+                    body, cut = await self._read(answer, request)
+                    return Response(
+                        status=answer.status,
+                        headers=answer.headers,
+                        body=body,
+                        requested_at=started,
+                        received_at=self._clock.now(),
+                        cut=cut,
+                    )
+        except (aiohttp.ClientError, _Dropped, OSError, RuntimeError) as failure:
+            known = self._known(failure, request)
+        if change and not evidence:
+            known.sent = Sent.NO
+        return known
+
+    async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, bool]:
+        """The body, up to the cap. Counted after decompression, so that a small bomb can't become a large body."""
+        cap = (request.max_body or self._max_body) if answer.status < 300 else MAX_ERROR_BODY
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await answer.content.readany():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > cap:
+                answer.close()
+                return b"".join(chunks)[:cap], True
+        return b"".join(chunks) if len(chunks) != 1 else chunks[0], False
+
+    def _known(self, failure: Exception, request: Request) -> TransportError:
+        """What is known of a failed attempt, in our words."""
+        what = str(request)
+        if self._closed:
+            return ConnectionLostError("the client was closed during the call", request=what, final=True)
+        match failure:
+            case aiohttp.ConnectionTimeoutError():
+                late = f"no connection to {self._origin} within {self._timeout.connect:g} s"
+                return ConnectError(late, request=what)
+            case aiohttp.ClientConnectorCertificateError():
+                why = f"the certificate of {self._origin} does not hold: {_reason(failure)}"
+                return ConnectError(why, request=what, final=True)
+            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+                return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
+            case TimeoutError():
+                return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
+            case aiohttp.ClientPayloadError():
+                return ConnectionLostError("the answer broke off in its body", request=what)
+            case aiohttp.ClientResponseError():
+                return ConnectionLostError("the answer is not proper HTTP", request=what)
+            case _:
+                return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
+
+
+def _reason(failure: BaseException) -> str:
+    """The operating system's words for it. Nothing of aiohttp's own text, which can quote headers and bodies."""
+    match failure:
+        case _Dropped():
+            return str(failure)
+        case aiohttp.ClientConnectorCertificateError():
+            return str(getattr(failure.certificate_error, "verify_message", "") or type(failure).__name__)
+        case aiohttp.ClientConnectorDNSError():
+            return "the name can't be resolved"
+        case aiohttp.ClientConnectorError():
+            return failure.os_error.strerror or type(failure.os_error).__name__
+        case aiohttp.ServerDisconnectedError():
+            return "closed by the other side without an answer"
+        case OSError():
+            return failure.strerror or type(failure).__name__
+    return type(failure).__name__

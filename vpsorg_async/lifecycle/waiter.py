@@ -1,0 +1,113 @@
+"""Joins a `Wait` to the shared poller: the awaitable face of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import attrs
+
+from ..config import WaitPolicy, check_seconds
+from ..errors import ConfigurationError, VpsOrgError
+from ..models import Server, ServerId, check_id
+from ..timing import Clock
+from .poller import Poller
+from .receipts import Journal, Receipt
+from .wait import Evidence, Reached, Seen, Target, Verdict, Wait
+
+__all__ = ["WaitOutcome", "Waiter"]
+
+
+@attrs.frozen(kw_only=True)
+class WaitOutcome:
+    """How one wait ended: ``server`` and ``evidence`` where it was reached, ``error`` where it was not.
+
+    ``seconds`` is how long it took, ``looks`` how many looks were shown to it.
+    """
+
+    server_id: ServerId
+    server: Server | None = None
+    error: VpsOrgError | None = None
+    evidence: Evidence | None = None
+    timeline: tuple[Seen, ...] = ()
+    looks: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, wait: Wait, verdict: Verdict, now: float) -> WaitOutcome:
+        """The outcome of a wait that got this verdict."""
+        reached = verdict if isinstance(verdict, Reached) else None
+        return cls(
+            server_id=wait.server_id,
+            server=None if reached is None else reached.server,
+            error=None if isinstance(verdict, Reached) else verdict.error,
+            evidence=None if reached is None else reached.evidence,
+            timeline=tuple(wait.timeline),
+            looks=wait.looks,
+            seconds=now - wait.since,
+        )
+
+
+class Waiter:
+    """Makes waits and awaits them."""
+
+    def __init__(self, poller: Poller, journal: Journal, policy: WaitPolicy, clock: Clock) -> None:
+        self.poller = poller
+        self._journal = journal
+        self._policy = policy
+        self._clock = clock
+
+    def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
+        """A wait on that server, grounded on the last command on it that this process knows of, or on a receipt."""
+        receipt, acknowledged, now = None, None, self._clock.now()
+        if isinstance(subject, Receipt):
+            server_id, receipt = subject.server_id, subject
+            # a receipt of another process: any look from now on left after its command, whatever the clocks say
+            acknowledged = now - max((self._clock.wall() - subject.acknowledged_at).total_seconds(), 0.0)
+        else:
+            server_id = subject.id if isinstance(subject, Server) else subject
+        mine = self._journal.receipt(check_id(server_id))
+        if mine is not None and (receipt is None or receipt == mine[0]):
+            receipt, acknowledged = mine
+        return Wait(
+            server_id,
+            target,
+            now=now,
+            timeout=timeout,
+            policy=self._policy,
+            receipt=receipt,
+            acknowledged=acknowledged,
+        )
+
+    async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
+        """Wait for one. Raises `WaitError`s, and what ends a look for good (401, 403)."""
+        wait = self.make(subject, target, check_seconds(timeout, "timeout"))
+        future = self.poller.join(wait)
+        try:
+            verdict = await future
+        finally:
+            self.poller.leave(wait)
+        outcome = WaitOutcome.of(wait, verdict, self._clock.now())
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def wait_all(
+        self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float
+    ) -> AsyncIterator[WaitOutcome]:
+        """Wait for several; yields each outcome as it settles, failures among them, and raises none of them."""
+        seconds = check_seconds(timeout, "timeout")
+        if isinstance(subjects, str | bytes | int | Server | Receipt):
+            raise ConfigurationError("several servers are wanted here; for one use wait_until")
+        waits = [self.make(subject, target, seconds) for subject in subjects]
+        settled: asyncio.Queue[tuple[Wait, asyncio.Future[Verdict]]] = asyncio.Queue()
+        try:
+            for wait in waits:
+                future = self.poller.join(wait)
+                future.add_done_callback(lambda done, wait=wait: settled.put_nowait((wait, done)))  # type: ignore[misc]
+            for _ in waits:
+                wait, done = await settled.get()
+                yield WaitOutcome.of(wait, done.result(), self._clock.now())
+        finally:
+            for wait in waits:
+                self.poller.leave(wait)

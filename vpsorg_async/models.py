@@ -1,0 +1,223 @@
+"""The records of the API: frozen, plain, without any I/O.
+
+Field names are the API's own. Only ``id``, ``name`` and ``status`` are always there; every other field is None where
+an answer did not carry it (a list item has no ``ipv6_address``; ``ip_address`` is null while provisioning).
+Units of memory, storage and bandwidth are stated nowhere in the documentation, so none are given here.
+
+Source: https://www.vps.org/api/v1/docs/servers/
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+import attrs
+
+from .errors import ConfigurationError
+
+__all__ = [
+    "ActionAccepted",
+    "OperatingSystem",
+    "Plan",
+    "ResourceUsage",
+    "Server",
+    "ServerId",
+    "ServerSpec",
+    "ServerStatus",
+    "check_hostname",
+    "check_id",
+    "check_name",
+]
+
+ServerId = int | str
+"""Integers in the documented API; treat them as opaque."""
+
+
+class ServerStatus(enum.StrEnum):
+    """A status word. The set is open: a word that is not listed here is kept as it came.
+
+    Only some words appear literally in the documentation's examples; ``stopped`` and ``suspended`` are known from the
+    list filter alone. A status equals its word: ``server.status == "active"``. Compare with ``==``, not ``is``.
+    """
+
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    PROVISIONING = "provisioning"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    REBOOTING = "rebooting"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ServerStatus | None:
+        # Not remembered: words come from the network, and a cache of them could be made to grow without end.
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = value.upper()
+        word._value_ = value
+        return word
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is one of the words listed in this class."""
+        return self._value_ in type(self)._value2member_map_
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """The plan of a server, as embedded in it."""
+
+    id: int | str | None = None
+    name: str | None = None
+    vcpus: int | None = None
+    memory: int | None = None
+    storage: int | None = None
+    bandwidth: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OperatingSystem:
+    """The operating system of a server."""
+
+    id: int | str | None = None
+    name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ResourceUsage:
+    """What a server uses now, as the detail answer tells it."""
+
+    cpu_percent: float | None = None
+    memory_used: int | None = None
+    disk_used: int | None = None
+    bandwidth_used: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """One server as one answer showed it. It does not change; read it again for news.
+
+    A stopped server keeps being charged until it is deleted (https://www.vps.org/faq).
+    """
+
+    id: int | str
+    name: str
+    status: ServerStatus
+    hostname: str | None = None
+    ip_address: str | None = None
+    ipv6_address: str | None = None
+    location: str | None = None
+    plan: Plan | None = None
+    os: OperatingSystem | None = None
+    backups_enabled: bool | None = None
+    resource_usage: ResourceUsage | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    message: str | None = None
+    """Only in the answer to a create: a notice for people."""
+
+
+@attrs.frozen(kw_only=True)
+class ActionAccepted:
+    """A start, stop or reboot was taken; it is not done. Wait for the status to see it done.
+
+    ``status`` is the outcome of the command (``success``), ``server_status`` that of the server at that moment. The
+    API gives no id to follow; the server has to be read again.
+    """
+
+    server_id: ServerId
+    server_status: ServerStatus | None = None
+    server_name: str | None = None
+    status: str | None = None
+    message: str = ""
+
+
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+# A host name as it is typed: labels of letters, digits, hyphens and underscores, parted by dots.
+_HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+def check_name(value: object) -> str:
+    """A server name: letters, digits and hyphens. Raises `ConfigurationError`."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ConfigurationError(f"a server name is made of letters, digits and hyphens, not {value!r}")
+    return value
+
+
+def check_hostname(value: object) -> str:
+    """A fully qualified host name. Raises `ConfigurationError`."""
+    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
+        raise ConfigurationError(f"a hostname is a domain name such as 'web01.example.com', not {value!r}")
+    return value
+
+
+def check_bool(value: object, field: str) -> bool:
+    """A plain True or False. Raises `ConfigurationError`."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{field} is True or False, not {value!r}")
+    return value
+
+
+def check_id(value: object, what: str = "a server id") -> ServerId:
+    """A positive integer or a non-empty string without control characters. Raises `ConfigurationError`."""
+    if isinstance(value, bool):
+        pass
+    elif isinstance(value, int):
+        if value > 0:
+            return value
+    elif isinstance(value, str) and value not in (".", "..") and value.strip() and value.isprintable():
+        return value
+    raise ConfigurationError(f"{what} is a positive integer or a non-empty string, not {value!r}")
+
+
+def _valid_name(_: Any, __: Any, value: Any) -> None:
+    check_name(value)
+
+
+def _valid_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    check_id(value, attribute.name)
+
+
+def _valid_location(_: Any, __: Any, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {value!r}")
+
+
+def _valid_hostname(_: Any, __: Any, value: Any) -> None:
+    if value is not None:
+        check_hostname(value)
+
+
+def _valid_key(_: Any, __: Any, value: Any) -> None:
+    if value is not None:
+        check_id(value, "ssh_key_id")
+
+
+def _valid_backups(_: Any, __: Any, value: Any) -> None:
+    if value is not None:
+        check_bool(value, "backups_enabled")
+
+
+@attrs.frozen(kw_only=True)
+class ServerSpec:
+    """What a server to be created shall be. Checked when made: raises `ConfigurationError`.
+
+    ``plan_id``, ``os_id`` and ``location`` are given by the provider. ``backups_enabled`` left at None is not sent,
+    which the API takes as off.
+    """
+
+    name: str = attrs.field(validator=_valid_name)
+    plan_id: int | str = attrs.field(validator=_valid_id)
+    os_id: int | str = attrs.field(validator=_valid_id)
+    location: str = attrs.field(validator=_valid_location)
+    hostname: str | None = attrs.field(default=None, validator=_valid_hostname)
+    ssh_key_id: int | str | None = attrs.field(default=None, validator=_valid_key)
+    backups_enabled: bool | None = attrs.field(default=None, validator=_valid_backups)
+
+
+StatusWord = Literal["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting"]
+"""The known words, for editors; any other string is accepted as well."""

@@ -1,0 +1,277 @@
+"""The nine endpoints, one method each: no waiting, no bulk work, nothing that the API does not have.
+
+Source: https://www.vps.org/api/v1/docs/servers/
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from .config import check_base_url
+from .dialects import Documented
+from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownError, Sent, TransportError
+from .http.exchange import Operation, Priority, Request, Response
+from .http.paging import MAX_PAGES, next_path
+from .http.session import Session
+from .lifecycle.poller import ListLook
+from .lifecycle.receipts import Journal
+from .models import (
+    ActionAccepted,
+    Server,
+    ServerId,
+    ServerSpec,
+    check_bool,
+    check_hostname,
+    check_id,
+    check_name,
+)
+from .timing import Clock
+
+__all__ = ["Servers"]
+
+T = TypeVar("T")
+
+log = logging.getLogger("vpsorg_async.servers")
+
+# What a server is on the way to, and at, after a start or a stop whose answer was lost.
+_DONE: dict[Operation, frozenset[str]] = {
+    Operation.START: frozenset({"starting", "active"}),
+    Operation.STOP: frozenset({"stopping", "stopped"}),
+}
+_FIELDS: dict[str, Callable[[object], Any]] = {
+    "name": check_name,
+    "hostname": check_hostname,
+    "backups_enabled": lambda value: check_bool(value, "backups_enabled"),
+}
+
+
+class Servers:
+    """The servers of the account: ``vps.servers``.
+
+    Every method can raise `APIError` (by status), `TransportError` (no answer; ``.sent`` tells whether the request
+    may have been carried out), `DecodeError` (an answer that does not fit) and `ConfigurationError` (bad input, before
+    anything is sent). Reads, PUT and DELETE are repeated where that is safe; a create or a reboot whose answer was
+    lost is not, and raises `OutcomeUnknownError`.
+    """
+
+    def __init__(
+        self, session: Session, dialect: Documented, journal: Journal, clock: Clock, base_url: str
+    ) -> None:
+        self._session = session
+        self._dialect = dialect
+        self._journal = journal
+        self._clock = clock
+        self._base_url = check_base_url(base_url, allow_insecure=True)
+
+    async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
+        """All servers, filtered by the API where asked: by status word and by datacenter code.
+
+        The status words of the filter are documented in translation only; the word is sent as it is given.
+        """
+        for name, value in (("status", status), ("location", location)):
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ConfigurationError(f"{name} is a non-empty string, not {value!r}")
+        look = await self._look(self._dialect.list(status, location), Priority.USER)
+        return tuple(look.servers)
+
+    async def create(self, spec: ServerSpec, *, priority: Priority = Priority.USER) -> Server:
+        """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
+
+        Raises `OutcomeUnknownError` when the server may exist all the same: look before trying again. Raises
+        `PaymentRequiredError` when the credit does not suffice.
+        """
+        if not isinstance(spec, ServerSpec):
+            raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
+        request = self._dialect.create(spec)
+        server = await self._change(request, self._dialect.read_server, subject=spec.name, priority=priority)
+        self._journal.saw(server)
+        self._acknowledged(server.id, Operation.CREATE, server.status)
+        return server
+
+    async def get(self, server_id: ServerId) -> Server:
+        """One server in detail. Raises `NotFoundError`."""
+        _, server = await self.look_one(server_id, Priority.USER, may_repeat=True)
+        self._journal.saw(server)
+        return server
+
+    async def replace(
+        self, server_id: ServerId, *, name: str, hostname: str, backups_enabled: bool
+    ) -> Server:
+        """PUT: set all three fields. Returns the server as it is afterwards.
+
+        The answer's body is not documented; where it is not a server, the server is read again.
+        """
+        fields = _checked({"name": name, "hostname": hostname, "backups_enabled": backups_enabled})
+        request = self._dialect.replace(check_id(server_id), fields)
+        response = await self._session.send(request)
+        return await self._changed(server_id, response)
+
+    async def update(self, server_id: ServerId, **fields: Any) -> Server:
+        """PATCH: set some of ``name``, ``hostname``, ``backups_enabled``. Returns the server as it is afterwards.
+
+        The answer is not documented; where it is not a server, the server is read again. When it was lost, the server
+        is read and compared: `OutcomeUnknownError` if it does not show the change.
+        """
+        wanted = _checked(fields)
+        if not wanted:
+            raise ConfigurationError("update needs at least one of name, hostname, backups_enabled")
+        request = self._dialect.update(check_id(server_id), wanted)
+        try:
+            response = await self._session.send(request)
+        except (TransportError, APIError) as error:
+            if error.sent is not Sent.MAYBE:
+                raise
+            lost = error
+        else:
+            return await self._changed(server_id, response)
+        server = await self._afterwards(server_id)
+        if server is not None and all(getattr(server, name) == value for name, value in wanted.items()):
+            return server
+        _unknown(request, server_id, lost)
+
+    async def delete(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> None:
+        """Delete one server for good. Raises `NotFoundError` if it did not exist before the first attempt."""
+        await self._session.send(self._dialect.delete(check_id(server_id)), priority)
+        self._acknowledged(server_id, Operation.DELETE, None)
+
+    async def start(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+        """Start a stopped server: taken, not done. Raises `BadRequestError` if it is running."""
+        return await self._act(Operation.START, server_id, priority)
+
+    async def stop(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+        """Stop a running server gracefully: taken, not done. It keeps being charged until it is deleted."""
+        return await self._act(Operation.STOP, server_id, priority)
+
+    async def reboot(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+        """Reboot a running server gracefully: taken, not done. Raises `BadRequestError` if it is not running.
+
+        Sent once. Raises `OutcomeUnknownError` when the answer was lost: a second one would reboot it twice.
+        """
+        return await self._act(Operation.REBOOT, server_id, priority)
+
+    # -- for the layers above ---------------------------------------------------------------------------------------
+
+    async def look(self) -> ListLook:
+        """All servers, for the poller: last in line for a place, and not repeated, as the poller looks again anyway."""
+        request = self._dialect.list()
+        return await self._look(request, Priority.POLL, may_repeat=False)
+
+    async def look_one(
+        self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False
+    ) -> tuple[float, Server]:
+        """One server and when its request left (monotonic seconds)."""
+        request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
+        response = await self._session.send(request, priority)
+        return response.requested_at, _read(request, response, self._dialect.read_server)
+
+    # -- the work ---------------------------------------------------------------------------------------------------
+
+    async def _look(self, request: Request, priority: Priority, *, may_repeat: bool = True) -> ListLook:
+        servers: dict[ServerId, Server] = {}
+        visited: set[str] = set()
+        requested_at: float | None = None
+        path: str | None = request.path
+        count: int | None = None
+        while path is not None:
+            if path in visited or len(visited) == MAX_PAGES:
+                raise DecodeError("the pages of the list form a loop", request=str(request))
+            visited.add(path)
+            request = self._dialect.list_page(path, may_repeat=may_repeat)
+            response = await self._session.send(request, priority)
+            # a page tells nothing of what happened after it was asked for: the first one's time holds for all
+            requested_at = response.requested_at if requested_at is None else requested_at
+            page = _read(request, response, self._dialect.read_page)
+            servers.update((server.id, server) for server in page.results)
+            count = page.count
+            path = next_path(self._base_url, path, page.next) if page.next else None
+        if count is not None and count > len(servers) and len(visited) == 1:
+            log.warning("the list says it counts %d servers but shows %d", count, len(servers))
+        assert requested_at is not None
+        return ListLook(requested_at, tuple(servers.values()))
+
+    async def _act(self, operation: Operation, server_id: ServerId, priority: Priority) -> ActionAccepted:
+        request = self._dialect.action(operation, check_id(server_id))
+        try:
+            accepted = await self._change(
+                request,
+                lambda body: self._dialect.read_action(body, server_id),
+                subject=server_id,
+                priority=priority,
+            )
+        except OutcomeUnknownError as unknown:
+            server = await self._afterwards(server_id) if operation in _DONE else None
+            if server is None or server.status not in _DONE[operation]:
+                raise
+            accepted = ActionAccepted(
+                server_id=server.id,
+                server_status=server.status,
+                server_name=server.name,
+                message=f"the answer was lost ({unknown.reason}), but the server is {server.status}",
+            )
+        self._acknowledged(server_id, operation, accepted.server_status)
+        return accepted
+
+    async def _change(
+        self, request: Request, read: Callable[[bytes], T], *, subject: ServerId, priority: Priority
+    ) -> T:
+        """Send a change that is never repeated blindly, and read its answer."""
+        try:
+            return _read(request, await self._session.send(request, priority), read)
+        except (TransportError, APIError, DecodeError) as error:
+            if error.sent is not Sent.MAYBE:
+                raise
+            lost = error
+        _unknown(request, subject, lost)
+
+    async def _changed(self, server_id: ServerId, response: Response) -> Server:
+        server = None if response.cut else self._dialect.read_changed(response.body)
+        if server is None:
+            return await self.get(server_id)
+        self._journal.saw(server)
+        return server
+
+    async def _afterwards(self, server_id: ServerId) -> Server | None:
+        """The server after a change whose answer was lost; None where it can't be read either."""
+        try:
+            return await self.get(server_id)
+        except (TransportError, APIError, DecodeError):
+            return None
+
+    def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
+        self._journal.acknowledged(
+            server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
+        )
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown:
+        raise ConfigurationError(f"can't set {', '.join(unknown)}: only {', '.join(_FIELDS)} can be changed")
+    return {name: _FIELDS[name](value) for name, value in fields.items()}
+
+
+def _read(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
+    if response.cut:
+        raise DecodeError(f"the answer is longer than {len(response.body)} bytes", request=str(request))
+    try:
+        return read(response.body)
+    except DecodeError as error:
+        error.request = str(request)
+        raise
+
+
+def _unknown(request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError) -> NoReturn:
+    what = (
+        "this server may exist now"
+        if request.operation is Operation.CREATE
+        else "it may have been carried out"
+    )
+    raise OutcomeUnknownError(
+        f"{request.operation.value} of {subject!r} was sent and its outcome is unknown ({lost}); {what}: "
+        "look at the account before sending it again",
+        request=str(request),
+        subject=subject,
+        reason=lost,
+    ) from lost
