@@ -1,0 +1,173 @@
+"""`python -m vpsorg_async.sandbox` as a process, and the API page's own curl lines against it."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+PAGE = [
+    ("201", "curl -X POST \"{url}/api/v1/servers/\" {headers} -d '{create}'"),
+    ("200", 'curl -X GET "{url}/api/v1/servers/" {headers}'),
+    ("200", 'curl -X GET "{url}/api/v1/servers/12345/" {headers}'),
+    ("200", "curl -X PUT \"{url}/api/v1/servers/12345/\" {headers} -d '{put}'"),
+    ("200", 'curl -X PATCH "{url}/api/v1/servers/12345/" {headers} -d \'{{"name": "new-server-name"}}\''),
+    ("200", 'curl -X POST "{url}/api/v1/servers/12345/stop/" {headers}'),
+    ("200", 'curl -X POST "{url}/api/v1/servers/12346/start/" {headers}'),
+    ("200", 'curl -X POST "{url}/api/v1/servers/12347/reboot/" {headers}'),
+    ("204", 'curl -X DELETE "{url}/api/v1/servers/12345/" {headers}'),
+    ("404", 'curl -X GET "{url}/api/v1/servers/12345/" {headers}'),
+]
+CREATE = """{
+    "name": "web-server-02",
+    "plan_id": 1,
+    "os_id": 5,
+    "location": "us-west",
+    "hostname": "web02.example.com",
+    "backups_enabled": true
+  }"""
+PUT = """{
+    "name": "web-server-updated",
+    "hostname": "web-updated.example.com",
+    "backups_enabled": true
+  }"""
+
+
+@contextmanager
+def sandbox(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "error", "-m", "vpsorg_async.sandbox", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_json_line_and_clean_end(number: int) -> None:
+    """One line of JSON can be read at once; a signal ends it with code 0, silently, even with a client waiting."""
+    with sandbox("--port", "0", "--json", "--servers", "3", "--credit", "0", "--token", "tok") as process:
+        given = json.loads(first_line(process))
+        url, token = given["url"], given["token"]
+        request = urllib.request.Request(
+            f"{url}/api/v1/servers/", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request) as response:
+            assert json.load(response)["count"] == 3
+        request.data = b'{"name": "a", "plan_id": 1, "os_id": 5, "location": "us-west"}'
+        request.add_header("Content-Type", "application/json")
+        with pytest.raises(urllib.error.HTTPError, match="402"):
+            urllib.request.urlopen(request)
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))):
+            assert ended(process, number) == (0, "")
+        assert token == "tok"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_printed_curl_line_works() -> None:
+    """The greeting shows the URL, the token and a curl line, which works when it is pasted into a shell."""
+    with sandbox("--port", "0", "--speed", "60", "--seed", "3", "--latency", "0.001") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(6)]
+        line = next(line for line in lines if line.startswith("curl"))
+        shown = subprocess.run(["sh", "-c", f"{line} -s"], capture_output=True, text=True, check=True)
+
+        assert json.loads(shown.stdout) == {"count": 0, "results": []}
+        assert re.fullmatch(r"url +http://127\.0\.0\.1:\d+", lines[1])
+        assert re.fullmatch(r"token +vps_sandbox_\w+", lines[2])
+        assert ended(process, signal.SIGINT) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_page_s_curl_examples_work() -> None:
+    """Every curl example of the API page, with the host replaced, gets the code that the page lists."""
+    with sandbox("--port", "0", "--json", "--token", "YOUR_API_TOKEN") as process:
+        url = json.loads(first_line(process))["url"]
+        headers = '-H "Authorization: Bearer YOUR_API_TOKEN" -H "Content-Type: application/json"'
+        arm = {
+            "rules": [
+                {"operation": "create", "actions": [{"do": "set_status", "word": "active"}], "times": 1},
+                {"operation": "start", "actions": [{"do": "set_status", "word": "stopped"}]},
+                {"operation": "reboot", "actions": [{"do": "set_status", "word": "active"}]},
+            ]
+        }
+        create = f"{url}/api/v1/servers/"
+        door = urllib.request.Request(f"{url}/_sandbox/faults", data=json.dumps(arm).encode())
+        urllib.request.urlopen(door).close()
+
+        codes = []
+        for _, template in [*PAGE[:1], *PAGE[:1], *PAGE]:
+            line = template.format(url=url, headers=headers, create=CREATE, put=PUT)
+            command = [*shlex.split(line), "-s", "-o", "/dev/null", "-w", "%{http_code}"]
+            codes.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+        assert codes == ["201", "201", *(code for code, _ in PAGE)]
+        assert create.endswith("/")
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    """A port that is taken gives code 1 and one line, no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with sandbox("--port", port) as process:
+            output, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, output) == (1, "")
+    assert errors.startswith(f"vpsorg sandbox: cannot listen on 127.0.0.1 port {port}: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--speed", "0"], 1),
+        (["--credit", "-1"], 1),
+        (["--port", "70000"], 1),
+        (["--latency", "nan"], 1),
+        (["--token", ""], 1),
+        (["--servers", "-1"], 1),
+        (["--port", "x"], 2),
+        (["--nonsense"], 2),
+    ],
+)
+def test_bad_arguments(arguments: list[str], code: int) -> None:
+    """Arguments that make no sense are refused with a line and a code, no traceback."""
+    with sandbox(*arguments) as process:
+        output, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, output) == (code, "")
+    assert errors
+    assert "Traceback" not in errors
+
+
+def test_nobody_reads() -> None:
+    """Output into a closed pipe is no traceback."""
+    with sandbox("--port", "0") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert "Traceback" not in errors

@@ -1,0 +1,88 @@
+"""`python -m vpsorg_async.sandbox`: run a sandbox until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from .box import Sandbox
+from .errors import SandboxError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sandbox; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        box = Sandbox(
+            port=options.port,
+            speed=options.speed,
+            credit=options.credit,
+            seed=options.seed,
+            token=options.token,
+            latency=options.latency,
+        )
+        box.world.add(options.servers)
+        # Imports aiohttp, which would hold up a loop that is already running.
+        import_module("vpsorg_async.sandbox.app")
+        asyncio.run(_serve(box, as_json=options.json))
+    except SandboxError as error:
+        print(f"vpsorg sandbox: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Nobody reads what we print; keep the interpreter from stumbling over it again when it flushes.
+        sys.stdout = None
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def _serve(box: Sandbox, *, as_json: bool) -> None:
+    async with box:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, stop.set)
+            except NotImplementedError:
+                # Windows has no such handlers; Ctrl-C arrives as KeyboardInterrupt there.
+                continue
+        print(json.dumps({"url": box.url, "token": box.token}) if as_json else _greeting(box), flush=True)
+        await stop.wait()
+
+
+def _greeting(box: Sandbox) -> str:
+    return (
+        f"VPS.org sandbox (an emulator: nothing here is real or costs money)\n"
+        f"  url    {box.url}\n"
+        f"  token  {box.token}\n"
+        f"Try:\n"
+        f'  curl -H "Authorization: Bearer {box.token}" {box.url}/api/v1/servers/\n'
+        f"Ctrl-C ends it."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vpsorg_async.sandbox",
+        description="An emulator of the VPS.org servers API on 127.0.0.1.",
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=8080, help="port to listen on; 0 takes a free one (default: %(default)s)")
+    add("--speed", type=float, default=1.0, help="divides all durations; with 60, minutes become seconds")
+    add("--credit", type=int, metavar="N", help="servers that can be paid for before 402 (default: no limit)")
+    add("--seed", type=int, default=0, help="one seed, one course of events (default: %(default)s)")
+    add("--token", metavar="T", help="token to accept (default: a random one)")
+    add("--latency", type=float, default=0.0, metavar="S", help="seconds that each answer takes")
+    add("--servers", type=int, default=0, metavar="N", help="active servers to begin with (default: none)")
+    add("--json", action="store_true", help="print one line of JSON with url and token instead")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""`Sandbox`: one emulated VPS.org account on a real socket, for tests, demos and trying things out."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+import secrets
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .clock import Clock, running_clock, wall_time
+from .durations import Durations
+from .engine import Engine
+from .errors import SandboxError
+from .notation import rule_from_json
+from .rules import Armed, FaultPlan, Rule
+from .world import World
+
+if TYPE_CHECKING:
+    from .app import App
+    from .log import Entry
+    from .records import Server
+    from .world import Change
+
+
+class Faults:
+    """The faults of a running sandbox; safe to use from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def rules(self) -> tuple[Armed, ...]:
+        """The rules in force, each with how often it matched and fired."""
+        with self._engine.lock:
+            return self._engine.plan.armed
+
+    def add(self, *rules: Rule | Mapping[str, Any]) -> None:
+        """Put rules behind those in force, as `Rule` or in their JSON form. Raises `FaultError`."""
+        read = [_rule(rule) for rule in rules]
+        with self._engine.lock:
+            self._engine.plan.add(*read)
+
+    def clear(self) -> None:
+        """Take all rules out of force."""
+        with self._engine.lock:
+            self._engine.plan.clear()
+
+
+class Hooks:
+    """What a provider can do to an account without being asked; safe to use from any thread.
+
+    All of them act at the sandbox's current time and raise `SandboxError` for a server that is not there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, count: int = 1, **settings: Any) -> tuple[Server, ...]:
+        """Put servers there without a request; settings as for `World.add`."""
+        with self._engine.lock:
+            return self._engine.world.add(count, now=self._engine.clock(), **settings)
+
+    def suspend(self, server_id: int) -> Server:
+        """Suspend a server."""
+        with self._engine.lock:
+            return self._engine.world.suspend(server_id, self._engine.clock())
+
+    def vanish(self, server_id: int) -> None:
+        """Let a server be gone, without a request."""
+        with self._engine.lock:
+            self._engine.world.vanish(server_id, self._engine.clock())
+
+    def set_status(
+        self, server_id: int, word: str, *, seconds: float | None = None, then: str = "active"
+    ) -> Server:
+        """Give a server any status word, for `seconds` if given; see `World.set_status`."""
+        with self._engine.lock:
+            now = self._engine.clock()
+            return self._engine.world.set_status(server_id, word, now, seconds=seconds, then=then)
+
+    def hide(self, server_id: int, seconds: float, *, by_id: bool = True, in_list: bool = True) -> None:
+        """Let a server not be seen for `seconds`."""
+        with self._engine.lock:
+            now = self._engine.clock()
+            self._engine.world.hide(server_id, seconds, now, by_id=by_id, in_list=in_list)
+
+    def lag(self, seconds: float, *, lasting: float | None = None) -> None:
+        """Let reads answer the state of `seconds` ago, for `lasting` seconds."""
+        with self._engine.lock:
+            self._engine.world.lag(seconds, self._engine.clock(), lasting=lasting)
+
+
+class Sandbox:
+    """An emulator of the VPS.org servers API (https://www.vps.org/api/v1/docs/servers/) on a loopback socket.
+
+    `async with Sandbox() as box:` serves from the running event loop, `with Sandbox() as box:` from a thread
+    with a loop of its own. Point a client at `box.url` with `box.token`.
+
+    Args:
+        port: 0 takes a free one.
+        token: The bearer token to accept; a random `vps_sandbox_...` if None.
+        speed: Divides all durations: with 60 a provisioning takes 2 to 5 real seconds.
+        seed: One seed, one course of events (durations, faults with a probability).
+        credit: How many servers can be paid for before a create gets 402; None for no limit.
+        durations: How long provisioning, starting, stopping and rebooting last, in seconds.
+        latency: Real seconds that each answer of the API takes.
+        faults: Rules in force from the start, as `faults.Rule` or in their JSON form.
+        clock: Seconds, as a callable; `ManualClock` stands still until it is moved. The default runs.
+        distinct_updates: Timestamps are whole seconds. True: each change moves `updated_at` on. False: two
+        changes
+            within one second may read alike.
+        allow_remote: Permit a host other than loopback. Its side door `/_sandbox/` asks for no token.
+
+    Raises:
+        SandboxError: for settings that make no sense, at once; for a port in use, on entering.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        credit: int | None = None,
+        durations: Durations | None = None,
+        latency: float = 0.0,
+        faults: Iterable[Rule | Mapping[str, Any]] = (),
+        clock: Clock | None = None,
+        distinct_updates: bool = True,
+        allow_remote: bool = False,
+    ) -> None:
+        if not 0 <= port <= 65535:
+            raise SandboxError(f"port is a number from 0 to 65535, not {port!r}")
+        if not (math.isfinite(latency) and latency >= 0):
+            raise SandboxError(f"latency is a finite number of seconds >= 0, not {latency!r}")
+        if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+            raise SandboxError("a token is printable ASCII without spaces")
+        self._host = _host(host, allow_remote)
+        self._port = port
+        self._latency = latency
+        self._bound: int | None = None
+        self._app: App | None = None
+        self._thread: threading.Thread | None = None
+        self._leave: partial[Any] | None = None
+        self.clock = clock or running_clock()
+        """The sandbox's clock: seconds, called without arguments."""
+        make_world = partial(
+            World,
+            seed=seed,
+            speed=speed,
+            credit=credit,
+            durations=durations,
+            epoch=wall_time() - self.clock(),
+            distinct_updates=distinct_updates,
+        )
+        plan = FaultPlan([_rule(rule) for rule in faults], seed=seed)
+        token = token or f"vps_sandbox_{secrets.token_hex(16)}"
+        self._engine = Engine(make_world, token, self.clock, plan)
+        self.faults = Faults(self._engine)
+        """Faults: `add`, `clear`, `rules`."""
+        self.world = Hooks(self._engine)
+        """What the provider does by itself: `add`, `suspend`, `vanish`, `set_status`, `hide`, `lag`."""
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.url}>" if self._bound else "<Sandbox, not running>"
+
+    @property
+    def url(self) -> str:
+        """The origin, without `/api/v1`. Raises `SandboxError` while the sandbox is not running."""
+        if self._bound is None:
+            raise SandboxError("the sandbox is not running: enter it with `with` or `async with`")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._bound}"
+
+    @property
+    def token(self) -> str:
+        """The bearer token that the sandbox accepts."""
+        return self._engine.token
+
+    @property
+    def ledger(self) -> tuple[Change, ...]:
+        """Every change that was really committed, in order."""
+        return self._engine.ledger
+
+    @property
+    def requests(self) -> tuple[Entry, ...]:
+        """Every request to the API so far, in order of arrival."""
+        return self._engine.requests()
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Every server that exists now, whatever reads show."""
+        with self._engine.lock:
+            return self._engine.world.truth(self.clock())
+
+    def reset(self) -> None:
+        """Begin anew: no servers, no faults, empty ledger and log, credit as at the start."""
+        self._engine.reset()
+
+    async def __aenter__(self) -> Sandbox:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def __enter__(self) -> Sandbox:
+        ready: Future[partial[Any]] = Future()
+        thread = threading.Thread(
+            target=asyncio.run, args=(self._stay(ready),), name="vpsorg-sandbox", daemon=True
+        )
+        thread.start()
+        try:
+            self._leave = ready.result()
+        except Exception:
+            thread.join()
+            raise
+        self._thread = thread
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._leave is not None and self._thread is not None:
+            self._leave()
+            self._thread.join()
+            self._leave = self._thread = None
+
+    async def _stay(self, ready: Future[partial[Any]]) -> None:
+        leave = asyncio.Event()
+        try:
+            await self._open()
+        except Exception as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(partial(asyncio.get_running_loop().call_soon_threadsafe, leave.set))
+        await leave.wait()
+        await self._close()
+
+    async def _open(self) -> None:
+        # aiohttp is costly to import, and nobody needs it before there is a socket to serve.
+        from .app import App
+
+        if self._app is not None:
+            raise SandboxError(f"the sandbox is running already, at {self.url}")
+        app = App(self._engine, self._latency)
+        try:
+            self._bound = await app.start(self._host, self._port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SandboxError(f"cannot listen on {self._host} port {self._port}: {reason}") from None
+        self._app = app
+
+    async def _close(self) -> None:
+        app, self._app, self._bound = self._app, None, None
+        if app is not None:
+            await app.stop()
+
+
+def _rule(rule: Rule | Mapping[str, Any]) -> Rule:
+    return rule if isinstance(rule, Rule) else rule_from_json(rule)
+
+
+def _host(host: str, allow_remote: bool) -> str:
+    if host == "localhost":
+        # The name may stand for two addresses, and with port 0 for two ports.
+        return "127.0.0.1"
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not (loopback or allow_remote):
+        raise SandboxError(f"{host!r} is not a loopback address; allow_remote=True permits it")
+    return host

@@ -1,0 +1,49 @@
+"""The sandbox's time: seconds since it was made, or a clock that a test moves by hand."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .errors import SandboxError
+
+Clock: TypeAlias = Callable[[], float]
+
+
+def running_clock() -> Clock:
+    """A clock that reads 0 now and runs with the machine's monotonic time."""
+    start = time.monotonic()
+    return lambda: time.monotonic() - start
+
+
+def wall_time() -> float:
+    """POSIX seconds, to anchor a clock in the calendar once."""
+    return time.time()
+
+
+class ManualClock:
+    """A clock that stands still until `advance(seconds)`: five minutes pass in no time.
+
+    It moves the world of the sandbox (transitions, late commits, lagging reads). Delays on the wire stay real.
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        return self._now
+
+    def __repr__(self) -> str:
+        return f"ManualClock({self._now})"
+
+    def advance(self, seconds: float) -> float:
+        """Move on by `seconds` and return the new time. Raises `SandboxError` if it would go back."""
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise SandboxError(f"a clock advances by a finite number of seconds >= 0, not {seconds!r}")
+        with self._lock:
+            self._now += seconds
+            return self._now

@@ -1,0 +1,98 @@
+"""The sandbox's own side door, `/_sandbox/...`: faults in, ledger and request log out. No such thing at the provider.
+
+    GET    /_sandbox/ledger      changes committed so far (`?since=<seq>`)
+    GET    /_sandbox/requests    requests so far (`?since=<seq>`)
+    GET    /_sandbox/faults      rules in force, with counters
+    POST   /_sandbox/faults      `{"rules": [...], "replace": false}`
+    DELETE /_sandbox/faults      no more faults
+    POST   /_sandbox/reset       begin anew
+
+No token is asked for: whoever may run a sandbox on the loopback interface may steer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import parse_qs
+
+import attrs
+
+from .api import Answer, Call, answer, parse_json, sorry
+from .engine import Engine
+from .errors import FaultError
+from .notation import rule_to_json, rules_from_json
+
+PREFIX: Final = "/_sandbox/"
+
+
+def control(engine: Engine, call: Call) -> Answer:
+    """Answer a call to the side door."""
+    handlers = _HANDLERS.get(call.path.removeprefix(PREFIX).rstrip("/"))
+    if handlers is None:
+        return sorry(404)
+    handler = handlers.get(call.method)
+    if handler is None:
+        return sorry(405, headers={"Allow": ", ".join(handlers)})
+    return handler(engine, call)
+
+
+def _ledger(engine: Engine, call: Call) -> Answer:
+    since = _since(call)
+    changes = [attrs.asdict(change) for change in engine.ledger if change.seq > since]
+    return answer(200, {"count": len(changes), "results": changes})
+
+
+def _requests(engine: Engine, call: Call) -> Answer:
+    entries = [attrs.asdict(entry) for entry in engine.requests(_since(call))]
+    return answer(200, {"count": len(entries), "forgotten": engine.log.forgotten, "results": entries})
+
+
+def _faults(engine: Engine, call: Call) -> Answer:
+    with engine.lock:
+        armed = engine.plan.armed
+    rules = [{**rule_to_json(one.rule), "matched": one.matched, "fired": one.fired} for one in armed]
+    return answer(200, {"rules": rules})
+
+
+def _arm(engine: Engine, call: Call) -> Answer:
+    if call.body is None:
+        return sorry(413)
+    try:
+        rules, replace = rules_from_json(parse_json(call.body))
+    except FaultError as error:
+        return answer(400, {"detail": str(error), "field": error.field})
+    except ValueError as error:
+        return answer(400, {"detail": f"The body is not JSON: {error}", "field": "(document)"})
+    with engine.lock:
+        if replace:
+            engine.plan.clear()
+        engine.plan.add(*rules)
+    return _faults(engine, call)
+
+
+def _disarm(engine: Engine, call: Call) -> Answer:
+    with engine.lock:
+        engine.plan.clear()
+    return Answer(204, headers={})
+
+
+def _reset(engine: Engine, call: Call) -> Answer:
+    engine.reset()
+    return Answer(204, headers={})
+
+
+def _since(call: Call) -> int:
+    text = parse_qs(call.query).get("since", ["0"])[-1]
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+_HANDLERS: Final[Mapping[str, Mapping[str, Callable[[Engine, Call], Answer]]]] = MappingProxyType(
+    {
+        "ledger": {"GET": _ledger},
+        "requests": {"GET": _requests},
+        "faults": {"GET": _faults, "POST": _arm, "DELETE": _disarm},
+        "reset": {"POST": _reset},
+    }
+)

@@ -1,0 +1,34 @@
+"""How long a server takes for what it does."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from .errors import SandboxError
+
+Range: TypeAlias = tuple[float, float]
+
+
+def _range(value: float | Range) -> Range:
+    try:
+        low, high = value if isinstance(value, (tuple, list)) else (value, value)
+        if 0 <= low <= high:
+            return (float(low), float(high))
+    except (TypeError, ValueError):
+        pass
+    raise SandboxError(f"a duration is a number >= 0 or a range (low, high) of them, not {value!r}")
+
+
+@frozen(kw_only=True)
+class Durations:
+    """How long each moving status lasts, in seconds: a number or a range to draw from; `math.inf` is for ever.
+
+    Provisioning is as the API page says (2 to 5 minutes); the rest is assumed.
+    """
+
+    provisioning: Range = field(default=(120.0, 300.0), converter=_range)
+    starting: Range = field(default=(5.0, 20.0), converter=_range)
+    stopping: Range = field(default=(5.0, 20.0), converter=_range)
+    rebooting: Range = field(default=(10.0, 40.0), converter=_range)

@@ -1,0 +1,203 @@
+"""Everything behind the socket: the world, the endpoints, the fault plan and the log, under one clock and one lock.
+
+No I/O and no waiting: the lock is held for moments only, so that the serving loop and a test's thread can share it.
+A request goes through `begin` (logged, and a fault rule picked) and `answer` (applied, or not, as the rule says);
+the waits before and after, and the bytes, are `app` and `wire`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from attrs import frozen
+
+from . import faults
+from .api import Answer, Api, Call, answer, operation, route, sorry
+from .clock import Clock
+from .errors import SandboxError
+from .log import Entry, RequestLog
+from .rules import FaultPlan, Rule
+from .world import Change, Command, World
+
+_READS = ("list", "get")
+_NO_ANSWER = (faults.DropBefore, faults.DropAfter, faults.HalfHeaders, faults.Garbage, faults.NeverAnswer)
+
+
+@frozen
+class Exchange:
+    """A request that is being served: its number and the rule that took it."""
+
+    seq: int
+    call: Call
+    rule: Rule | None
+
+    @property
+    def ending(self) -> faults.Ending | None:
+        """What the client gets; None for the plain answer."""
+        if self.rule is None:
+            return None
+        late = self.rule.first(faults.CommitLater)
+        return self.rule.ending or (faults.Html(504) if late else None)
+
+    def delay(self, *, after: bool) -> float:
+        """Real seconds to wait before or after the request is applied."""
+        actions = self.rule.actions if self.rule else ()
+        return sum(act.seconds for act in actions if isinstance(act, faults.Delay) and act.after == after)
+
+
+class Engine:
+    """The parts of one sandbox. Every method is safe to call from any thread."""
+
+    def __init__(self, make_world: Callable[[], World], token: str, clock: Clock, plan: FaultPlan) -> None:
+        self.lock = threading.RLock()
+        self.token = token
+        self.clock = clock
+        self.plan = plan
+        self.log = RequestLog(token)
+        self._make_world = make_world
+        self._start()
+
+    def _start(self) -> None:
+        self.world = self._make_world()
+        self.api = Api(self.world, self.token)
+
+    def reset(self) -> None:
+        """Begin anew: no servers, no faults, empty ledger and log, credit as at the start."""
+        with self.lock:
+            self._start()
+            self.log.clear()
+            self.plan.clear()
+
+    def date(self) -> str:
+        """The world's time as an HTTP date."""
+        return formatdate(self.world.wall(self.clock()), usegmt=True)
+
+    @property
+    def ledger(self) -> tuple[Change, ...]:
+        """The changes committed so far."""
+        with self.lock:
+            return tuple(self.world.at(self.clock()).ledger)
+
+    def requests(self, since: int = 0) -> tuple[Entry, ...]:
+        """The log after request number `since`."""
+        with self.lock:
+            return self.log.entries({change.request for change in self.ledger}, since)
+
+    def begin(self, call: Call, connection: int, port: int) -> Exchange:
+        """Note a request and pick the fault rule that takes it."""
+        with self.lock:
+            rule = self.plan.take(call.method, call.path, operation(call.method, call.path))
+            label = rule.label if rule else None
+            seq = self.log.open(self.clock(), call.method, call.path, call.query, label, connection, port)
+            return Exchange(seq, call, rule)
+
+    def answer(self, exchange: Exchange) -> Answer:
+        """Carry the request out as far as its rule lets it, and say what to answer."""
+        with self.lock:
+            now = self.clock()
+            self.world.at(now)
+            given = self._apply(exchange, now)
+            if exchange.rule is not None:
+                given = self._instead(exchange.ending, given, now)
+            silent = isinstance(exchange.ending, _NO_ANSWER)
+            self.log.answered(exchange.seq, None if silent else given.status)
+            return given
+
+    def _apply(self, exchange: Exchange, now: float) -> Answer:
+        rule, seq = exchange.rule, exchange.seq
+        if rule is None:
+            return self._execute(self.api.understand(exchange.call), now, seq)
+        found = route(exchange.call.path)
+        lag = rule.first(faults.Lag)
+        if lag is not None:
+            self.world.lag(lag.seconds, now, lasting=lag.lasting)
+        self._strike([act for act in rule.actions if _target(act)], now, 0)
+        if found is not None and found.server_id is not None:
+            self._strike([act for act in rule.actions if not _target(act)], now, found.server_id)
+        command = self.api.understand(exchange.call)
+        late = rule.first(faults.CommitLater)
+        if late is not None:
+            if isinstance(command, Command) and command.operation not in _READS:
+                self.world.apply_later(command, now, late.seconds, seq)
+            return sorry(503)
+        if rule.ending is not None and not rule.ending.applied:
+            return sorry(503)
+        given = self._execute(command, now, seq)
+        if given.server_id is not None:
+            hidden = rule.first(faults.HideCreated)
+            if hidden is not None:
+                self.world.hide(
+                    given.server_id, hidden.seconds, now, by_id=hidden.by_id, in_list=hidden.in_list
+                )
+            self._strike([act for act in rule.actions if not _target(act)], now, given.server_id)
+        return given
+
+    def _execute(self, command: Command | Answer, now: float, seq: int) -> Answer:
+        return command if isinstance(command, Answer) else self.api.execute(command, now, seq)
+
+    def _strike(self, actions: list[faults.Action], now: float, named: int) -> None:
+        for action in actions:
+            server_id = _target(action) or named
+            try:
+                match action:
+                    case faults.SetStatus(word, seconds, then):
+                        self.world.set_status(server_id, word, now, seconds=seconds, then=then)
+                    case faults.Suspend():
+                        self.world.suspend(server_id, now)
+                    case faults.Vanish():
+                        self.world.vanish(server_id, now)
+                    case _:
+                        pass
+            except SandboxError:
+                # The server is not there (any more): the request will find that out by itself.
+                continue
+
+    def _instead(self, ending: faults.Ending | None, given: Answer, now: float) -> Answer:
+        match ending:
+            case faults.Html(status):
+                return _page(status)
+            case faults.Reply(status, body, headers):
+                return _reply(status, body, headers)
+            case faults.Redirect(location, status):
+                return Answer(status, headers={"Location": location})
+            case faults.RateLimit(retry_after, as_date):
+                return sorry(429, "Request was throttled.", self._retry_after(retry_after, as_date, now))
+            case _:
+                return given
+
+    def _retry_after(self, value: float | str | None, as_date: bool, now: float) -> dict[str, str]:
+        if value is None:
+            return {}
+        if isinstance(value, str):
+            return {"Retry-After": value}
+        when = formatdate(self.world.wall(now) + value, usegmt=True) if as_date else f"{value:g}"
+        return {"Retry-After": when}
+
+
+def _target(action: faults.Action) -> int | None:
+    return action.server_id if isinstance(action, faults.OnServer) else None
+
+
+def _page(status: int) -> Answer:
+    title = f"{status} {_phrase(status)}"
+    html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
+    return Answer(status, html.encode(), {"Content-Type": "text/html; charset=utf-8"})
+
+
+def _reply(status: int, body: Any, headers: Mapping[str, str]) -> Answer:
+    if body is None:
+        return sorry(status, _phrase(status), headers)
+    if isinstance(body, str):
+        return Answer(status, body.encode(), {"Content-Type": "application/json", **headers})
+    return answer(status, body, **headers)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

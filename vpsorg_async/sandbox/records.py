@@ -1,0 +1,150 @@
+"""A server as the provider knows it, and the shapes in which the API page shows it.
+
+The page (https://www.vps.org/api/v1/docs/servers/) shows four different views of one server: list item, answer to
+a create, detail, and the short form inside an action. Each function below has exactly the fields of one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from .catalogue import OperatingSystem, Plan, ipv4, ipv6
+
+Json: TypeAlias = dict[str, Any]
+
+
+@frozen(kw_only=True)
+class Server:
+    """One state of one server, from `since` on. A change makes a new record, the old one stays true of its time."""
+
+    id: int
+    name: str
+    hostname: str | None
+    status: str
+    location: str
+    plan: Plan
+    os: OperatingSystem
+    backups_enabled: bool
+    created_at: float
+    """POSIX seconds."""
+    updated_at: float
+    """POSIX seconds."""
+    since: float
+    """When this state began, in seconds of the world's clock."""
+    until: float | None = None
+    """When it ends by itself, in seconds of the world's clock; None if it stays."""
+    then: str | None = None
+    """The status that follows at `until`."""
+
+    @property
+    def ip_address(self) -> str | None:
+        """None while provisioning, as in the page's answer to a create."""
+        return None if self.status == "provisioning" else ipv4(self.id)
+
+    @property
+    def ipv6_address(self) -> str | None:
+        """None while provisioning: an assumption, the page shows it for an active server only."""
+        return None if self.status == "provisioning" else ipv6(self.id)
+
+    @cached_property
+    def list_json(self) -> bytes:
+        """The list item as JSON text, made once per state: long lists are joined, not encoded."""
+        return encode(list_item(self))
+
+
+def encode(document: object) -> bytes:
+    """JSON text, all ASCII."""
+    return json.dumps(document).encode()
+
+
+def timestamp(posix: float) -> str:
+    """Whole seconds in UTC, the form of every timestamp on the page."""
+    return datetime.fromtimestamp(int(posix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def list_item(server: Server) -> Json:
+    """An entry of `results`."""
+    return {**_identity(server), "plan": _plan(server.plan), "os": _os(server.os), **_times(server)}
+
+
+def created(server: Server) -> Json:
+    """The answer to POST /servers/."""
+    return {
+        **_identity(server),
+        "plan": _plan(server.plan),
+        "os": _os(server.os),
+        "backups_enabled": server.backups_enabled,
+        **_times(server),
+        "message": "Server is being provisioned. This may take 2-5 minutes.",
+    }
+
+
+def detail(server: Server) -> Json:
+    """The answer to GET /servers/{server_id}/."""
+    identity = _identity(server)
+    location = identity.pop("location")
+    return {
+        **identity,
+        "ipv6_address": server.ipv6_address,
+        "location": location,
+        "plan": {**_plan(server.plan), "bandwidth": server.plan.bandwidth},
+        "os": _os(server.os),
+        "backups_enabled": server.backups_enabled,
+        "resource_usage": _usage(server),
+        **_times(server),
+    }
+
+
+def action(server: Server) -> Json:
+    """The answer to start, stop and reboot; its top-level `status` is not the server's."""
+    return {
+        "status": "success",
+        "message": f"Server is {server.status}",
+        "server": {"id": server.id, "name": server.name, "status": server.status},
+    }
+
+
+def _identity(server: Server) -> Json:
+    return {
+        "id": server.id,
+        "name": server.name,
+        # Null for a server created without one: the page does not say what stands here then.
+        "hostname": server.hostname,
+        "status": server.status,
+        "ip_address": server.ip_address,
+        "location": server.location,
+    }
+
+
+def _plan(plan: Plan) -> Json:
+    return {
+        "id": plan.id,
+        "name": plan.name,
+        "vcpus": plan.vcpus,
+        "memory": plan.memory,
+        "storage": plan.storage,
+    }
+
+
+def _os(system: OperatingSystem) -> Json:
+    return {"id": system.id, "name": system.name}
+
+
+def _times(server: Server) -> Json:
+    return {"created_at": timestamp(server.created_at), "updated_at": timestamp(server.updated_at)}
+
+
+def _usage(server: Server) -> Json:
+    """Invented figures, steady per server; what a stopped server reports is not documented."""
+    busy = server.status == "active"
+    return {
+        "cpu_percent": (server.id * 37 % 800 + 5) / 10 if busy else 0.0,
+        "memory_used": server.plan.memory // 2 if busy else 0,
+        "disk_used": server.plan.storage * 7 // 16,
+        "bandwidth_used": server.id * 13 % server.plan.bandwidth,
+    }

@@ -1,0 +1,150 @@
+"""When things go wrong, as data: the rules that say so, and the plan that keeps count. No I/O.
+
+A rule matches requests by operation, method and path, and fires on some of the matches (`nth`, `every`, `times`,
+`probability`; all that are given must agree). The first rule that fires takes the request; rules after it do not
+even count it. So two rules with `times=1` hit two requests, one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from random import Random
+from typing import Any, TypeVar
+
+import attrs
+from attrs import define, field, frozen
+
+from . import checks
+from .api import OPERATIONS
+from .errors import FaultError
+from .faults import Action, CommitLater, Ending, HideCreated, OnServer
+
+A = TypeVar("A", bound=Action)
+
+
+def _actions(value: Action | Iterable[Action]) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _all_actions(rule: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
+    if not value or not all(isinstance(action, Action) for action in value):
+        raise FaultError(attribute.name, "must be one action or more")
+
+
+@frozen
+class Rule:
+    """When to act, and how. `path` is a pattern: `*` stands for one segment, `**` for any number.
+
+    `Rule("create", DropAfter(), times=1)` loses the answer of the first create. Counting starts when the rule is
+    added: `nth` fires on that match only, `every` on each so many-th, `times` at most that often in all,
+    `probability` by a seeded draw.
+    """
+
+    operation: str | None = field(default=None, validator=checks.optional(checks.choice(*OPERATIONS)))
+    actions: tuple[Action, ...] = field(default=(), converter=_actions, validator=_all_actions)
+    method: str | None = field(default=None, kw_only=True, validator=checks.optional(checks.text))
+    path: str | None = field(default=None, kw_only=True, validator=checks.optional(checks.text))
+    nth: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.count))
+    every: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.count))
+    times: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.count))
+    probability: float | None = field(default=None, kw_only=True, validator=checks.optional(checks.share))
+
+    def __attrs_post_init__(self) -> None:
+        if len([action for action in self.actions if isinstance(action, Ending)]) > 1:
+            raise FaultError("actions", "must hold at most one ending")
+        if self.operation not in (None, "create") and self.first(HideCreated):
+            raise FaultError("actions", "hide_created goes with the operation create")
+        nameless = [act for act in self.actions if isinstance(act, OnServer) and act.server_id is None]
+        if self.operation == "list" and nameless:
+            raise FaultError("actions", "a list names no server: server_id is required")
+        if self.first(CommitLater) and (self.first(HideCreated) or (self.ending and self.ending.applied)):
+            raise FaultError(
+                "actions", "commit_later goes with an ending that applies nothing, and hides nothing"
+            )
+
+    @property
+    def ending(self) -> Ending | None:
+        """What the client gets; None for the plain answer."""
+        return self.first(Ending)
+
+    @property
+    def label(self) -> str:
+        """The names of the actions, for the request log."""
+        return "+".join(action.do for action in self.actions)
+
+    def first(self, kind: type[A]) -> A | None:
+        """The first action of this kind, or None."""
+        return next((action for action in self.actions if isinstance(action, kind)), None)
+
+    def matches(self, method: str, path: str, operation: str | None) -> bool:
+        """True if the request is one that this rule is about."""
+        return (
+            self.operation in (None, operation)
+            and (self.method is None or self.method.upper() == method)
+            and (self.path is None or _pattern(self.path).fullmatch(path) is not None)
+        )
+
+
+@lru_cache(maxsize=256)
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = {"**": ".*", "*": "[^/]*"}
+    return re.compile("".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*?)", path)))
+
+
+@define
+class Armed:
+    """A rule in force, and how often it matched and fired."""
+
+    rule: Rule
+    matched: int = 0
+    fired: int = 0
+
+
+class FaultPlan:
+    """The rules in force, in order, with their counters. Seeded, so that `probability` repeats."""
+
+    def __init__(self, rules: Sequence[Rule] = (), *, seed: int = 0) -> None:
+        self._seed = seed
+        self._added = 0
+        self._armed: list[tuple[Armed, Random]] = []
+        self.add(*rules)
+
+    @property
+    def armed(self) -> tuple[Armed, ...]:
+        """The rules in force, with counters as they are now."""
+        return tuple(attrs.evolve(armed) for armed, _ in self._armed)
+
+    def add(self, *rules: Rule) -> None:
+        """Put rules behind those in force."""
+        for rule in rules:
+            self._added += 1
+            self._armed.append((Armed(rule), Random(f"{self._seed}/{self._added}")))
+
+    def clear(self) -> None:
+        """Take all rules out of force."""
+        self._armed.clear()
+
+    def take(self, method: str, path: str, operation: str | None) -> Rule | None:
+        """The rule that fires on this request, if any does; counts the match."""
+        for armed, dice in self._armed:
+            rule = armed.rule
+            if rule.matches(method, path, operation):
+                armed.matched += 1
+                if _fires(armed, dice):
+                    armed.fired += 1
+                    return rule
+        return None
+
+
+def _fires(armed: Armed, dice: Random) -> bool:
+    rule = armed.rule
+    # The draw comes first and always, so that the other conditions do not shift the sequence of draws.
+    lucky = rule.probability is None or dice.random() < rule.probability
+    return (
+        lucky
+        and rule.nth in (None, armed.matched)
+        and (rule.every is None or armed.matched % rule.every == 0)
+        and (rule.times is None or armed.fired < rule.times)
+    )

@@ -1,0 +1,376 @@
+"""The provider as a machine: servers, their statuses over time, credit, and a ledger of what was committed.
+
+Pure and seeded: no I/O and no clock of its own. Every call takes `now`, in seconds; before it answers,
+whatever has become due by then happens, each thing at its own time. Two worlds with one seed that are given
+the same calls answer alike. Not safe for threads; `Engine` adds the lock.
+
+A server is a line of frozen `Server` records, one per state. A moving status ends by itself:
+
+    status         ends as   lasts (seconds)             accepts
+    provisioning   active    `Durations.provisioning`    -
+    starting       active    `Durations.starting`        -
+    stopping       stopped   `Durations.stopping`        -
+    rebooting      active    `Durations.rebooting`       -
+    active         -                                     stop, reboot
+    stopped        -                                     start
+    suspended      -                                     -
+    any other      -                                     -
+
+Documented at https://www.vps.org/api/v1/docs/servers/: 400 for starting a running server and for rebooting one that
+is not running, and 2 to 5 minutes of provisioning. The other refusals and durations are assumptions. PUT, PATCH
+and DELETE are taken in every status. Names need not be unique: the page does not say that they are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from random import Random
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import define, evolve, field, frozen
+
+from . import forms
+from .catalogue import FIRST_ID
+from .durations import Durations
+from .errors import NoCredit, NotAllowed, NotFound, Refused, SandboxError
+from .records import Server
+
+MOVING: Final = MappingProxyType(
+    {"provisioning": "active", "starting": "active", "stopping": "stopped", "rebooting": "active"}
+)
+"""Moving status -> the status it ends as."""
+
+POWER: Final = MappingProxyType(
+    {"start": ("stopped", "starting"), "stop": ("active", "stopping"), "reboot": ("active", "rebooting")}
+)
+"""Operation -> the status it needs, the status it begins."""
+
+
+@frozen
+class Command:
+    """One call of the API, read and validated: an operation, the server it names, its fields."""
+
+    operation: str
+    server_id: int | None = None
+    fields: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
+@frozen
+class Change:
+    """A ledger entry: a change that was really committed, and the request that caused it."""
+
+    seq: int
+    at: float
+    """Seconds of the world's clock."""
+    operation: str
+    server_id: int
+    name: str
+    status: str
+    """The server's status after the change; `deleted` after a delete."""
+    request: int | None
+    """Number of the request in the request log."""
+
+
+@define(eq=False)
+class _Slot:
+    states: list[Server]
+    gone: float = math.inf
+    hidden_by_id: float = -math.inf
+    hidden_in_list: float = -math.inf
+    draws: int = 0
+
+    def at(self, moment: float) -> Server | None:
+        if moment >= self.gone:
+            return None
+        return next((state for state in reversed(self.states) if state.since <= moment), None)
+
+
+class World:
+    """The account and everything in it. All times are seconds of the caller's clock.
+
+    `speed` divides all durations. `credit` is how many servers can still be paid for, None for no limit; a delete
+    gives nothing back. `epoch` is the POSIX time at clock 0. Timestamps are shown in whole seconds: with
+    `distinct_updates`, a second change within one second moves `updated_at` on to the next one.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+        credit: int | None = None,
+        durations: Durations | None = None,
+        epoch: float = 0.0,
+        distinct_updates: bool = True,
+    ) -> None:
+        if not (math.isfinite(speed) and speed > 0):
+            raise SandboxError(f"speed is a finite number > 0, not {speed!r}")
+        if credit is not None and credit < 0:
+            raise SandboxError(f"credit is a number of servers >= 0 or None, not {credit!r}")
+        self.now = -math.inf
+        self.credit = credit
+        self.ledger: list[Change] = []
+        self.revision = 0
+        """Moves whenever a list could read differently, unless reads lag."""
+        self._seed = seed
+        self._speed = speed
+        self._durations = durations or Durations()
+        self._epoch = epoch
+        self._distinct_updates = distinct_updates
+        self._slots: dict[int, _Slot] = {}
+        self._live: dict[int, _Slot] = {}
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._entered = 0
+        self._scheduled = 0
+        self._lag = 0.0
+        self._lag_until = -math.inf
+
+    def at(self, now: float) -> World:
+        """Let everything happen that is due by `now`; time never goes back. Returns itself."""
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, event = heapq.heappop(self._agenda)
+            self.now = max(self.now, due)
+            event(due)
+        self.now = max(self.now, now)
+        return self
+
+    def wall(self, moment: float) -> float:
+        """The POSIX time of a moment on the world's clock."""
+        return self._epoch + moment
+
+    @property
+    def lagging(self) -> bool:
+        """True while reads answer an older state."""
+        return self.now < self._lag_until
+
+    def servers(self, now: float) -> list[Server]:
+        """What a list shows at `now`, oldest server first."""
+        self.at(now)
+        if self.lagging:
+            moment = self.now - self._lag
+            seen = [(slot, slot.at(moment)) for slot in self._slots.values()]
+        else:
+            seen = [(slot, slot.states[-1]) for slot in self._live.values()]
+        return [state for slot, state in seen if state is not None and slot.hidden_in_list <= self.now]
+
+    def find(self, server_id: int, now: float) -> Server:
+        """What a look-up by id shows at `now`. Raises `NotFound`."""
+        self.at(now)
+        slot = self._slots.get(server_id)
+        if slot is not None and slot.hidden_by_id <= self.now:
+            state = slot.at(self.now - self._lag if self.lagging else self.now)
+            if state is not None:
+                return state
+        raise _not_found(server_id)
+
+    def truth(self, now: float) -> tuple[Server, ...]:
+        """Every server that exists at `now`, whatever reads show."""
+        self.at(now)
+        return tuple(slot.states[-1] for slot in self._live.values())
+
+    def apply(self, command: Command, now: float, request: int | None = None) -> Server:
+        """Commit a change and note it in the ledger; returns the server after it (before it, for a delete).
+
+        Raises `NotFound`, `NotAllowed` or `NoCredit`; nothing is changed then.
+        """
+        self.at(now)
+        return self._commit(command, self.now, request)
+
+    def apply_later(self, command: Command, now: float, delay: float, request: int | None = None) -> None:
+        """Commit a change in `delay` seconds; if it is refused then, nobody is told, as with any lost answer."""
+        self.at(now)
+        self._schedule(self.now + delay, partial(self._commit_late, command, request))
+
+    def add(
+        self,
+        count: int = 1,
+        *,
+        now: float,
+        status: str = "active",
+        name: str = "server",
+        plan_id: int = 1,
+        os_id: int = 5,
+        location: str = "us-west",
+        age: float | None = None,
+    ) -> tuple[Server, ...]:
+        """Put servers there without a request: no credit, no ledger entry.
+
+        Several are named `name-<id>`. They were made `age` seconds ago: a day if the status is a settled one,
+        just now if it is a moving one. Raises `Invalid` for what a create would refuse.
+        """
+        if count < 0:
+            raise SandboxError(f"count is a number >= 0, not {count!r}")
+        self.at(now)
+        form = {"name": name, "plan_id": plan_id, "os_id": os_id, "location": location}
+        fields = forms.creation(form)
+        moment = self.now - ((0.0 if status in MOVING else 86_400.0) if age is None else age)
+        added: list[Server] = []
+        for _ in range(count):
+            slot = self._enter(fields, status, moment)
+            if count > 1:
+                slot.states[0] = evolve(slot.states[0], name=f"{name}-{slot.states[0].id}")
+            if status in MOVING:
+                self._run(slot, self.now)
+            added.append(slot.states[-1])
+        return tuple(added)
+
+    def suspend(self, server_id: int, now: float) -> Server:
+        """Suspend a server, as a provider does."""
+        return self.set_status(server_id, "suspended", now)
+
+    def vanish(self, server_id: int, now: float) -> None:
+        """Let a server be gone, without a request and without a trace in the ledger."""
+        self.at(now)
+        self._remove(self._known(server_id), self.now)
+
+    def set_status(
+        self, server_id: int, word: str, now: float, *, seconds: float | None = None, then: str = "active"
+    ) -> Server:
+        """Give a server any status word.
+
+        A moving one ends by itself after its usual time. With `seconds` any word ends after that long, as `then`
+        (a moving one as it usually does); `math.inf` makes it stay.
+        """
+        self.at(now)
+        slot = self._known(server_id)
+        self._change(slot, self.now, status=word)
+        if seconds is not None:
+            self._move_on(slot, self.now + seconds, MOVING.get(word, then))
+        elif word in MOVING:
+            self._run(slot, self.now)
+        return slot.states[-1]
+
+    def hide(
+        self, server_id: int, seconds: float, now: float, *, by_id: bool = True, in_list: bool = True
+    ) -> None:
+        """Let a server not be seen by id and/or in lists for `seconds`; it exists all the same."""
+        self.at(now)
+        slot = self._known(server_id)
+        until = self.now + seconds
+        if by_id:
+            slot.hidden_by_id = until
+        if in_list:
+            slot.hidden_in_list = until
+        self._touch(self.now)
+        self._schedule(until, self._touch)
+
+    def lag(self, seconds: float, now: float, *, lasting: float | None = None) -> None:
+        """Let reads answer the state of `seconds` ago, for `lasting` seconds (as long, if None)."""
+        self.at(now)
+        self._lag = seconds
+        self._lag_until = self.now + (seconds if lasting is None else lasting)
+
+    def _commit(self, command: Command, moment: float, request: int | None) -> Server:
+        operation, fields = command.operation, command.fields
+        if operation == "create":
+            if self.credit == 0:
+                raise NoCredit("Insufficient credits.")
+            if self.credit is not None:
+                self.credit -= 1
+            slot = self._enter(fields, "provisioning", moment)
+            self._run(slot, moment)
+            server = slot.states[-1]
+        else:
+            slot = self._visible(command.server_id, moment)
+            if operation == "delete":
+                server = slot.states[-1]
+                self._remove(slot, moment)
+            elif operation in POWER:
+                server = self._power(slot, operation, moment)
+            elif operation in ("replace", "update"):
+                server = self._change(slot, moment, **fields)
+            else:
+                raise SandboxError(f"not a change: {operation!r}")
+        word = "deleted" if operation == "delete" else server.status
+        self.ledger.append(
+            Change(len(self.ledger) + 1, moment, operation, server.id, server.name, word, request)
+        )
+        return server
+
+    def _commit_late(self, command: Command, request: int | None, moment: float) -> None:
+        with suppress(Refused):
+            self._commit(command, moment, request)
+
+    def _power(self, slot: _Slot, operation: str, moment: float) -> Server:
+        needed, begun = POWER[operation]
+        status = slot.states[-1].status
+        if status != needed:
+            running = operation == "start" and status == "active"
+            raise NotAllowed(
+                "Server is already running." if running else f"Cannot {operation} a server that is {status}."
+            )
+        self._change(slot, moment, status=begun)
+        self._run(slot, moment)
+        return slot.states[-1]
+
+    def _enter(self, fields: Mapping[str, Any], status: str, moment: float) -> _Slot:
+        server_id = FIRST_ID + self._entered
+        self._entered += 1
+        wall = self.wall(moment)
+        server = Server(id=server_id, status=status, created_at=wall, updated_at=wall, since=moment, **fields)
+        self._slots[server_id] = self._live[server_id] = slot = _Slot([server])
+        self.revision += 1
+        return slot
+
+    def _change(self, slot: _Slot, moment: float, **fields: Any) -> Server:
+        last = slot.states[-1]
+        if "status" in fields:
+            fields = {"until": None, "then": None, **fields}
+        updated = self.wall(moment)
+        if self._distinct_updates:
+            updated = max(updated, math.floor(last.updated_at) + 1)
+        slot.states.append(evolve(last, since=moment, updated_at=max(updated, last.updated_at), **fields))
+        self.revision += 1
+        return slot.states[-1]
+
+    def _remove(self, slot: _Slot, moment: float) -> None:
+        slot.gone = moment
+        del self._live[slot.states[-1].id]
+        self.revision += 1
+
+    def _run(self, slot: _Slot, moment: float) -> None:
+        server = slot.states[-1]
+        low, high = getattr(self._durations, server.status)
+        slot.draws += 1
+        # An own draw per server and move: what one server does never changes what another one draws.
+        draw = Random(f"{self._seed}/{server.id}/{slot.draws}").random()
+        seconds = low if low == high else low + (high - low) * draw
+        self._move_on(slot, moment + seconds / self._speed, MOVING[server.status])
+
+    def _move_on(self, slot: _Slot, until: float, then: str) -> None:
+        slot.states[-1] = evolve(slot.states[-1], until=until, then=then)
+        if math.isfinite(until):
+            self._schedule(until, partial(self._settle, slot))
+
+    def _settle(self, slot: _Slot, moment: float) -> None:
+        server = slot.states[-1]
+        if slot.gone == math.inf and server.until == moment and server.then is not None:
+            self._change(slot, moment, status=server.then)
+
+    def _schedule(self, due: float, event: Callable[[float], None]) -> None:
+        self._scheduled += 1
+        heapq.heappush(self._agenda, (due, self._scheduled, event))
+
+    def _touch(self, moment: float) -> None:
+        self.revision += 1
+
+    def _known(self, server_id: int) -> _Slot:
+        try:
+            return self._live[server_id]
+        except KeyError:
+            raise SandboxError(f"there is no server {server_id}") from None
+
+    def _visible(self, server_id: int | None, moment: float) -> _Slot:
+        slot = self._live.get(server_id) if server_id is not None else None
+        if slot is None or slot.hidden_by_id > moment:
+            raise _not_found(server_id)
+        return slot
+
+
+def _not_found(server_id: int | None) -> NotFound:
+    return NotFound(f"No server {server_id}.")
