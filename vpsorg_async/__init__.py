@@ -8,9 +8,11 @@ from .client import Client
 from .config import Timeout
 from .fleet import Failed, Report, Skipped, Succeeded
 from .http.retry import RetryPolicy
+from .lifecycle.contract import Evidence, Target
+from .lifecycle.ready import tcp_port
 from .lifecycle.receipts import Receipt
-from .lifecycle.wait import Evidence, Target
 from .lifecycle.waiter import WaitOutcome
+from .lifecycle.watch import Change, StatusChange
 from .models import (
     ActionAccepted,
     OperatingSystem,
@@ -26,6 +28,7 @@ from .timing import Backoff
 __all__ = [
     "ActionAccepted",
     "Backoff",
+    "Change",
     "Client",
     "Evidence",
     "Failed",
@@ -40,10 +43,12 @@ __all__ = [
     "ServerSpec",
     "ServerStatus",
     "Skipped",
+    "StatusChange",
     "Succeeded",
     "Target",
     "Timeout",
     "WaitOutcome",
     "__version__",
     "errors",
+    "tcp_port",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -18,29 +21,36 @@ from .config import (
     Timeout,
     WaitPolicy,
     check_base_url,
+    check_seconds,
     check_token,
     from_environment,
 )
 from .dialects import Documented
-from .errors import ClientClosedError, ConfigurationError
+from .errors import ClientClosedError, ConfigurationError, DecodeError
 from .fleet import Fleet
 from .http.budget import Gate
 from .http.exchange import Operation, Request
 from .http.redact import Redactor
+from .http.reply import read_answer
 from .http.retry import RetryPolicy
 from .http.session import Session
+from .lifecycle.contract import Target
+from .lifecycle.durations import Durations
 from .lifecycle.poller import Poller
+from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Journal, Receipt
-from .lifecycle.wait import Target
 from .lifecycle.waiter import Waiter, WaitOutcome
+from .lifecycle.watch import StatusChange
 from .models import Server, ServerId
 from .servers import Servers
-from .timing import Clock, SystemClock, default_random
+from .timing import Clock, Random, SystemClock
 
 if TYPE_CHECKING:
     from .http.transport import AiohttpTransport
 
 __all__ = ["Client"]
+
+log = logging.getLogger("vpsorg_async")
 
 
 class Client:
@@ -59,7 +69,8 @@ class Client:
     - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
     - ``grace``, ``quiet``, ``visibility``: see `WaitPolicy`.
     - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
-    - ``ssl_context``: for a private certificate authority. ``trust_env``: heed proxy variables and ``.netrc``.
+    - ``ssl_context``: for a private certificate authority. ``trust_env``: heed the proxy variables.
+    - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to look.
     - ``on_event``: called with a record of each request and retry; see `vpsorg_async.http.events`.
 
     One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.
@@ -84,8 +95,10 @@ class Client:
         trust_env: bool = False,
         allow_insecure: bool = False,
         on_event: Callable[[Any], None] | None = None,
+        durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._base_url = ""  # its repr stands in tracebacks of what is raised below
         self._secret = _Secret(check_token(token))
         # a traceback that shows local variables must not show this one
         del token
@@ -97,8 +110,12 @@ class Client:
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
         self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)
-        self._timeout = timeout or Timeout()
-        self._retry = retry or RetryPolicy()
+        self._timeout = Timeout() if timeout is None else timeout
+        self._retry = RetryPolicy() if retry is None else retry
+        if not isinstance(self._timeout, Timeout):
+            raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {timeout!r}")
+        if not isinstance(self._retry, RetryPolicy):
+            raise ConfigurationError(f"retry is a RetryPolicy, not {retry!r}")
         self._policy = WaitPolicy(
             min_interval=min_interval,
             max_interval=max_interval,
@@ -113,6 +130,8 @@ class Client:
         self._trust_env = trust_env
         self._on_event = on_event
         self._clock = clock or SystemClock()
+        self._durations = Durations()
+        self._durations_file = None if durations_file is None else os.fspath(durations_file)
         self._parts: _Parts | None = None
         self._opened = False
 
@@ -122,9 +141,9 @@ class Client:
 
         ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
         """
-        token, base_url = from_environment()
-        options.setdefault("base_url", base_url)
-        return cls(token, **options)
+        options.setdefault("base_url", from_environment()[1])
+        # not by way of a variable: a traceback of what the next line raises would show it
+        return cls(from_environment()[0], **options)
 
     def __repr__(self) -> str:
         return f"Client(base_url={self._base_url!r})"
@@ -133,6 +152,12 @@ class Client:
         if self._opened:
             raise ClientClosedError("a client is opened once; make another one")
         self._opened = True
+        if self._durations_file is not None:
+            with contextlib.suppress(OSError, DecodeError):
+                # not there yet, or not ours: everything is learned anew
+                self._durations = Durations.from_json(
+                    loads(await anyio.Path(self._durations_file).read_bytes())
+                )
         self._parts = _Parts(self)
         return self
 
@@ -142,6 +167,17 @@ class Client:
             # closing must get to its end even where the reason to close is a cancellation
             with anyio.CancelScope(shield=True):
                 await parts.close()
+                if self._durations_file is not None:
+                    await self._keep_durations(self._durations_file)
+
+    async def _keep_durations(self, file: str) -> None:
+        aside = anyio.Path(f"{file}.new")
+        try:
+            await aside.write_bytes(dumps(self._durations.to_json()))
+            await aside.replace(file)
+        except OSError as failure:
+            # a hint for the next run: not worth the result of this one
+            log.debug("the durations could not be kept in %s: %s", file, failure.strerror)
 
     @property
     def servers(self) -> Servers:
@@ -154,7 +190,13 @@ class Client:
         return self._open().fleet
 
     async def wait_until(
-        self, server: ServerId | Server | Receipt, target: Target | str | Iterable[str], *, timeout: float
+        self,
+        server: ServerId | Server | Receipt,
+        target: Target | str | Iterable[str],
+        *,
+        timeout: float,
+        ready: ReadyCheck | None = None,
+        ready_timeout: float = 300.0,
     ) -> Server:
         """Wait until the server is in a status, and return it as it is then.
 
@@ -163,10 +205,34 @@ class Client:
         command of this client ends only on what happened after it. Raises `WaitTimeoutError`,
         `UnexpectedStatusError` (settled elsewhere, suspended), `ServerGoneError`, `AuthenticationError`,
         `PermissionDeniedError`, and `ConfigurationError` for bad input.
+
+        ``ready`` is an async check of the server that has to say yes as well, within ``ready_timeout`` seconds after
+        the status was reached; `tcp_port` makes one.
         """
-        outcome = await self._open().waiter.wait(server, Target.of(target), timeout)
+        seconds = check_seconds(ready_timeout, "ready_timeout")
+        waiter = self._open().waiter
+        outcome = await waiter.wait(server, Target.of(target), timeout)
+        if ready is not None:
+            await waiter.ready(outcome, ready, seconds)
         assert outcome.server is not None
         return outcome.server
+
+    def receipt(self, server_id: ServerId) -> Receipt | None:
+        """The last command on a server that this client sent, was acknowledged, and no wait has seen done yet.
+
+        Plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``.
+        """
+        found = self._open().journal.receipt(server_id)
+        return None if found is None else found[0]
+
+    def watch(self, *, interval: float = 5.0) -> AsyncIterator[StatusChange]:
+        """Every status change of the whole account, as a stream that does not end.
+
+        One list each ``interval`` seconds, shared with all waits. The first look tells every server as ``present``.
+        What happens between two looks is not seen: a server whose ``updated_at`` moved though its status did not is
+        told as ``touched``, and a time without any look as ``blind``.
+        """
+        return self._open().waiter.watch(interval)
 
     def wait_until_all(
         self,
@@ -195,15 +261,17 @@ class Client:
             or not path.startswith("/")
             or path.startswith("//")
             or not path.isprintable()
+            or "#" in path
         ):
-            raise ConfigurationError(f"path begins with one slash, not {path!r}")
+            raise ConfigurationError(f"path begins with one slash and has no fragment, not {path!r}")
         try:
             body = None if json is None else dumps(json)
         except (TypeError, ValueError, RecursionError) as unfit:
             raise ConfigurationError(f"the body can't be written as JSON: {unfit}") from None
         full = path if path.startswith("/api/") else API_PREFIX + path
-        response = await self._open().session.send(Request(_OPERATIONS[verb], verb, full, body))
-        return loads(response.body) if response.body.strip() else None
+        request = Request(_OPERATIONS[verb], verb, full, body)
+        response = await self._open().session.send(request)
+        return read_answer(request, response, lambda body: loads(body) if body.strip() else None)
 
     def _open(self) -> _Parts:
         if self._parts is None:
@@ -243,7 +311,7 @@ class _Parts:
         # aiohttp takes far longer to import than the rest: paid when the first client opens
         from .http.transport import AiohttpTransport
 
-        clock, rng = client._clock, default_random()
+        clock, rng = client._clock, Random()
         self.gate = Gate(client._max_in_flight)
         self.transport: AiohttpTransport = AiohttpTransport(
             client._base_url,
@@ -264,7 +332,7 @@ class _Parts:
             redact=Redactor(client._secret.reveal()),
             on_event=client._on_event,
         )
-        journal = Journal()
+        self.journal = journal = Journal()
         dialect = Documented(max_list_body=client._max_list_body)
         self.servers = Servers(self.session, dialect, journal, clock, client._base_url)
         self.poller = Poller(
@@ -274,6 +342,8 @@ class _Parts:
             clock=clock,
             rng=rng,
             journal=journal,
+            durations=client._durations,
+            on_event=client._on_event,
         )
         self.waiter = Waiter(self.poller, journal, client._policy, clock)
         self.fleet = Fleet(self.servers, self.waiter, clock, client._max_in_flight)
@@ -282,4 +352,5 @@ class _Parts:
         """Close in the order of dependence: waits, queue, connections."""
         await self.poller.close()
         self.gate.close()
+        self.session.close()
         await self.transport.close()

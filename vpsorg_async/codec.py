@@ -7,6 +7,7 @@ msgspec reads the wire straight into the attrs records and is strict: ``"12"`` i
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -23,13 +24,13 @@ MAX_PROBLEMS = 10
 # RecursionError: nesting beyond any sense; ValueError: a number of thousands of digits; both come from the network.
 _UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 def dumps(value: object) -> bytes:
-    """JSON for a request body. Raises `TypeError` for what JSON can't hold."""
-    return _encode(value)
+    """JSON for a request body. Raises `TypeError` or `ValueError` for what JSON can't hold."""
+    # not by msgspec, which writes null for NaN and base64 for bytes without a word
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def loads(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from collections.abc import Mapping
@@ -35,16 +36,17 @@ DEFAULT_MAX_BODY = 8 * 1024 * 1024
 DEFAULT_MAX_LIST_BODY = 64 * 1024 * 1024
 """Bytes of one list answer; about 150,000 servers."""
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
 
 def check_seconds(value: object, name: str, *, zero: bool = False) -> float:
     """A finite number of seconds above 0 (or from 0). Raises `ConfigurationError`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{name} is a number of seconds, not {value!r}")
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        raise ConfigurationError(f"{name} is a finite number of seconds above 0, not {value!r}")
+        raise ConfigurationError(f"{name} is a finite number of seconds above 0, not {seconds!r}")
     return seconds
 
 
@@ -97,6 +99,14 @@ def check_token(value: object) -> str:
     return token
 
 
+def _is_loopback(host: str) -> bool:
+    # by address, not by how it is spelt: 127.0.0.1.example.org is somebody else's machine
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
     """The address of the API without ``/api/v1``: https, or http on this machine. Raises `ConfigurationError`."""
     if not isinstance(value, str):
@@ -111,11 +121,12 @@ def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
         raise ConfigurationError(f"base_url is an address such as {DEFAULT_BASE_URL!r}")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url holds credentials; the token is the only one used")
-    if parts.query or parts.fragment:
-        raise ConfigurationError("base_url has no query and no fragment")
+    # an empty query or fragment would swallow the paths put behind it; parsers differ on blanks and backslashes
+    if not url.isprintable() or any(sign in url for sign in "?# \\"):
+        raise ConfigurationError("base_url has no query, no fragment, no blanks and no backslashes")
     if parts.path.endswith(API_PREFIX):
         raise ConfigurationError(f"base_url is given without {API_PREFIX}, which is added to it")
-    if parts.scheme == "http" and not (allow_insecure or host in _LOOPBACK or host.startswith("127.")):
+    if parts.scheme == "http" and not (allow_insecure or _is_loopback(host)):
         raise ConfigurationError(
             f"base_url is plain http to {host}: the token would travel in the clear; use https, "
             "or pass allow_insecure=True"

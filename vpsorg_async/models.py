@@ -137,28 +137,40 @@ class ActionAccepted:
 
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
+_ID_LIMIT = 10**100  # far beyond any id, and short enough to be written as digits
 # A host name as it is typed: labels of letters, digits, hyphens and underscores, parted by dots.
 _HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+def _shown(value: object) -> str:
+    """The value for a message. Python refuses to write an integer of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"{type(value).__name__} with too many digits"
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def check_name(value: object) -> str:
     """A server name: letters, digits and hyphens. Raises `ConfigurationError`."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ConfigurationError(f"a server name is made of letters, digits and hyphens, not {value!r}")
+        raise ConfigurationError(f"a server name is made of letters, digits and hyphens, not {_shown(value)}")
     return value
 
 
 def check_hostname(value: object) -> str:
     """A fully qualified host name. Raises `ConfigurationError`."""
     if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
-        raise ConfigurationError(f"a hostname is a domain name such as 'web01.example.com', not {value!r}")
+        raise ConfigurationError(
+            f"a hostname is a domain name such as 'web01.example.com', not {_shown(value)}"
+        )
     return value
 
 
 def check_bool(value: object, field: str) -> bool:
     """A plain True or False. Raises `ConfigurationError`."""
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{field} is True or False, not {value!r}")
+        raise ConfigurationError(f"{field} is True or False, not {_shown(value)}")
     return value
 
 
@@ -167,11 +179,11 @@ def check_id(value: object, what: str = "a server id") -> ServerId:
     if isinstance(value, bool):
         pass
     elif isinstance(value, int):
-        if value > 0:
+        if 0 < value < _ID_LIMIT:
             return value
     elif isinstance(value, str) and value not in (".", "..") and value.strip() and value.isprintable():
         return value
-    raise ConfigurationError(f"{what} is a positive integer or a non-empty string, not {value!r}")
+    raise ConfigurationError(f"{what} is a positive integer or a non-empty string, not {_shown(value)}")
 
 
 def _valid_name(_: Any, __: Any, value: Any) -> None:
@@ -184,7 +196,7 @@ def _valid_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _valid_location(_: Any, __: Any, value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {value!r}")
+        raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {_shown(value)}")
 
 
 def _valid_hostname(_: Any, __: Any, value: Any) -> None:

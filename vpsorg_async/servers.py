@@ -14,8 +14,9 @@ from .dialects import Documented
 from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownError, Sent, TransportError
 from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
+from .http.reply import read_answer
 from .http.session import Session
-from .lifecycle.poller import ListLook
+from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
 from .models import (
     ActionAccepted,
@@ -71,8 +72,8 @@ class Servers:
         The status words of the filter are documented in translation only; the word is sent as it is given.
         """
         for name, value in (("status", status), ("location", location)):
-            if value is not None and (not isinstance(value, str) or not value):
-                raise ConfigurationError(f"{name} is a non-empty string, not {value!r}")
+            if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
+                raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
         look = await self._look(self._dialect.list(status, location), Priority.USER)
         return tuple(look.servers)
 
@@ -164,7 +165,7 @@ class Servers:
         """One server and when its request left (monotonic seconds)."""
         request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
         response = await self._session.send(request, priority)
-        return response.requested_at, _read(request, response, self._dialect.read_server)
+        return response.requested_at, read_answer(request, response, self._dialect.read_server)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +183,7 @@ class Servers:
             response = await self._session.send(request, priority)
             # a page tells nothing of what happened after it was asked for: the first one's time holds for all
             requested_at = response.requested_at if requested_at is None else requested_at
-            page = _read(request, response, self._dialect.read_page)
+            page = read_answer(request, response, self._dialect.read_page)
             servers.update((server.id, server) for server in page.results)
             count = page.count
             path = next_path(self._base_url, path, page.next) if page.next else None
@@ -218,7 +219,7 @@ class Servers:
     ) -> T:
         """Send a change that is never repeated blindly, and read its answer."""
         try:
-            return _read(request, await self._session.send(request, priority), read)
+            return read_answer(request, await self._session.send(request, priority), read)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE:
                 raise
@@ -250,16 +251,6 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ConfigurationError(f"can't set {', '.join(unknown)}: only {', '.join(_FIELDS)} can be changed")
     return {name: _FIELDS[name](value) for name, value in fields.items()}
-
-
-def _read(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
-    if response.cut:
-        raise DecodeError(f"the answer is longer than {len(response.body)} bytes", request=str(request))
-    try:
-        return read(response.body)
-    except DecodeError as error:
-        error.request = str(request)
-        raise
 
 
 def _unknown(request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError) -> NoReturn:

@@ -12,7 +12,10 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["Backoff", "Clock", "Deadline", "SystemClock", "default_random"]
+__all__ = ["Backoff", "Clock", "Random", "SystemClock"]
+
+Random = random.Random
+"""A random source of one's own, so that jitter neither reads nor disturbs the global one."""
 
 
 class Clock(Protocol):
@@ -50,27 +53,6 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-@attrs.frozen
-class Deadline:
-    """A point on the monotonic clock."""
-
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float, now: float) -> Deadline:
-        """The deadline so many seconds after ``now``."""
-        return cls(now + seconds)
-
-    def left(self, now: float) -> float:
-        """Seconds left; negative once it has passed."""
-        return self.at - now
-
-
-def default_random() -> random.Random:
-    """A random source of its own, so that jitter neither reads nor disturbs the global one."""
-    return random.Random()
-
-
 @attrs.frozen(kw_only=True)
 class Backoff:
     """Growing pauses with full jitter: uniform between 0 and ``min(initial * multiplier ** n, maximum)`` seconds.
@@ -84,9 +66,11 @@ class Backoff:
 
     def ceiling(self, failures: int) -> float:
         """The longest pause after so many failures (from 1), in seconds."""
-        # beyond 2 ** 60 the float would overflow for large multipliers; the maximum rules long before
-        return min(self.initial * self.multiplier ** min(failures - 1, 60), self.maximum)
+        try:
+            return min(self.initial * self.multiplier ** (failures - 1), self.maximum)
+        except OverflowError:
+            return self.maximum
 
-    def pause(self, failures: int, rng: random.Random) -> float:
+    def pause(self, failures: int, rng: Random) -> float:
         """The pause after so many failures (from 1), in seconds."""
         return rng.uniform(0.0, self.ceiling(failures))

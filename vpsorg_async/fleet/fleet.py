@@ -23,7 +23,8 @@ from ..errors import (
     VpsOrgError,
 )
 from ..http.exchange import Priority
-from ..lifecycle.wait import Target, Verdict, Wait
+from ..lifecycle.contract import Target
+from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import Waiter, WaitOutcome
 from ..models import Server, ServerId, ServerSpec, check_id
 from ..servers import Servers
@@ -59,7 +60,7 @@ class Fleet:
         with `ConfigurationError`, because the name is all that a create with a lost answer can be found by. Each
         create is sent once.
         """
-        wanted = tuple(specs)
+        wanted = _several(specs, "ServerSpecs")
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"fleet.create takes ServerSpecs, not {type(spec).__name__}")
@@ -89,6 +90,7 @@ class Fleet:
     async def reboot(self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True) -> Report:
         """Reboot all at once, and wait until each is active again after its reboot."""
         wanted = _ids(ids)
+        check_seconds(timeout, "timeout")
         if wait and wanted:
             # what each server was before is the ground on which its reboot is later believed
             # without it the evidence is weaker; what is wrong shows at the commands themselves
@@ -179,14 +181,25 @@ class _Work(Generic[T]):
                 continue
             if self._target is None:
                 self._outcomes[key] = Succeeded(key, server, seconds=self._clock.now() - sent_at)
-            else:
+                continue
+            try:
                 self._await(key, server, sent_at)
+            except VpsOrgError as error:
+                # it can't be waited for (the client was closed, or its id is none), and is there all the same
+                self._outcomes[key] = Failed(
+                    key,
+                    error,
+                    server_id=key if server is None else server.id,
+                    server=server,
+                    seconds=self._clock.now() - sent_at,
+                )
 
     def _await(self, key: ServerId, server: Server | None, sent_at: float) -> None:
         assert self._target is not None
         subject = key if server is None else server.id
         wait = self._waiter.make(subject, self._target, self._timeout)
         wait.deadline = sent_at + self._timeout
+        verdict = self._waiter.poller.join(wait)
         self._waits[key] = wait
 
         def settled(done: asyncio.Future[Verdict]) -> None:
@@ -196,7 +209,7 @@ class _Work(Generic[T]):
             if not self._waits:
                 self._all_settled.set()
 
-        self._waiter.poller.join(wait).add_done_callback(settled)
+        verdict.add_done_callback(settled)
 
     def _outcome(
         self, key: ServerId, server: Server | None, wait: Wait, done: asyncio.Future[Verdict], sent_at: float
@@ -217,10 +230,14 @@ class _Work(Generic[T]):
         )
 
 
+def _several(things: Iterable[T], what: str) -> tuple[T, ...]:
+    if isinstance(things, str | bytes) or not isinstance(things, Iterable):
+        raise ConfigurationError(f"a fleet call takes several {what}: pass a list")
+    return tuple(things)
+
+
 def _ids(ids: Iterable[ServerId]) -> tuple[ServerId, ...]:
-    if isinstance(ids, str | bytes | int):
-        raise ConfigurationError("a fleet call takes several ids: pass a list")
-    wanted = tuple(check_id(server_id) for server_id in ids)
+    wanted = tuple(check_id(server_id) for server_id in _several(ids, "ids"))
     _no_repeats([str(server_id) for server_id in wanted], "ids")
     return wanted
 

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ..errors import FleetError, VpsOrgError
-from ..lifecycle.wait import Evidence, Seen
+from ..lifecycle.contract import Evidence
+from ..lifecycle.wait import Seen
 from ..models import Server, ServerId
 
 __all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded"]

@@ -69,7 +69,7 @@ class Request:
     operation: Operation
     method: str
     path: str
-    body: bytes | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)
     max_body: int | None = None
     """Bytes of the answer that are read at most; None: the client's limit for one server."""
     may_repeat: bool = True
@@ -87,12 +87,15 @@ def with_query(path: str, **params: str | None) -> str:
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """What was answered. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock."""
+    """What was answered. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock.
+
+    Its repr leaves out what came over the wire: a traceback that shows local variables must not show an echoed token.
+    """
 
     status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Names in any case."""
+    body: bytes = attrs.field(repr=False)
     requested_at: float
     received_at: float
     cut: bool = False

@@ -30,7 +30,7 @@ def next_path(base_url: str, current: str, link: str) -> str:
     except ValueError:
         same, foreign = False, "an address that can't be read"
         target = urlsplit("")
-    if not same or not target.path.startswith(base.path):
+    if not same or not target.path.startswith(f"{base.path}/"):
         raise DecodeError(
             f"the list goes on at another origin, {foreign}, which is not followed",
             problems=["$.next: not below the client's base_url"],

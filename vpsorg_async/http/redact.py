@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Redactor"]
+__all__ = ["BLANK", "Redactor"]
 
 BLANK = "***"
 
 # The provider's tokens begin with vps_; a server's root password can stand in an answer or be echoed in an error.
 _TOKEN = re.compile(r"\bvps_[\w.~+/=-]+")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+")
+# A value ends with its quote or bracket, or with the text where that was cut short. Every repetition is bounded or
+# possessive, so that the time spent on a text grows with its length and no faster.
 _PASSWORD = re.compile(
-    r"""(?ix) (\\?["']? \w*password\w* \\?["']? \s* [:=] \s*) ("(?:[^"\\]|\\.)*" | [^\s,;&}\]]+)"""
+    r"""(?isx) (passw(?:or)?d \w{0,40}+ \\?["']? \s*+ [:=] \s*+)
+    ( " (?:[^"\\]|\\.)*+ (?:"|\\?\Z) | ' [^']*+ (?:'|\Z) | \\" .*? (?:\\"|\Z)
+    | \[ [^\]]*+ (?:\]|\Z) | \{ [^}]*+ (?:\}|\Z) | [^\s,;&}\]]++ )"""
 )
 
 

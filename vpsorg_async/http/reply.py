@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..codec import loads
@@ -29,8 +29,11 @@ from ..errors import (
     ServiceError,
 )
 from .exchange import Request, Response
+from .redact import BLANK
 
-__all__ = ["message_of", "refusal", "retry_after", "sent_of"]
+__all__ = ["message_of", "read_answer", "refusal", "retry_after", "sent_of"]
+
+T = TypeVar("T")
 
 MAX_MESSAGE = 500
 MAX_BODY = 2000
@@ -65,6 +68,19 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
         sent=sent_of(status),
         retry_after=retry_after(response.headers),
     )
+
+
+def read_answer(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
+    """What ``read`` makes of a good answer. Raises `DecodeError` naming the request."""
+    if response.cut:
+        raise DecodeError(f"the answer is longer than {len(response.body)} bytes", request=str(request))
+    try:
+        return read(response.body)
+    except DecodeError as error:
+        error.request = str(request)
+        # the frames below hold the raw body, which a traceback with local variables would show
+        error.with_traceback(None)
+        raise
 
 
 def sent_of(status: int) -> Sent:
@@ -114,11 +130,11 @@ def message_of(body: bytes) -> str:
     if text[:1] in ("{", "[", '"'):
         try:
             return "; ".join(_lines(loads(body)))
-        except DecodeError:
-            pass  # cut short, or not JSON after all: shown as text
+        except (DecodeError, RecursionError):
+            pass  # cut short, nested beyond sense, or not JSON after all: shown as text
     if text[:1] == "<":
-        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
-        text = title[1] if title else re.sub(r"(?s)<[^>]*>", " ", text)
+        title = re.search(r"(?i)<title[^<>]*>([^<]*)", text)
+        text = title[1] if title else re.sub(r"<[^<>]*>", " ", text)
         text = html.unescape(text)
     return " ".join(text.split())
 
@@ -129,6 +145,8 @@ def _lines(value: Any, field: str = "") -> Iterator[str]:
         for key, inner in list(value.items())[:_WORDS_LIMIT]:
             if key in ("status", "status_code", "code") and isinstance(inner, int):
                 continue  # the status again
+            if inner and "password" in key.lower():
+                inner = BLANK
             plain = key in ("detail", "message", "error", "errors", "title", "non_field_errors", "msg")
             yield from _lines(inner, field if plain else f"{field}.{key}" if field else str(key))
     elif isinstance(value, list):

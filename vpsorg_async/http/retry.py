@@ -21,14 +21,13 @@ out is never sent again from here; the layers above look what became of it.
 from __future__ import annotations
 
 import enum
-import random
 from collections.abc import Mapping
 
 import attrs
 
 from ..config import check_seconds
 from ..errors import APIError, ConfigurationError, RateLimitError, Sent, TransportError
-from ..timing import Backoff
+from ..timing import Backoff, Random
 from .exchange import Repeat, Request
 
 __all__ = ["TABLE", "Ending", "Followed", "RetryPolicy", "RetryQuota", "decide", "ending"]
@@ -66,6 +65,9 @@ TABLE: Mapping[Ending, Followed] = {
 
 _TRANSIENT = frozenset({408, 500, 502, 503, 504})
 
+SHORTEST_PAUSE = 0.05
+"""Seconds between an answer 429 and the next attempt, whatever the answer and the policy say."""
+
 
 def ending(error: TransportError | APIError) -> Ending:
     """The row of the table that this error belongs to."""
@@ -101,6 +103,10 @@ class RetryPolicy:
             raise ConfigurationError(f"attempts is a number of tries from 1, not {self.attempts!r}")
         if isinstance(self.quota, bool) or not isinstance(self.quota, int) or self.quota < 0:
             raise ConfigurationError(f"quota is a number of retries from 0, not {self.quota!r}")
+        if not isinstance(self.backoff, Backoff):
+            raise ConfigurationError(f"backoff is a Backoff, not {self.backoff!r}")
+        for name in ("initial", "maximum", "multiplier"):
+            check_seconds(getattr(self.backoff, name), f"backoff.{name}", zero=True)
         check_seconds(self.max_retry_after, "max_retry_after", zero=True)
         check_seconds(self.rate_limit_patience, "rate_limit_patience", zero=True)
 
@@ -137,7 +143,7 @@ def decide(
     limited: int,
     patience_used: float,
     quota: RetryQuota,
-    rng: random.Random,
+    rng: Random,
 ) -> float | None:
     """Seconds until the next attempt, or None: give up.
 
@@ -154,11 +160,13 @@ def decide(
     asked = None if hint is None else min(hint, policy.max_retry_after)
     if how is Ending.RATE_LIMITED:
         # without a hint the pause grows from a whole second: a limit is counted in seconds, not in milliseconds
-        jitter = policy.backoff.pause(1, rng)
+        jitter = policy.backoff.pause(limited, rng)
         if asked is None:
             after = policy.backoff.ceiling(limited + 2) + jitter
         else:
             after = max(asked, min(asked + jitter, policy.max_retry_after))
+        # only patience ends this row: a pause of nothing would use none of it, and go on for ever
+        after = max(after, SHORTEST_PAUSE)
         return after if patience_used + after <= policy.rate_limit_patience else None
     if tries >= policy.attempts or not quota.take():
         return None

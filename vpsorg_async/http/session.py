@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..errors import APIError, RateLimitError, Sent, TransportError
-from ..timing import Clock
+import anyio
+import attrs
+
+from ..errors import (
+    APIError,
+    ClientClosedError,
+    ConnectionLostError,
+    RateLimitError,
+    Sent,
+    TransportError,
+)
+from ..timing import Clock, Random
 from .budget import Gate
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
@@ -38,7 +47,7 @@ class Session:
         *,
         policy: RetryPolicy,
         clock: Clock,
-        rng: random.Random,
+        rng: Random,
         redact: Callable[[str], str],
         on_event: Callable[[Any], None] | None = None,
     ) -> None:
@@ -52,32 +61,45 @@ class Session:
         self._on_event = on_event
         # after a 429 all requests of the same kind hold back: reads and changes are counted apart by most services
         self._held_until = {True: 0.0, False: 0.0}
+        self._pauses: set[anyio.CancelScope] = set()
+
+    def close(self) -> None:
+        """Wake every call that waits for its next attempt; the gate, closed before, turns it away."""
+        for pause in list(self._pauses):
+            pause.cancel()
 
     async def send(self, request: Request, priority: Priority = Priority.USER) -> Response:
         """The answer of a request that worked. Raises `TransportError` or `APIError`, with ``sent`` for all attempts.
 
-        A 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked.
+        A 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
+        `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
         """
         self._quota.deposit()
         tries = limited = 0
         patience_used = 0.0
         maybe = False
         while True:
-            outcome = await self._attempt(request, priority, tries + limited + 1)
+            attempt = tries + limited + 1
+            try:
+                patience_used += await self._admitted(request, priority, patience_used)
+            except ClientClosedError:
+                if not maybe:
+                    raise
+                break
+            outcome = await self._attempt(request, attempt)
             error = (
                 outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
             )
-            if error is None:
-                assert isinstance(outcome, Response)
-                self._gate.window.succeeded()
-                return outcome
-            if (
-                maybe
-                and request.operation is Operation.DELETE
-                and isinstance(outcome, Response)
-                and outcome.status == 404
-            ):
-                return outcome
+            if isinstance(outcome, Response):
+                if error is None:
+                    self._gate.window.succeeded()
+                elif maybe and request.operation is Operation.DELETE and outcome.status == 404:
+                    # what the service says about its absence is no answer to the DELETE
+                    outcome, error = attrs.evolve(outcome, body=b""), None
+                if error is None:
+                    self._note_answer(request, outcome, attempt)
+                    return outcome
+            assert error is not None
             if ending(error) is Ending.RATE_LIMITED:
                 limited += 1
             else:
@@ -103,36 +125,61 @@ class Session:
                 patience_used += after
                 kind = request.method == "GET"
                 self._held_until[kind] = max(self._held_until[kind], self._clock.now() + after)
-            await self._clock.sleep(after)
+            await self._pause(after)
+        closed = ConnectionLostError(
+            "the client was closed before the next attempt", sent=Sent.MAYBE, request=str(request), final=True
+        )
+        closed.attempts = tries + limited
+        raise closed
 
-    async def _attempt(self, request: Request, priority: Priority, attempt: int) -> Response | TransportError:
+    async def _admitted(self, request: Request, priority: Priority, patience_used: float) -> float:
+        """Take a place at the gate, and return the seconds for which a rate limit held the request back.
+
+        Others can push the end of that further and further; whose patience is used up goes and asks for itself.
+        """
+        patience = self._policy.rate_limit_patience - patience_used
+        held = 0.0
         while True:
             await self._gate.acquire(priority)
-            hold = self._held_until[request.method == "GET"] - self._clock.now()
+            hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience - held)
             if hold <= 0:
-                break
+                return held
             # held back without a place, so that requests of the other kind go on
             self._gate.release()
-            await self._clock.sleep(hold)
+            await self._pause(hold)
+            held += hold
+
+    async def _attempt(self, request: Request, attempt: int) -> Response | TransportError:
+        """Send once, on a place already taken."""
         try:
             if self._on_event is not None:
                 self._tell(
                     RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
                 )
-            outcome = await self._transport.send(request)
+            return await self._transport.send(request)
         finally:
             self._gate.release()
-        if self._on_event is not None and isinstance(outcome, Response) and outcome.status < 300:
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep so long, or until the client is closed."""
+        with anyio.CancelScope() as pause:
+            self._pauses.add(pause)
+            try:
+                await self._clock.sleep(seconds)
+            finally:
+                self._pauses.discard(pause)
+
+    def _note_answer(self, request: Request, response: Response, attempt: int) -> None:
+        if self._on_event is not None:
             self._tell(
                 RequestAnswered(
                     operation=request.operation.value,
                     request=str(request),
                     attempt=attempt,
-                    status=outcome.status,
-                    seconds=outcome.received_at - outcome.requested_at,
+                    status=response.status,
+                    seconds=response.received_at - response.requested_at,
                 )
             )
-        return outcome
 
     def _note_failure(
         self, request: Request, error: TransportError | APIError, attempt: int, after: float | None

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
+import urllib.request
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from .._version import __version__
 from ..config import Timeout
 from ..errors import (
+    ConfigurationError,
     ConnectError,
     ConnectionLostError,
     RequestTimeoutError,
@@ -61,7 +64,11 @@ async def _no_resend(
 
 
 class _Connector(aiohttp.TCPConnector):
-    """One pool for everything, which gives changes only connections that have not idled."""
+    """One pool for everything, which gives changes only connections that have not idled.
+
+    A connection on which something came while it idled is given to nobody: aiohttp would take that for the answer to
+    the next request, before the service has even seen it.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -71,11 +78,16 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
         while True:
             connection = await super().connect(req, traces, timeout)
-            used_at = self._used_at.get(connection.protocol)
-            if used_at is None or req.method not in _CAREFUL or self._time() - used_at <= FRESH_SECONDS:
+            protocol = connection.protocol
+            assert protocol is not None
+            used_at = self._used_at.get(protocol)
+            if used_at is None:
+                break
+            idled = req.method in _CAREFUL and self._time() - used_at > FRESH_SECONDS
+            if not idled and not protocol.should_close:
                 break
             connection.close()
-        connection.add_callback(functools.partial(self._released, connection.protocol))
+        connection.add_callback(functools.partial(self._released, protocol))
         return connection
 
     def _released(self, protocol: object) -> None:
@@ -111,6 +123,9 @@ class AiohttpTransport:
         self._clock = clock
         self._max_body = max_body
         self._closed = False
+        proxy = _environment_proxy(base_url) if trust_env else None
+        # with each request, not with the session: aiohttp sends a session's headers to a proxy as well
+        self._authorization = {"Authorization": f"Bearer {token()}"}
         self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         traces = aiohttp.TraceConfig()
@@ -119,7 +134,6 @@ class AiohttpTransport:
             "connector": self._connector,
             "connector_owner": False,
             "headers": {
-                "Authorization": f"Bearer {token()}",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip, deflate",
                 # the page's examples send it with every request, also with those that have no body
@@ -129,7 +143,7 @@ class AiohttpTransport:
             "cookie_jar": aiohttp.DummyCookieJar(),
             "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
             "middlewares": (_no_resend,),
-            "trust_env": trust_env,
+            "proxy": proxy,
         }
         self._reads = aiohttp.ClientSession(**common)
         self._changes = aiohttp.ClientSession(**common, trace_configs=[traces])
@@ -158,6 +172,7 @@ class AiohttpTransport:
                     request.method,
                     self._base_url + request.path,
                     data=request.body,
+                    headers=self._authorization,
                     allow_redirects=False,
                     trace_request_ctx=evidence if change else None,
                 ) as answer:
@@ -172,6 +187,12 @@ class AiohttpTransport:
                     )
         except (aiohttp.ClientError, _Dropped, OSError, RuntimeError) as failure:
             known = self._known(failure, request)
+        except asyncio.CancelledError as cancelled:
+            # closing the pool cancels the name look-up that a call waits for; nobody has cancelled the call itself
+            task = asyncio.current_task()
+            if not self._closed or task is None or task.cancelling():
+                raise
+            known = self._known(cancelled, request)
         if change and not evidence:
             known.sent = Sent.NO
         return known
@@ -189,7 +210,7 @@ class AiohttpTransport:
                 return b"".join(chunks)[:cap], True
         return b"".join(chunks) if len(chunks) != 1 else chunks[0], False
 
-    def _known(self, failure: Exception, request: Request) -> TransportError:
+    def _known(self, failure: BaseException, request: Request) -> TransportError:
         """What is known of a failed attempt, in our words."""
         what = str(request)
         if self._closed:
@@ -201,7 +222,12 @@ class AiohttpTransport:
             case aiohttp.ClientConnectorCertificateError():
                 why = f"the certificate of {self._origin} does not hold: {_reason(failure)}"
                 return ConnectError(why, request=what, final=True)
-            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+            case aiohttp.InvalidURL():
+                why = f"{self._origin} is not an address that can be connected to"
+                return ConnectError(why, request=what, final=True)
+            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+                return ConnectError(f"can't connect through the proxy: {_reason(failure)}", request=what)
+            case aiohttp.ClientConnectorError():
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
             case TimeoutError():
                 return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
@@ -211,6 +237,26 @@ class AiohttpTransport:
                 return ConnectionLostError("the answer is not proper HTTP", request=what)
             case _:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
+
+
+def _environment_proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for this address, if any. Raises `ConfigurationError`.
+
+    Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
+    """
+    target = urlsplit(base_url)
+    address = urllib.request.getproxies().get(target.scheme)
+    if not address or urllib.request.proxy_bypass(target.hostname or ""):
+        return None
+    proxy = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(proxy)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ConfigurationError(f"{target.scheme}_proxy in the environment is not the address of an HTTP proxy")
+    return proxy
 
 
 def _reason(failure: BaseException) -> str:

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import random
+import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
-
-import attrs
+from typing import Any
 
 from ..config import WaitPolicy
 from ..errors import ClientClosedError, NotFoundError, VpsOrgError
 from ..models import Server, ServerId
-from ..timing import Backoff, Clock
+from ..timing import Backoff, Clock, Random
+from .durations import Durations, Kind
+from .looks import ListLook, PollStatistics, ServerStuck, list_is_cheaper
 from .receipts import Journal, Receipt
 from .schedule import Schedule
 from .wait import Ended, Reached, Verdict, Wait
 
-__all__ = ["ListLook", "PollStatistics", "Poller", "list_is_cheaper"]
+__all__ = ["Poller"]
 
-REQUEST_COST = 64 * 1024
-"""What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
-DETAIL_BYTES = 700
-ROW_BYTES = 330
+log = logging.getLogger("vpsorg_async.lifecycle")
 
 LAST_LOOK = 5.0
 """Seconds that a look may go on past the deadline of a wait."""
@@ -35,44 +34,14 @@ LAST_LOOK = 5.0
 SINGLES_AT_ONCE = 8
 
 
-def list_is_cheaper(watched: int, account: int | None) -> bool:
-    """Whether one list of the account costs less than a read of each watched server.
-
-    ``account`` is the number of servers in it, None while unknown: then a lone wait reads its server, and several
-    begin with a list.
-    """
-    if watched <= 1:
-        return False
-    if account is None:
-        return True
-    return REQUEST_COST + account * ROW_BYTES < watched * (REQUEST_COST + DETAIL_BYTES)
-
-
-@attrs.frozen
-class ListLook:
-    """One list of the account and when its request left (monotonic seconds)."""
-
-    requested_at: float
-    servers: Sequence[Server]
-
-
-@attrs.frozen(kw_only=True)
-class PollStatistics:
-    """What a poller has done so far."""
-
-    waits: int
-    lists: int
-    singles: int
-    failed: int
-
-
 class _Entry:
-    __slots__ = ("cohort", "future", "wait")
+    __slots__ = ("cohort", "future", "stuck", "wait")
 
-    def __init__(self, wait: Wait, future: asyncio.Future[Verdict], cohort: tuple[str, int]) -> None:
+    def __init__(self, wait: Wait, future: asyncio.Future[Verdict], cohort: tuple[Kind, float]) -> None:
         self.wait = wait
         self.future = future
         self.cohort = cohort
+        self.stuck = False
 
 
 class Poller:
@@ -85,8 +54,10 @@ class Poller:
         *,
         policy: WaitPolicy,
         clock: Clock,
-        rng: random.Random,
+        rng: Random,
         journal: Journal,
+        durations: Durations,
+        on_event: Callable[[Any], None] | None = None,
     ) -> None:
         self._look_list = look_list
         self._look_one = look_one
@@ -94,16 +65,18 @@ class Poller:
         self._clock = clock
         self._rng = rng
         self._journal = journal
-        self._schedule = Schedule(policy)
+        self._schedule = Schedule(policy, durations)
+        self._on_event = on_event
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
         self._entries: dict[str, list[_Entry]] = {}
+        self._watchers: dict[Callable[[ListLook | VpsOrgError], None], float] = {}
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._closed = False
         self._account: int | None = None
-        self._last_look = float("-inf")
-        self._next_look = float("inf")
+        self._last_look = self._previous_look = -math.inf
+        self._next_look = math.inf
         self._failures = 0
         self._lists = self._singles = self._failed = 0
         journal.on_receipt = self._acknowledged
@@ -120,17 +93,12 @@ class Poller:
         if self._closed:
             raise ClientClosedError("the client is closed")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        entry = _Entry(wait, future, self._schedule.add(wait.operation, wait.since))
+        entry = _Entry(wait, future, self._schedule.add(self._kind(wait), wait.since))
         self._entries.setdefault(str(wait.server_id), []).append(entry)
         self._count += 1
         now = self._clock.now()
         # who knows of no command wants to know how things are; after a command nothing can have happened yet
-        first = now if not wait.operation else now + self._policy.min_interval
-        if first < self._next_look:
-            self._next_look = max(first, self._last_look + self._policy.min_interval)
-            self._wake.set()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
+        self._look_by(now if not wait.operation else now + self._policy.min_interval)
         return future
 
     def leave(self, wait: Wait) -> None:
@@ -141,6 +109,25 @@ class Poller:
                 self._wake.set()
                 return
 
+    def subscribe(self, tell: Callable[[ListLook | VpsOrgError], None], interval: float) -> None:
+        """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        self._watchers[tell] = interval
+        self._look_by(self._clock.now())
+
+    def unsubscribe(self, tell: Callable[[ListLook | VpsOrgError], None]) -> None:
+        """Tell no more."""
+        self._watchers.pop(tell, None)
+        self._wake.set()
+
+    def _look_by(self, when: float) -> None:
+        if when < self._next_look:
+            self._next_look = max(when, self._last_look + self._policy.min_interval)
+            self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
+
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and the task."""
         self._closed = True
@@ -149,6 +136,11 @@ class Poller:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._fail_all(ClientClosedError("the client was closed during the wait"))
+
+    async def read(self, server_id: ServerId) -> tuple[float, Server]:
+        """One read by id, outside the rounds."""
+        self._singles += 1
+        return await self._look_one(server_id)
 
     async def glance(self, ids: Sequence[ServerId]) -> None:
         """Read these servers once, the cheaper way, for the journal: what later waits compare with."""
@@ -163,7 +155,7 @@ class Poller:
         try:
             # clients that start together should not look together
             await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
-            while self._entries:
+            while self._entries or self._watchers:
                 deadline = self._first_deadline()
                 due = min(self._next_look, max(deadline, self._last_look + self._policy.min_interval))
                 if due > self._clock.now():
@@ -179,7 +171,7 @@ class Poller:
                 raise
         finally:
             self._task = None
-            if self._entries and not self._closed:
+            if (self._entries or self._watchers) and not self._closed:
                 self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
 
     async def _idle(self, until: float) -> None:
@@ -195,10 +187,12 @@ class Poller:
 
     async def _round(self, deadline: float) -> None:
         """One look for everybody, and what follows from it."""
+        self._previous_look = self._last_look
         started = self._last_look = self._clock.now()
-        self._next_look = float("inf")
+        self._next_look = math.inf
         try:
-            async with asyncio.timeout(max(deadline - started, 0.0) + LAST_LOOK):
+            limit = None if math.isinf(deadline) else max(deadline - started, 0.0) + LAST_LOOK
+            async with asyncio.timeout(limit):
                 await self._look()
         except VpsOrgError as error:
             self._all_failed(error)
@@ -207,14 +201,16 @@ class Poller:
         now = self._clock.now()
         for entry in self._open():
             self._settle(entry, entry.wait.expire(now))
-        pause = self._schedule.pause(now)
+        if self._schedule.overdue(now):
+            self._report_stuck(now)
+        pause = min([self._schedule.pause(now), *self._watchers.values()])
         if self._failures:
             pause = max(pause, self._backoff.pause(self._failures, self._rng))
         self._next_look = min(self._next_look, started + max(pause, self._policy.min_interval))
 
     async def _look(self) -> None:
         ids = [entries[0].wait.server_id for entries in self._entries.values()]
-        if not list_is_cheaper(len(ids), self._account):
+        if not self._watchers and not list_is_cheaper(len(ids), self._account):
             await self._read_each(ids)
             return
         look = await self._read_list()
@@ -238,6 +234,8 @@ class Poller:
             self._journal.saw(server)
             for entry in tuple(self._entries.get(str(server.id), ())):
                 self._settle(entry, entry.wait.observe(server, look.requested_at, now))
+        for tell in tuple(self._watchers):
+            tell(look)
         return look
 
     async def _read_each(self, ids: Sequence[ServerId]) -> None:
@@ -288,14 +286,19 @@ class Poller:
         return [entry for entries in self._entries.values() for entry in entries]
 
     def _first_deadline(self) -> float:
-        return min(entry.wait.deadline for entries in self._entries.values() for entry in entries)
+        open_waits = (entry.wait for entries in self._entries.values() for entry in entries)
+        return min((wait.deadline for wait in open_waits), default=math.inf)
 
     def _settle(self, entry: _Entry, verdict: Verdict | None) -> None:
         if verdict is None:
             return
-        self._remove(entry)
+        wait = entry.wait
         if isinstance(verdict, Reached):
-            self._journal.fulfilled(entry.wait.server_id, entry.wait.receipt)
+            self._journal.fulfilled(wait.server_id, wait.receipt)
+            # it was done somewhere between the look before and this one
+            began = max(self._previous_look, wait.since)
+            self._schedule.sighted(entry.cohort[0], (began + self._last_look) / 2 - wait.since)
+        self._remove(entry)
         if not entry.future.done():
             entry.future.set_result(verdict)
 
@@ -310,14 +313,48 @@ class Poller:
         self._count -= 1
         self._schedule.remove(entry.cohort)
 
+    def _kind(self, wait: Wait) -> Kind:
+        known = self._journal.known(wait.server_id) if wait.operation else None
+        return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
+
+    def _report_stuck(self, now: float) -> None:
+        for entry in self._open():
+            expected = self._schedule.stuck_after(entry.cohort[0])
+            if entry.stuck or now - entry.wait.since <= expected:
+                continue
+            entry.stuck = True
+            wait = entry.wait
+            status = "" if wait.last_seen is None else str(wait.last_seen.status)
+            event = ServerStuck(
+                server_id=wait.server_id,
+                operation=wait.operation,
+                status=status,
+                seconds=now - wait.since,
+                expected=expected,
+            )
+            log.info(
+                "server %s is %s for %.0f s, longer than its kind", wait.server_id, status, event.seconds
+            )
+            if self._on_event is not None:
+                self._on_event(event)
+
     def _all_failed(self, error: VpsOrgError) -> None:
         self._failures += 1
         self._failed += 1
         now = self._clock.now()
+        for tell in tuple(self._watchers):
+            tell(error)
         for entry in self._open():
             self._settle(entry, entry.wait.failed(error, now))
 
     def _fail_all(self, error: BaseException) -> None:
+        for tell in tuple(self._watchers):
+            tell(
+                error
+                if isinstance(error, VpsOrgError)
+                else VpsOrgError(f"looking failed: {type(error).__name__}")
+            )
+        self._watchers.clear()
         for entry in self._open():
             if isinstance(error, VpsOrgError):
                 self._settle(entry, Ended(copy.copy(error)))
@@ -331,6 +368,7 @@ class Poller:
         for entry in self._entries.get(str(receipt.server_id), ()):
             self._schedule.remove(entry.cohort)
             entry.wait.acknowledge(receipt, at)
-            entry.cohort = self._schedule.add(receipt.operation, at)
+            entry.cohort = self._schedule.add(self._kind(entry.wait), at)
+            entry.stuck = False
             self._next_look = min(self._next_look, at + self._policy.min_interval)
             self._wake.set()

@@ -35,6 +35,8 @@ class Known:
 
     status: str
     updated_at: datetime | None
+    plan: str = ""
+    location: str = ""
 
 
 class Journal:
@@ -52,7 +54,8 @@ class Journal:
 
     def saw(self, server: Server) -> None:
         """A server was read."""
-        self._known[str(server.id)] = Known(server.status, server.updated_at)
+        plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
+        self._known[str(server.id)] = Known(server.status, server.updated_at, plan, server.location or "")
         if len(self._known) > self.LIMIT:
             self._known.popitem(last=False)
 

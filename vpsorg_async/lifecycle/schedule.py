@@ -1,68 +1,107 @@
-"""When to look next. Pure: ages go in, a pause comes out. All numbers are seconds.
+"""When to look next. Pure: waits and their ages go in, a pause comes out. All numbers are seconds.
 
-A pause that grows with the age of a wait sees a fast server soon and spends few looks on a slow one. Provisioning is
-documented to take 2 to 5 minutes (https://www.vps.org/api/v1/docs/servers/), so looks are dense in that span and
-sparse before and after it; before it, a look every few seconds still finds the server that is early.
+Theory of operation. Looks every ``tau`` seconds notice a server ``tau / 2`` late on average. Where servers become
+ready at a rate of ``h`` per second and wait, a second costs ``h * tau / 2`` of lag and ``1 / tau`` looks; with ``C``
+the lag that a look is worth, the best pause is ``sqrt(2 * C / h)``: dense where much happens, sparse where little can.
+Rates are counted per wait, so that a thousand waits cost as many looks as fifty.
+
+===============  ======================================================================================
+limit            why
+===============  ======================================================================================
+``SHARE / h``    a span of a few seconds gets its few dozen looks too: nobody minds them
+``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
+``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
+``LOOK_AHEAD``   a pause does not reach far into a span in which looks are to be denser
+the user's       ``min_interval`` and ``max_interval``
+===============  ======================================================================================
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from ..config import WaitPolicy
+from .durations import Durations, Kind
 
-__all__ = ["Schedule", "pause"]
+__all__ = ["Schedule"]
 
-GROWTH = 0.2
-"""The share of its age that a wait may lie behind, outside the expected span."""
-EARLY = 5.0
-DENSE = 2.4
-PROVISIONING = (110.0, 310.0)
-"""The documented 2 to 5 minutes, with some room on both sides."""
-SHORT = 60.0
-"""Starts, stops, reboots and deletes are expected to be done by then; their durations are documented nowhere."""
-
-
-def pause(operation: str, age: float, policy: WaitPolicy) -> float:
-    """Seconds between two looks at a wait of that age for that command (empty: none is known)."""
-    if operation == "create":
-        begin, end = PROVISIONING
-        if age < begin:
-            wanted = min(age * GROWTH, EARLY)
-        elif age < end:
-            wanted = DENSE
-        else:
-            wanted = DENSE + (age - end) * GROWTH
-    elif age < SHORT:
-        wanted = min(age * GROWTH, EARLY)
-    else:
-        wanted = EARLY + (age - SHORT) * GROWTH / 2
-    return min(max(wanted, policy.min_interval), policy.max_interval)
+C = 0.0122
+"""Seconds of lag per wait that one look is worth."""
+SHARE = 1 / 25
+GROWTH = 0.35
+BLIND = 8.0
+BLIND_LEARNED = 60.0
+GROWTH_LEARNED = 3.0
+LOOK_AHEAD = 4
+UNKNOWN_GROWTH = 0.1
+UNKNOWN_LONGEST = 5.0
 
 
 class Schedule:
-    """The waits of one poller, counted by command and age, so that thousands of them cost as much as a few."""
+    """The waits of one poller, counted by kind and age, so that thousands of them cost as much as a few."""
 
-    def __init__(self, policy: WaitPolicy) -> None:
+    def __init__(self, policy: WaitPolicy, durations: Durations) -> None:
         self._policy = policy
-        self._cohorts: Counter[tuple[str, int]] = Counter()
+        self._durations = durations
+        self._cohorts: Counter[tuple[Kind, float]] = Counter()
+        self._joined = 0
 
-    def add(self, operation: str, since: float) -> tuple[str, int]:
+    def add(self, kind: Kind, since: float) -> tuple[Kind, float]:
         """A wait joins; the key is what `remove` wants back."""
-        key = (operation, int(since))
+        # whole quarters of a second: exact enough for waits, few enough to go through
+        key = (kind, math.floor(since * 4) / 4)
         self._cohorts[key] += 1
+        self._joined += 1
         return key
 
-    def remove(self, key: tuple[str, int]) -> None:
+    def remove(self, key: tuple[Kind, float]) -> None:
         """A wait leaves."""
         self._cohorts[key] -= 1
-        if self._cohorts[key] <= 0:
-            del self._cohorts[key]
+        if self._cohorts[key] > 0:
+            return
+        del self._cohorts[key]
+        kind = key[0]
+        if kind[0] and not any(other == kind for other, _ in self._cohorts):
+            self._durations.run_ended(kind)
+        if not self._cohorts:
+            self._joined = 0
+
+    def sighted(self, kind: Kind, seconds: float) -> None:
+        """A wait of that kind reached its target after so long: later ones are looked at accordingly."""
+        if kind[0]:
+            self._durations.sighted(kind, seconds, self._joined)
+
+    def overdue(self, now: float) -> bool:
+        """Whether any wait is slower than practically all of its kind."""
+        return any(now - since > self.stuck_after(kind) for kind, since in self._cohorts)
+
+    def stuck_after(self, kind: Kind) -> float:
+        """The age from which a wait of that kind is stuck, in seconds."""
+        return self._durations.model(kind).stuck_after if kind[0] else math.inf
 
     def pause(self, now: float) -> float:
         """Seconds until the next look that serves all of them."""
-        policy = self._policy
-        return min(
-            (pause(operation, max(now - since, 0.0), policy) for operation, since in self._cohorts),
-            default=policy.max_interval,
-        )
+        pause = self._best(now)
+        # not past the beginning of a span in which looks are to be denser
+        ahead = [pause * step / LOOK_AHEAD for step in range(1, LOOK_AHEAD + 1)]
+        pause = min([pause, *(later + self._best(now + later) for later in ahead)])
+        return min(max(pause, self._policy.min_interval), self._policy.max_interval)
+
+    def _best(self, now: float) -> float:
+        """The best pause if things stayed as they are at that time."""
+        rate, longest, shortest = 0.0, self._policy.max_interval, self._policy.min_interval
+        for (kind, since), waits in self._cohorts.items():
+            age = max(now - since, 0.0)
+            if not kind[0]:
+                # no command of ours: somebody else's doing, which can be at any stage
+                longest = min(longest, max(age * UNKNOWN_GROWTH, shortest), UNKNOWN_LONGEST)
+                continue
+            model = self._durations.model(kind)
+            rate += waits * model.hazard(age)
+            growth, blind = (GROWTH_LEARNED, BLIND_LEARNED) if model.learned else (GROWTH, BLIND)
+            longest = min(longest, max(age * growth, shortest), blind)
+        if rate > 0:
+            rate /= max(self._joined, 1)
+            longest = min(longest, math.sqrt(2 * C / rate), SHARE / rate)
+        return longest

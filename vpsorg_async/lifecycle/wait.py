@@ -2,35 +2,18 @@
 
 Theory of operation. A wait is about one server, one target and, mostly, one command that was acknowledged before. A
 look is one reading of the server. It counts only if its request left after the command was acknowledged, since an
-older one may show the state before it. What a look that counts shows is one of these:
-
-===================  ================================================  ==========================================
-reading              when                                              what the wait does
-===================  ================================================  ==========================================
-target               a word of the target                              ends, reached, if there is evidence
-failure              ``suspended``, if that is not the target          ends: UnexpectedStatusError
-moving               provisioning, starting, stopping, rebooting       goes on
-elsewhere            active or stopped, if that is not the target      ends after ``grace``: UnexpectedStatusError
-unknown              any other word                                    goes on, names it in the timeline
-stale                ``updated_at`` went back                          is not counted
-absent               404 by id, target ``gone``                        ends, reached
-absent               404 by id, seen before                            ends: ServerGoneError
-absent               404 by id, never seen                             ends after ``visibility``: ServerGoneError
-===================  ================================================  ==========================================
+older one may show the state before it. What a look that counts shows is a `Reading`, and `CONTRACT` says for each what
+it does to the wait; the machine acts by that table, and the documentation prints it.
 
 Evidence. A server that is being rebooted was ``active`` before and will be after, so the word alone proves nothing.
 ``observed``: another status was seen after the command, or the command can't have been accepted in the target
 status. ``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held through
 ``quiet`` seconds. A server's timestamps are compared only with each other.
-
-A failed look never ends a wait, except 401 and 403, which no waiting will mend.
 """
 
 from __future__ import annotations
 
 import copy
-import enum
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import attrs
@@ -38,84 +21,15 @@ import attrs
 from ..config import WaitPolicy
 from ..errors import (
     AuthenticationError,
-    ConfigurationError,
     PermissionDeniedError,
-    ServerGoneError,
-    UnexpectedStatusError,
     VpsOrgError,
-    WaitTimeoutError,
+    WaitError,
 )
 from ..models import Server, ServerId, ServerStatus
+from .contract import CONTRACT, GONE, Evidence, Reading, Target
 from .receipts import Receipt
 
-__all__ = ["MOVING", "SETTLED", "Ended", "Evidence", "Reached", "Seen", "Target", "Verdict", "Wait"]
-
-SETTLED = frozenset({"active", "stopped", "suspended"})
-MOVING = frozenset({"provisioning", "starting", "stopping", "rebooting"})
-FAILURES = frozenset({"suspended"})
-GONE = "gone"
-
-
-class Evidence(enum.StrEnum):
-    """Why a wait believes that its command took effect."""
-
-    OBSERVED = "observed"
-    UPDATED = "updated"
-    ASSUMED = "assumed"
-
-
-def _words(words: Iterable[str]) -> frozenset[str]:
-    if isinstance(words, str):
-        raise ConfigurationError("the words of a target are a set of strings; for one word write {'...'}")
-    found = frozenset(words)
-    if any(not isinstance(word, str) or not word for word in found):
-        raise ConfigurationError("the words of a target are non-empty strings")
-    return found
-
-
-@attrs.frozen
-class Target:
-    """What a wait is for: any of ``statuses``, or that the server is ``gone``; a word of ``failures`` ends it.
-
-    Make one of your own for words that the provider adds: ``Target(frozenset({"ready"}))``.
-    """
-
-    statuses: frozenset[str] = attrs.field(converter=_words)
-    gone: bool = False
-    failures: frozenset[str] = attrs.field(default=FAILURES, converter=_words)
-
-    def __attrs_post_init__(self) -> None:
-        if not self.statuses and not self.gone:
-            raise ConfigurationError("a target names at least one status, or 'gone'")
-
-    @classmethod
-    def of(cls, target: Target | str | Iterable[str]) -> Target:
-        """A target from a status word, several, ``"settled"``, ``"gone"`` or a `Target`.
-
-        A word outside the known ones is refused here, since a wait for a misspelt one would never end; for a word that
-        the provider added make a `Target`. Raises `ConfigurationError`.
-        """
-        if isinstance(target, Target):
-            return target
-        try:
-            words = [target] if isinstance(target, str) else list(target)
-        except TypeError:
-            raise ConfigurationError(f"a target is a status word or several, not {target!r}") from None
-        statuses: set[str] = set()
-        for word in words:
-            if word == "settled":
-                statuses |= SETTLED
-            elif isinstance(word, str) and (word in SETTLED or word in MOVING):
-                statuses.add(str(word))
-            elif word != GONE:
-                raise ConfigurationError(
-                    f"{word!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}, 'settled' "
-                    "and 'gone'; for any other word pass Target({...})"
-                )
-        return cls(frozenset(statuses), GONE in words, FAILURES - statuses)
-
-    def __str__(self) -> str:
-        return " or ".join([*sorted(self.statuses), *([GONE] if self.gone else [])])
+__all__ = ["Ended", "Reached", "Seen", "Verdict", "Wait"]
 
 
 @attrs.frozen
@@ -152,7 +66,7 @@ class Wait:
     """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on."""
 
     __slots__ = (
-        "_absent_since", "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_moved", "_newest",
+        "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_moved", "_newest",
         "_not_before", "_policy", "_receipt", "_started", "deadline", "failed_looks", "last_failure", "last_seen",
         "looks", "server_id", "target", "timeline",
     )  # fmt: skip
@@ -179,7 +93,6 @@ class Wait:
         self._policy = policy
         self._started = now
         self._newest: datetime | None = None
-        self._absent_since: float | None = None
         self.acknowledge(receipt, now if acknowledged is None else acknowledged)
 
     def acknowledge(self, receipt: Receipt | None, at: float) -> None:
@@ -222,17 +135,21 @@ class Wait:
             self._note(now, server.status, "stale")
             return None
         self._newest = _later(self._newest, server.updated_at)
-        self._absent_since = None
         self.last_seen = server
         word = str(server.status)
-        self._note(now, word, "" if word in SETTLED or word in MOVING else "an unknown word")
-        if word in self.target.statuses:
+        reading = self.target.reading(word)
+        self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
+        if reading is Reading.TARGET:
             return self._at_target(server, now)
         self._held_since = None
-        if word in self.target.failures:
-            return self._end(UnexpectedStatusError, now, f"it is {word}")
-        if word in SETTLED:
-            return self._elsewhere(word, now)
+        if reading is Reading.FAILURE:
+            return self._end(reading, now, f"it is {word}")
+        if reading is Reading.ELSEWHERE:
+            if self._elsewhere_since is None:
+                self._elsewhere_since = now
+            return self._end(
+                reading, now, f"it is {word}, and nothing is changing it", since=self._elsewhere_since
+            )
         self._elsewhere_since = None
         # a server just made may still be shown as provisioning by a lagging read after the next command
         if word != "provisioning" or self.operation in ("", "create"):
@@ -248,18 +165,14 @@ class Wait:
         if self.target.gone:
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
-        if self._absent_since is None:
-            self._absent_since = now
-        created = self.operation == "create"
-        known = self.last_seen is not None or (
+        if self.last_seen is not None or (
             self._receipt is not None and self._receipt.status_before is not None
-        )
-        if known and not (created and self.last_seen is None):
-            return self._end(ServerGoneError, now, "it does not exist any more")
-        patience = self._policy.visibility if created else self._policy.grace
-        if now - self._acknowledged >= patience:
-            return self._end(ServerGoneError, now, "it does not exist; it was never seen")
-        return None
+        ):
+            return self._end(Reading.VANISHED, now, "it does not exist any more")
+        # without a create of ours there is no reason to believe that it is only not visible yet
+        after = "visibility" if self.operation == "create" else "grace"
+        why = "it does not exist; it was never seen"
+        return self._end(Reading.UNSEEN, now, why, since=self._acknowledged, after=after)
 
     def suspicious(self, now: float) -> bool:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
@@ -270,6 +183,7 @@ class Wait:
 
     def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
         """A look failed."""
+        self.looks += 1
         self.failed_looks += 1
         self.last_failure = error
         self._note(now, "no answer", type(error).__name__)
@@ -283,7 +197,7 @@ class Wait:
         if now < self.deadline:
             return None
         seen = "it was never seen" if self.last_seen is None else f"it is {self.last_seen.status}"
-        return self._end(WaitTimeoutError, now, f"after {now - self._started:.1f} s {seen}")
+        return self._end(Reading.DEADLINE, now, f"after {now - self._started:.1f} s {seen}")
 
     def _at_target(self, server: Server, now: float) -> Verdict | None:
         self._elsewhere_since = None
@@ -312,29 +226,31 @@ class Wait:
     def _held_long(self, now: float) -> bool:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
 
-    def _elsewhere(self, word: str, now: float) -> Verdict | None:
-        if self._elsewhere_since is None:
-            self._elsewhere_since = now
-        if now - self._elsewhere_since >= self._policy.grace:
-            return self._end(UnexpectedStatusError, now, f"it is {word}, and nothing is changing it")
-        return None
-
     def _note(self, now: float, status: str, note: str = "") -> None:
         if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):
             self.timeline.append(Seen(now - self._started, str(status), note))
 
     def _end(
-        self, kind: type[WaitTimeoutError | UnexpectedStatusError | ServerGoneError], now: float, why: str
-    ) -> Ended:
+        self, reading: Reading, now: float, why: str, *, since: float | None = None, after: str | None = None
+    ) -> Ended | None:
+        """End as the contract says for this reading; None while its patience lasts."""
+        rule = CONTRACT[reading]
+        patience = after or rule.after
+        if patience is not None and since is not None and now - since < getattr(self._policy, patience):
+            return None
         lines = [f"server {self.server_id} is not {self.target}: {why}"]
         if self.timeline:
             lines.append("seen: " + ", ".join(map(str, self.timeline[-8:])))
         if self.last_failure is not None:
-            lines.append(f"{self.failed_looks} looks failed, the last with: {self.last_failure}")
-        if kind is WaitTimeoutError:
-            lines.append("the server may still get there: wait again, or look at it")
+            lines.append(
+                f"{self.failed_looks} of {self.looks} looks failed, the last with: {self.last_failure}"
+            )
+        if reading is Reading.DEADLINE:
+            lines.append("it may still get there: wait again, or look at it")
+        assert rule.ends is not None
+        assert issubclass(rule.ends, WaitError)
         return Ended(
-            kind(
+            rule.ends(
                 "; ".join(lines),
                 server_id=self.server_id,
                 target=str(self.target),

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import attrs
 
 from ..config import WaitPolicy, check_seconds
-from ..errors import ConfigurationError, VpsOrgError
+from ..errors import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    VpsOrgError,
+    WaitTimeoutError,
+)
 from ..models import Server, ServerId, check_id
-from ..timing import Clock
+from ..timing import Backoff, Clock
+from .contract import Evidence, Target
+from .looks import ListLook
 from .poller import Poller
+from .ready import ReadyCheck
 from .receipts import Journal, Receipt
-from .wait import Evidence, Reached, Seen, Target, Verdict, Wait
+from .wait import Reached, Seen, Verdict, Wait
+from .watch import AccountView, StatusChange
 
 __all__ = ["WaitOutcome", "Waiter"]
 
@@ -91,6 +104,63 @@ class Waiter:
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> None:
+        """Ask the check, again and again, until it says yes. Raises `WaitTimeoutError`."""
+        began, tries, last = self._clock.now(), 0, "it said no"
+        backoff = Backoff(initial=0.5, maximum=5.0)
+        assert outcome.server is not None
+        while True:
+            tries += 1
+            left = began + timeout - self._clock.now()
+            try:
+                async with asyncio.timeout(max(left, 0.0)):
+                    if await check(outcome.server):
+                        return
+                last = "it said no"
+            except (OSError, TimeoutError) as failure:
+                last = type(failure).__name__
+            pause = backoff.ceiling(tries)
+            if self._clock.now() + pause >= began + timeout:
+                break
+            await self._clock.sleep(pause)
+        raise WaitTimeoutError(
+            f"server {outcome.server_id} is {outcome.server.status}, but not ready after {timeout:g} s: "
+            f"its check was asked {tries} times, lastly {last}",
+            server_id=outcome.server_id,
+            target="ready",
+            last_seen=outcome.server,
+            timeline=outcome.timeline,
+        )
+
+    async def watch(self, interval: float) -> AsyncIterator[StatusChange]:
+        """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
+        # only the newest look is kept for a consumer that is slower than the looks: its differences hold all others
+        news: asyncio.Queue[ListLook | VpsOrgError] = asyncio.Queue()
+
+        def tell(look: ListLook | VpsOrgError) -> None:
+            if news.qsize() > 0 and not isinstance(look, VpsOrgError):
+                news.get_nowait()
+            news.put_nowait(look)
+
+        view = AccountView()
+        self.poller.subscribe(tell, check_seconds(interval, "interval"))
+        try:
+            while True:
+                look = await news.get()
+                if isinstance(look, AuthenticationError | PermissionDeniedError | ClientClosedError):
+                    raise look
+                if isinstance(look, VpsOrgError):
+                    view.failed()
+                    continue
+                still = {}
+                for server_id in view.missing(look):
+                    with contextlib.suppress(NotFoundError):
+                        _, still[str(server_id)] = await self.poller.read(server_id)
+                for change in view.update(look, still):
+                    yield change
+        finally:
+            self.poller.unsubscribe(tell)
 
     async def wait_all(
         self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float

@@ -1,0 +1,156 @@
+"""What a wait is for, and what ends it: the contract of waiting as data. Pure.
+
+Statuses come from the API's page (https://www.vps.org/api/v1/docs/servers/); it does not list them all, so a word
+outside these sets is `Reading.UNKNOWN` and ends nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from ..errors import (
+    ConfigurationError,
+    ServerGoneError,
+    UnexpectedStatusError,
+    VpsOrgError,
+    WaitTimeoutError,
+)
+
+__all__ = ["CONTRACT", "FAILURES", "GONE", "MOVING", "SETTLED", "Evidence", "Reading", "Rule", "Target"]
+
+SETTLED = frozenset({"active", "stopped", "suspended"})
+MOVING = frozenset({"provisioning", "starting", "stopping", "rebooting"})
+FAILURES = frozenset({"suspended"})
+GONE = "gone"
+
+
+class Reading(enum.Enum):
+    """What a look, or the clock, tells a wait."""
+
+    TARGET = "target"
+    FAILURE = "failure"
+    MOVING = "moving"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+    STALE = "stale"
+    GONE = "gone"
+    VANISHED = "vanished"
+    UNSEEN = "unseen"
+    NO_ANSWER = "no answer"
+    FORBIDDEN = "forbidden"
+    DEADLINE = "deadline"
+
+
+@attrs.frozen
+class Rule:
+    """A row of the contract: ``when`` it applies, the error it ``ends`` the wait with, and ``after`` which patience.
+
+    ``ends`` is None where the wait goes on, or ends well (``reaches``). ``after`` names a field of `WaitPolicy`.
+    """
+
+    when: str
+    ends: type[VpsOrgError] | None = None
+    after: str | None = None
+    reaches: bool = False
+
+    @property
+    def does(self) -> str:
+        """In words."""
+        if self.reaches:
+            return "reached, with evidence" + (f", or after `{self.after}`" if self.after else "")
+        if self.ends is None:
+            return "goes on"
+        return f"ends: `{self.ends.__name__}`" + (f", after `{self.after}`" if self.after else "")
+
+
+CONTRACT: Mapping[Reading, Rule] = {
+    Reading.TARGET: Rule("a word of the target", after="quiet", reaches=True),
+    Reading.FAILURE: Rule("`suspended`, if that is not the target", UnexpectedStatusError),
+    Reading.MOVING: Rule("`provisioning`, `starting`, `stopping`, `rebooting`"),
+    Reading.ELSEWHERE: Rule(
+        "`active` or `stopped`, if that is not the target", UnexpectedStatusError, after="grace"
+    ),
+    Reading.UNKNOWN: Rule("any other word; it is named in the timeline"),
+    Reading.STALE: Rule("`updated_at` lies before one already seen; the look is not counted"),
+    Reading.GONE: Rule("404 by id, target `gone`", reaches=True),
+    Reading.VANISHED: Rule("404 by id, seen before", ServerGoneError),
+    Reading.UNSEEN: Rule("404 by id, never seen", ServerGoneError, after="visibility"),
+    Reading.NO_ANSWER: Rule("the look failed; it is counted, and named in the timeline"),
+    Reading.FORBIDDEN: Rule("the look was answered by 401 or 403", VpsOrgError),
+    Reading.DEADLINE: Rule("the time is up, after one last look", WaitTimeoutError),
+}
+
+
+class Evidence(enum.StrEnum):
+    """Why a wait believes that its command took effect."""
+
+    OBSERVED = "observed"
+    UPDATED = "updated"
+    ASSUMED = "assumed"
+
+
+def _words(words: Iterable[str]) -> frozenset[str]:
+    if isinstance(words, str):
+        raise ConfigurationError("the words of a target are a set of strings; for one word write {'...'}")
+    found = frozenset(words)
+    if any(not isinstance(word, str) or not word for word in found):
+        raise ConfigurationError("the words of a target are non-empty strings")
+    return found
+
+
+@attrs.frozen
+class Target:
+    """What a wait is for: any of ``statuses``, or that the server is ``gone``; a word of ``failures`` ends it.
+
+    Make one of your own for words that the provider adds: ``Target(frozenset({"ready"}))``.
+    """
+
+    statuses: frozenset[str] = attrs.field(converter=_words)
+    gone: bool = False
+    failures: frozenset[str] = attrs.field(default=FAILURES, converter=_words)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.statuses and not self.gone:
+            raise ConfigurationError("a target names at least one status, or 'gone'")
+
+    @classmethod
+    def of(cls, target: Target | str | Iterable[str]) -> Target:
+        """A target from a status word, several, ``"settled"``, ``"gone"`` or a `Target`.
+
+        A word outside the known ones is refused here, since a wait for a misspelt one would never end; for a word that
+        the provider added make a `Target`. Raises `ConfigurationError`.
+        """
+        if isinstance(target, Target):
+            return target
+        try:
+            words = [target] if isinstance(target, str) else list(target)
+        except TypeError:
+            raise ConfigurationError(f"a target is a status word or several, not {target!r}") from None
+        statuses: set[str] = set()
+        for word in words:
+            if word == "settled":
+                statuses |= SETTLED
+            elif isinstance(word, str) and (word in SETTLED or word in MOVING):
+                statuses.add(str(word))
+            elif word != GONE:
+                raise ConfigurationError(
+                    f"{word!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}, 'settled' "
+                    "and 'gone'; for any other word pass Target({...})"
+                )
+        return cls(frozenset(statuses), GONE in words, FAILURES - statuses)
+
+    def reading(self, word: str) -> Reading:
+        """What a status word is to this target."""
+        if word in self.statuses:
+            return Reading.TARGET
+        if word in self.failures:
+            return Reading.FAILURE
+        if word in MOVING:
+            return Reading.MOVING
+        return Reading.ELSEWHERE if word in SETTLED else Reading.UNKNOWN
+
+    def __str__(self) -> str:
+        return " or ".join([*sorted(self.statuses), *([GONE] if self.gone else [])])

@@ -1,0 +1,61 @@
+"""What a look is, what it costs, and what polling tells of itself: plain data and one decision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ..models import Server, ServerId
+
+__all__ = ["ListLook", "PollStatistics", "ServerStuck", "list_is_cheaper"]
+
+REQUEST_COST = 64 * 1024
+"""What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
+DETAIL_BYTES = 700
+ROW_BYTES = 330
+
+
+def list_is_cheaper(watched: int, account: int | None) -> bool:
+    """Whether one list of the account costs less than a read of each watched server.
+
+    ``account`` is the number of servers in it, None while unknown: then a lone wait reads its server, and several
+    begin with a list.
+    """
+    if watched <= 1:
+        return False
+    if account is None:
+        return True
+    return REQUEST_COST + account * ROW_BYTES < watched * (REQUEST_COST + DETAIL_BYTES)
+
+
+@attrs.frozen
+class ListLook:
+    """One list of the account and when its request left (monotonic seconds)."""
+
+    requested_at: float
+    servers: Sequence[Server]
+
+
+@attrs.frozen(kw_only=True)
+class PollStatistics:
+    """What a poller has done so far."""
+
+    waits: int
+    lists: int
+    singles: int
+    failed: int
+
+
+@attrs.frozen(kw_only=True)
+class ServerStuck:
+    """A server takes longer than 99 % of its kind: ``seconds`` so far, where ``expected`` is the most to expect.
+
+    Told once for each wait, long before its timeout. What to do is the user's: wait on, or delete and replace it.
+    """
+
+    server_id: ServerId
+    operation: str
+    status: str
+    seconds: float
+    expected: float

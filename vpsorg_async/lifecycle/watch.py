@@ -1,0 +1,100 @@
+"""The account as it changes from look to look: two lists in, the differences out. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+import attrs
+
+from ..models import Server, ServerId
+from .looks import ListLook
+
+__all__ = ["AccountView", "Change", "StatusChange"]
+
+
+class Change(enum.StrEnum):
+    """What happened between two looks."""
+
+    PRESENT = "present"
+    """It is in the first look."""
+    APPEARED = "appeared"
+    CHANGED = "changed"
+    TOUCHED = "touched"
+    """The status is the same, but ``updated_at`` moved: something came and went between the looks, or was edited."""
+    GONE = "gone"
+    BLIND = "blind"
+    """No look succeeded for ``seconds``; what happened in that time is told as one difference."""
+
+
+@attrs.frozen(kw_only=True)
+class StatusChange:
+    """One difference between two looks at the account.
+
+    ``before`` and ``after`` are status words (None where there is none), ``seconds`` is how far the two looks lie
+    apart: what a server went through between them is not seen.
+    """
+
+    change: Change
+    server_id: ServerId | None = None
+    server: Server | None = None
+    before: str | None = None
+    after: str | None = None
+    seconds: float = 0.0
+
+
+class AccountView:
+    """The last look, and what the next one says against it."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Server] | None = None
+        self._looked_at = 0.0
+        self._failed = False
+
+    def failed(self) -> None:
+        """A look failed."""
+        self._failed = True
+
+    def missing(self, look: ListLook) -> list[ServerId]:
+        """Servers of the last look that this one lacks, which proves nothing: to be read by id."""
+        shown = {str(server.id) for server in look.servers}
+        return [server.id for key, server in (self._servers or {}).items() if key not in shown]
+
+    def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
+        """Every difference. ``still`` holds the missing ones that were found by id after all."""
+        old, first = self._servers or {}, self._servers is None
+        new = {str(server.id): server for server in look.servers} | still
+        seconds = 0.0 if first else look.requested_at - self._looked_at
+        blind, self._failed = self._failed and not first, False
+        self._servers, self._looked_at = new, look.requested_at
+        if blind:
+            yield StatusChange(change=Change.BLIND, seconds=seconds)
+        for key, server in new.items():
+            change = self._change(old.get(key), server, first)
+            if change is not None:
+                before = old.get(key)
+                yield StatusChange(
+                    change=change,
+                    server_id=server.id,
+                    server=server,
+                    before=None if before is None else str(before.status),
+                    after=str(server.status),
+                    seconds=seconds,
+                )
+        for key, server in old.items():
+            if key not in new:
+                yield StatusChange(
+                    change=Change.GONE,
+                    server_id=server.id,
+                    server=server,
+                    before=str(server.status),
+                    seconds=seconds,
+                )
+
+    @staticmethod
+    def _change(before: Server | None, now: Server, first: bool) -> Change | None:
+        if before is None:
+            return Change.PRESENT if first else Change.APPEARED
+        if before.status != now.status:
+            return Change.CHANGED
+        return Change.TOUCHED if before.updated_at != now.updated_at else None
