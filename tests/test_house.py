@@ -1,0 +1,256 @@
+"""The house rules that a machine can check. The rules are data; CONTRIBUTING.md says what the rooms are for."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import importlib.util
+import inspect
+import os
+import pickle
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpsorg_async
+from vpsorg_async import errors
+
+NAME = "vpsorg_async"
+
+# A room is a module or folder of the package. It imports from its own layer and from those further down.
+LAYERS: list[set[str]] = [
+    {"cli", "pytest_plugin"},
+    {"__init__"},
+    {"client"},
+    {"fleet"},
+    {"servers"},
+    {"http", "lifecycle", "dialects", "codec", "config"},
+    {"models", "errors", "timing", "virtual_time", "_version"},
+]
+# Neither of a pair imports the other, although their layers would let them.
+STRANGERS = [("http", "lifecycle")]
+# The sandbox is a witness of its own: it knows nobody, and only these know it.
+SANDBOX = "sandbox"
+KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
+# Who may import what. A room stands for all of its modules.
+HOMES: dict[str, set[str]] = {
+    "aiohttp": {"http.transport", "http.resolver", SANDBOX},
+    "cattrs": {"codec"},
+    "msgspec": {"codec"},
+    "random": {"timing", SANDBOX},
+    "time": {"timing", SANDBOX},
+    "cyclopts": {"cli"},
+    "rich": {"cli"},
+    "pytest": {"pytest_plugin"},
+}
+READS_THE_WALL_CLOCK = {"timing", SANDBOX}
+# What `import vpsorg_async` leaves for later.
+LATE = {"aiohttp", "cattrs", "cyclopts", "rich", "vpsorg_async.sandbox"}
+MAX_LINES = 400
+
+PACKAGE = Path(inspect.getfile(vpsorg_async)).parent
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in SOURCES.items()}
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def lives_in(module: str, homes: set[str]) -> bool:
+    return any(module == home or module.startswith(f"{home}.") for home in homes)
+
+
+def imports(module: str) -> Iterator[str]:
+    """All that a module imports, absolute, wherever the import stands: in a function, under TYPE_CHECKING."""
+    package = NAME if module == "__init__" else f"{NAME}.{module}"
+    if SOURCES[module].name != "__init__.py":
+        package = package.rpartition(".")[0]
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}"
+                yield submodule if submodule.removeprefix(f"{NAME}.") in SOURCES else base
+
+
+def inner_imports(module: str) -> set[str]:
+    """The modules of the package that a module imports."""
+    found = {name for name in imports(module) if name.partition(".")[0] == NAME}
+    return {name.removeprefix(f"{NAME}.") if name != NAME else "__init__" for name in found}
+
+
+INNER = {module: inner_imports(module) for module in SOURCES}
+OUTER = {module: {name.partition(".")[0] for name in imports(module)} - {NAME} for module in SOURCES}
+EDGES = sorted((module, target) for module, targets in INNER.items() for target in targets)
+
+
+def layer(module: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room(module) in rooms)
+
+
+def test_every_module_has_a_room() -> None:
+    """A new module is given its place in the layers before it is used."""
+    known = set().union(*LAYERS, {SANDBOX})
+
+    assert {module for module in SOURCES if room(module) not in known} == set()
+
+
+def test_imports_run_downward() -> None:
+    """No room imports from a layer above its own, TYPE_CHECKING included."""
+    within = [(module, target) for module, target in EDGES if SANDBOX not in (room(module), room(target))]
+
+    assert [f"{module} -> {target}" for module, target in within if layer(module) > layer(target)] == []
+
+
+def test_imports_have_no_circles() -> None:
+    """The import graph is a tree with shared branches, TYPE_CHECKING included."""
+    graphlib.TopologicalSorter(INNER).prepare()
+
+
+def test_strangers_stay_strangers() -> None:
+    """Rooms that are handed each other's work as plain callables do not import each other."""
+    rooms = {(room(module), room(target)) for module, target in EDGES}
+
+    assert [pair for pair in STRANGERS if pair in rooms or pair[::-1] in rooms] == []
+
+
+def test_the_sandbox_is_independent() -> None:
+    """The sandbox imports nothing of the rest, and the rest does not import the sandbox."""
+    known = {target for module, target in EDGES if room(module) == SANDBOX != room(target)}
+    known_by = {room(module) for module, target in EDGES if room(target) == SANDBOX != room(module)}
+
+    assert known == set()
+    assert known_by <= KNOW_THE_SANDBOX
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_library_is_imported_only_at_home(library: str) -> None:
+    """HTTP, decoding, time and chance, and the terminal each have one home."""
+    users = {module for module, outer in OUTER.items() if library in outer}
+
+    assert {module for module in users if not lives_in(module, HOMES[library])} == set()
+
+
+def test_the_wall_clock_is_read_only_at_home() -> None:
+    """datetime.now and its kin are calls of the clock, not of whoever needs the time."""
+    readers = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and re.fullmatch(r"(datetime\.)?(datetime|date)\.(now|utcnow|today)", ast.unparse(node))
+    }
+
+    assert {module for module in readers if not lives_in(module, READS_THE_WALL_CLOCK)} == set()
+
+
+def test_every_library_is_declared() -> None:
+    """What the package imports, it requires by name: nothing comes along by luck of another's requirements."""
+    requirements = metadata.requires(NAME) or []
+    declared = {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
+
+    undeclared = set().union(*OUTER.values()) - declared - sys.stdlib_module_names - {"pytest"}
+
+    assert undeclared == set()
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_is_short(module: str) -> None:
+    """A module is one noun that can be read in one go."""
+    assert len(SOURCES[module].read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def test_all_is_what_can_be_imported() -> None:
+    """``__all__`` is sorted, and names exactly the public attributes of the package."""
+    submodules = {module.name for module in pkgutil.iter_modules([str(PACKAGE)])}
+    public = {name for name in dir(vpsorg_async) if not name.startswith("_")} - {"annotations"}
+    named = [name for name in vpsorg_async.__all__ if not name.startswith("_")]
+
+    assert sorted(set(vpsorg_async.__all__)) == sorted(vpsorg_async.__all__)
+    assert public - submodules <= set(named) <= public
+    for name in vpsorg_async.__all__:
+        assert getattr(vpsorg_async, name) is not None
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if not name.endswith("__main__")])
+def test_each_all_holds_true(module: str) -> None:
+    """What a module's ``__all__`` names is there."""
+    loaded = importlib.import_module(NAME if module == "__init__" else f"{NAME}.{module}")
+
+    assert [name for name in getattr(loaded, "__all__", ()) if not hasattr(loaded, name)] == []
+
+
+def test_importing_the_package_is_cheap() -> None:
+    """The heavy libraries are imported by those who use them, not by ``import vpsorg_async``."""
+    script = "import sys, vpsorg_async; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-Ic", script], capture_output=True, text=True, check=True)
+
+    assert LATE & set(done.stdout.split()) == set()
+
+
+def test_the_wheel_is_what_is_tested() -> None:
+    """Where the test session runs, the package under test is the installed one, not the checkout."""
+    if os.environ.get("NOX_CURRENT_SESSION", "").partition("-")[0] not in {"tests", "lowest"}:
+        pytest.skip("not in the test session")
+
+    assert "site-packages" in PACKAGE.parts
+    assert (PACKAGE / "py.typed").is_file()
+
+
+ERRORS = [
+    value
+    for name, value in sorted(vars(errors).items())
+    if isinstance(value, type) and issubclass(value, BaseException) and not name.startswith("_")
+]
+
+
+def sample(cls: type[BaseException]) -> BaseException:
+    """An error with every argument given, so that each attribute has something to lose."""
+    if issubclass(cls, BaseExceptionGroup):
+        return cls("2 of 3 failed", [errors.ConnectError("refused"), ValueError("x")])
+    values: dict[str, Any] = {
+        "sent": errors.Sent.MAYBE,
+        "status": 418,
+        "retry_after": 2.5,
+        "problems": ("$.id: no", "$.name: no"),
+        "candidates": (4, "5"),
+        "timeline": (("active", 1.5),),
+    }
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    given = {p.name: values.get(p.name, f"a {p.name}") for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return cls("what happened", **given)
+
+
+def test_there_is_one_tree_of_errors() -> None:
+    """Every public error derives from the root and is named in ``errors.__all__``."""
+    assert [cls for cls in ERRORS if not issubclass(cls, errors.VpsOrgError)] == []
+    assert {cls.__name__ for cls in ERRORS} <= set(errors.__all__)
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_survive_pickling(cls: type[BaseException], protocol: int) -> None:
+    """An error that crosses a process boundary arrives with its class, text and attributes."""
+    error = sample(cls)
+    error.add_note("seen in passing")
+
+    copy = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert repr(copy.args) == repr(error.args)
+    assert repr(vars(copy)) == repr(vars(error))
