@@ -159,6 +159,15 @@ class Servers:
         request = self._dialect.list()
         return await self._look(request, Priority.POLL, may_repeat=False)
 
+    def saw(self, server: Server) -> None:
+        """A server was read by other means: what later commands on it are compared with."""
+        self._journal.saw(server)
+
+    def adopt(self, server: Server) -> None:
+        """A create whose answer was lost turns out to have made this server."""
+        self._journal.saw(server)
+        self._acknowledged(server.id, Operation.CREATE, server.status)
+
     async def look_one(
         self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False
     ) -> tuple[float, Server]:

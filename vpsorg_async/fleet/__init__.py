@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from .events import CommandAnswered, CommandLost, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from .fleet import Fleet
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
+from .plan import Plan, Step, StepKind
+from .rolling import RollingRun
+from .run import Run
 
-__all__ = ["Failed", "Fleet", "Outcome", "Report", "Skipped", "Succeeded"]
+__all__ = [
+    "CommandAnswered",
+    "CommandLost",
+    "CommandSent",
+    "Failed",
+    "Fleet",
+    "FleetEvent",
+    "Outcome",
+    "Plan",
+    "Report",
+    "RollingRun",
+    "Run",
+    "ServerAdopted",
+    "ServerSettled",
+    "Skipped",
+    "Step",
+    "StepKind",
+    "Succeeded",
+]

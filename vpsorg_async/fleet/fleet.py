@@ -1,243 +1,356 @@
-"""Many servers at once: commands in parallel, waits shared, one outcome for each server.
-
-A handful of workers sends the commands; a server whose command was acknowledged is handed to the shared poller and
-keeps no task. A failure is an outcome and disturbs no sibling.
-"""
+"""The fleet calls: each turns what is asked into jobs, hands them to a `Run`, and returns its report."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar
-
-import anyio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, overload
 
 from ..config import check_seconds
-from ..errors import (
-    AuthenticationError,
-    ConfigurationError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-    VpsOrgError,
-)
-from ..http.exchange import Priority
+from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
-from ..lifecycle.wait import Verdict, Wait
-from ..lifecycle.waiter import Waiter, WaitOutcome
-from ..models import Server, ServerId, ServerSpec, check_id
+from ..lifecycle.waiter import Waiter
+from ..models import ServerId, ServerSpec, check_id
 from ..servers import Servers
 from ..timing import Clock
-from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
+from .again import job_of, jobs_again, merged, open_keys
+from .events import FleetEvent
+from .jobs import Job, Options, Tools
+from .outcomes import Report
+from .plan import Plan, plan
+from .rolling import Health, RollingRun
+from .run import Run
 
 __all__ = ["Fleet"]
 
-T = TypeVar("T")
+_TARGETS = {"start": "active", "stop": "stopped", "reboot": "active", "delete": "gone"}
 
-# After one of these every further command would meet the same, or cost money that is not there.
-_STOPPERS = (AuthenticationError, PaymentRequiredError, PermissionDeniedError)
+Hook = Callable[[FleetEvent], None]
 
 
 class Fleet:
     """Bulk work on servers: ``vps.fleet``.
 
     ``timeout`` is in seconds and counts for each server from its command. Every call returns a `Report` with one
-    outcome per server, in the order asked; only bad input raises (`ConfigurationError`, before anything is sent).
-    The first 401, 402 or 403 keeps back the commands that have not left: those are `Skipped`.
+    outcome per server, in the order asked; only bad input raises (`ConfigurationError`, before anything is sent), and
+    what keeps the account from being read before the first create.
+
+    - The first 401, 402 or 403 keeps back the commands that have not left: those are `Skipped`.
+    - ``wait=False`` returns when the commands are acknowledged.
+    - ``on_failure``: ``"continue"`` (default) lets all settle; ``"stop"`` sends no further command after a failure.
+    - ``on_cancel``: ``"detach"`` (default) leaves what was made, and says so; ``"delete"`` deletes it again, within
+      30 s. Either way everything that was committed is in the report of `creating`.
+    - ``on_event`` is called with each `FleetEvent`.
     """
 
     def __init__(self, servers: Servers, waiter: Waiter, clock: Clock, max_in_flight: int) -> None:
-        self._servers = servers
-        self._waiter = waiter
-        self._clock = clock
-        self._max_in_flight = max_in_flight
+        self._tools = Tools(servers, waiter, clock, max_in_flight)
 
-    async def create(self, specs: Iterable[ServerSpec], *, timeout: float, wait: bool = True) -> Report:
+    # -- create -----------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float,
+        wait: bool = True,
+        min_count: int | None = None,
+        settle: float = 15.0,
+        on_failure: Literal["continue", "stop"] = "continue",
+        on_cancel: Literal["detach", "delete"] = "detach",
+        on_event: Hook | None = None,
+    ) -> Report:
         """Create all, and wait until each is active.
 
         The account is listed once before anything is created: a name that is taken, or asked for twice, is refused
         with `ConfigurationError`, because the name is all that a create with a lost answer can be found by. Each
-        create is sent once.
+        create is sent once; when its answer is lost, it is looked for by its name for ``settle`` seconds, and adopted
+        or failed with `OutcomeUnknownError`. With ``min_count``, what the call made is deleted again if fewer servers
+        than that succeed.
         """
-        wanted = _several(specs, "ServerSpecs")
-        for spec in wanted:
-            if not isinstance(spec, ServerSpec):
-                raise ConfigurationError(f"fleet.create takes ServerSpecs, not {type(spec).__name__}")
-        _no_repeats([spec.name for spec in wanted], "names")
-        seconds = check_seconds(timeout, "timeout")
-        if not wanted:
-            return Report(operation="create", outcomes=())
-        names = {server.name for server in await self._servers.list()}
-        taken = sorted(names & {spec.name for spec in wanted})
+        run = self.creating(
+            specs,
+            timeout=timeout,
+            wait=wait,
+            settle=settle,
+            on_failure=on_failure,
+            on_cancel=on_cancel,
+            on_event=on_event,
+        )
+        if min_count is not None and (
+            isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1
+        ):
+            raise ConfigurationError(f"min_count is a number of servers from 1, not {min_count!r}")
+        async with run as servers:
+            async for _ in servers:
+                pass
+            if min_count is not None and len(servers.report.succeeded) < min_count:
+                reached = len(servers.report.succeeded)
+                await servers.roll_back(
+                    f"deleted again, because only {reached} of at least {min_count} succeeded"
+                )
+        return servers.report
+
+    def creating(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float,
+        wait: bool = True,
+        settle: float = 15.0,
+        on_failure: Literal["continue", "stop"] = "continue",
+        on_cancel: Literal["detach", "delete"] = "detach",
+        on_event: Hook | None = None,
+    ) -> contextlib.AbstractAsyncContextManager[Run]:
+        """The same as a stream::
+
+            async with vps.fleet.creating(specs, timeout=900) as run:
+                async for outcome in run:
+                    ...
+            print(run.report)
+
+        Leaving it early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
+        """
+        wanted = _specs(specs)
+        options = self._options(timeout, settle, on_failure, on_cancel, on_event)
+        return self._creating(wanted, options, Target.of("active") if wait else None)
+
+    @contextlib.asynccontextmanager
+    async def _creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Any:
+        existing = await self._tools.servers.list() if wanted else ()
+        taken = sorted({server.name for server in existing} & {spec.name for spec in wanted})
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
+        jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
+        before = {str(server.id) for server in existing}
+        again = self._ensure_again(wanted, options)
+        async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
+            yield run
 
-        async def create(spec: ServerSpec) -> Server:
-            return await self._servers.create(spec, priority=Priority.BULK)
+    @overload
+    async def ensure(self, specs: Iterable[ServerSpec], *, dry_run: Literal[True]) -> Plan: ...
+    @overload
+    async def ensure(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float,
+        dry_run: Literal[False] = False,
+        settle: float = ...,
+        on_failure: Literal["continue", "stop"] = ...,
+        on_cancel: Literal["detach", "delete"] = ...,
+        on_event: Hook | None = ...,
+    ) -> Report: ...
+    async def ensure(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float | None = None,
+        dry_run: bool = False,
+        settle: float = 15.0,
+        on_failure: Literal["continue", "stop"] = "continue",
+        on_cancel: Literal["detach", "delete"] = "detach",
+        on_event: Hook | None = None,
+    ) -> Report | Plan:
+        """Make the account have these servers, active: run again after a crash, it completes the fleet.
 
-        work = _Work[ServerSpec](self, "create", Target.of("active") if wait else None, seconds)
-        return await work.run([(spec.name, spec) for spec in wanted], create)
+        What exists by name is adopted, and the outcome says where it differs from its spec; what is missing is
+        created; what is stopped is started; what is on its way is waited for. A second run sends no change. With
+        ``dry_run=True`` the `Plan` is returned instead, and nothing is changed.
+        """
+        wanted = _specs(specs)
+        if dry_run:
+            return plan(wanted, await self._tools.servers.list() if wanted else ())
+        if timeout is None:
+            raise ConfigurationError("ensure needs a timeout, in seconds for each server")
+        options = self._options(timeout, settle, on_failure, on_cancel, on_event)
+        existing = await self._tools.servers.list() if wanted else ()
+        jobs = [job_of(step) for step in plan(wanted, existing).steps]
+        before = {str(server.id) for server in existing}
+        again = self._ensure_again(wanted, options)
+        return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
 
-    async def start(self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True) -> Report:
+    # -- existing servers -------------------------------------------------------------------------------------------
+
+    async def start(
+        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+    ) -> Report:
         """Start all, and wait until each is active."""
-        return await self._act("start", ids, "active", timeout, wait, self._servers.start)
+        return await self._act("start", _ids(ids), timeout, wait, options)
 
-    async def stop(self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True) -> Report:
+    async def stop(
+        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+    ) -> Report:
         """Stop all, and wait until each is stopped. They keep being charged until they are deleted."""
-        return await self._act("stop", ids, "stopped", timeout, wait, self._servers.stop)
+        return await self._act("stop", _ids(ids), timeout, wait, options)
 
-    async def reboot(self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True) -> Report:
-        """Reboot all at once, and wait until each is active again after its reboot."""
-        wanted = _ids(ids)
-        check_seconds(timeout, "timeout")
-        if wait and wanted:
-            # what each server was before is the ground on which its reboot is later believed
-            # without it the evidence is weaker; what is wrong shows at the commands themselves
-            with contextlib.suppress(VpsOrgError):
-                await self._waiter.poller.glance(wanted)
-        return await self._act("reboot", wanted, "active", timeout, wait, self._servers.reboot)
+    async def reboot(
+        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+    ) -> Report:
+        """Reboot all at once, and wait until each is active again after its reboot.
 
-    async def delete(self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True) -> Report:
+        A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`.
+        """
+        return await self._act("reboot", _ids(ids), timeout, wait, options)
+
+    async def delete(
+        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+    ) -> Report:
         """Delete all for good, and wait until each is gone."""
-        return await self._act("delete", ids, "gone", timeout, wait, self._servers.delete)
+        return await self._act("delete", _ids(ids), timeout, wait, options)
 
     async def _act(
+        self, operation: str, ids: Sequence[ServerId], timeout: float, wait: bool, given: dict[str, Any]
+    ) -> Report:
+        unknown = set(given) - {"on_failure", "on_event"}
+        if unknown:
+            raise ConfigurationError(f"{operation} knows no option {', '.join(sorted(unknown))}")
+        options = self._options(
+            timeout, 0.0, given.get("on_failure", "continue"), "detach", given.get("on_event")
+        )
+        if operation == "reboot" and wait and ids:
+            # what each server was before is the ground on which its reboot is later believed; without it the
+            # evidence is weaker, and what is wrong shows at the commands themselves
+            with contextlib.suppress(VpsOrgError):
+                await self._tools.waiter.poller.glance(ids)
+        target = Target.of(_TARGETS[operation]) if wait else None
+        jobs = [
+            Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in ids
+        ]
+        return await _finish(
+            Run(self._tools, operation, jobs, options, again=self._act_again(operation, options, target))
+        )
+
+    async def rolling_reboot(
         self,
-        operation: str,
         ids: Iterable[ServerId],
-        target: str,
-        timeout: float,
-        wait: bool,
-        command: Callable[..., Awaitable[object]],
+        *,
+        max_unavailable: int | float = 1,
+        max_failures: int = 1,
+        timeout: float = 600.0,
+        health: Health | None = None,
+        **options: Any,
     ) -> Report:
-        wanted = _ids(ids)
-        seconds = check_seconds(timeout, "timeout")
+        """Reboot one after another, never more than ``max_unavailable`` away at once; see `rolling`."""
+        run = self.rolling(
+            "reboot",
+            ids,
+            max_unavailable=max_unavailable,
+            max_failures=max_failures,
+            timeout=timeout,
+            health=health,
+            **options,
+        )
+        async with run as servers:
+            async for _ in servers:
+                pass
+        return servers.report
 
-        async def act(server_id: ServerId) -> Server | None:
-            await command(server_id, priority=Priority.BULK)
-            return None
+    def rolling(
+        self,
+        operation: Literal["reboot", "stop", "start"],
+        ids: Iterable[ServerId],
+        *,
+        max_unavailable: int | float = 1,
+        max_failures: int = 1,
+        timeout: float = 600.0,
+        health: Health | None = None,
+        canary: int = 1,
+        warm_up: float = 0.0,
+        health_retries: int = 3,
+        health_timeout: float = 30.0,
+        health_interval: float = 5.0,
+        on_event: Hook | None = None,
+    ) -> RollingRun:
+        """A rolling operation as a stream, which can be paused::
 
-        work = _Work[ServerId](self, operation, Target.of(target) if wait else None, seconds)
-        return await work.run([(server_id, server_id) for server_id in wanted], act)
+            async with vps.fleet.rolling("reboot", ids, max_unavailable=0.1, health=check) as run:
+                async for outcome in run:
+                    ...
 
-
-class _Work(Generic[T]):
-    """One fleet call under way."""
-
-    def __init__(self, fleet: Fleet, operation: str, target: Target | None, timeout: float) -> None:
-        self._fleet = fleet
-        self._clock = fleet._clock
-        self._waiter = fleet._waiter
-        self._operation = operation
-        self._target = target
-        self._timeout = timeout
-        self._outcomes: dict[ServerId, Outcome] = {}
-        self._waits: dict[ServerId, Wait] = {}
-        self._all_settled = asyncio.Event()
-        self._stopped = ""
-
-    async def run(
-        self, items: Sequence[tuple[ServerId, T]], command: Callable[[T], Awaitable[Server | None]]
-    ) -> Report:
-        """Send every command, await every wait."""
-        began = self._clock.now()
-        queue = iter(items)
-        try:
-            async with anyio.create_task_group() as workers:
-                for _ in range(min(self._fleet._max_in_flight, len(items))):
-                    workers.start_soon(self._worker, queue, command)
-            while self._waits:
-                self._all_settled.clear()
-                await self._all_settled.wait()
-        finally:
-            for wait in self._waits.values():
-                self._waiter.poller.leave(wait)
-        return Report(
-            operation=self._operation,
-            outcomes=tuple(self._outcomes[key] for key, _ in items),
-            seconds=self._clock.now() - began,
+        ``max_unavailable`` is a number of servers, or a share of them (0 to 1). The first ``canary`` servers go
+        alone. ``health`` is an async check of a server that came back: it is asked ``warm_up`` seconds later, at most
+        ``health_retries`` times, ``health_interval`` seconds apart, each bounded by ``health_timeout`` seconds; until
+        it says yes the server counts as away. After ``max_failures`` failures nothing more is started. The next server
+        is taken from the location with the fewest away. Servers that are not running (for a start: not stopped) are
+        skipped. All durations are seconds.
+        """
+        return RollingRun(
+            self._tools,
+            operation,
+            _ids(ids),
+            max_unavailable=max_unavailable,
+            max_failures=max_failures,
+            timeout=check_seconds(timeout, "timeout"),
+            health=health,
+            canary=canary,
+            warm_up=check_seconds(warm_up, "warm_up", zero=True),
+            health_retries=health_retries,
+            health_timeout=check_seconds(health_timeout, "health_timeout"),
+            health_interval=check_seconds(health_interval, "health_interval", zero=True),
+            on_event=on_event,
         )
 
-    async def _worker(
-        self, queue: Iterable[tuple[ServerId, T]], command: Callable[[T], Awaitable[Server | None]]
-    ) -> None:
-        for key, item in queue:
-            if self._stopped:
-                self._outcomes[key] = Skipped(key, self._stopped)
-                continue
-            sent_at = self._clock.now()
-            try:
-                server = await command(item)
-            except VpsOrgError as error:
-                self._outcomes[key] = Failed(
-                    key,
-                    error,
-                    server_id=None if self._operation == "create" else key,
-                    seconds=self._clock.now() - sent_at,
-                )
-                if isinstance(error, _STOPPERS) and not self._stopped:
-                    self._stopped = f"not sent, because an earlier {self._operation} was refused: {error}"
-                continue
-            if self._target is None:
-                self._outcomes[key] = Succeeded(key, server, seconds=self._clock.now() - sent_at)
-                continue
-            try:
-                self._await(key, server, sent_at)
-            except VpsOrgError as error:
-                # it can't be waited for (the client was closed, or its id is none), and is there all the same
-                self._outcomes[key] = Failed(
-                    key,
-                    error,
-                    server_id=key if server is None else server.id,
-                    server=server,
-                    seconds=self._clock.now() - sent_at,
-                )
+    def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
+        by_name = {spec.name: spec for spec in specs}
 
-    def _await(self, key: ServerId, server: Server | None, sent_at: float) -> None:
-        assert self._target is not None
-        subject = key if server is None else server.id
-        wait = self._waiter.make(subject, self._target, self._timeout)
-        wait.deadline = sent_at + self._timeout
-        verdict = self._waiter.poller.join(wait)
-        self._waits[key] = wait
-
-        def settled(done: asyncio.Future[Verdict]) -> None:
-            if done.cancelled() or self._waits.pop(key, None) is None:
-                return
-            self._outcomes[key] = self._outcome(key, server, wait, done, sent_at)
-            if not self._waits:
-                self._all_settled.set()
-
-        verdict.add_done_callback(settled)
-
-    def _outcome(
-        self, key: ServerId, server: Server | None, wait: Wait, done: asyncio.Future[Verdict], sent_at: float
-    ) -> Outcome:
-        seconds = self._clock.now() - sent_at
-        outcome = WaitOutcome.of(wait, done.result(), self._clock.now())
-        if outcome.error is None:
-            return Succeeded(
-                key, outcome.server, evidence=outcome.evidence, timeline=outcome.timeline, seconds=seconds
+        async def again(report: Report) -> Report:
+            newer = await self.ensure(
+                [by_name[str(key)] for key in open_keys(report)],
+                timeout=options.timeout,
+                settle=options.settle,
+                on_event=options.on_event,
             )
-        return Failed(
-            key,
-            outcome.error,
-            server_id=wait.server_id,
-            server=wait.last_seen or server,
-            timeline=outcome.timeline,
-            seconds=seconds,
+            return merged(report, newer)
+
+        return again
+
+    def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
+        async def again(report: Report) -> Report:
+            run = Run(self._tools, operation, jobs_again(report, operation, target), options, again=again)
+            return merged(report, await _finish(run))
+
+        return again
+
+    def _options(
+        self, timeout: object, settle: object, on_failure: str, on_cancel: str, on_event: Hook | None
+    ) -> Options:
+        if on_failure not in ("continue", "stop"):
+            raise ConfigurationError(f"on_failure is 'continue' or 'stop', not {on_failure!r}")
+        if on_cancel not in ("detach", "delete"):
+            raise ConfigurationError(f"on_cancel is 'detach' or 'delete', not {on_cancel!r}")
+        return Options(
+            timeout=check_seconds(timeout, "timeout"),
+            settle=check_seconds(settle, "settle", zero=True),
+            on_failure=on_failure,
+            on_cancel=on_cancel,
+            on_event=on_event,
         )
 
 
-def _several(things: Iterable[T], what: str) -> tuple[T, ...]:
-    if isinstance(things, str | bytes) or not isinstance(things, Iterable):
-        raise ConfigurationError(f"a fleet call takes several {what}: pass a list")
-    return tuple(things)
+async def _finish(run: Run) -> Report:
+    async with run:
+        async for _ in run:
+            pass
+    return run.report
+
+
+def _specs(specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
+    if isinstance(specs, ServerSpec):
+        raise ConfigurationError("a fleet call takes several specs: pass a list")
+    wanted = tuple(specs)
+    for spec in wanted:
+        if not isinstance(spec, ServerSpec):
+            raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
+    _no_repeats([spec.name for spec in wanted], "names")
+    return wanted
 
 
 def _ids(ids: Iterable[ServerId]) -> tuple[ServerId, ...]:
-    wanted = tuple(check_id(server_id) for server_id in _several(ids, "ids"))
+    if isinstance(ids, str | bytes | int):
+        raise ConfigurationError("a fleet call takes several ids: pass a list")
+    wanted = tuple(check_id(server_id) for server_id in ids)
     _no_repeats([str(server_id) for server_id in wanted], "ids")
     return wanted
 

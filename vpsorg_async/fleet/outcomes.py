@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
 
-from ..errors import FleetError, VpsOrgError
+from ..errors import ConfigurationError, FleetError, VpsOrgError
 from ..lifecycle.contract import Evidence
 from ..lifecycle.wait import Seen
 from ..models import Server, ServerId
@@ -20,7 +21,9 @@ class Succeeded:
     """It worked, the wait included. ``key`` is the name of the spec, or the id that was given.
 
     ``server`` is the record that showed it (None only for a start, stop or reboot that was not waited for).
-    ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are those of the wait.
+    ``how`` is ``created``, ``adopted`` (it existed, or its create had lost its answer), ``started``, ``stopped``,
+    ``rebooted`` or ``deleted``. ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are
+    those of the wait; ``differences`` says where an adopted server is not as its spec has it.
     """
 
     key: ServerId
@@ -28,6 +31,8 @@ class Succeeded:
     evidence: Evidence | None = attrs.field(default=None, kw_only=True)
     timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
+    how: str = attrs.field(default="", kw_only=True)
+    differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen
@@ -58,11 +63,17 @@ Outcome = Succeeded | Failed | Skipped
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """The outcomes of a fleet call, in the order of what was asked. ``seconds`` is how long the call took."""
+    """The outcomes of a fleet call, in the order of what was asked. ``seconds`` is how long the call took.
+
+    ``rolled_back`` is True where `min_count` was not reached and what the call had made was deleted again.
+    """
 
     operation: str
     outcomes: tuple[Outcome, ...]
     seconds: float = 0.0
+    rolled_back: bool = False
+    again: Callable[[Report], Awaitable[Report]] | None = attrs.field(default=None, repr=False, eq=False)
+    """The way back to the client, for `retry_failed`."""
 
     @property
     def succeeded(self) -> tuple[Succeeded, ...]:
@@ -93,6 +104,21 @@ class Report:
                 f"{self.operation}: {len(errors)} of {len(self.outcomes)} servers failed", errors
             )
 
+    async def retry_failed(self) -> Report:
+        """Try those again that failed or were skipped, and return the whole report anew.
+
+        A create is tried by `ensure`, which adopts what exists by then. A server whose command was acknowledged is only
+        waited for again. A reboot whose outcome is unknown is left alone: a second one would reboot twice. Raises
+        `ConfigurationError` for a report that has been stored or sent to another process, which has no client.
+        """
+        if self.again is None:
+            raise ConfigurationError("this report has no client to try again with")
+        return await self.again(self)
+
+    def __reduce__(self) -> Any:
+        # the way back to the client stays behind when a report is stored or sent
+        return _restored, (self.operation, self.outcomes, self.seconds, self.rolled_back)
+
     def to_json(self) -> str:
         """The report as JSON: totals, and a row for each server."""
         return json.dumps(
@@ -102,6 +128,7 @@ class Report:
                 "succeeded": len(self.succeeded),
                 "failed": len(self.failed),
                 "skipped": len(self.skipped),
+                "rolled_back": self.rolled_back,
                 "outcomes": [_row(outcome) for outcome in self.outcomes],
             }
         )
@@ -111,6 +138,10 @@ class Report:
             f"{self.operation}: {len(self.succeeded)} succeeded, {len(self.failed)} failed, "
             f"{len(self.skipped)} skipped in {self.seconds:.1f} s"
         )
+
+
+def _restored(operation: str, outcomes: tuple[Outcome, ...], seconds: float, rolled_back: bool) -> Report:
+    return Report(operation=operation, outcomes=outcomes, seconds=seconds, rolled_back=rolled_back)
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -127,9 +158,14 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "timeline": [str(seen) for seen in outcome.timeline],
     }
     if isinstance(outcome, Succeeded):
-        return row | {"evidence": None if outcome.evidence is None else str(outcome.evidence)}
+        return row | {
+            "how": outcome.how,
+            "evidence": None if outcome.evidence is None else str(outcome.evidence),
+            "differences": list(outcome.differences),
+        }
     return row | {
         "id": outcome.server_id,
         "error": type(outcome.error).__name__,
+        "attempts": getattr(outcome.error, "attempts", 1),
         "message": str(outcome.error),
     }

@@ -1,0 +1,105 @@
+"""What `ensure` will do: specs and the account go in, one step for each spec comes out. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from ..models import Server, ServerSpec
+
+__all__ = ["Plan", "Step", "StepKind", "plan"]
+
+
+class StepKind(enum.Enum):
+    """What is done for one spec."""
+
+    CREATE = "create"
+    START = "start"
+    WAIT = "wait"
+    KEEP = "keep"
+    REFUSE = "refuse"
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One spec's step. ``differences`` says where an existing server is not as its spec has it; it is left so."""
+
+    kind: StepKind
+    spec: ServerSpec
+    server: Server | None = None
+    differences: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        sign = {"create": "+", "start": ">", "wait": ".", "keep": "=", "refuse": "!"}[self.kind.value]
+        about = f" ({self.reason})" if self.reason else ""
+        known = "" if self.server is None else f" [{self.server.id}, {self.server.status}]"
+        return "\n      ".join(
+            [f"{sign} {self.kind.value:<6} {self.spec.name}{known}{about}", *self.differences]
+        )
+
+
+@attrs.frozen
+class Plan:
+    """All steps, in the order of the specs. ``changes`` counts those that send something that changes the account."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def changes(self) -> int:
+        """Steps that create or start a server."""
+        return sum(step.kind in (StepKind.CREATE, StepKind.START) for step in self.steps)
+
+    def __str__(self) -> str:
+        counts = ", ".join(
+            f"{number} to {kind.value}"
+            for kind in StepKind
+            if (number := sum(s.kind is kind for s in self.steps))
+        )
+        return "\n".join([f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)])
+
+
+def plan(specs: Iterable[ServerSpec], servers: Sequence[Server]) -> Plan:
+    """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started."""
+    by_name: dict[str, list[Server]] = defaultdict(list)
+    for server in servers:
+        by_name[server.name].append(server)
+    return Plan(tuple(_step(spec, by_name.get(spec.name, [])) for spec in specs))
+
+
+def _step(spec: ServerSpec, found: Sequence[Server]) -> Step:
+    if not found:
+        return Step(kind=StepKind.CREATE, spec=spec)
+    if len(found) > 1:
+        ids = ", ".join(str(server.id) for server in found)
+        return Step(kind=StepKind.REFUSE, spec=spec, reason=f"{len(found)} servers have this name: {ids}")
+    server = found[0]
+    differences = tuple(_differences(spec, server))
+    match server.status:
+        case "active":
+            kind, reason = StepKind.KEEP, ""
+        case "stopped":
+            kind, reason = StepKind.START, ""
+        case "suspended":
+            kind, reason = StepKind.REFUSE, "it is suspended"
+        case status:
+            kind, reason = StepKind.WAIT, f"it is {status}"
+    return Step(kind=kind, spec=spec, server=server, differences=differences, reason=reason)
+
+
+def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
+    """Fields that the account tells and that are not as the spec has them."""
+    told = {
+        "plan_id": None if server.plan is None else server.plan.id,
+        "os_id": None if server.os is None else server.os.id,
+        "location": server.location,
+        "hostname": server.hostname if spec.hostname is not None else None,
+        "backups_enabled": server.backups_enabled if spec.backups_enabled is not None else None,
+    }
+    for field, value in told.items():
+        wanted = getattr(spec, field)
+        if value is not None and str(value) != str(wanted):
+            yield f"{field} is {value!r}, the spec says {wanted!r}"

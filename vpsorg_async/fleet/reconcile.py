@@ -1,0 +1,125 @@
+"""A create whose answer was lost, as a pure machine: looks at the account go in, what became of it comes out.
+
+Theory of operation. No idempotency key exists and every server costs money, so a create is sent once. After that:
+
+============  =====================================================  ==================================================
+state         how it is entered                                      what follows
+============  =====================================================  ==================================================
+``ANSWERED``  the answer came                                        the server is waited for
+``REFUSED``   4xx, or provably not sent                              failed; nothing exists
+``MAYBE``     time-out, reset, 5xx, an answer that does not fit      looks for its name, for ``settle`` seconds
+``ADOPTED``   one server of that name that was not there before      it is taken for the answer, and waited for
+``SEVERAL``   more than one                                          failed, all are named, nothing is deleted
+``UNKNOWN``   none by the end of the settle window                   failed with `OutcomeUnknownError`
+============  =====================================================  ==================================================
+
+The name is what a server is found by, so fleet calls refuse names that are taken before anything is sent. That a create
+which worked is visible within the settle window is an assumption: one that is carried out later still is found by the
+next `ensure`, which reads the account first.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+
+from ..errors import OutcomeUnknownError
+from ..models import Server, ServerSpec
+
+__all__ = ["TABLE", "Found", "Search", "State"]
+
+
+class State(enum.Enum):
+    """Where a create stands."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    MAYBE = "maybe"
+    ADOPTED = "adopted"
+    SEVERAL = "several"
+    UNKNOWN = "unknown"
+
+
+TABLE: Mapping[State, str] = {
+    State.ANSWERED: "the answer came: the server is waited for",
+    State.REFUSED: "4xx, or provably not sent: failed, nothing exists",
+    State.MAYBE: "the answer was lost: looks for its name, for `settle` seconds",
+    State.ADOPTED: "one server of that name that was not there before: taken for the answer, and waited for",
+    State.SEVERAL: "more than one: failed, all are named, nothing is deleted",
+    State.UNKNOWN: "none by the end of the settle window: failed with `OutcomeUnknownError`",
+}
+
+
+@attrs.frozen
+class Found:
+    """What became of it: the server (``ADOPTED``), or the error to fail with."""
+
+    state: State
+    server: Server | None = None
+    error: OutcomeUnknownError | None = None
+
+
+class Search:
+    """The search for one create. ``observe`` gives what was found, or None: go on looking."""
+
+    __slots__ = ("_before", "_error", "_until", "looks", "spec", "state")
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        error: OutcomeUnknownError,
+        *,
+        before: Collection[str],
+        now: float,
+        settle: float,
+    ) -> None:
+        self.spec = spec
+        self.state = State.MAYBE
+        self.looks = 0
+        self._error = error
+        self._before = before
+        self._until = now + settle
+
+    def observe(self, servers: Sequence[Server], requested_at: float) -> Found | None:
+        """A look at the account, whose request left at ``requested_at``, showed the servers of this name."""
+        self.looks += 1
+        hits = [
+            server
+            for server in servers
+            if server.name == self.spec.name and str(server.id) not in self._before
+        ]
+        if len(hits) == 1:
+            return self._end(State.ADOPTED, server=hits[0])
+        if hits:
+            ids = ", ".join(str(server.id) for server in hits)
+            return self._end(
+                State.SEVERAL, f"several servers have its name now ({ids}); none was deleted", hits
+            )
+        return (
+            self.give_up(f"no server of its name was seen in {self.looks} looks")
+            if requested_at >= self._until
+            else None
+        )
+
+    def give_up(self, why: str) -> Found:
+        """End the search without a server."""
+        return self._end(
+            State.UNKNOWN, f"{why}; it may still appear: run ensure, or look, before creating it again"
+        )
+
+    def _end(
+        self, state: State, why: str = "", hits: Sequence[Server] = (), *, server: Server | None = None
+    ) -> Found:
+        self.state = state
+        if server is not None:
+            return Found(state, server=server)
+        error = OutcomeUnknownError(
+            f"create of {self.spec.name!r} was sent and its answer was lost ({self._error.reason}): {why}",
+            request=self._error.request,
+            subject=self.spec.name,
+            reason=self._error.reason,
+            candidates=[hit.id for hit in hits],
+        )
+        return Found(state, error=error)

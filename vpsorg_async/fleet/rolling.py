@@ -1,0 +1,252 @@
+"""A rolling operation under way: `Rollout` says who may go, this sends the commands, waits and asks for health."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self
+
+import anyio
+
+from ..errors import ConfigurationError, VpsOrgError, WaitError
+from ..http.exchange import Priority
+from ..lifecycle.contract import Target
+from ..lifecycle.waiter import WaitOutcome
+from ..models import Server, ServerId
+from .events import CommandAnswered, CommandSent, FleetEvent, ServerSettled
+from .jobs import Tools
+from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
+from .rollout import Rollout
+from .searches import STOPPERS
+
+__all__ = ["Health", "RollingRun"]
+
+log = logging.getLogger("vpsorg_async.fleet")
+
+Health = Callable[[Server], Awaitable[bool]]
+"""Says whether a server that came back is well. An exception counts as no."""
+
+# command -> the status a server must have to be taken up, the status it ends in, and the word for it
+_OPERATIONS = {
+    "reboot": ("active", "active", "rebooted"),
+    "stop": ("active", "stopped", "stopped"),
+    "start": ("stopped", "active", "started"),
+}
+
+
+class RollingRun:
+    """An async context manager and an async iterator over the outcomes; `pause`, `resume`, ``report`` at any time.
+
+    Leaving it early starts nothing more; a server under way is reported as `Failed`, since nobody saw it come back.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        operation: str,
+        ids: Sequence[ServerId],
+        *,
+        max_unavailable: int | float,
+        max_failures: int,
+        timeout: float,
+        health: Health | None,
+        canary: int,
+        warm_up: float,
+        health_retries: int,
+        health_timeout: float,
+        health_interval: float,
+        on_event: Callable[[FleetEvent], None] | None,
+    ) -> None:
+        if operation not in _OPERATIONS:
+            raise ConfigurationError(f"rolling knows {', '.join(_OPERATIONS)}, not {operation!r}")
+        if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
+            raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
+        self._limits: dict[str, Any] = {
+            "max_unavailable": max_unavailable,
+            "max_failures": max_failures,
+            "canary": canary,
+        }
+        Rollout({}, **self._limits)  # refuses bad limits before anything is sent
+        self._tools = tools
+        self._operation = operation
+        self._ids = ids
+        self._timeout = timeout
+        self._health = health
+        self._warm_up = warm_up
+        self._health_retries = health_retries
+        self._health_timeout = health_timeout
+        self._health_interval = health_interval
+        self._on_event = on_event
+        self._rollout = Rollout({}, **self._limits)
+        self._refused = ""
+        self._tasks: dict[ServerId, asyncio.Task[None]] = {}
+        self._outcomes: dict[ServerId, Outcome] = {}
+        self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
+        self._given = 0
+        self._began = self._ended = tools.clock.now()
+
+    @property
+    def report(self) -> Report:
+        """The outcomes so far; complete when the run has been left."""
+        done = len(self._outcomes) == len(self._ids)
+        return Report(
+            operation=f"rolling {self._operation}",
+            outcomes=tuple(self._outcomes[key] for key in self._ids if key in self._outcomes),
+            seconds=(self._ended if done else self._tools.clock.now()) - self._began,
+        )
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing more is started at the moment."""
+        return self._rollout.paused
+
+    def pause(self) -> None:
+        """Start nothing more; what is under way goes on."""
+        self._rollout.paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._rollout.paused = False
+        self._pump()
+
+    async def __aenter__(self) -> Self:
+        self._began = self._tools.clock.now()
+        wanted, _, _ = _OPERATIONS[self._operation]
+        known = (
+            {str(server.id): server for server in (await self._tools.servers.look()).servers}
+            if self._ids
+            else {}
+        )
+        locations: dict[ServerId, str] = {}
+        for key in self._ids:
+            server = known.get(str(key))
+            if server is None:
+                self._settle(key, Skipped(key, "it is not in the account"))
+            elif server.status != wanted:
+                self._settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
+            else:
+                self._tools.servers.saw(server)
+                locations[key] = server.location or ""
+        self._rollout = Rollout(locations, **self._limits)
+        self._pump()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        tasks, self._tasks = dict(self._tasks), {}
+        for task in tasks.values():
+            task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
+        for key in self._ids:
+            if key not in self._outcomes:
+                unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
+                self._settle(
+                    key,
+                    Failed(key, WaitError(unseen, server_id=key), server_id=key)
+                    if key in tasks
+                    else Skipped(key, f"not sent: {why}"),
+                )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        if self._given == len(self._ids):
+            raise StopAsyncIteration
+        outcome = await self._settled.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        self._given += 1
+        return outcome
+
+    def _pump(self) -> None:
+        """Start whom the rollout lets go; when it has stopped, say so of all that are left."""
+        for key in self._rollout.begin() if not self._refused else ():
+            self._tasks[key] = asyncio.get_running_loop().create_task(
+                self._one(key), name=f"vpsorg-rolling-{key}"
+            )
+        why = self._refused or self._rollout.stopped
+        if why:
+            for key in self._rollout.left:
+                if key not in self._outcomes:
+                    self._settle(key, Skipped(key, why))
+
+    async def _one(self, key: ServerId) -> None:
+        """Take one server through command, wait and health check."""
+        began = self._tools.clock.now()
+        outcome: Outcome
+        try:
+            outcome = await self._taken(key, began)
+        except VpsOrgError as error:
+            if isinstance(error, STOPPERS):
+                self._refused = f"not sent, because an earlier {self._operation} was refused: {error}"
+            last = getattr(error, "last_seen", None)
+            outcome = Failed(key, error, server_id=key, server=last, seconds=self._tools.clock.now() - began)
+        except Exception as bug:
+            self._settled.put_nowait(bug)
+            raise
+        self._rollout.settled(key, isinstance(outcome, Succeeded))
+        del self._tasks[key]
+        self._settle(key, outcome)
+        self._pump()
+
+    async def _taken(self, key: ServerId, began: float) -> Succeeded:
+        servers, waiter = self._tools.servers, self._tools.waiter
+        _, target, how = _OPERATIONS[self._operation]
+        self._tell(CommandSent(operation=self._operation, key=key))
+        command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
+        await command(key, priority=Priority.BULK)
+        self._tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
+        waited = await waiter.wait(key, Target.of(target), self._timeout)
+        assert waited.server is not None
+        if self._health is not None:
+            await self._healthy(waited, waited.server)
+        return Succeeded(
+            key,
+            waited.server,
+            evidence=waited.evidence,
+            timeline=waited.timeline,
+            seconds=self._tools.clock.now() - began,
+            how=how,
+        )
+
+    async def _healthy(self, waited: WaitOutcome, server: Server) -> None:
+        assert self._health is not None
+        clock, said = self._tools.clock, "it said no"
+        await clock.sleep(self._warm_up)
+        for check in range(self._health_retries):
+            if check:
+                await clock.sleep(self._health_interval)
+            try:
+                async with asyncio.timeout(self._health_timeout):
+                    if await self._health(server):
+                        return
+                said = "it said no"
+            except Exception as failure:
+                # a check that fails is a check that did not say yes, whatever its reason
+                said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+        raise WaitError(
+            f"server {server.id} is {server.status}, but its health check did not say yes in {self._health_retries} "
+            f"tries, lastly: {said}",
+            server_id=server.id,
+            target="healthy",
+            last_seen=server,
+            timeline=waited.timeline,
+        )
+
+    def _settle(self, key: ServerId, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        self._ended = self._tools.clock.now()
+        self._settled.put_nowait(outcome)
+        self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
+
+    def _tell(self, event: FleetEvent) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            # a hook that fails must not change what becomes of a server
+            log.exception("the on_event hook failed on %s", type(event).__name__)

@@ -1,0 +1,117 @@
+"""Which server may go next in a rolling operation: outcomes go in, the next ids come out. Pure.
+
+Theory of operation. A server is *away* from the moment its command may leave until its health check has said yes; one
+that failed stays away, for nobody has brought it back. At most ``max_unavailable`` are away at once. The first
+``canary`` servers go one by one, alone, before the window opens. The next one is taken from the location with the
+fewest servers away. After ``max_failures`` failures, or when the failed ones fill the window, nothing more is started.
+
+=============  =====================================  =======================================================
+a server is    it becomes so when                     it counts as away
+=============  =====================================  =======================================================
+``waiting``    the rollout begins                     no
+``away``       `begin` gives it out                   yes, also while its health check runs
+``done``       `finished` with True                   no
+``failed``     `finished` with False                  yes
+``skipped``    it is not running, or after a stop     no
+=============  =====================================  =======================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ..errors import ConfigurationError
+from ..models import ServerId
+
+__all__ = ["Rollout", "window"]
+
+
+def window(max_unavailable: int | float, servers: int) -> int:
+    """The number of servers that may be away: a count, or a share of all (0 < share < 1), rounded down, at least 1."""
+    if isinstance(max_unavailable, bool) or not isinstance(max_unavailable, int | float):
+        raise ConfigurationError(f"max_unavailable is a number or a share, not {max_unavailable!r}")
+    if isinstance(max_unavailable, int):
+        if max_unavailable < 1:
+            raise ConfigurationError(f"max_unavailable is at least 1, not {max_unavailable}")
+        return max_unavailable
+    if not 0.0 < max_unavailable < 1.0:
+        raise ConfigurationError(f"a share of servers lies between 0 and 1, not {max_unavailable!r}")
+    return max(1, math.floor(max_unavailable * servers + 1e-9))
+
+
+class Rollout:
+    """One rolling operation over servers with their locations."""
+
+    def __init__(
+        self,
+        locations: Mapping[ServerId, str],
+        *,
+        max_unavailable: int | float,
+        max_failures: int,
+        canary: int = 1,
+    ) -> None:
+        for name, number, least in (("max_failures", max_failures, 1), ("canary", canary, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ConfigurationError(f"{name} is a whole number from {least}, not {number!r}")
+        self.window = window(max_unavailable, len(locations))
+        self.paused = False
+        self.done = 0
+        self._locations = locations
+        self._waiting: list[ServerId] = list(locations)
+        self._away: set[ServerId] = set()
+        self._failed: set[ServerId] = set()
+        self._max_failures = max_failures
+        self._canary = min(canary, len(locations))
+
+    @property
+    def away(self) -> int:
+        """Servers away now, the failed ones among them."""
+        return len(self._away) + len(self._failed)
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing more is started; empty while the rollout goes on."""
+        if len(self._failed) >= self._max_failures:
+            return f"the rollout stopped after {len(self._failed)} failures"
+        if len(self._failed) >= self.window:
+            return f"the rollout stopped: {len(self._failed)} failed servers fill the window of {self.window}"
+        return ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is under way and nothing will be started."""
+        return not self._away and (not self._waiting or bool(self.stopped))
+
+    @property
+    def left(self) -> Sequence[ServerId]:
+        """Servers that were not started."""
+        return tuple(self._waiting)
+
+    def begin(self) -> list[ServerId]:
+        """The servers whose commands may leave now; they are away from here on."""
+        if self.paused or self.stopped:
+            return []
+        room = self.window - self.away
+        if self.done < self._canary:
+            room = min(room, 1 - len(self._away))
+        started: list[ServerId] = []
+        while room > len(started) and self._waiting:
+            started.append(self._next())
+        return started
+
+    def settled(self, server_id: ServerId, healthy: bool) -> None:
+        """A server that was begun has come back, or failed to."""
+        self._away.remove(server_id)
+        if healthy:
+            self.done += 1
+        else:
+            self._failed.add(server_id)
+
+    def _next(self) -> ServerId:
+        away = Counter(self._locations[server_id] for server_id in self._away | self._failed)
+        chosen = min(self._waiting, key=lambda server_id: away[self._locations[server_id]])
+        self._waiting.remove(chosen)
+        self._away.add(chosen)
+        return chosen

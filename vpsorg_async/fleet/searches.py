@@ -1,0 +1,93 @@
+"""The creates of one run whose answers were lost: each is looked for in the looks that the poller makes anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import anyio
+
+from ..errors import (
+    AuthenticationError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    VpsOrgError,
+)
+from ..lifecycle.looks import ListLook
+from ..models import Server, ServerId, ServerSpec
+from .jobs import Job, Options, Tools
+from .reconcile import Found, Search
+
+__all__ = ["STOPPERS", "Searches"]
+
+STOPPERS = (AuthenticationError, PaymentRequiredError, PermissionDeniedError)
+"""After one of these every further request would meet the same, or cost money that is not there."""
+
+INTERVAL = 1.0
+"""Seconds between looks at the account while a create is looked for."""
+LAST_LOOK = 0.6
+"""Seconds for the one look that is made when a run is left early."""
+
+
+class Searches:
+    """Open searches. ``found`` is called with each that ends."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        options: Options,
+        ids_before: Collection[str],
+        found: Callable[[Job, Found, float], None],
+    ) -> None:
+        self._tools = tools
+        self._options = options
+        self._ids_before = ids_before
+        self._found = found
+        self._open: dict[ServerId, tuple[Job, Search, float]] = {}
+
+    def open(self, job: Job, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float) -> None:
+        """Look for this one from now on."""
+        settle = min(self._options.settle, self._options.timeout)
+        search = Search(spec, error, before=self._ids_before, now=self._tools.clock.now(), settle=settle)
+        self._open[job.key] = (job, search, sent_at)
+        self._tools.waiter.poller.subscribe(self._look, INTERVAL)
+
+    def close(self) -> list[Job]:
+        """Look for none any more; returns those that were not found."""
+        left = [job for job, _, _ in self._open.values()]
+        self._open.clear()
+        self._tools.waiter.poller.unsubscribe(self._look)
+        return left
+
+    async def last_look(self) -> dict[str, list[Server]]:
+        """New servers by name, from one quick look at the account; nothing where even that fails."""
+        seen: dict[str, list[Server]] = {}
+        with anyio.move_on_after(LAST_LOOK):
+            try:
+                look = await self._tools.servers.look()
+            except VpsOrgError:
+                return seen
+            for server in look.servers:
+                if str(server.id) not in self._ids_before:
+                    seen.setdefault(server.name, []).append(server)
+        return seen
+
+    def _look(self, look: ListLook | VpsOrgError) -> None:
+        """The poller looked at the account, or failed to."""
+        now = self._tools.clock.now()
+        by_name: dict[str, list[Server]] = {}
+        if isinstance(look, ListLook):
+            for server in look.servers:
+                by_name.setdefault(server.name, []).append(server)
+        for key, (job, search, sent_at) in list(self._open.items()):
+            if isinstance(look, ListLook):
+                found = search.observe(by_name.get(search.spec.name, ()), look.requested_at)
+            elif now >= sent_at + self._options.timeout or isinstance(look, STOPPERS):
+                found = search.give_up(f"the account could not be read: {look}")
+            else:
+                continue
+            if found is not None:
+                del self._open[key]
+                self._found(job, found, sent_at)
+        if not self._open:
+            self._tools.waiter.poller.unsubscribe(self._look)
