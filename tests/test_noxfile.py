@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -48,10 +49,16 @@ class Checkout:
         assert isinstance(home, Path)
         return home
 
+    def close(self) -> None:
+        for lock in self.module.LOCKS.values():
+            lock.close()
+
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    checkout = Checkout(tmp_path)
+    yield checkout
+    checkout.close()
 
 
 def test_an_old_python_is_told_so() -> None:
@@ -110,8 +117,8 @@ def test_a_changed_wheel_replaces_the_installed_one(checkout: Checkout) -> None:
     assert checkout.installs == [["a>=1"], ["--force-reinstall", "--no-deps"]]
 
 
-def test_an_interrupted_installation_starts_afresh(checkout: Checkout) -> None:
-    """Whatever an installer that was killed has left behind, it is not taken for whole."""
+def kill(checkout: Checkout) -> None:
+    """Begin to bring the environment up to date, and be killed in the middle of the installation."""
 
     def killed(*command: str) -> str:
         checkout.install(*command)
@@ -121,11 +128,29 @@ def test_an_interrupted_installation_starts_afresh(checkout: Checkout) -> None:
 
     vars(checkout.module).update(run=killed)
     with pytest.raises(KeyboardInterrupt):
-        checkout.environment("a>=1")
+        checkout.environment("a>=1", wheel=True)
     vars(checkout.module).update(run=checkout.install)
-    checkout.environment("a>=1")
+
+
+def test_an_interrupted_installation_starts_afresh(checkout: Checkout) -> None:
+    """Whatever an installer that was killed has left behind, it is not taken for whole."""
+    kill(checkout)
+
+    checkout.environment("a>=1", wheel=True)
 
     assert checkout.installs == [["a>=1"], ["a>=1"]]
+
+
+def test_an_interrupted_update_starts_afresh(checkout: Checkout) -> None:
+    """An environment between two wheels is neither, even if the sources go back to the first."""
+    checkout.environment("a>=1", wheel=True)
+    checkout.wheel = b"second"
+    kill(checkout)
+    checkout.wheel = b"first"
+
+    checkout.environment("a>=1", wheel=True)
+
+    assert checkout.installs == [["a>=1"], ["--force-reinstall", "--no-deps"], ["a>=1"]]
 
 
 def truncated_seal(home: Path) -> None:
@@ -180,13 +205,11 @@ def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], chec
 
 def test_a_copied_checkout_does_not_use_the_old_place(checkout: Checkout, tmp_path: Path) -> None:
     """Programs in an environment hold its path, so a copy of it is made anew."""
-    home = checkout.environment("a>=1")
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    other = Checkout(copy)
-    (copy / ".nox").mkdir()
-    home.parent.rename(copy / ".nox" / home.parent.name)
+    checkout.environment("a>=1")
+    shutil.copytree(tmp_path / ".nox", tmp_path / "copy" / ".nox", symlinks=True)
+    copy = Checkout(tmp_path / "copy")
 
-    other.environment("a>=1")
+    copy.environment("a>=1")
+    copy.close()
 
-    assert other.installs == [["a>=1"]]
+    assert copy.installs == [["a>=1"]]

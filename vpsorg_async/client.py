@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+import anyio.to_thread
 
 from .codec import dumps, loads
 from .config import (
@@ -158,6 +161,10 @@ class Client:
                 self._durations = Durations.from_json(
                     loads(await anyio.Path(self._durations_file).read_bytes())
                 )
+        if f"{__package__}.http.transport" not in sys.modules:
+            # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
+            # of a running service would stand still for a sixth of a second
+            await anyio.to_thread.run_sync(importlib.import_module, f"{__package__}.http.transport")
         self._parts = _Parts(self)
         return self
 
@@ -308,7 +315,6 @@ class _Parts:
     """Everything that lives while a client is open."""
 
     def __init__(self, client: Client) -> None:
-        # aiohttp takes far longer to import than the rest: paid when the first client opens
         from .http.transport import AiohttpTransport
 
         clock, rng = client._clock, Random()

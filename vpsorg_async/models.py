@@ -61,6 +61,10 @@ class ServerStatus(enum.StrEnum):
         word._value_ = value
         return word
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type[ServerStatus], tuple[str]]:
+        # Python 3.11.0 to 3.11.3 pickle a member by its name, which an unknown word does not have
+        return ServerStatus, (self._value_,)
+
     @property
     def is_known(self) -> bool:
         """Whether this is one of the words listed in this class."""
