@@ -30,8 +30,9 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__"},
     {"client"},
+    {"parts"},
     {"fleet"},
-    {"servers"},
+    {"servers", "lookups"},
     {"http", "lifecycle", "dialects", "codec", "config"},
     {"models", "errors", "timing", "virtual_time", "_version"},
 ]

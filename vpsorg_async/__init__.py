@@ -14,30 +14,40 @@ from .lifecycle.receipts import Receipt
 from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import Change, StatusChange
 from .models import (
+    Account,
     ActionAccepted,
+    Location,
     OperatingSystem,
+    OperatingSystemVersion,
     Plan,
+    PlanOffer,
     ResourceUsage,
     Server,
     ServerId,
     ServerSpec,
     ServerStatus,
+    SSHKey,
 )
 from .timing import Backoff
 
 __all__ = [
+    "Account",
     "ActionAccepted",
     "Backoff",
     "Change",
     "Client",
     "Evidence",
     "Failed",
+    "Location",
     "OperatingSystem",
+    "OperatingSystemVersion",
     "Plan",
+    "PlanOffer",
     "Receipt",
     "Report",
     "ResourceUsage",
     "RetryPolicy",
+    "SSHKey",
     "Server",
     "ServerId",
     "ServerSpec",

@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -28,32 +28,32 @@ from .config import (
     check_token,
     from_environment,
 )
-from .dialects import Documented
+from .dialects import check_dialect
 from .errors import ClientClosedError, ConfigurationError, DecodeError
 from .fleet import Fleet
-from .http.budget import Gate
 from .http.exchange import Operation, Request
-from .http.redact import Redactor
 from .http.reply import read_answer
 from .http.retry import RetryPolicy
-from .http.session import Session
 from .lifecycle.contract import Target
 from .lifecycle.durations import Durations
-from .lifecycle.poller import Poller
 from .lifecycle.ready import ReadyCheck
-from .lifecycle.receipts import Journal, Receipt
-from .lifecycle.waiter import Waiter, WaitOutcome
+from .lifecycle.receipts import Receipt
+from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
+from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .models import Server, ServerId
+from .parts import Parts, Secret, Settings, check_words
 from .servers import Servers
-from .timing import Clock, Random, SystemClock
+from .timing import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from .http.transport import AiohttpTransport
+    pass
 
 __all__ = ["Client"]
 
 log = logging.getLogger("vpsorg_async")
+
+T = TypeVar("T")
 
 
 class Client:
@@ -67,6 +67,8 @@ class Client:
     ``token`` is the API token; it is never shown. All durations are seconds.
 
     - ``base_url``: the address of the API without ``/api/v1``; https, or http on this machine.
+    - ``dialect``: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
+    - ``status_words``: status words of the account that mean one of the documented: ``{"running": "active"}``.
     - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
     - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
     - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
@@ -84,6 +86,8 @@ class Client:
         token: str,
         *,
         base_url: str = DEFAULT_BASE_URL,
+        dialect: str = "documented",
+        status_words: Mapping[str, str] | None = None,
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
@@ -102,49 +106,44 @@ class Client:
         clock: Clock | None = None,
     ) -> None:
         self._base_url = ""  # its repr stands in tracebacks of what is raised below
-        self._secret = _Secret(check_token(token))
+        secret = Secret(check_token(token))
         # a traceback that shows local variables must not show this one
         del token
-        for name, number in (
-            ("max_in_flight", max_in_flight),
-            ("max_body", max_body),
-            ("max_list_body", max_list_body),
-        ):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
         self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)
-        self._timeout = Timeout() if timeout is None else timeout
-        self._retry = RetryPolicy() if retry is None else retry
-        if not isinstance(self._timeout, Timeout):
-            raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {timeout!r}")
-        if not isinstance(self._retry, RetryPolicy):
-            raise ConfigurationError(f"retry is a RetryPolicy, not {retry!r}")
-        self._policy = WaitPolicy(
-            min_interval=min_interval,
-            max_interval=max_interval,
-            grace=grace,
-            quiet=quiet,
-            visibility=visibility,
+        self._settings = Settings(
+            token=secret,
+            base_url=self._base_url,
+            dialect=check_dialect(dialect),
+            status_words=check_words(status_words),
+            timeout=Timeout() if timeout is None else timeout,
+            retry=RetryPolicy() if retry is None else retry,
+            policy=WaitPolicy(
+                min_interval=min_interval,
+                max_interval=max_interval,
+                grace=grace,
+                quiet=quiet,
+                visibility=visibility,
+            ),
+            max_in_flight=max_in_flight,
+            max_body=max_body,
+            max_list_body=max_list_body,
+            ssl_context=ssl_context,
+            trust_env=trust_env,
+            on_event=on_event,
+            clock=clock or SystemClock(),
         )
-        self._max_in_flight = max_in_flight
-        self._max_body = max_body
-        self._max_list_body = max_list_body
-        self._ssl_context = ssl_context
-        self._trust_env = trust_env
-        self._on_event = on_event
-        self._clock = clock or SystemClock()
         self._durations = Durations()
         self._durations_file = None if durations_file is None else os.fspath(durations_file)
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._opened = False
 
     @classmethod
     def from_env(cls, **options: Any) -> Self:
-        """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``) and ``VPSORG_BASE_URL``.
+        """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``), ``VPSORG_BASE_URL`` and ``VPSORG_DIALECT``.
 
         ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
         """
-        options.setdefault("base_url", from_environment()[1])
+        options = from_environment()[1] | options
         # not by way of a variable: a traceback of what the next line raises would show it
         return cls(from_environment()[0], **options)
 
@@ -165,7 +164,7 @@ class Client:
             # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
             # of a running service would stand still for a sixth of a second
             await anyio.to_thread.run_sync(importlib.import_module, f"{__package__}.http.transport")
-        self._parts = _Parts(self)
+        self._parts = Parts(self._settings, self._durations)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -195,6 +194,31 @@ class Client:
     def fleet(self) -> Fleet:
         """Many servers at once."""
         return self._open().fleet
+
+    @property
+    def plans(self) -> Plans:
+        """The plans that can be ordered."""
+        return self._open().look_up(Plans)
+
+    @property
+    def locations(self) -> Locations:
+        """The datacenters; provider dialect only."""
+        return self._open().look_up(Locations)
+
+    @property
+    def operating_systems(self) -> OperatingSystems:
+        """The operating systems and their versions; provider dialect only."""
+        return self._open().look_up(OperatingSystems)
+
+    @property
+    def ssh_keys(self) -> SSHKeys:
+        """The ssh keys of the account; provider dialect only."""
+        return self._open().look_up(SSHKeys)
+
+    @property
+    def account(self) -> AccountInfo:
+        """Whose token this is."""
+        return self._open().look_up(AccountInfo)
 
     async def wait_until(
         self,
@@ -280,7 +304,7 @@ class Client:
         response = await self._open().session.send(request)
         return read_answer(request, response, lambda body: loads(body) if body.strip() else None)
 
-    def _open(self) -> _Parts:
+    def _open(self) -> Parts:
         if self._parts is None:
             state = "closed" if self._opened else "not open"
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
@@ -294,69 +318,3 @@ _OPERATIONS: Mapping[str, Operation] = {
     "POST": Operation.CHANGE,
     "PATCH": Operation.CHANGE,
 }
-
-
-class _Secret:
-    """Holds the token where no repr shows it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "_Secret(***)"
-
-    def reveal(self) -> str:
-        return self._value
-
-
-class _Parts:
-    """Everything that lives while a client is open."""
-
-    def __init__(self, client: Client) -> None:
-        from .http.transport import AiohttpTransport
-
-        clock, rng = client._clock, Random()
-        self.gate = Gate(client._max_in_flight)
-        self.transport: AiohttpTransport = AiohttpTransport(
-            client._base_url,
-            token=client._secret.reveal,
-            timeout=client._timeout,
-            clock=clock,
-            limit=client._max_in_flight,
-            max_body=client._max_body,
-            ssl_context=client._ssl_context,
-            trust_env=client._trust_env,
-        )
-        self.session = Session(
-            self.transport,
-            self.gate,
-            policy=client._retry,
-            clock=clock,
-            rng=rng,
-            redact=Redactor(client._secret.reveal()),
-            on_event=client._on_event,
-        )
-        self.journal = journal = Journal()
-        dialect = Documented(max_list_body=client._max_list_body)
-        self.servers = Servers(self.session, dialect, journal, clock, client._base_url)
-        self.poller = Poller(
-            self.servers.look,
-            self.servers.look_one,
-            policy=client._policy,
-            clock=clock,
-            rng=rng,
-            journal=journal,
-            durations=client._durations,
-            on_event=client._on_event,
-        )
-        self.waiter = Waiter(self.poller, journal, client._policy, clock)
-        self.fleet = Fleet(self.servers, self.waiter, clock, client._max_in_flight)
-
-    async def close(self) -> None:
-        """Close in the order of dependence: waits, queue, connections."""
-        await self.poller.close()
-        self.gate.close()
-        self.session.close()
-        await self.transport.close()

@@ -29,6 +29,7 @@ API_PREFIX = "/api/v1"
 TOKEN_NAMES = ("VPSORG_API_TOKEN", "VPS_API_TOKEN")
 """The first one set wins; the second is the name the provider's own tools use."""
 BASE_URL_NAME = "VPSORG_BASE_URL"
+DIALECT_NAME = "VPSORG_DIALECT"
 
 DEFAULT_MAX_IN_FLIGHT = 32
 DEFAULT_MAX_BODY = 8 * 1024 * 1024
@@ -134,10 +135,14 @@ def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
     return url
 
 
-def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Token and base URL as the environment has them. Raises `ConfigurationError` without a token."""
+def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:
+    """Token and settings (``base_url``, ``dialect``) as the environment has them.
+
+    Raises `ConfigurationError` without a token.
+    """
     env = os.environ if environ is None else environ
     token = next((env[name] for name in TOKEN_NAMES if env.get(name, "").strip()), None)
     if token is None:
         raise ConfigurationError(f"no API token: set {TOKEN_NAMES[0]} (or {TOKEN_NAMES[1]})")
-    return token, env.get(BASE_URL_NAME, "").strip() or DEFAULT_BASE_URL
+    settings = {"base_url": env.get(BASE_URL_NAME, "").strip(), "dialect": env.get(DIALECT_NAME, "").strip()}
+    return token, {name: value for name, value in settings.items() if value}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import attrs
@@ -19,10 +20,15 @@ import attrs
 from .errors import ConfigurationError
 
 __all__ = [
+    "Account",
     "ActionAccepted",
+    "Location",
     "OperatingSystem",
+    "OperatingSystemVersion",
     "Plan",
+    "PlanOffer",
     "ResourceUsage",
+    "SSHKey",
     "Server",
     "ServerId",
     "ServerSpec",
@@ -123,6 +129,8 @@ class Server:
     updated_at: datetime | None = None
     message: str | None = None
     """Only in the answer to a create: a notice for people."""
+    password: str | None = attrs.field(default=None, repr=False)
+    """Only from the provider dialect, once, in the answer to a create: the root password. Keep it, or lose it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -213,6 +221,11 @@ def _valid_key(_: Any, __: Any, value: Any) -> None:
         check_id(value, "ssh_key_id")
 
 
+def _valid_keys(_: Any, __: Any, value: Any) -> None:
+    for key in value:
+        check_id(key, "ssh_key_ids")
+
+
 def _valid_backups(_: Any, __: Any, value: Any) -> None:
     if value is not None:
         check_bool(value, "backups_enabled")
@@ -222,18 +235,87 @@ def _valid_backups(_: Any, __: Any, value: Any) -> None:
 class ServerSpec:
     """What a server to be created shall be. Checked when made: raises `ConfigurationError`.
 
-    ``plan_id``, ``os_id`` and ``location`` are given by the provider. ``backups_enabled`` left at None is not sent,
-    which the API takes as off.
+    ``plan_id``, ``os_id`` and ``location`` are given by the provider; the provider dialect names a location by an
+    integer. ``backups_enabled`` left at None is not sent, which the API takes as off. ``ssh_key_ids`` is for the
+    provider dialect, which takes several keys.
     """
 
     name: str = attrs.field(validator=_valid_name)
     plan_id: int | str = attrs.field(validator=_valid_id)
     os_id: int | str = attrs.field(validator=_valid_id)
-    location: str = attrs.field(validator=_valid_location)
+    location: str | int = attrs.field(validator=_valid_location)
     hostname: str | None = attrs.field(default=None, validator=_valid_hostname)
     ssh_key_id: int | str | None = attrs.field(default=None, validator=_valid_key)
     backups_enabled: bool | None = attrs.field(default=None, validator=_valid_backups)
+    ssh_key_ids: tuple[int | str, ...] = attrs.field(default=(), converter=tuple, validator=_valid_keys)
+
+    @property
+    def all_ssh_keys(self) -> tuple[int | str, ...]:
+        """Every key asked for, by either field."""
+        return self.ssh_key_ids if self.ssh_key_id is None else (self.ssh_key_id, *self.ssh_key_ids)
 
 
 StatusWord = Literal["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting"]
 """The known words, for editors; any other string is accepted as well."""
+
+
+@attrs.frozen(kw_only=True)
+class PlanOffer:
+    """A plan that can be ordered. Prices are exact decimals; their currency is named nowhere.
+
+    Source: https://www.vps.org/api/v1/docs/plans/; the provider dialect tells fewer fields.
+    """
+
+    id: int | str
+    name: str | None = None
+    slug: str | None = None
+    vcpus: int | None = None
+    memory: int | None = None
+    storage: int | None = None
+    bandwidth: int | None = None
+    price_monthly: Decimal | None = None
+    price_hourly: Decimal | None = None
+    available: bool | None = None
+    locations: tuple[str, ...] | None = None
+    description: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Location:
+    """A datacenter, as the provider dialect lists it."""
+
+    id: int | str
+    name: str | None = None
+    country_name: str | None = None
+    country_code: str | None = None
+    is_active: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OperatingSystemVersion:
+    """A version of an operating system, as the provider dialect lists it: its ``id`` is a spec's ``os_id``."""
+
+    id: int | str
+    name: str | None = None
+    operating_system: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SSHKey:
+    """A public key of the account, as the provider dialect lists it."""
+
+    id: int | str
+    name: str | None = None
+    fingerprint: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """The account and the token in use. Source: https://www.vps.org/api/account/."""
+
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    company_name: str | None = None
+    token_name: str | None = None
+    permissions: tuple[str, ...] = ()

@@ -5,12 +5,15 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
+import attrs
+
 from .config import check_base_url
-from .dialects import Documented
+from .dialects import Dialect, Page
 from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownError, Sent, TransportError
 from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
@@ -23,6 +26,7 @@ from .models import (
     Server,
     ServerId,
     ServerSpec,
+    ServerStatus,
     check_bool,
     check_hostname,
     check_id,
@@ -35,6 +39,9 @@ __all__ = ["Servers"]
 T = TypeVar("T")
 
 log = logging.getLogger("vpsorg_async.servers")
+
+MAX_PASSES = 4
+"""Passes over the pages of a list that shifts while it is read."""
 
 # What a server is on the way to, and at, after a start or a stop whose answer was lost.
 _DONE: dict[Operation, frozenset[str]] = {
@@ -58,13 +65,20 @@ class Servers:
     """
 
     def __init__(
-        self, session: Session, dialect: Documented, journal: Journal, clock: Clock, base_url: str
+        self,
+        session: Session,
+        dialect: Dialect,
+        journal: Journal,
+        clock: Clock,
+        base_url: str,
+        status_words: Mapping[str, str] | None = None,
     ) -> None:
         self._session = session
         self._dialect = dialect
         self._journal = journal
         self._clock = clock
         self._base_url = check_base_url(base_url, allow_insecure=True)
+        self._status_words = dict(status_words or {})
 
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
         """All servers, filtered by the API where asked: by status word and by datacenter code.
@@ -75,7 +89,7 @@ class Servers:
             if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
         look = await self._look(self._dialect.list(status, location), Priority.USER)
-        return tuple(look.servers)
+        return tuple(server for server in look.servers if self._dialect.matches(server, status, location))
 
     async def create(self, spec: ServerSpec, *, priority: Priority = Priority.USER) -> Server:
         """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
@@ -86,7 +100,7 @@ class Servers:
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
         request = self._dialect.create(spec)
-        server = await self._change(request, self._dialect.read_server, subject=spec.name, priority=priority)
+        server = await self._change(request, self._read_server, subject=spec.name, priority=priority)
         self._journal.saw(server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
         return server
@@ -159,6 +173,14 @@ class Servers:
         request = self._dialect.list()
         return await self._look(request, Priority.POLL, may_repeat=False)
 
+    def shown_name(self, spec: ServerSpec) -> str:
+        """The name by which a server made from the spec will be found."""
+        return self._dialect.shown_name(spec)
+
+    def check(self, spec: ServerSpec) -> None:
+        """Raises `ConfigurationError` for a spec that the dialect can't say."""
+        self._dialect.create(spec)
+
     def saw(self, server: Server) -> None:
         """A server was read by other means: what later commands on it are compared with."""
         self._journal.saw(server)
@@ -174,32 +196,65 @@ class Servers:
         """One server and when its request left (monotonic seconds)."""
         request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
         response = await self._session.send(request, priority)
-        return response.requested_at, read_answer(request, response, self._dialect.read_server)
+        return response.requested_at, read_answer(request, response, self._read_server)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
     async def _look(self, request: Request, priority: Priority, *, may_repeat: bool = True) -> ListLook:
+        """All pages. A page that shifted while they were read can hide a server, never show one twice or invent one."""
+        for _ in range(MAX_PASSES):
+            look, whole = await self._pass(request, priority, may_repeat=may_repeat)
+            if whole or priority is Priority.POLL:
+                # the poller confirms by id what a look lacks, which is cheaper than to look again
+                break
+        return look
+
+    async def _pass(self, request: Request, priority: Priority, *, may_repeat: bool) -> tuple[ListLook, bool]:
+        """Every page once, and whether they fit together."""
         servers: dict[ServerId, Server] = {}
-        visited: set[str] = set()
-        requested_at: float | None = None
-        path: str | None = request.path
-        count: int | None = None
-        while path is not None:
+        counts: set[int | None] = set()
+
+        async def page_at(path: str) -> tuple[float, Page]:
+            asked = self._dialect.list_page(path, may_repeat=may_repeat)
+            response = await self._session.send(asked, priority)
+            page = read_answer(asked, response, self._dialect.read_page)
+            counts.add(page.count)
+            servers.update((server.id, self._spoken(server)) for server in page.results)
+            return response.requested_at, page
+
+        # a page tells nothing of what happened after it was asked for: the first one's time holds for all
+        requested_at, page = await page_at(request.path)
+        further = self._dialect.further_pages(page.count)
+        if further:
+            await asyncio.gather(*(page_at(path) for path in further))
+        else:
+            await self._follow(request, page, page_at)
+        count = page.count
+        if count is not None and count > len(servers) and not further and page.next is None:
+            log.warning("the list says it counts %d servers but shows %d", count, len(servers))
+        whole = not further or (len(counts) == 1 and count == len(servers))
+        return ListLook(requested_at, tuple(servers.values())), whole
+
+    async def _follow(
+        self, request: Request, page: Page, page_at: Callable[[str], Awaitable[tuple[float, Page]]]
+    ) -> None:
+        """Follow ``next`` links to their end."""
+        path, visited = request.path, {request.path}
+        while page.next:
+            path = next_path(self._base_url, path, page.next)
             if path in visited or len(visited) == MAX_PAGES:
                 raise DecodeError("the pages of the list form a loop", request=str(request))
             visited.add(path)
-            request = self._dialect.list_page(path, may_repeat=may_repeat)
-            response = await self._session.send(request, priority)
-            # a page tells nothing of what happened after it was asked for: the first one's time holds for all
-            requested_at = response.requested_at if requested_at is None else requested_at
-            page = read_answer(request, response, self._dialect.read_page)
-            servers.update((server.id, server) for server in page.results)
-            count = page.count
-            path = next_path(self._base_url, path, page.next) if page.next else None
-        if count is not None and count > len(servers) and len(visited) == 1:
-            log.warning("the list says it counts %d servers but shows %d", count, len(servers))
-        assert requested_at is not None
-        return ListLook(requested_at, tuple(servers.values()))
+            _, page = await page_at(path)
+
+    def _spoken(self, server: Server) -> Server:
+        """The server with its status in the words of this package, where the user has named a translation."""
+        if server.status not in self._status_words:
+            return server
+        return attrs.evolve(server, status=ServerStatus(self._status_words[server.status]))
+
+    def _read_server(self, body: bytes) -> Server:
+        return self._spoken(self._dialect.read_server(body))
 
     async def _act(self, operation: Operation, server_id: ServerId, priority: Priority) -> ActionAccepted:
         request = self._dialect.action(operation, check_id(server_id))
@@ -239,6 +294,7 @@ class Servers:
         server = None if response.cut else self._dialect.read_changed(response.body)
         if server is None:
             return await self.get(server_id)
+        server = self._spoken(server)
         self._journal.saw(server)
         return server
 

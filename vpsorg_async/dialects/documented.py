@@ -13,22 +13,14 @@ import attrs
 
 from ..codec import Decoder, dumps, unstructure
 from ..config import API_PREFIX
-from ..errors import DecodeError
+from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
+from .base import Page
 
-__all__ = ["Documented", "Page"]
+__all__ = ["Documented"]
 
 _SERVERS = f"{API_PREFIX}/servers/"
-
-
-@attrs.frozen(kw_only=True)
-class Page:
-    """A list answer. Paging is not documented; ``next`` is followed if it ever comes."""
-
-    results: list[Server]
-    count: int | None = None
-    next: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +47,7 @@ class Documented:
     """Builds the documented requests and reads the documented answers."""
 
     name = "documented"
+    page_size: int | None = None
 
     def __init__(self, *, max_list_body: int | None = None) -> None:
         self._max_list_body = max_list_body
@@ -67,9 +60,34 @@ class Documented:
         """One page of a list."""
         return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
 
+    def further_pages(self, count: int | None) -> tuple[str, ...]:
+        """Paging is not documented: only a ``next`` link can say that there is more."""
+        return ()
+
+    def matches(self, server: Server, status: str | None, location: str | None) -> bool:
+        """The API does the filtering."""
+        return True
+
+    def shown_name(self, spec: ServerSpec) -> str:
+        """The name of the spec."""
+        return spec.name
+
     def create(self, spec: ServerSpec) -> Request:
-        """Create a server."""
-        return Request(Operation.CREATE, "POST", _SERVERS, dumps(unstructure(spec)))
+        """Create a server. Raises `ConfigurationError` for what the page has no field for."""
+        body = unstructure(spec)
+        keys = body.pop("ssh_key_ids", ())
+        if len(spec.all_ssh_keys) > 1:
+            raise ConfigurationError(
+                f"{spec.name}: the documented API takes one ssh key, not {len(spec.all_ssh_keys)}"
+            )
+        if keys:
+            body["ssh_key_id"] = keys[0]
+        if not isinstance(spec.location, str):
+            raise ConfigurationError(
+                f"{spec.name}: the documented API names a location by its code, such as 'us-west', "
+                f"not {spec.location!r}"
+            )
+        return Request(Operation.CREATE, "POST", _SERVERS, dumps(body))
 
     def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:
         """Read one server."""

@@ -11,7 +11,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import Waiter
-from ..models import ServerId, ServerSpec, check_id
+from ..models import Server, ServerId, ServerSpec, check_id
 from ..servers import Servers
 from ..timing import Clock
 from .again import job_of, jobs_again, merged, open_keys
@@ -112,14 +112,16 @@ class Fleet:
 
         Leaving it early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
         """
-        wanted = _specs(specs)
+        wanted = self._specs(specs)
         options = self._options(timeout, settle, on_failure, on_cancel, on_event)
         return self._creating(wanted, options, Target.of("active") if wait else None)
 
     @contextlib.asynccontextmanager
     async def _creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Any:
         existing = await self._tools.servers.list() if wanted else ()
-        taken = sorted({server.name for server in existing} & {spec.name for spec in wanted})
+        taken = sorted(
+            {server.name for server in existing} & set(map(self._tools.servers.shown_name, wanted))
+        )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
         jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
@@ -159,14 +161,14 @@ class Fleet:
         created; what is stopped is started; what is on its way is waited for. A second run sends no change. With
         ``dry_run=True`` the `Plan` is returned instead, and nothing is changed.
         """
-        wanted = _specs(specs)
+        wanted = self._specs(specs)
         if dry_run:
-            return plan(wanted, await self._tools.servers.list() if wanted else ())
+            return self._plan(wanted, await self._tools.servers.list() if wanted else ())
         if timeout is None:
             raise ConfigurationError("ensure needs a timeout, in seconds for each server")
         options = self._options(timeout, settle, on_failure, on_cancel, on_event)
         existing = await self._tools.servers.list() if wanted else ()
-        jobs = [job_of(step) for step in plan(wanted, existing).steps]
+        jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
         before = {str(server.id) for server in existing}
         again = self._ensure_again(wanted, options)
         return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
@@ -292,6 +294,22 @@ class Fleet:
             on_event=on_event,
         )
 
+    def _specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
+        """The specs, each of which can be created, and told from the others by its name."""
+        if not isinstance(specs, Iterable):
+            raise ConfigurationError("a fleet call takes several specs: pass a list")
+        wanted = tuple(specs)
+        for spec in wanted:
+            if not isinstance(spec, ServerSpec):
+                raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
+            self._tools.servers.check(spec)
+        _no_repeats([spec.name for spec in wanted], "names")
+        _no_repeats([self._tools.servers.shown_name(spec) for spec in wanted], "names")
+        return wanted
+
+    def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
+        return plan(wanted, existing, self._tools.servers.shown_name)
+
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
         by_name = {spec.name: spec for spec in specs}
 
@@ -336,19 +354,8 @@ async def _finish(run: Run) -> Report:
     return run.report
 
 
-def _specs(specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
-    if isinstance(specs, ServerSpec):
-        raise ConfigurationError("a fleet call takes several specs: pass a list")
-    wanted = tuple(specs)
-    for spec in wanted:
-        if not isinstance(spec, ServerSpec):
-            raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
-    _no_repeats([spec.name for spec in wanted], "names")
-    return wanted
-
-
 def _ids(ids: Iterable[ServerId]) -> tuple[ServerId, ...]:
-    if isinstance(ids, str | bytes | int):
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
     wanted = tuple(check_id(server_id) for server_id in ids)
     _no_repeats([str(server_id) for server_id in wanted], "ids")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -62,12 +62,19 @@ class Plan:
         return "\n".join([f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)])
 
 
-def plan(specs: Iterable[ServerSpec], servers: Sequence[Server]) -> Plan:
-    """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started."""
+def plan(
+    specs: Iterable[ServerSpec],
+    servers: Sequence[Server],
+    shown_name: Callable[[ServerSpec], str] = lambda spec: spec.name,
+) -> Plan:
+    """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started.
+
+    ``shown_name`` tells the name by which a server made from a spec is found.
+    """
     by_name: dict[str, list[Server]] = defaultdict(list)
     for server in servers:
         by_name[server.name].append(server)
-    return Plan(tuple(_step(spec, by_name.get(spec.name, [])) for spec in specs))
+    return Plan(tuple(_step(spec, by_name.get(shown_name(spec), [])) for spec in specs))
 
 
 def _step(spec: ServerSpec, found: Sequence[Server]) -> Step:

@@ -64,7 +64,7 @@ class Found:
 class Search:
     """The search for one create. ``observe`` gives what was found, or None: go on looking."""
 
-    __slots__ = ("_before", "_error", "_until", "looks", "spec", "state")
+    __slots__ = ("_before", "_error", "_until", "looks", "name", "spec", "state")
 
     def __init__(
         self,
@@ -74,8 +74,10 @@ class Search:
         before: Collection[str],
         now: float,
         settle: float,
+        name: str | None = None,
     ) -> None:
         self.spec = spec
+        self.name = name or spec.name
         self.state = State.MAYBE
         self.looks = 0
         self._error = error
@@ -86,9 +88,7 @@ class Search:
         """A look at the account, whose request left at ``requested_at``, showed the servers of this name."""
         self.looks += 1
         hits = [
-            server
-            for server in servers
-            if server.name == self.spec.name and str(server.id) not in self._before
+            server for server in servers if server.name == self.name and str(server.id) not in self._before
         ]
         if len(hits) == 1:
             return self._end(State.ADOPTED, server=hits[0])

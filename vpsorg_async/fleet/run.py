@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import attrs
 
 from ..errors import (
     OutcomeUnknownError,
@@ -208,8 +209,14 @@ class Run:
             )
             return
         assert server_id is not None
-        wait = self._tools.waiter.make(server_id, job.target, self._options.timeout)
-        wait.deadline = sent_at + self._options.timeout
+        try:
+            wait = self._tools.waiter.make(server_id, job.target, self._options.timeout)
+            wait.deadline = sent_at + self._options.timeout
+            verdict = self._tools.waiter.poller.join(wait)
+        except VpsOrgError as error:
+            # it can't be waited for (the client was closed, or its id is none), and is there all the same
+            self._fail(job, error, sent_at, server=server)
+            return
         self._waits[job.key] = (job, wait, server, sent_at, how)
 
         def settled(done: asyncio.Future[Verdict]) -> None:
@@ -227,7 +234,7 @@ class Run:
                 job.key,
                 Succeeded(
                     job.key,
-                    outcome.server,
+                    _with_password(outcome.server, server),
                     evidence=outcome.evidence,
                     timeline=outcome.timeline,
                     seconds=self._since(sent_at),
@@ -236,7 +243,7 @@ class Run:
                 ),
             )
 
-        self._tools.waiter.poller.join(wait).add_done_callback(settled)
+        verdict.add_done_callback(settled)
 
     def _found(self, job: Job, found: Found, sent_at: float) -> None:
         """What became of a create whose answer was lost."""
@@ -264,7 +271,7 @@ class Run:
         for job in lost:
             if job.key in self._outcomes:
                 continue
-            hits = seen.get(str(job.key), []) if job.spec is not None else []
+            hits = seen.get(self._tools.servers.shown_name(job.spec), []) if job.spec is not None else []
             if len(hits) == 1:
                 self._made[job.key] = hits[0].id
             known = f"it exists as {hits[0].id}" if len(hits) == 1 else "look for it before sending it again"
@@ -322,7 +329,11 @@ class Run:
             Failed(
                 job.key,
                 error,
-                server_id=wait.server_id if wait is not None else job.server_id,
+                server_id=wait.server_id
+                if wait is not None
+                else server.id
+                if server is not None
+                else job.server_id,
                 server=(wait.last_seen if wait is not None else None) or server or job.server,
                 timeline=tuple(wait.timeline) if wait is not None else (),
                 seconds=self._since(sent_at),
@@ -343,3 +354,10 @@ class Run:
         except Exception:
             # a hook that fails must not change what becomes of a server
             log.exception("the on_event hook failed on %s", type(event).__name__)
+
+
+def _with_password(server: Server | None, created: Server | None) -> Server | None:
+    """The root password is told once, in the answer to the create: it must not be lost to a later look."""
+    if server is None or created is None or created.password is None:
+        return server
+    return attrs.evolve(server, password=created.password)

@@ -48,7 +48,14 @@ class Searches:
     def open(self, job: Job, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float) -> None:
         """Look for this one from now on."""
         settle = min(self._options.settle, self._options.timeout)
-        search = Search(spec, error, before=self._ids_before, now=self._tools.clock.now(), settle=settle)
+        search = Search(
+            spec,
+            error,
+            before=self._ids_before,
+            now=self._tools.clock.now(),
+            settle=settle,
+            name=self._tools.servers.shown_name(spec),
+        )
         self._open[job.key] = (job, search, sent_at)
         self._tools.waiter.poller.subscribe(self._look, INTERVAL)
 
@@ -81,7 +88,7 @@ class Searches:
                 by_name.setdefault(server.name, []).append(server)
         for key, (job, search, sent_at) in list(self._open.items()):
             if isinstance(look, ListLook):
-                found = search.observe(by_name.get(search.spec.name, ()), look.requested_at)
+                found = search.observe(by_name.get(search.name, ()), look.requested_at)
             elif now >= sent_at + self._options.timeout or isinstance(look, STOPPERS):
                 found = search.give_up(f"the account could not be read: {look}")
             else:

@@ -16,17 +16,18 @@ DETAIL_BYTES = 700
 ROW_BYTES = 330
 
 
-def list_is_cheaper(watched: int, account: int | None) -> bool:
+def list_is_cheaper(watched: int, account: int | None, page_size: int | None = None) -> bool:
     """Whether one list of the account costs less than a read of each watched server.
 
     ``account`` is the number of servers in it, None while unknown: then a lone wait reads its server, and several
-    begin with a list.
+    begin with a list. With a ``page_size`` a list costs a request for each page.
     """
     if watched <= 1:
         return False
     if account is None:
         return True
-    return REQUEST_COST + account * ROW_BYTES < watched * (REQUEST_COST + DETAIL_BYTES)
+    pages = 1 if page_size is None else max(-(-account // page_size), 1)
+    return pages * REQUEST_COST + account * ROW_BYTES < watched * (REQUEST_COST + DETAIL_BYTES)
 
 
 @attrs.frozen

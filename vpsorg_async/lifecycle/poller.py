@@ -57,6 +57,7 @@ class Poller:
         rng: Random,
         journal: Journal,
         durations: Durations,
+        page_size: int | None = None,
         on_event: Callable[[Any], None] | None = None,
     ) -> None:
         self._look_list = look_list
@@ -75,6 +76,7 @@ class Poller:
         self._wake = asyncio.Event()
         self._closed = False
         self._account: int | None = None
+        self._page_size = page_size
         self._last_look = self._previous_look = -math.inf
         self._next_look = math.inf
         self._failures = 0
@@ -144,7 +146,7 @@ class Poller:
 
     async def glance(self, ids: Sequence[ServerId]) -> None:
         """Read these servers once, the cheaper way, for the journal: what later waits compare with."""
-        if list_is_cheaper(len(ids), self._account):
+        if list_is_cheaper(len(ids), self._account, self._page_size):
             await self._read_list()
         else:
             await self._read_each(ids)
@@ -210,7 +212,7 @@ class Poller:
 
     async def _look(self) -> None:
         ids = [entries[0].wait.server_id for entries in self._entries.values()]
-        if not self._watchers and not list_is_cheaper(len(ids), self._account):
+        if not self._watchers and not list_is_cheaper(len(ids), self._account, self._page_size):
             await self._read_each(ids)
             return
         look = await self._read_list()

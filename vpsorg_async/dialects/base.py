@@ -1,0 +1,57 @@
+"""What a dialect has to say: the seam between the API as it is spoken and everything above."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+
+from ..http.exchange import Operation, Request
+from ..models import ActionAccepted, Server, ServerId, ServerSpec
+
+__all__ = ["Dialect", "Page"]
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """A list answer. ``next`` is the link to the next page, if the answer had one."""
+
+    results: list[Server]
+    count: int | None = None
+    next: str | None = None
+
+
+class Dialect(Protocol):
+    """Builds requests and reads answers. Pure; raises `ConfigurationError` for what it can't say, `DecodeError`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def page_size(self) -> int | None:
+        """Rows of a page; None where lists come whole."""
+        ...
+
+    def list(self, status: str | None = None, location: str | None = None) -> Request: ...
+    def list_page(self, path: str, *, may_repeat: bool = True) -> Request: ...
+    def further_pages(self, count: int | None) -> tuple[str, ...]:
+        """The paths of the pages after the first, where they can be known from the count."""
+        ...
+
+    def matches(self, server: Server, status: str | None, location: str | None) -> bool:
+        """Whether a server passes filters that the API was not asked to apply."""
+        ...
+
+    def shown_name(self, spec: ServerSpec) -> str:
+        """The name that a server made from the spec will show."""
+        ...
+
+    def create(self, spec: ServerSpec) -> Request: ...
+    def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request: ...
+    def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request: ...
+    def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request: ...
+    def delete(self, server_id: ServerId) -> Request: ...
+    def action(self, operation: Operation, server_id: ServerId) -> Request: ...
+    def read_page(self, body: bytes) -> Page: ...
+    def read_server(self, body: bytes) -> Server: ...
+    def read_changed(self, body: bytes) -> Server | None: ...
+    def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted: ...

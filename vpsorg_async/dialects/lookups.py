@@ -1,0 +1,226 @@
+"""What can be looked up beside servers: paths and shapes, in both dialects. Pure.
+
+The plans and the account stand on public pages (https://www.vps.org/api/v1/docs/plans/,
+https://www.vps.org/api/account/); the rest is known of the provider dialect alone. Read tolerantly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from ..codec import Decoder, dumps
+from ..config import API_PREFIX
+from ..errors import ConfigurationError
+from ..http.exchange import Operation, Request, segment, with_query
+from ..models import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
+
+__all__ = ["Lookup", "Lookups"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class _Plan:
+    id: int | str | None = None
+    uuid: str | None = None
+    name: str | None = None
+    slug: str | None = None
+    vcpus: int | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    ram: int | float | None = None
+    storage: int | None = None
+    disk_space: int | float | None = None
+    bandwidth: int | float | None = None
+    transfer: int | float | None = None
+    price_monthly: Decimal | None = None
+    monthly_price: Decimal | None = None
+    price: Decimal | None = None
+    price_hourly: Decimal | None = None
+    hourly_price: Decimal | None = None
+    available: bool | None = None
+    locations: list[str] | None = None
+    description: str | None = None
+
+    def records(self) -> Iterable[PlanOffer]:
+        yield PlanOffer(
+            id=_id(self.uuid, self.id),
+            name=self.name,
+            slug=self.slug,
+            vcpus=self.vcpus if self.vcpus is not None else self.cpu,
+            memory=_whole(self.memory, self.ram),
+            storage=_whole(self.storage, self.disk_space),
+            bandwidth=_whole(self.bandwidth, self.transfer),
+            price_monthly=_given(self.price_monthly, self.monthly_price, self.price),
+            price_hourly=_given(self.price_hourly, self.hourly_price),
+            available=self.available,
+            locations=None if self.locations is None else tuple(self.locations),
+            description=self.description,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class _Location:
+    id: int | str
+    name: str | None = None
+    country_name: str | None = None
+    country_code: str | None = None
+    is_active: bool | None = None
+
+    def records(self) -> Iterable[Location]:
+        yield Location(**attrs.asdict(self))
+
+
+@attrs.frozen(kw_only=True)
+class _Version:
+    uuid: str | None = None
+    id: int | str | None = None
+    name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _OperatingSystem:
+    name: str | None = None
+    versions: list[_Version] = attrs.field(factory=list)
+
+    def records(self) -> Iterable[OperatingSystemVersion]:
+        for version in self.versions:
+            yield OperatingSystemVersion(
+                id=_id(version.uuid, version.id), name=version.name, operating_system=self.name
+            )
+
+
+@attrs.frozen(kw_only=True)
+class _Key:
+    uuid: str | None = None
+    id: int | str | None = None
+    name: str | None = None
+    fingerprint: str | None = None
+
+    def records(self) -> Iterable[SSHKey]:
+        yield SSHKey(id=_id(self.uuid, self.id), name=self.name, fingerprint=self.fingerprint)
+
+
+@attrs.frozen(kw_only=True)
+class _Person:
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    company_name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Token:
+    name: str | None = None
+    permissions: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class _Me:
+    account: _Person = attrs.field(factory=_Person)
+    token: _Token = attrs.field(factory=_Token)
+
+
+@attrs.frozen(kw_only=True)
+class _Rows(Generic[T]):
+    results: list[T]
+    next: str | None = None
+
+
+_plans: Decoder[Any] = Decoder(_Rows[_Plan] | list[_Plan])
+_locations: Decoder[Any] = Decoder(_Rows[_Location] | list[_Location])
+_systems: Decoder[Any] = Decoder(_Rows[_OperatingSystem] | list[_OperatingSystem])
+_keys: Decoder[Any] = Decoder(_Rows[_Key] | list[_Key])
+_key: Decoder[_Key] = Decoder(_Key)
+_me: Decoder[_Me] = Decoder(_Me)
+
+
+@attrs.frozen
+class Lookup(Generic[T]):
+    """A list that can be asked for: its first path, and how a page is read into rows and a ``next`` link."""
+
+    path: str
+    read: Callable[[bytes], tuple[list[T], str | None]]
+
+
+class Lookups:
+    """The look-ups of one dialect. Raises `ConfigurationError` for what it has none for."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+
+    def plans(self, location: str | None) -> Lookup[PlanOffer]:
+        """Plans; by location only where that is documented."""
+        if location is not None and self._dialect == "provider":
+            raise ConfigurationError("the provider dialect can't filter plans by location")
+        return Lookup(with_query(f"{API_PREFIX}/plans/", location=location), _rows(_plans))
+
+    def locations(self) -> Lookup[Location]:
+        """Locations."""
+        return Lookup(
+            self._provider("locations", "plans name the locations they are offered in"), _rows(_locations)
+        )
+
+    def operating_systems(self) -> Lookup[OperatingSystemVersion]:
+        """Operating systems with their versions."""
+        return Lookup(self._provider("operating-systems", "ask the provider for os ids"), _rows(_systems))
+
+    def ssh_keys(self) -> Lookup[SSHKey]:
+        """Keys of the account."""
+        return Lookup(self._provider("ssh-keys", "keys are made in the dashboard"), _rows(_keys))
+
+    def add_key(self, name: str, public_key: str) -> Request:
+        """Add a public key."""
+        path = self._provider("ssh-keys", "keys are made in the dashboard")
+        return Request(Operation.CHANGE, "POST", path, dumps({"name": name, "public_key": public_key}))
+
+    def read_key(self, body: bytes) -> SSHKey:
+        """The answer to it."""
+        return next(iter(_key(body).records()))
+
+    def delete_key(self, key_id: ServerId) -> Request:
+        """Delete a key."""
+        path = self._provider("ssh-keys", "keys are made in the dashboard")
+        return Request(Operation.DELETE, "DELETE", f"{path}{segment(key_id)}/")
+
+    def me(self) -> Request:
+        """The account, and the token in use."""
+        return Request(Operation.READ, "GET", f"{API_PREFIX}/account/me/")
+
+    def read_me(self, body: bytes) -> Account:
+        """The answer to it."""
+        me = _me(body)
+        return Account(
+            **attrs.asdict(me.account), token_name=me.token.name, permissions=tuple(me.token.permissions)
+        )
+
+    def _provider(self, name: str, instead: str) -> str:
+        if self._dialect != "provider":
+            raise ConfigurationError(f"the documented API has no list of {name}; {instead}")
+        return f"{API_PREFIX}/{name}/"
+
+
+def _rows(decode: Callable[[bytes], Any]) -> Callable[[bytes], tuple[list[Any], str | None]]:
+    def read(body: bytes) -> tuple[list[Any], str | None]:
+        page = decode(body)
+        rows, link = (page, None) if isinstance(page, list) else (page.results, page.next)
+        return [record for row in rows for record in row.records()], link
+
+    return read
+
+
+def _id(uuid: str | None, number: int | str | None) -> int | str:
+    return uuid or (number if number is not None else "")
+
+
+def _whole(*values: int | float | None) -> int | None:
+    value = next((value for value in values if value is not None), None)
+    return None if value is None else int(value)
+
+
+def _given(*prices: Decimal | None) -> Decimal | None:
+    return next((price for price in prices if price is not None), None)

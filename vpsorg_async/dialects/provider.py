@@ -1,0 +1,238 @@
+"""The other form of the API, which the packages speak that VPS.org publishes itself.
+
+No document describes it and no answer of it is published, so answers are read tolerantly: what is not told is None.
+It knows one name only (``hostname``), UUIDs for most ids, pages, one path for power, and neither PUT nor PATCH.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from ..codec import Decoder, dumps
+from ..config import API_PREFIX
+from ..errors import ConfigurationError, DecodeError
+from ..http.exchange import Operation, Request, segment, with_query
+from ..models import (
+    ActionAccepted,
+    OperatingSystem,
+    Plan,
+    Server,
+    ServerId,
+    ServerSpec,
+    ServerStatus,
+)
+from .base import Page
+
+__all__ = ["Provider"]
+
+_SERVERS = f"{API_PREFIX}/servers/"
+PAGE_SIZE = 100
+"""The most that is accepted."""
+
+_POWER = {Operation.START: "start", Operation.STOP: "stop", Operation.REBOOT: "restart"}
+
+
+@attrs.frozen(kw_only=True)
+class _Named:
+    id: int | str | None = None
+    uuid: str | None = None
+    name: str | None = None
+    ram: int | float | None = None
+    cpu: int | None = None
+    disk_space: int | float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Server:
+    """A row of the list (flat), or one server (nested): every field of either, since samples of neither exist."""
+
+    uuid: str | None = None
+    id: int | str | None = None
+    hostname: str | None = None
+    name: str | None = None
+    status: ServerStatus
+    ipv4_addresses: list[str] | str | None = None
+    ipv6_addresses: list[str] | str | None = None
+    ip_address: str | None = None
+    ipv4: str | None = None
+    location: _Named | str | int | None = None
+    location_name: str | None = None
+    plan: _Named | str | None = None
+    plan_name: str | None = None
+    operating_system: _Named | str | None = None
+    operating_system_version: _Named | str | None = None
+    os_name: str | None = None
+    # the form of a time is not known: what can't be read is left out, and costs a wait only evidence
+    created_at: Any = None
+    updated_at: Any = None
+    password: str | None = None
+
+    def record(self) -> Server:
+        """The one record that users see."""
+        server_id = self.uuid or self.id
+        if server_id is None:
+            raise DecodeError("the answer does not fit", problems=["$.uuid: a server without an id"])
+        return Server(
+            id=server_id,
+            name=self.name or self.hostname or "",
+            status=self.status,
+            hostname=self.hostname,
+            ip_address=_first(self.ipv4_addresses) or self.ip_address or self.ipv4,
+            ipv6_address=_first(self.ipv6_addresses),
+            location=self.location_name or _name(self.location),
+            plan=self._plan(),
+            os=self._os(),
+            created_at=_time(self.created_at),
+            updated_at=_time(self.updated_at),
+            password=self.password,
+        )
+
+    def _plan(self) -> Plan | None:
+        if isinstance(self.plan, _Named):
+            return Plan(
+                id=self.plan.uuid or self.plan.id,
+                name=self.plan.name,
+                vcpus=self.plan.cpu,
+                memory=_whole(self.plan.ram),
+                storage=_whole(self.plan.disk_space),
+            )
+        name = self.plan_name or self.plan
+        return None if name is None else Plan(name=name)
+
+    def _os(self) -> OperatingSystem | None:
+        version = self.operating_system_version
+        name = self.os_name or " ".join(filter(None, (_name(self.operating_system), _name(version))))
+        os_id = version.uuid or version.id if isinstance(version, _Named) else None
+        return OperatingSystem(id=os_id, name=name or None) if name or os_id else None
+
+
+@attrs.frozen(kw_only=True)
+class _Page:
+    results: list[_Server]
+    count: int | None = None
+    next: str | None = None
+
+
+_page: Decoder[_Page | list[_Server]] = Decoder(_Page | list[_Server])
+_server: Decoder[_Server] = Decoder(_Server)
+
+
+class Provider:
+    """Builds the requests and reads the answers of the provider's own form."""
+
+    name = "provider"
+    page_size: int | None = PAGE_SIZE
+
+    def __init__(self, *, max_list_body: int | None = None) -> None:
+        self._max_list_body = max_list_body
+
+    def list(self, status: str | None = None, location: str | None = None) -> Request:
+        """The first page of all servers. Filters are not known in this form: `matches` does them here."""
+        return self.list_page(with_query(_SERVERS, page="1", page_size=str(PAGE_SIZE)))
+
+    def list_page(self, path: str, *, may_repeat: bool = True) -> Request:
+        """One page of a list."""
+        return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
+
+    def further_pages(self, count: int | None) -> tuple[str, ...]:
+        """The paths of all pages after the first, as soon as the count is known."""
+        pages = -(-(count or 0) // PAGE_SIZE)
+        return tuple(
+            with_query(_SERVERS, page=str(page), page_size=str(PAGE_SIZE)) for page in range(2, pages + 1)
+        )
+
+    def matches(self, server: Server, status: str | None, location: str | None) -> bool:
+        """Whether a server passes the filters."""
+        return status in (None, server.status) and location in (None, server.location)
+
+    def shown_name(self, spec: ServerSpec) -> str:
+        """The name that a server made from the spec shows: there is only one."""
+        return spec.hostname or spec.name
+
+    def create(self, spec: ServerSpec) -> Request:
+        """Create a server. Raises `ConfigurationError` for what this form can't say."""
+        if spec.backups_enabled:
+            raise ConfigurationError(f"{spec.name}: the provider dialect can't enable backups at a create")
+        if not str(spec.location).isdecimal():
+            raise ConfigurationError(
+                f"{spec.name}: the provider dialect names a location by its integer id, not {spec.location!r}"
+            )
+        body: dict[str, Any] = {
+            "hostname": self.shown_name(spec),
+            "location": int(spec.location),
+            "plan": spec.plan_id,
+            "os_version": spec.os_id,
+        }
+        if spec.all_ssh_keys:
+            body["ssh_keys"] = list(spec.all_ssh_keys)
+        return Request(Operation.CREATE, "POST", _SERVERS, dumps(body))
+
+    def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:
+        """Read one server."""
+        return Request(Operation.GET, "GET", self._path(server_id), may_repeat=may_repeat)
+
+    def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
+        """PUT is not known."""
+        raise ConfigurationError("the provider dialect knows no replace (PUT)")
+
+    def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
+        """PATCH is not known."""
+        raise ConfigurationError("the provider dialect knows no update (PATCH)")
+
+    def delete(self, server_id: ServerId) -> Request:
+        """Delete one server for good."""
+        return Request(Operation.DELETE, "DELETE", self._path(server_id))
+
+    def action(self, operation: Operation, server_id: ServerId) -> Request:
+        """Start, stop or reboot."""
+        return Request(
+            operation, "POST", f"{self._path(server_id)}power/", dumps({"action": _POWER[operation]})
+        )
+
+    def read_page(self, body: bytes) -> Page:
+        """A page, or a bare list."""
+        page = _page(body)
+        if isinstance(page, list):
+            return Page(results=[row.record() for row in page])
+        return Page(results=[row.record() for row in page.results], count=page.count, next=page.next)
+
+    def read_server(self, body: bytes) -> Server:
+        """One server, from a create or a detail answer."""
+        return _server(body).record()
+
+    def read_changed(self, body: bytes) -> Server | None:
+        """There is no PUT and no PATCH."""
+        return None
+
+    def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
+        """The answer is not known, and so not read."""
+        return ActionAccepted(server_id=server_id)
+
+    def _path(self, server_id: ServerId) -> str:
+        return f"{_SERVERS}{segment(server_id)}/"
+
+
+def _first(addresses: list[str] | str | None) -> str | None:
+    if isinstance(addresses, list):
+        return addresses[0] if addresses else None
+    return addresses or None
+
+
+def _name(value: _Named | str | int | None) -> str | None:
+    if isinstance(value, _Named):
+        return value.name
+    return None if value is None else str(value)
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _whole(value: int | float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,91 @@
+"""What can be looked up beside servers: plans, locations, operating systems, ssh keys, the account."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from .dialects.lookups import Lookup, Lookups
+from .errors import ConfigurationError, DecodeError
+from .http.exchange import Operation, Request
+from .http.paging import MAX_PAGES, next_path
+from .http.reply import read_answer
+from .http.session import Session
+from .models import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey, check_id
+
+__all__ = ["AccountInfo", "Locations", "OperatingSystems", "Plans", "SSHKeys"]
+
+T = TypeVar("T")
+
+
+class _Resource:
+    def __init__(self, session: Session, lookups: Lookups, base_url: str) -> None:
+        self._session = session
+        self._lookups = lookups
+        self._base_url = base_url
+
+    async def _all(self, lookup: Lookup[T]) -> tuple[T, ...]:
+        rows: list[T] = []
+        path: str | None = lookup.path
+        visited: set[str] = set()
+        while path is not None:
+            if path in visited or len(visited) == MAX_PAGES:
+                raise DecodeError("the pages of the list form a loop", request=f"GET {path}")
+            visited.add(path)
+            request = Request(Operation.READ, "GET", path)
+            page, link = read_answer(request, await self._session.send(request), lookup.read)
+            rows += page
+            path = next_path(self._base_url, path, link) if link else None
+        return tuple(rows)
+
+
+class Plans(_Resource):
+    """``vps.plans``. Source: https://www.vps.org/api/v1/docs/plans/."""
+
+    async def list(self, location: str | None = None) -> tuple[PlanOffer, ...]:
+        """All plans, with prices where they are told; by location code in the documented dialect."""
+        return await self._all(self._lookups.plans(location))
+
+
+class Locations(_Resource):
+    """``vps.locations``: provider dialect only, else `ConfigurationError`."""
+
+    async def list(self) -> tuple[Location, ...]:
+        """All locations."""
+        return await self._all(self._lookups.locations())
+
+
+class OperatingSystems(_Resource):
+    """``vps.operating_systems``: provider dialect only, else `ConfigurationError`."""
+
+    async def list(self) -> tuple[OperatingSystemVersion, ...]:
+        """All versions of all operating systems."""
+        return await self._all(self._lookups.operating_systems())
+
+
+class SSHKeys(_Resource):
+    """``vps.ssh_keys``: provider dialect only, else `ConfigurationError`."""
+
+    async def list(self) -> tuple[SSHKey, ...]:
+        """All keys of the account."""
+        return await self._all(self._lookups.ssh_keys())
+
+    async def add(self, name: str, public_key: str) -> SSHKey:
+        """Add a public key. Sent once."""
+        for what, value in (("name", name), ("public_key", public_key)):
+            if not isinstance(value, str) or not value.strip():
+                raise ConfigurationError(f"{what} is a non-empty string, not {value!r}")
+        request = self._lookups.add_key(name, public_key)
+        return read_answer(request, await self._session.send(request), self._lookups.read_key)
+
+    async def delete(self, key_id: ServerId) -> None:
+        """Delete a key."""
+        await self._session.send(self._lookups.delete_key(check_id(key_id, "a key id")))
+
+
+class AccountInfo(_Resource):
+    """``vps.account``. Source: https://www.vps.org/api/account/."""
+
+    async def me(self) -> Account:
+        """Whose token this is. Any active token may ask, whatever its permissions."""
+        request = self._lookups.me()
+        return read_answer(request, await self._session.send(request), self._lookups.read_me)

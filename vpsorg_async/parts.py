@@ -1,0 +1,147 @@
+"""What lives while a client is open: every part, made once and put together."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from .config import Timeout, WaitPolicy
+from .dialects import make_dialect
+from .dialects.lookups import Lookups
+from .errors import ConfigurationError
+from .fleet import Fleet
+from .http.budget import Gate
+from .http.redact import Redactor
+from .http.retry import RetryPolicy
+from .http.session import Session
+from .lifecycle.contract import MOVING, SETTLED
+from .lifecycle.durations import Durations
+from .lifecycle.poller import Poller
+from .lifecycle.receipts import Journal
+from .lifecycle.waiter import Waiter
+from .servers import Servers
+from .timing import Clock, Random
+
+__all__ = ["Parts", "Secret", "Settings", "check_words"]
+
+T = TypeVar("T")
+
+
+class Secret:
+    """Holds the token where no repr shows it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a client was made with, checked."""
+
+    token: Secret
+    base_url: str
+    dialect: str
+    status_words: dict[str, str]
+    timeout: Timeout
+    retry: RetryPolicy
+    policy: WaitPolicy
+    max_in_flight: int
+    max_body: int
+    max_list_body: int
+    ssl_context: ssl.SSLContext | None
+    trust_env: bool
+    on_event: Callable[[Any], None] | None
+    clock: Clock
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("max_in_flight", "max_body", "max_list_body"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
+        if not isinstance(self.timeout, Timeout):
+            raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
+        if not isinstance(self.retry, RetryPolicy):
+            raise ConfigurationError(f"retry is a RetryPolicy, not {self.retry!r}")
+
+
+def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
+    """A translation of status words into the known ones. Raises `ConfigurationError`."""
+    known = SETTLED | MOVING
+    for word, meaning in (words or {}).items():
+        if not isinstance(word, str) or not word or meaning not in known:
+            raise ConfigurationError(
+                f"status_words maps words to one of {', '.join(sorted(known))}, not to {meaning!r}"
+            )
+    return dict(words or {})
+
+
+class Parts:
+    """Everything that lives while a client is open."""
+
+    def __init__(self, settings: Settings, durations: Durations) -> None:
+        from .http.transport import AiohttpTransport
+
+        clock, rng = settings.clock, Random()
+        self.gate = Gate(settings.max_in_flight)
+        self.transport: AiohttpTransport = AiohttpTransport(
+            settings.base_url,
+            token=settings.token.reveal,
+            timeout=settings.timeout,
+            clock=clock,
+            limit=settings.max_in_flight,
+            max_body=settings.max_body,
+            ssl_context=settings.ssl_context,
+            trust_env=settings.trust_env,
+        )
+        self.session = Session(
+            self.transport,
+            self.gate,
+            policy=settings.retry,
+            clock=clock,
+            rng=rng,
+            redact=Redactor(settings.token.reveal()),
+            on_event=settings.on_event,
+        )
+        self.lookups = Lookups(settings.dialect)
+        self.base_url = settings.base_url
+        self.journal = journal = Journal()
+        dialect = make_dialect(settings.dialect, max_list_body=settings.max_list_body)
+        self.servers = Servers(
+            self.session, dialect, journal, clock, settings.base_url, settings.status_words
+        )
+        self.poller = Poller(
+            self.servers.look,
+            self.servers.look_one,
+            policy=settings.policy,
+            clock=clock,
+            rng=rng,
+            journal=journal,
+            durations=durations,
+            page_size=dialect.page_size,
+            on_event=settings.on_event,
+        )
+        self.waiter = Waiter(self.poller, journal, settings.policy, clock)
+        self.fleet = Fleet(self.servers, self.waiter, clock, settings.max_in_flight)
+
+    def look_up(self, resource: Callable[[Session, Lookups, str], T]) -> T:
+        """A resource over this session."""
+        return resource(self.session, self.lookups, self.base_url)
+
+    async def close(self) -> None:
+        """Close in the order of dependence: waits, queue, connections."""
+        await self.poller.close()
+        self.gate.close()
+        self.session.close()
+        await self.transport.close()
