@@ -31,7 +31,7 @@ from .config import (
 from .dialects import check_dialect
 from .errors import ClientClosedError, ConfigurationError, DecodeError
 from .fleet import Fleet
-from .http.exchange import Operation, Request
+from .http.exchange import Operation, Request, Response
 from .http.reply import read_answer
 from .http.retry import RetryPolicy
 from .lifecycle.contract import Target
@@ -303,6 +303,10 @@ class Client:
         request = Request(_OPERATIONS[verb], verb, full, body)
         response = await self._open().session.send(request)
         return read_answer(request, response, lambda body: loads(body) if body.strip() else None)
+
+    async def send(self, request: Request) -> Response:
+        """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
+        return await self._open().session.send(request)
 
     def _open(self) -> Parts:
         if self._parts is None:

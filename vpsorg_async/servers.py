@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import attrs
 
 from .config import check_base_url
-from .dialects import Dialect, Page
+from .dialects import Dialect, Page, looks_like
 from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownError, Sent, TransportError
 from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
@@ -196,7 +196,7 @@ class Servers:
         """One server and when its request left (monotonic seconds)."""
         request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
         response = await self._session.send(request, priority)
-        return response.requested_at, read_answer(request, response, self._read_server)
+        return response.requested_at, self._answer(request, response, self._read_server)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Servers:
         async def page_at(path: str) -> tuple[float, Page]:
             asked = self._dialect.list_page(path, may_repeat=may_repeat)
             response = await self._session.send(asked, priority)
-            page = read_answer(asked, response, self._dialect.read_page)
+            page = self._answer(asked, response, self._dialect.read_page)
             counts.add(page.count)
             servers.update((server.id, self._spoken(server)) for server in page.results)
             return response.requested_at, page
@@ -246,6 +246,19 @@ class Servers:
                 raise DecodeError("the pages of the list form a loop", request=str(request))
             visited.add(path)
             _, page = await page_at(path)
+
+    def _answer(self, request: Request, response: Response, read: Callable[[bytes], T]) -> T:
+        """What an answer says. An answer in the other dialect is told as that."""
+        try:
+            return read_answer(request, response, read)
+        except DecodeError as error:
+            other = looks_like(response.body)
+            if other is not None and other != self._dialect.name:
+                error.args = (
+                    f"{error.args[0]}, but it looks like the {other} dialect: "
+                    f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
+                )
+            raise
 
     def _spoken(self, server: Server) -> Server:
         """The server with its status in the words of this package, where the user has named a translation."""
@@ -283,7 +296,7 @@ class Servers:
     ) -> T:
         """Send a change that is never repeated blindly, and read its answer."""
         try:
-            return read_answer(request, await self._session.send(request, priority), read)
+            return self._answer(request, await self._session.send(request, priority), read)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE:
                 raise

@@ -1,0 +1,293 @@
+"""The pytest plugin: an emulated account in every test that asks for one, and time that passes at once.
+
+===================  ==================================================================================================
+fixture              what
+===================  ==================================================================================================
+``vpsorg_sandbox``   a running `Sandbox` in a thread of its own; for synchronous tests and every asyncio runner alike
+``vpsorg_client``    makes clients of it: ``async with vpsorg_client() as vps:``
+``vpsorg_env``       the same sandbox by way of the environment, for code that calls ``Client.from_env()``
+``vpsorg_run``       ``vpsorg_run(scenario)`` runs ``async def scenario(vps, box)`` in virtual time, from a plain test
+``vpsorg_settings``  to be overridden: settings of `Sandbox` for the fixtures above, as a dict
+===================  ==================================================================================================
+
+``@pytest.mark.vpsorg_faults(...)`` puts fault rules in force before the test begins. The ``assert_...`` functions say
+what the sandbox really did, and what was asked of it. When a test fails, its report ends with the requests.
+
+Nothing but pytest is imported before a test asks for one of these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .sandbox import Sandbox
+
+__all__ = [
+    "MakeClient",
+    "RunVirtually",
+    "assert_committed",
+    "assert_no_duplicates",
+    "assert_none_left",
+    "assert_requests",
+]
+
+T = TypeVar("T")
+
+SPEED = 5000.0
+"""How much faster than documented ``vpsorg_sandbox`` is: a provisioning takes 24 to 60 ms."""
+PATIENCE: Mapping[str, float] = {
+    "min_interval": 0.01,
+    "max_interval": 0.1,
+    "grace": 0.1,
+    "quiet": 0.2,
+    "visibility": 1.0,
+}
+"""What `Client` waits by, in seconds, where servers are that fast."""
+LIMIT = 86_400.0
+"""Seconds of virtual time after which a run is taken for endless."""
+SHOWN = 40
+"""Lines of a log that a message shows."""
+
+MARKER = (
+    "vpsorg_faults(*rules, **when): faults of the VPS.org sandbox for this test. Either rules, as `Rule` or as a dict "
+    "in their JSON form, or an operation and names of actions: vpsorg_faults('create', 'drop_after', times=1)"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, for ``--strict-markers``."""
+    config.addinivalue_line("markers", MARKER)
+
+
+class MakeClient(Protocol):
+    """What ``vpsorg_client`` is: options are those of `Client`, the client is not open yet."""
+
+    def __call__(self, **options: Any) -> Client: ...
+
+
+class RunVirtually(Protocol):
+    """What ``vpsorg_run`` is: options are those of `Client`; returns what the function returns."""
+
+    def __call__(
+        self, function: Callable[[Client, Sandbox], Awaitable[T]], *, limit: float = LIMIT, **options: Any
+    ) -> T: ...
+
+
+@pytest.fixture
+def vpsorg_settings() -> Mapping[str, Any]:
+    """Settings of the sandbox, e.g. {"credit": 3}: override it, or parametrize with it."""
+    return {}
+
+
+@pytest.fixture
+def vpsorg_sandbox(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any]) -> Iterator[Sandbox]:
+    """A running sandbox of the VPS.org servers API, 5000 times as fast as the documented one."""
+    from .sandbox import Sandbox
+
+    with Sandbox(**{"speed": SPEED, **vpsorg_settings}) as box:
+        box.faults.add(*_rules(request.node))
+        yield box
+        _tell(request.node, box)
+
+
+@pytest.fixture
+def vpsorg_client(vpsorg_sandbox: Sandbox) -> MakeClient:
+    """Makes a client of the sandbox: async with vpsorg_client() as vps. Options are those of Client."""
+    from .client import Client
+
+    def make(**options: Any) -> Client:
+        return Client(vpsorg_sandbox.token, **{"base_url": vpsorg_sandbox.url, **PATIENCE, **options})
+
+    return make
+
+
+@pytest.fixture
+def vpsorg_env(vpsorg_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox, with VPSORG_API_TOKEN and VPSORG_BASE_URL set to it for code that calls Client.from_env()."""
+    monkeypatch.setenv("VPSORG_API_TOKEN", vpsorg_sandbox.token)
+    monkeypatch.setenv("VPSORG_BASE_URL", vpsorg_sandbox.url)
+    return vpsorg_sandbox
+
+
+@pytest.fixture
+def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any]) -> Iterator[RunVirtually]:
+    """Runs async def scenario(vps, box) with a real client and a real sandbox in virtual time.
+
+    Durations are the documented ones, but waiting takes no time. Call it from a synchronous test; it returns what the
+    function returns.
+    """
+    import asyncio
+
+    from .client import Client
+    from .sandbox import Sandbox
+    from .virtual_time import LoopClock, VirtualTimeLoop
+
+    # by now, not in the thread that the first client would import it in: time would run on meanwhile
+    import_module("vpsorg_async.http.transport")
+    boxes: list[Sandbox] = []
+
+    async def with_both(
+        function: Callable[[Client, Sandbox], Awaitable[T]], limit: float, options: dict[str, Any]
+    ) -> T:
+        __tracebackhide__ = True
+        clock = asyncio.get_running_loop().time
+        async with Sandbox(**{"clock": clock, **vpsorg_settings}) as box:
+            boxes.append(box)
+            box.faults.add(*_rules(request.node))
+            async with Client(box.token, **{"base_url": box.url, "clock": LoopClock(), **options}) as vps:
+                try:
+                    async with asyncio.timeout(limit) as bound:
+                        return await function(vps, box)
+                except TimeoutError:
+                    if not bound.expired():
+                        raise
+        raise AssertionError(f"still running after {limit:g} s of virtual time")
+
+    def run(
+        function: Callable[[Client, Sandbox], Awaitable[T]], *, limit: float = LIMIT, **options: Any
+    ) -> T:
+        __tracebackhide__ = True
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            pytest.fail("vpsorg_run runs an event loop of its own: call it from a synchronous test")
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            return runner.run(with_both(function, limit, options))
+
+    yield run
+    for box in boxes:
+        _tell(request.node, box)
+
+
+def assert_committed(box: Sandbox, **counts: int) -> None:
+    """Exactly these changes were really committed, by operation: ``assert_committed(box, create=3, reboot=3)``.
+
+    Operations are ``create replace update delete start stop reboot``; one that is not named must not have happened.
+    """
+    __tracebackhide__ = True
+    real = Counter(change.operation for change in box.ledger)
+    wrong = [
+        f"  {operation:<8} {counts.get(operation, 0)} expected, {real[operation]} committed"
+        for operation in sorted(real.keys() | counts.keys())
+        if counts.get(operation, 0) != real[operation]
+    ]
+    if wrong:
+        _fail("the ledger is not as expected:", wrong, "all changes:", _ledger(box))
+
+
+def assert_no_duplicates(box: Sandbox) -> None:
+    """No name was created twice, whatever became of the servers since."""
+    __tracebackhide__ = True
+    created = Counter(change.name for change in box.ledger if change.operation == "create")
+    twice = [f"  {name}: created {times} times" for name, times in created.items() if times > 1]
+    if twice:
+        _fail("servers were created more than once:", twice, "all changes:", _ledger(box))
+
+
+def assert_none_left(box: Sandbox) -> None:
+    """No server exists: whatever was created has been deleted, and nothing is charged for any more."""
+    __tracebackhide__ = True
+    left = [f"  {server.id} {server.name}: {server.status}" for server in box.servers]
+    if left:
+        _fail("these servers still exist, and cost money:", left, "all changes:", _ledger(box))
+
+
+def assert_requests(
+    box: Sandbox,
+    pattern: str,
+    count: int | None = None,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+) -> None:
+    """So many requests match ``pattern``, which is compared with ``METHOD /path``; ``*`` stands for any text.
+
+    ``assert_requests(box, "POST */reboot/", 3)``, ``assert_requests(box, "GET *", at_most=20)``. Without a number: at
+    least one.
+    """
+    __tracebackhide__ = True
+    if (count, at_least, at_most) == (None, None, None):
+        at_least = 1
+    low = count if count is not None else at_least or 0
+    high = count if count is not None else at_most
+    found = sum(fnmatchcase(f"{entry.method} {entry.path}", pattern) for entry in box.requests)
+    if found < low or (high is not None and found > high):
+        wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
+        _fail(f"{found} requests match {pattern!r}, not {wanted}.", [], "all requests:", _requests(box))
+
+
+def _rules(node: pytest.Item) -> list[Any]:
+    """The rules of all markers: those of the module and the class first, stacked ones from the top down."""
+    try:
+        return [rule for mark in _marks(node) for rule in _read(mark)]
+    except ValueError as problem:
+        pytest.fail(f"@pytest.mark.vpsorg_faults of {node.name}: {problem}", pytrace=False)
+
+
+def _marks(node: pytest.Item) -> Iterator[pytest.Mark]:
+    for owner in node.listchain():
+        marks = [mark for mark in owner.own_markers if mark.name == "vpsorg_faults"]
+        # the decorator that stands nearest to the function is applied first
+        yield from marks if isinstance(owner, pytest.Module) else reversed(marks)
+
+
+def _read(mark: pytest.Mark) -> list[Any]:
+    from .sandbox import Rule
+    from .sandbox.notation import rule_from_json
+
+    if not mark.args:
+        raise ValueError("it names no rule")
+    operation, *actions = mark.args
+    if isinstance(operation, str):
+        named = [{"do": action} if isinstance(action, str) else action for action in actions]
+        return [rule_from_json({"operation": operation, "actions": named, **mark.kwargs})]
+    if mark.kwargs:
+        raise ValueError(f"{', '.join(mark.kwargs)}: this goes with an operation and names of actions")
+    return [rule if isinstance(rule, Rule) else rule_from_json(rule) for rule in mark.args]
+
+
+def _tell(node: pytest.Item, box: Sandbox) -> None:
+    """Leave the requests for the report of a test that failed; pytest shows them only then."""
+    if box.requests:
+        node.add_report_section("teardown", "vpsorg", "\n".join(_requests(box)) + "\n")
+
+
+def _requests(box: Sandbox) -> list[str]:
+    return _last(
+        [
+            f"  #{entry.seq:<4} {entry.at:>9.3f} s  {entry.status or '---'}  {entry.method:<6} {entry.path}"
+            f"{'?' + entry.query if entry.query else ''}{'  committed' if entry.committed else ''}"
+            f"{'  fault: ' + entry.fault if entry.fault else ''}"
+            for entry in box.requests
+        ]
+    )
+
+
+def _ledger(box: Sandbox) -> list[str]:
+    return _last(
+        [
+            f"  #{change.seq:<4} {change.at:>9.3f} s  {change.operation:<8} {change.server_id} {change.name}"
+            f"  -> {change.status}{'' if change.request is None else f'  (request #{change.request})'}"
+            for change in box.ledger
+        ]
+    )
+
+
+def _last(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return ["  none"]
+    hidden = len(lines) - SHOWN
+    return [*([f"  ({hidden} earlier ones)"] if hidden > 0 else []), *lines[-SHOWN:]]
+
+
+def _fail(what: str, wrong: Sequence[str], title: str, log: Sequence[str]) -> None:
+    __tracebackhide__ = True
+    raise AssertionError("\n".join([what, *wrong, title, *log]))
