@@ -9,8 +9,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from .box import Sandbox
+from .box import DIALECTS, ORDERS, Sandbox
 from .errors import SandboxError
 
 
@@ -18,18 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sandbox; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        box = Sandbox(
-            port=options.port,
-            speed=options.speed,
-            credit=options.credit,
-            seed=options.seed,
-            token=options.token,
-            latency=options.latency,
-        )
-        box.world.add(options.servers)
-        # Imports aiohttp, which would hold up a loop that is already running.
-        import_module("vpsorg_async.sandbox.app")
-        asyncio.run(_serve(box, as_json=options.json))
+        serve(**vars(options))
     except SandboxError as error:
         print(f"vpsorg sandbox: {error}", file=sys.stderr)
         return 1
@@ -40,6 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def serve(*, servers: int = 0, as_json: bool = False, **settings: Any) -> None:
+    """Run a sandbox with the settings of `Sandbox` until Ctrl-C or SIGTERM, and say where it is.
+
+    `servers`: active ones to begin with. Raises `SandboxError`.
+    """
+    box = Sandbox(**settings)
+    box.world.add(servers)
+    # Imports aiohttp, which would hold up a loop that is already running.
+    import_module("vpsorg_async.sandbox.app")
+    asyncio.run(_serve(box, as_json=as_json))
 
 
 async def _serve(box: Sandbox, *, as_json: bool) -> None:
@@ -74,13 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--port", type=int, default=8080, help="port to listen on; 0 takes a free one (default: %(default)s)")
+    add("--dialect", choices=DIALECTS, default="documented", help="form of the API (default: %(default)s)")
+    add("--order", choices=ORDERS, default="oldest", help="server that a list shows first (default: %(default)s)")
     add("--speed", type=float, default=1.0, help="divides all durations; with 60, minutes become seconds")
     add("--credit", type=int, metavar="N", help="servers that can be paid for before 402 (default: no limit)")
     add("--seed", type=int, default=0, help="one seed, one course of events (default: %(default)s)")
     add("--token", metavar="T", help="token to accept (default: a random one)")
     add("--latency", type=float, default=0.0, metavar="S", help="seconds that each answer takes")
     add("--servers", type=int, default=0, metavar="N", help="active servers to begin with (default: none)")
-    add("--json", action="store_true", help="print one line of JSON with url and token instead")
+    add(
+        "--json",
+        action="store_true",
+        dest="as_json",
+        help="print one line of JSON with url and token instead",
+    )
     return parser
 
 

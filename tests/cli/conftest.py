@@ -1,0 +1,67 @@
+"""Ways to run the command: in this process, and as a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+import vpsorg_async
+from vpsorg_async.cli import main
+
+SCRIPT = "import sys; from vpsorg_async.cli import main; sys.exit(main())"
+TERMINAL_SETTINGS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+
+@frozen
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+Vpsorg = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No terminal setting of whoever runs the tests reaches them."""
+    for name in TERMINAL_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def vpsorg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vpsorg:
+    """Run a command line in this process."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["vpsorg", *arguments])
+        code = main()
+        return Ended(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a command line as a process, with the package that is tested here and nothing of the checkout."""
+
+    def run(*arguments: str, script: str = SCRIPT, **options: Any) -> subprocess.Popen[str]:
+        package = str(Path(vpsorg_async.__file__).parents[1])
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": package},
+            **options,
+        )
+
+    return run

@@ -1,0 +1,228 @@
+"""The error tree: what is caught by what, what each error says, and that it survives travel."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+from vpsorg_async import Server, ServerStatus, errors
+from vpsorg_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    DecodeError,
+    FleetError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitError,
+    RequestTimeoutError,
+    Sent,
+    ServiceError,
+    TransportError,
+    UnexpectedStatusError,
+    VpsOrgError,
+    WaitError,
+    WaitTimeoutError,
+)
+
+CLASSES = {
+    name: getattr(errors, name)
+    for name in errors.__all__
+    if isinstance(getattr(errors, name), type) and issubclass(getattr(errors, name), BaseException)
+}
+
+
+def drawn() -> dict[str, str]:
+    """Each class of the tree in the module's docstring, with the one it hangs from."""
+    parents: dict[str, str] = {}
+    branch: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        names = list(re.finditer(r"\b[A-Z]\w+Error\b", line.partition("(")[0]))
+        if not names or not re.match(r"    [│├└V]", line):
+            continue
+        depth = names[0].start()
+        branch = [(at, name) for at, name in branch if at < depth]
+        for name in names:
+            parents[name[0]] = branch[-1][1] if branch else "Exception"
+        branch.append((depth, names[0][0]))
+    return parents
+
+
+def test_the_tree_is_as_drawn() -> None:
+    """The docstring draws every public error, and hangs it where the class hangs."""
+    tree = drawn()
+
+    assert tree.keys() == CLASSES.keys()
+    for name, parent in tree.items():
+        assert CLASSES[name].__bases__[0].__name__ == parent, name
+
+
+@pytest.mark.parametrize(
+    ("error", "caught_as"),
+    [
+        (ConfigurationError(), ValueError),
+        (RequestTimeoutError(), TimeoutError),
+        (WaitTimeoutError(), TimeoutError),
+        (FleetError("two", [ValueError()]), ExceptionGroup),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_errors_are_caught_by_python_s_own_names(error: Exception, caught_as: type[Exception]) -> None:
+    """Who catches what Python itself would raise, catches these as well."""
+    assert isinstance(error, caught_as)
+    assert isinstance(error, VpsOrgError)
+
+
+def test_not_everything_is_a_timeout() -> None:
+    """A lost connection is no time-out, and a wait for another status is none either."""
+    for error in (ConnectError(), ConnectionLostError(), ServiceError(), UnexpectedStatusError()):
+        assert not isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("cls", "sent"),
+    [
+        (ConnectError, Sent.NO),
+        (ConnectionLostError, Sent.MAYBE),
+        (RequestTimeoutError, Sent.MAYBE),
+        (DecodeError, Sent.MAYBE),
+        (OutcomeUnknownError, Sent.MAYBE),
+        (BadRequestError, Sent.REJECTED),
+        (NotFoundError, Sent.REJECTED),
+    ],
+)
+def test_what_is_known_of_the_request(cls: Any, sent: Sent) -> None:
+    """Each class knows whether its request may have been carried out."""
+    assert cls().sent is sent
+
+
+def test_what_is_known_can_be_less_or_more() -> None:
+    """What an attempt proved goes before what its class supposes."""
+    assert ConnectionLostError("reset", sent=Sent.NO).sent is Sent.NO
+    assert APIError("late", status=504, sent=Sent.MAYBE).sent is Sent.MAYBE
+
+
+def test_what_a_transport_error_says() -> None:
+    """The request, what happened, and how often it was tried."""
+    error = RequestTimeoutError("no whole answer within 30 s", request="GET /api/v1/servers/")
+    assert str(error) == "GET /api/v1/servers/: no whole answer within 30 s"
+
+    error.attempts = 3
+    assert str(error) == "GET /api/v1/servers/: no whole answer within 30 s (after 3 attempts)"
+    assert str(ConnectError("refused")) == "refused"
+
+
+def test_what_an_api_error_says() -> None:
+    """The request, the status, and the API's own words; the rest is in attributes."""
+    error = RateLimitError(
+        "slow down", status=429, body='{"detail":"slow down"}', request="GET /x/", retry_after=1.5
+    )
+
+    assert str(error) == "GET /x/ was answered 429: slow down"
+    assert (error.status, error.message, error.body) == (429, "slow down", '{"detail":"slow down"}')
+    assert (error.retry_after, error.attempts, error.sent) == (1.5, 1, Sent.REJECTED)
+    assert str(NotFoundError("no server 7", status=404)) == "404: no server 7"
+    error.attempts = 4
+    assert str(error).endswith("slow down (after 4 attempts)")
+
+
+def test_what_a_decode_error_says() -> None:
+    """Each problem has a line."""
+    error = DecodeError("the answer does not fit", problems=["$.id: no", "$.name: no"], request="GET /x/")
+
+    assert str(error) == "GET /x/: the answer does not fit\n  $.id: no\n  $.name: no"
+    assert error.problems == ("$.id: no", "$.name: no")
+
+
+SERVER = Server(id=7, name="web", status=ServerStatus("odd"))
+FULL = [
+    VpsOrgError("broken"),
+    ConfigurationError("bad"),
+    errors.ClientClosedError("closed"),
+    ConnectError("refused", request="GET /x/", final=True),
+    ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),
+    RequestTimeoutError("late", request="PUT /x/"),
+    *(cls("m", status=418, body="b", request="GET /x/", sent=Sent.MAYBE, retry_after=2.0)
+      for cls in CLASSES.values() if issubclass(cls, APIError)),
+    DecodeError("does not fit", problems=["$.id: no"], request="GET /x/"),
+    OutcomeUnknownError("lost", request="POST /x/", subject="web", reason=ConnectionLostError("reset"), candidates=[7]),
+    *(cls("m", server_id=7, target="active", last_seen=SERVER, timeline=["active at 1.0 s"],
+          last_failure=ServiceError("down", status=503))
+      for cls in CLASSES.values() if issubclass(cls, WaitError)),
+    FleetError("2 failed", [NotFoundError("a", status=404), WaitTimeoutError("b", server_id=7)]),
+]  # fmt: skip
+
+
+def state(error: BaseException) -> tuple[Any, ...]:
+    """All that an error holds, in a form that compares."""
+    return type(error), str(error), repr(error.args), repr(vars(error))
+
+
+def test_every_class_is_among_the_samples() -> None:
+    """No error is left out below."""
+    assert {type(error) for error in FULL} >= set(CLASSES.values()) - {TransportError}
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_errors_survive_travel(error: VpsOrgError) -> None:
+    """Pickled, copied, deep-copied: nothing an error knows is lost."""
+    error.add_note("seen by a test")
+
+    assert state(pickle.loads(pickle.dumps(error))) == state(error)
+    assert state(copy.copy(error)) == state(error)
+    assert state(copy.deepcopy(error)) == state(error)
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_errors_can_always_be_shown(error: VpsOrgError) -> None:
+    """Every error has a text, and every one can be made without arguments but the group."""
+    assert str(error)
+    assert repr(error)
+    if not isinstance(error, FleetError):
+        assert isinstance(str(type(error)()), str)
+
+
+def fleet_error() -> FleetError:
+    return FleetError("3 of 5 failed", [NotFoundError("a"), AuthenticationError("b"), NotFoundError("c")])
+
+
+def test_a_fleet_error_is_split_by_what_is_inside() -> None:
+    """``except*`` picks the errors by class; the rest goes on as a `FleetError`."""
+    found: list[ExceptionGroup[NotFoundError]] = []
+
+    def pick_the_missing() -> None:
+        try:
+            raise fleet_error()
+        except* NotFoundError as group:
+            found.append(group)
+
+    with pytest.raises(FleetError) as rest:
+        pick_the_missing()
+
+    (missing,) = found
+    assert isinstance(missing, FleetError)
+    assert [str(error.args[0]) for error in missing.exceptions] == ["a", "c"]
+    assert [type(error) for error in rest.value.exceptions] == [AuthenticationError]
+    assert rest.value.message == missing.message == "3 of 5 failed"
+
+
+def test_a_fleet_error_is_filtered_as_a_fleet_error() -> None:
+    """``subgroup`` and ``split`` keep the class, and the attributes of what is inside."""
+    missing, others = fleet_error().split(NotFoundError)
+
+    assert isinstance(missing, FleetError)
+    assert isinstance(others, FleetError)
+    assert fleet_error().subgroup(ServiceError) is None
+
+
+def test_a_fleet_error_is_caught_whole() -> None:
+    """Who does not care for the parts catches the root."""
+    with pytest.raises(VpsOrgError, match="3 of 5 failed"):
+        raise fleet_error()

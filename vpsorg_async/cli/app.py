@@ -1,0 +1,186 @@
+"""The commands of `vpsorg`, and how each of them ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+
+from .._version import __version__
+from ..errors import ConfigurationError, VpsOrgError
+from ..sandbox import SandboxError
+from .exits import Exit
+
+__all__ = ["run"]
+
+app = App(
+    name="vpsorg",
+    help="Servers of VPS.org: fleets, waits, and a sandbox to try them in.",
+    help_epilogue="\n".join(["Exit codes:\n", *(f"- **{code.value}** {code.meaning}" for code in Exit)]),
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+Seed = Annotated[int, Parameter(help="One seed, one course of events.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    try:
+        return int(app.meta(arguments) or Exit.OK)
+    except CycloptsError as error:
+        return _end(error, debug=False)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(help="Show the traceback of an error.", show_default=False)] = False,
+) -> int:
+    """Run the command that the tokens name; what goes wrong becomes a line and an exit code."""
+    try:
+        code = int(app(tokens) or Exit.OK)
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        return _end(error, debug=debug)
+
+
+@app.command(help_epilogue="")
+def demo(
+    *,
+    servers: Annotated[int, Parameter(help="How many servers.", validator=Number(gte=1))] = 50,
+    speed: Annotated[float, Parameter(help="How many times as fast as life the sandbox runs.")] = 60.0,
+    seed: Seed = 0,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print the figures as one JSON document.", show_default=False)
+    ] = False,
+    quiet: Annotated[
+        bool, Parameter(name=("--quiet", "-q"), help="Show no progress.", show_default=False)
+    ] = False,
+    svg: Annotated[Path | None, Parameter(help="Write a picture of it to this file as well.")] = None,
+) -> int:
+    """Create servers in parallel in a sandbox, wait until they are active, reboot and delete them all.
+
+    Everything happens on this machine: nothing is real, nothing costs money. Ends with the number of requests that it
+    took, as the sandbox logged them.
+    """
+    from rich.console import Console
+
+    from ..sandbox import Sandbox
+    from .demo import DURATIONS, EXPECTED, Demo, Result, reason
+    from .display import Chart, progress, table
+    from .picture import draw
+
+    if svg is not None and not svg.parent.is_dir():
+        raise ConfigurationError(f"--svg: there is no folder {svg.parent}")
+    # what the client warns of on an interrupt is true of servers that are real
+    logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
+    # imports aiohttp, which would hold up a loop that is already running
+    import_module("vpsorg_async.sandbox.app")
+    screen = Console(stderr=True)
+    # the sandbox has a thread and a loop of its own: nothing but sockets lies between it and the client
+    with Sandbox(speed=speed, seed=seed, durations=DURATIONS) as box:
+        title = f"{servers} servers in a sandbox at {box.url}, {speed:g} times as fast as life"
+        if not quiet:
+            screen.print(title, highlight=False, soft_wrap=True)
+        # the documented 2 to 5 minutes of a create, twice
+        run = Demo(box, servers, timeout=30.0 + 600.0 / speed)
+        with progress(screen, servers, EXPECTED / speed, quiet=quiet) as show:
+            phases = asyncio.run(run.run(show))
+    result = Result(servers=servers, speed=speed, seed=seed, phases=phases)
+    figures = table(result)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        Console().print(figures)
+    if svg is not None:
+        chart = Chart(servers=servers, moments=run.moments)
+        svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
+    for name, outcome in result.failures[:1]:
+        count = f"{len(result.failures)} of {servers} servers failed"
+        _say(f"{count}; {name} {outcome.key}: {reason(outcome)}")
+    return Exit.PARTIAL if result.failures else Exit.OK
+
+
+@app.command(help_epilogue="")
+def sandbox(
+    *,
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 8080,
+    speed: Annotated[float, Parameter(help="Divides all durations; with 60, minutes become seconds.")] = 1.0,
+    credit: Annotated[
+        int | None, Parameter(help="Servers that can be paid for; no limit if left out.")
+    ] = None,
+    seed: Seed = 0,
+    token: Annotated[str | None, Parameter(help="The token to accept; a random one if left out.")] = None,
+    latency: Annotated[float, Parameter(help="Seconds that each answer takes.")] = 0.0,
+    servers: Annotated[int, Parameter(help="Active servers to begin with.")] = 0,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print one line of JSON with url and token.", show_default=False)
+    ] = False,
+) -> int:
+    """Run an emulator of the servers API on 127.0.0.1 until Ctrl-C: nothing in it is real or costs money.
+
+    The same as `python -m vpsorg_async.sandbox`.
+    """
+    from ..sandbox.__main__ import serve
+
+    serve(
+        port=port,
+        speed=speed,
+        credit=credit,
+        seed=seed,
+        token=token,
+        latency=latency,
+        servers=servers,
+        as_json=as_json,
+    )
+    return Exit.OK
+
+
+@app.command(help_epilogue="")
+def version() -> int:
+    """Print the version."""
+    print(__version__)
+    return Exit.OK
+
+
+def _end(error: BaseException, *, debug: bool) -> Exit:
+    """Say in one line why a command ended."""
+    if isinstance(error, BrokenPipeError):
+        # nobody reads what is printed; keep the interpreter from stumbling over it again when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    if debug:
+        traceback.print_exception(error)
+    _say(_explain(error))
+    return Exit.of(error)
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, CycloptsError):
+        command = " ".join(["vpsorg", *(error.command_chain or ()), "--help"])
+        return f"{error} See {command}"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, VpsOrgError | SandboxError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a mistake in vpsorg; --debug shows where)"
+
+
+def _say(text: str) -> None:
+    print("vpsorg:", " ".join(text.split()), file=sys.stderr)

@@ -1,0 +1,77 @@
+"""Servers by status over time, as a grid of character cells. Pure: moments go in, cells come out.
+
+Time runs to the right, a column for each slice of it; in a column the statuses are stacked, those that stay at the
+bottom. A cell is shared by two statuses at most: the lower one fills some eighths of it, as the block characters do.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+
+import attrs
+
+from .demo import Moment
+
+__all__ = ["EIGHTHS", "GONE", "Cell", "grid", "ranked"]
+
+ORDER = ("active", "stopped", "stopping", "starting", "rebooting", "provisioning", "suspended")
+"""From the bottom up; any other word goes on top."""
+GONE = "gone"
+"""No status, and no place in the chart."""
+
+EIGHTHS = 8
+
+
+@attrs.frozen
+class Cell:
+    """``lower`` fills ``eighths`` of it, ``upper`` the rest; None is empty."""
+
+    lower: str | None = None
+    upper: str | None = None
+    eighths: int = EIGHTHS
+
+    @property
+    def main(self) -> str | None:
+        """The status that has most of it."""
+        return self.lower if self.eighths * 2 >= EIGHTHS else self.upper
+
+
+def ranked(words: Iterable[str]) -> list[str]:
+    """The words from the bottom up."""
+    rank = {word: number for number, word in enumerate(ORDER)} | {GONE: len(ORDER) + 1}
+    return sorted(words, key=lambda word: (rank.get(word, len(ORDER)), word))
+
+
+def grid(
+    moments: Sequence[Moment], *, servers: int, width: int, height: int, span: float
+) -> list[list[Cell]]:
+    """The cells, topmost row first. ``span``: the seconds that the width stands for."""
+    times = [moment.at for moment in moments]
+    columns: list[list[Cell]] = []
+    for number in range(width):
+        middle = (number + 0.5) * span / width
+        known = times and times[0] <= middle <= times[-1]
+        fill = _fill(moments[bisect_right(times, middle) - 1], servers, height * EIGHTHS) if known else []
+        columns.append([_cell(fill[row * EIGHTHS : (row + 1) * EIGHTHS]) for row in range(height)])
+    return [[column[row] for column in columns] for row in reversed(range(height))]
+
+
+def _fill(moment: Moment, servers: int, length: int) -> list[str]:
+    """A bar of the statuses from the bottom up: ``length`` long if all servers are there."""
+    bar: list[str] = []
+    count = 0
+    for word in ranked(moment.statuses):
+        if word != GONE:
+            count += moment.statuses[word]
+            bar += [word] * (round(count * length / servers) - len(bar))
+    return bar
+
+
+def _cell(eighths: Sequence[str]) -> Cell:
+    if not eighths:
+        return Cell()
+    lower = eighths[0]
+    share = sum(1 for _ in takewhile(lower.__eq__, eighths))
+    return Cell(lower, eighths[-1] if share < len(eighths) == EIGHTHS else None, share)

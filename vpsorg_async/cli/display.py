@@ -1,0 +1,229 @@
+"""What the demo shows: a live chart on a terminal, plain lines elsewhere, and a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Self
+
+import attrs
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .chart import EIGHTHS, GONE, Cell, grid, ranked
+from .demo import Moment, Requests, Result
+
+__all__ = ["BLOCKS", "WIDTH", "Chart", "Pen", "progress", "table"]
+
+COLORS = {
+    "active": "green",
+    "stopped": "white",
+    "stopping": "bright_red",
+    "starting": "cyan",
+    "rebooting": "blue",
+    "provisioning": "yellow",
+    "suspended": "red",
+}
+OTHER_COLOR = "magenta"
+BLOCKS = " ▁▂▃▄▅▆▇"
+"""Eighths of a cell, filled from below."""
+
+WIDTH = 100
+HEIGHT = 8
+REST = 19
+"""Lines around the chart: a terminal of 24 shows the whole of the demo."""
+
+
+@attrs.frozen
+class Pen:
+    """How a console can draw: in colours, or in textures where it has none."""
+
+    color: bool
+    ascii: bool
+
+    @classmethod
+    def of(cls, console: Console) -> Self:
+        """The pen for a console."""
+        return cls(
+            color=console.color_system is not None and not console.no_color,
+            ascii=not console.encoding.lower().startswith("utf"),
+        )
+
+    def texture(self, word: str | None) -> str:
+        """The character of a status. There are few, and the last stands for all others."""
+        if word is None:
+            return " "
+        number = {"active": 0, "rebooting": 1, "provisioning": 2}.get(word, 3)
+        return ("#=.%" if self.ascii else "█▒░▓")[number]
+
+    def mark(self, word: str) -> tuple[str, str]:
+        """A patch for the legend, and its style."""
+        return ("  ", f"on {_color(word)}") if self.color else (self.texture(word) * 2, "")
+
+    def cell(self, cell: Cell) -> tuple[str, str]:
+        """A character of the chart, and its style."""
+        if not self.color:
+            return self.texture(cell.main), ""
+        if self.ascii or cell.eighths == EIGHTHS or cell.lower is None:
+            return " ", f"on {_color(cell.main)}" if cell.main else ""
+        upper = f" on {_color(cell.upper)}" if cell.upper else ""
+        return BLOCKS[cell.eighths], _color(cell.lower) + upper
+
+
+def _color(word: str) -> str:
+    return COLORS.get(word, OTHER_COLOR)
+
+
+@attrs.frozen(kw_only=True)
+class Chart:
+    """The servers over time, and a line that says how things stand. ``span``: the seconds that fit in, at least."""
+
+    servers: int
+    moments: Sequence[Moment] = ()
+    span: float = 0.0
+    height: int = HEIGHT
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.moments:
+            return
+        pen, now = Pen.of(console), self.moments[-1]
+        floor, tick = "-+" if pen.ascii else "─┬"
+        top = f" {self.servers} "
+        width = max(min(options.max_width, WIDTH) - len(top) - 1, 1)
+        span = max(self.span, now.at, 1e-3)
+        for number, row in enumerate(
+            grid(self.moments, servers=self.servers, width=width, height=self.height, span=span)
+        ):
+            label = top if number == 0 else " " * len(top)
+            yield Text.assemble((label, "dim"), *_runs(pen.cell(cell) for cell in row))
+        starts = [next(moments) for _, moments in groupby(self.moments, key=lambda moment: moment.phase)]
+        columns = [min(int(moment.at / span * width), width - 1) for moment in starts]
+        line = "".join(tick if column in columns else floor for column in range(width))
+        yield Text(f"{'0 ':>{len(top)}}{line}", style="dim")
+        ends = [*(moment.at for moment in starts[1:]), now.at]
+        names = [f"{moment.phase} {end - moment.at:.1f} s" for moment, end in zip(starts, ends, strict=True)]
+        indent = " " * len(top)
+        yield Text(indent + _beneath(names, columns, width))
+        yield Text()
+        yield Text(indent) + _legend(pen, self.moments)
+
+
+def _runs(cells: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Neighbours of one style, put together."""
+    runs = groupby(cells, key=lambda cell: cell[1])
+    return [("".join(char for char, _ in run), style) for style, run in runs]
+
+
+def _beneath(names: Sequence[str], columns: Sequence[int], width: int) -> str:
+    """A line with each name at its column, or as far to the left as those after it push it."""
+    line, limit = [" "] * width, width
+    for name, column in zip(reversed(names), reversed(columns), strict=True):
+        limit = min(column, limit - len(name))
+        if limit < 0:
+            break
+        line[limit : limit + len(name)] = name
+        limit -= 2
+    return "".join(line).rstrip()
+
+
+def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
+    """Each status that was seen, and how many are in it now: the colours stay explained to the end."""
+    now, line = moments[-1], Text()
+    for word in ranked({word for moment in moments for word in moment.statuses}):
+        if word != GONE:
+            line.append(*pen.mark(word)).append(" ")
+        count = now.statuses.get(word)
+        line.append(f"{count} {word}  " if count else f"{word}  ", style="" if count else "dim")
+    return line.append(f"{now.requests} requests  {now.at:.1f} s")
+
+
+@contextmanager
+def progress(
+    console: Console, servers: int, span: float, *, quiet: bool = False
+) -> Generator[Callable[[Sequence[Moment]], None]]:
+    """A function to show the moments so far: a chart that moves on a terminal, lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield lambda moments: None
+    elif console.is_interactive and console.file.isatty():
+        chart = Chart(servers=servers, span=span, height=min(max(console.height - REST, 2), HEIGHT))
+        with Live(console=console, auto_refresh=False) as live:
+
+            def show(moments: Sequence[Moment]) -> None:
+                nonlocal chart
+                chart = attrs.evolve(chart, moments=moments)
+                live.update(chart, refresh=True)
+
+            try:
+                yield show
+            finally:
+                # what stays on the screen fills it
+                live.update(attrs.evolve(chart, span=0.0), refresh=True)
+    else:
+        lines = _Lines(console)
+        try:
+            yield lines
+        finally:
+            lines.finish()
+
+
+class _Lines:
+    """A line when a phase ends, and up to one a second while something changes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: Moment | None = None
+        self._latest: Moment | None = None
+        self._seen = 0
+
+    def __call__(self, moments: Sequence[Moment]) -> None:
+        for moment in moments[self._seen :]:
+            last = self._last
+            if last is not None and moment.phase != last.phase:
+                # the next phase begins with what the one before left
+                self._write(attrs.evolve(moment, phase=last.phase))
+            elif last is None or (moment.at >= last.at + 1.0 and moment.statuses != last.statuses):
+                self._write(moment)
+            else:
+                continue
+            self._last = moment
+        self._seen, self._latest = len(moments), moments[-1]
+
+    def finish(self) -> None:
+        """Write how it ended."""
+        if self._latest is not self._last and self._latest is not None:
+            self._write(self._latest)
+
+    def _write(self, moment: Moment) -> None:
+        counts = [f"{moment.statuses[word]} {word}" for word in ranked(moment.statuses)]
+        counts.append(f"{moment.requests} requests")
+        line = f"{moment.at:6.1f} s  {moment.phase}  {', '.join(counts)}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def table(result: Result) -> Group:
+    """What it took: a row for each phase, their sum, and the sum if each server had been polled by itself."""
+    rows = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("", "servers", "creates", "lists", "reads", "actions", "deletes", "requests", "seconds"):
+        rows.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for phase in result.phases:
+        servers, seconds = str(len(phase.report.outcomes)), f"{phase.seconds:.1f}"
+        rows.add_row(phase.name, servers, *_cells(phase.requests), seconds)
+    rows.add_section()
+    rows.add_row(
+        "total", str(result.servers), *_cells(result.requests), f"{result.seconds:.1f}", style="bold"
+    )
+    rows.add_row("each alone", str(result.servers), *_cells(result.alone), "", style="dim")
+    notes = (
+        "Requests: the sandbox's own log. Each alone: a GET for each server and full second of its wait, at least one; "
+        "computed, not measured."
+    )
+    return Group("", rows, "", Text(notes, style="dim"))
+
+
+def _cells(requests: Requests) -> list[str]:
+    counts = (requests.creates, requests.lists, requests.reads, requests.actions, requests.deletes)
+    return [*(str(count) if count else "-" for count in counts), str(requests.total)]

@@ -1,0 +1,64 @@
+"""Exit codes: what became of a command, for scripts."""
+
+from __future__ import annotations
+
+import enum
+
+from cyclopts import CycloptsError
+
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    FleetError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    WaitTimeoutError,
+)
+from ..sandbox import SandboxError
+
+__all__ = ["Exit"]
+
+
+class Exit(enum.IntEnum):
+    """The exit codes of `vpsorg`."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    TIMEOUT = 3
+    UNKNOWN = 4
+    REFUSED = 5
+    PARTIAL = 6
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """What it stands for."""
+        return _MEANINGS[self]
+
+    @classmethod
+    def of(cls, error: BaseException) -> Exit:
+        """The code for a command that ended with this error."""
+        return next((code for code, kinds in _KINDS.items() if isinstance(error, kinds)), cls.FAILED)
+
+
+_MEANINGS = {
+    Exit.OK: "it worked",
+    Exit.FAILED: "it failed, for a reason that is none of those below",
+    Exit.USAGE: "bad arguments or settings; nothing was sent",
+    Exit.TIMEOUT: "a wait timed out",
+    Exit.UNKNOWN: "a change may or may not have happened: look before repeating it",
+    Exit.REFUSED: "refused: token, permission or payment",
+    Exit.PARTIAL: "some servers of several failed",
+    Exit.INTERRUPTED: "interrupted",
+}
+
+_KINDS: dict[Exit, tuple[type[BaseException], ...]] = {
+    Exit.USAGE: (CycloptsError, ConfigurationError, SandboxError),
+    Exit.TIMEOUT: (WaitTimeoutError,),
+    Exit.UNKNOWN: (OutcomeUnknownError,),
+    Exit.REFUSED: (AuthenticationError, PaymentRequiredError, PermissionDeniedError),
+    Exit.PARTIAL: (FleetError,),
+    Exit.INTERRUPTED: (KeyboardInterrupt,),
+}
