@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import pytest
 
@@ -41,12 +41,13 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Function: TypeAlias = "Callable[[Client, Sandbox], Awaitable[T]]"
 
 SPEED = 5000.0
 """How much faster than documented ``vpsorg_sandbox`` is: a provisioning takes 24 to 60 ms."""
 PATIENCE: Mapping[str, float] = {
     "min_interval": 0.01,
-    "max_interval": 0.1,
+    "max_interval": 0.05,
     "grace": 0.1,
     "quiet": 0.2,
     "visibility": 1.0,
@@ -77,9 +78,7 @@ class MakeClient(Protocol):
 class RunVirtually(Protocol):
     """What ``vpsorg_run`` is: options are those of `Client`; returns what the function returns."""
 
-    def __call__(
-        self, function: Callable[[Client, Sandbox], Awaitable[T]], *, limit: float = LIMIT, **options: Any
-    ) -> T: ...
+    def __call__(self, function: Function[T], *, limit: float = LIMIT, **options: Any) -> T: ...
 
 
 @pytest.fixture
@@ -135,32 +134,39 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     import_module("vpsorg_async.http.transport")
     boxes: list[Sandbox] = []
 
-    async def with_both(
-        function: Callable[[Client, Sandbox], Awaitable[T]], limit: float, options: dict[str, Any]
-    ) -> T:
+    async def with_both(function: Function[T], limit: float, options: dict[str, Any]) -> T:
         __tracebackhide__ = True
-        clock = asyncio.get_running_loop().time
-        async with Sandbox(**{"clock": clock, **vpsorg_settings}) as box:
+        async with (
+            Sandbox(**{"clock": asyncio.get_running_loop().time, **vpsorg_settings}) as box,
+            Client(box.token, **{"base_url": box.url, "clock": LoopClock(), **options}) as vps,
+        ):
             boxes.append(box)
             box.faults.add(*_rules(request.node))
-            async with Client(box.token, **{"base_url": box.url, "clock": LoopClock(), **options}) as vps:
-                try:
-                    async with asyncio.timeout(limit) as bound:
-                        return await function(vps, box)
-                except TimeoutError:
-                    if not bound.expired():
-                        raise
+            try:
+                async with asyncio.timeout(limit) as bound:
+                    return await function(vps, box)
+            except TimeoutError:
+                if not bound.expired():
+                    raise
         raise AssertionError(f"still running after {limit:g} s of virtual time")
 
-    def run(
-        function: Callable[[Client, Sandbox], Awaitable[T]], *, limit: float = LIMIT, **options: Any
-    ) -> T:
+    async def caught(work: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+        # raised by the caller, so that the traceback does not go through the machinery of asyncio
+        try:
+            return await work, None
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
+            return None, error
+
+    def run(function: Function[T], *, limit: float = LIMIT, **options: Any) -> T:
         __tracebackhide__ = True
         with suppress(RuntimeError):
             asyncio.get_running_loop()
             pytest.fail("vpsorg_run runs an event loop of its own: call it from a synchronous test")
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            return runner.run(with_both(function, limit, options))
+            result, error = runner.run(caught(with_both(function, limit, options)))
+        if error is not None:
+            raise error
+        return cast("T", result)
 
     yield run
     for box in boxes:

@@ -6,6 +6,7 @@ Source: https://www.vps.org/api/v1/docs/servers/
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -18,7 +19,7 @@ from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownErr
 from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
-from .http.session import Session
+from .http.session import Bulk, Session
 from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
 from .models import (
@@ -73,7 +74,7 @@ class Servers:
         base_url: str,
         status_words: Mapping[str, str] | None = None,
     ) -> None:
-        self._session = session
+        self._session: Session | Bulk = session
         self._dialect = dialect
         self._journal = journal
         self._clock = clock
@@ -91,7 +92,7 @@ class Servers:
         look = await self._look(self._dialect.list(status, location), Priority.USER)
         return tuple(server for server in look.servers if self._dialect.matches(server, status, location))
 
-    async def create(self, spec: ServerSpec, *, priority: Priority = Priority.USER) -> Server:
+    async def create(self, spec: ServerSpec) -> Server:
         """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
 
         Raises `OutcomeUnknownError` when the server may exist all the same: look before trying again. Raises
@@ -100,7 +101,7 @@ class Servers:
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
         request = self._dialect.create(spec)
-        server = await self._change(request, self._read_server, subject=spec.name, priority=priority)
+        server = await self._change(request, self._read_server, subject=spec.name)
         self._journal.saw(server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
         return server
@@ -146,27 +147,33 @@ class Servers:
             return server
         _unknown(request, server_id, lost)
 
-    async def delete(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> None:
+    async def delete(self, server_id: ServerId) -> None:
         """Delete one server for good. Raises `NotFoundError` if it did not exist before the first attempt."""
-        await self._session.send(self._dialect.delete(check_id(server_id)), priority)
+        await self._session.send(self._dialect.delete(check_id(server_id)))
         self._acknowledged(server_id, Operation.DELETE, None)
 
-    async def start(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+    async def start(self, server_id: ServerId) -> ActionAccepted:
         """Start a stopped server: taken, not done. Raises `BadRequestError` if it is running."""
-        return await self._act(Operation.START, server_id, priority)
+        return await self._act(Operation.START, server_id)
 
-    async def stop(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+    async def stop(self, server_id: ServerId) -> ActionAccepted:
         """Stop a running server gracefully: taken, not done. It keeps being charged until it is deleted."""
-        return await self._act(Operation.STOP, server_id, priority)
+        return await self._act(Operation.STOP, server_id)
 
-    async def reboot(self, server_id: ServerId, *, priority: Priority = Priority.USER) -> ActionAccepted:
+    async def reboot(self, server_id: ServerId) -> ActionAccepted:
         """Reboot a running server gracefully: taken, not done. Raises `BadRequestError` if it is not running.
 
         Sent once. Raises `OutcomeUnknownError` when the answer was lost: a second one would reboot it twice.
         """
-        return await self._act(Operation.REBOOT, server_id, priority)
+        return await self._act(Operation.REBOOT, server_id)
 
     # -- for the layers above ---------------------------------------------------------------------------------------
+
+    def for_bulk(self, withdrawn: Callable[[], bool]) -> Servers:
+        """The same, behind the user's own calls. ``withdrawn`` is asked when the turn of a change comes, see `Session`."""
+        other = copy.copy(self)
+        other._session = Bulk(self._session, withdrawn)
+        return other
 
     async def look(self) -> ListLook:
         """All servers, for the poller: last in line for a place, and not repeated, as the poller looks again anyway."""
@@ -269,14 +276,13 @@ class Servers:
     def _read_server(self, body: bytes) -> Server:
         return self._spoken(self._dialect.read_server(body))
 
-    async def _act(self, operation: Operation, server_id: ServerId, priority: Priority) -> ActionAccepted:
+    async def _act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
         request = self._dialect.action(operation, check_id(server_id))
         try:
             accepted = await self._change(
                 request,
                 lambda body: self._dialect.read_action(body, server_id),
                 subject=server_id,
-                priority=priority,
             )
         except OutcomeUnknownError as unknown:
             server = await self._afterwards(server_id) if operation in _DONE else None
@@ -291,12 +297,10 @@ class Servers:
         self._acknowledged(server_id, operation, accepted.server_status)
         return accepted
 
-    async def _change(
-        self, request: Request, read: Callable[[bytes], T], *, subject: ServerId, priority: Priority
-    ) -> T:
+    async def _change(self, request: Request, read: Callable[[bytes], T], *, subject: ServerId) -> T:
         """Send a change that is never repeated blindly, and read its answer."""
         try:
-            return self._answer(request, await self._session.send(request, priority), read)
+            return self._answer(request, await self._session.send(request), read)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE:
                 raise

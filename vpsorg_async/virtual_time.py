@@ -19,17 +19,31 @@ from typing import Any
 __all__ = ["LoopClock", "VirtualTimeLoop"]
 
 
+LONG = 5.0
+"""Seconds from which on a jump is a long one."""
+PATIENCE = 1 / 30_000
+"""The share of a long jump that is really waited before it: 1 ms for half a minute, 3 s for a day."""
+
+
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a timer; says how far the clock has to jump instead."""
+    """Never waits for a timer; says how far the clock has to jump instead.
+
+    Before a long jump, which may end in somebody's time-out, whatever is not of the loop gets its chance to be heard:
+    a thread at work, bytes on their way through the kernel.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.jumped = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0 if timeout is not None else None)
-        if not ready and timeout is not None and timeout > 0:
-            self.jumped += timeout
+        if timeout is None:
+            return super().select()
+        ready = super().select(0)
+        if not ready and timeout >= LONG:
+            ready = super().select(timeout * PATIENCE)
+        if not ready:
+            self.jumped += max(timeout, 0)
         return ready
 
 

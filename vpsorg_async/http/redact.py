@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 __all__ = ["BLANK", "Redactor"]
 
@@ -23,18 +24,19 @@ _PASSWORD = re.compile(
 class Redactor:
     """Knows the one token in use. Its repr does not show it."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("_spellings",)
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        # as it is, as JSON may write its slashes, and as a URL does
+        self._spellings = {token, token.replace("/", r"\/"), quote(token, safe="")} - {""}
 
     def __repr__(self) -> str:
         return "Redactor(***)"
 
     def __call__(self, text: str) -> str:
         """The text without tokens and passwords."""
-        if self._token:
-            text = text.replace(self._token, BLANK)
+        for spelling in self._spellings:
+            text = text.replace(spelling, BLANK)
         text = _TOKEN.sub(f"vps_{BLANK}", text)
         text = _BEARER.sub(rf"\1{BLANK}", text)
         return _PASSWORD.sub(rf'\1"{BLANK}"', text)

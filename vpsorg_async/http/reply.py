@@ -129,7 +129,7 @@ def message_of(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     if text[:1] in ("{", "[", '"'):
         try:
-            return "; ".join(_lines(loads(body)))
+            return " ".join("; ".join(_lines(loads(body))).split())
         except (DecodeError, RecursionError):
             pass  # cut short, nested beyond sense, or not JSON after all: shown as text
     if text[:1] == "<":

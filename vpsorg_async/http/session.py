@@ -24,7 +24,7 @@ from .exchange import Operation, Priority, Request, Response
 from .reply import refusal
 from .retry import Ending, RetryPolicy, RetryQuota, decide, ending
 
-__all__ = ["Session", "Transport"]
+__all__ = ["Bulk", "Session", "Transport", "Withdrawn"]
 
 log = logging.getLogger("vpsorg_async.http")
 
@@ -35,6 +35,10 @@ class Transport(Protocol):
     async def send(self, request: Request) -> Response | TransportError:
         """Make one attempt. Never raises for what happens on the wire."""
         ...
+
+
+class Withdrawn(Exception):
+    """Nobody wanted the request any more when its turn came; it was not sent. Only for those who withdraw."""
 
 
 class Session:
@@ -68,11 +72,18 @@ class Session:
         for pause in list(self._pauses):
             pause.cancel()
 
-    async def send(self, request: Request, priority: Priority = Priority.USER) -> Response:
+    async def send(
+        self,
+        request: Request,
+        priority: Priority = Priority.USER,
+        *,
+        withdrawn: Callable[[], bool] | None = None,
+    ) -> Response:
         """The answer of a request that worked. Raises `TransportError` or `APIError`, with ``sent`` for all attempts.
 
         A 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
         `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
+        ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `Withdrawn`.
         """
         self._quota.deposit()
         tries = limited = 0
@@ -86,6 +97,9 @@ class Session:
                 if not maybe:
                     raise
                 break
+            if withdrawn is not None and not maybe and withdrawn():
+                self._gate.release()
+                raise Withdrawn(str(request))
             outcome = await self._attempt(request, attempt)
             error = (
                 outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
@@ -215,3 +229,18 @@ class Session:
         except Exception:
             # a hook that fails must not change what is known of a request
             log.exception("the on_event hook failed on %s", type(event).__name__)
+
+
+class Bulk:
+    """A session for bulk work: behind the user's own calls, and its changes can be withdrawn until they leave."""
+
+    def __init__(self, session: Session | Bulk, withdrawn: Callable[[], bool]) -> None:
+        self._session: Session = session._session if isinstance(session, Bulk) else session
+        self._withdrawn = withdrawn
+
+    async def send(self, request: Request, priority: Priority = Priority.BULK) -> Response:
+        """As `Session.send`; a priority ahead of bulk work is taken as that of bulk work."""
+        change = request.method != "GET"
+        return await self._session.send(
+            request, max(priority, Priority.BULK), withdrawn=self._withdrawn if change else None
+        )

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .._version import __version__
 from ..config import Timeout
@@ -123,6 +124,7 @@ class AiohttpTransport:
         self._clock = clock
         self._max_body = max_body
         self._closed = False
+        self._deadlines: set[asyncio.Timeout] = set()
         proxy = _environment_proxy(base_url) if trust_env else None
         # with each request, not with the session: aiohttp sends a session's headers to a proxy as well
         self._authorization = {"Authorization": f"Bearer {token()}"}
@@ -154,6 +156,10 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close all connections. Calls under way end with an error."""
         self._closed = True
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                # aiohttp wakes neither who waits for a connection nor who waits for a body
+                deadline.reschedule(0.0)
         await self._reads.close()
         await self._changes.close()
         await self._connector.close()
@@ -166,8 +172,10 @@ class AiohttpTransport:
         started = self._clock.now()
         evidence: list[bool] = []
         change = request.method != "GET"
+        deadline = asyncio.timeout(self._timeout.total)
         try:
-            async with asyncio.timeout(self._timeout.total):
+            async with deadline:
+                self._deadlines.add(deadline)
                 async with (self._changes if change else self._reads).request(
                     request.method,
                     self._base_url + request.path,
@@ -185,14 +193,11 @@ class AiohttpTransport:
                         received_at=self._clock.now(),
                         cut=cut,
                     )
-        except (aiohttp.ClientError, _Dropped, OSError, RuntimeError) as failure:
+        except Exception as failure:
+            # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
             known = self._known(failure, request)
-        except asyncio.CancelledError as cancelled:
-            # closing the pool cancels the name look-up that a call waits for; nobody has cancelled the call itself
-            task = asyncio.current_task()
-            if not self._closed or task is None or task.cancelling():
-                raise
-            known = self._known(cancelled, request)
+        finally:
+            self._deadlines.discard(deadline)
         if change and not evidence:
             known.sent = Sent.NO
         return known
@@ -210,7 +215,7 @@ class AiohttpTransport:
                 return b"".join(chunks)[:cap], True
         return b"".join(chunks) if len(chunks) != 1 else chunks[0], False
 
-    def _known(self, failure: BaseException, request: Request) -> TransportError:
+    def _known(self, failure: Exception, request: Request) -> TransportError:
         """What is known of a failed attempt, in our words."""
         what = str(request)
         if self._closed:
@@ -222,6 +227,11 @@ class AiohttpTransport:
             case aiohttp.ClientConnectorCertificateError():
                 why = f"the certificate of {self._origin} does not hold: {_reason(failure)}"
                 return ConnectError(why, request=what, final=True)
+            case aiohttp.ClientConnectorSSLError():
+                # a line that broke during the handshake may hold the next time; wrong speech does not mend
+                broke = isinstance(failure.os_error, ssl.SSLEOFError)
+                why = f"no TLS with {self._origin}: {_reason(failure)}"
+                return ConnectError(why, request=what, final=not broke)
             case aiohttp.InvalidURL():
                 why = f"{self._origin} is not an address that can be connected to"
                 return ConnectError(why, request=what, final=True)
@@ -233,7 +243,7 @@ class AiohttpTransport:
                 return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
             case aiohttp.ClientPayloadError():
                 return ConnectionLostError("the answer broke off in its body", request=what)
-            case aiohttp.ClientResponseError():
+            case aiohttp.ClientResponseError() | HttpProcessingError():
                 return ConnectionLostError("the answer is not proper HTTP", request=what)
             case _:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)

@@ -1,0 +1,256 @@
+"""Where the rows of the fault matrix are played: servers that misbehave, and places where no server is."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from unittest import mock
+
+import attrs
+import trustme
+
+from tests.io.raw_server import Line, RawServer, Script, answer, chunked
+from tests.io.skipping import quiet, skip
+
+__all__ = [
+    "LONG",
+    "SERVER",
+    "Play",
+    "Stage",
+    "black_hole",
+    "bomb",
+    "closed_port",
+    "drips",
+    "floods",
+    "full_listener",
+    "names",
+    "not_tls",
+    "raw",
+    "sends",
+    "silent_name_server",
+    "stalls",
+    "status",
+    "tls",
+    "trusting",
+    "unknown_name",
+    "warm",
+]
+
+LONG = 60.0
+"""Seconds: more than any deadline of the client."""
+LONGER_THAN_CONNECT = 12.0
+"""Seconds: more than the limit for a connection, less than that for an attempt."""
+
+# fits as the answer to each of the nine: a server, an action envelope, a page
+SERVER = json.dumps({"id": 1, "name": "web-1", "status": "active", "server": {"id": 1}, "results": []}).encode()
+
+
+@attrs.frozen
+class Stage:
+    """The address for the client, its further options, the server if there is one, and requests to send before."""
+
+    url: str
+    server: RawServer | None = None
+    options: dict[str, Any] = attrs.field(factory=dict)
+    warm: int = 0
+
+
+Play = Callable[[], AbstractAsyncContextManager[Stage]]
+
+
+def sends(*segments: bytes, then: str = "") -> Script:
+    """Answer in segments that arrive one by one; then keep the line, ``close``, ``reset`` or ``stall``."""
+
+    async def script(line: Line) -> None:
+        for segment in segments:
+            await line.segment(segment)
+        if then == "close":
+            line.close()
+        elif then == "reset":
+            line.reset()
+        elif then == "stall":
+            await stalls(line)
+
+    return script
+
+
+async def stalls(line: Line) -> None:
+    """Nothing more comes, and much time passes."""
+    await line.segment(b"")
+    if line.has_peer:
+        skip(LONG)
+    await line.stall()
+
+
+async def drips(line: Line) -> None:
+    """One byte a second."""
+    for byte in answer(200, SERVER):
+        await line.segment(bytes([byte]))
+        skip(1.0)
+
+
+async def floods(line: Line) -> None:
+    """A body without an end."""
+    await line.pour(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await line.pour(chunked(b" " * 65536, end=False))
+
+
+@cache
+def bomb(encoding: str) -> bytes:
+    """64 MiB of blanks, small on the wire."""
+    blanks = b" " * (64 << 20)
+    packed = gzip.compress(blanks, 6) if encoding == "gzip" else zlib.compress(blanks, 6)
+    return answer(200, packed, f"Content-Encoding: {encoding}")
+
+
+def raw(*scripts: Script, greet: Script | None = None) -> Play:
+    """A raw server."""
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Stage]:
+        async with RawServer(*(scripts or [sends(answer(200, SERVER))]), greet=greet) as server:
+            yield Stage(server.url, server)
+
+    return stage
+
+
+def warm(first: Script, *scripts: Script) -> Play:
+    """A raw server whose connection has answered one request before."""
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Stage]:
+        async with RawServer(first, *scripts) as server:
+            yield Stage(server.url, server, warm=1)
+
+    return stage
+
+
+def status(code: int, *headers: str, body: bytes = b'{"detail": "no"}') -> Play:
+    """A raw server that answers so and nothing else."""
+    return raw(sends(answer(code, body, *headers)))
+
+
+@asynccontextmanager
+async def closed_port() -> AsyncIterator[Stage]:
+    """Nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield Stage(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+@asynccontextmanager
+async def _passing_time(seconds: float) -> AsyncIterator[None]:
+    """Time passes by leaps, with room between them for everything that is ready."""
+
+    async def pass_by() -> None:
+        while True:
+            await quiet()
+            skip(seconds)
+
+    passing = asyncio.create_task(pass_by())
+    try:
+        yield
+    finally:
+        passing.cancel()
+
+
+@contextmanager
+def full_listener() -> Iterator[str]:
+    """The address of a listener whose queue is full: further attempts to connect are dropped."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncIterator[Stage]:
+    """Attempts to connect are dropped, and time passes."""
+    with full_listener() as url:
+        async with _passing_time(LONGER_THAN_CONNECT):
+            yield Stage(url)
+
+
+def names(look_up: Callable[..., Any]) -> Play:
+    """The machine's name look-up is replaced."""
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Stage]:
+        with mock.patch.object(socket, "getaddrinfo", look_up):
+            async with _passing_time(LONGER_THAN_CONNECT):
+                yield Stage("https://api.example")
+
+    return stage
+
+
+def unknown_name(*_: object, **__: object) -> Any:
+    """What a name server says about a name that does not exist."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def silent_name_server(*_: object, **__: object) -> Any:
+    """Blocks its thread for longer than the test needs."""
+    time.sleep(0.5)
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def trusting() -> ssl.SSLContext:
+    """A client's context that trusts the authority of these tests."""
+    context = ssl.create_default_context()
+    _authority().configure_trust(context)
+    return context
+
+
+def tls(
+    *,
+    host: str = "127.0.0.1",
+    expired: bool = False,
+    trusted: bool = True,
+    newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+) -> Play:
+    """A raw server behind TLS, with something wrong about it if so asked."""
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Stage]:
+        start, end = (
+            (datetime(2019, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)) if expired else (None, None)
+        )
+        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _authority().issue_cert(host, not_before=start, not_after=end).configure_cert(theirs)
+        theirs.maximum_version = newest
+        ours = trusting() if trusted else ssl.create_default_context()
+        ours.minimum_version = ssl.TLSVersion.TLSv1_3
+        async with RawServer(sends(answer(200, SERVER)), tls=theirs) as server:
+            yield Stage(server.url, server, {"ssl_context": ours})
+
+    return stage
+
+
+def not_tls(greet: Script) -> Play:
+    """The address says https, but what listens does not speak TLS."""
+
+    @asynccontextmanager
+    async def stage() -> AsyncIterator[Stage]:
+        async with RawServer(sends(b""), greet=greet) as server, _passing_time(LONGER_THAN_CONNECT):
+            yield Stage(server.url.replace("http:", "https:"), server)
+
+    return stage

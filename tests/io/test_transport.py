@@ -1,0 +1,562 @@
+"""One attempt on a real socket: what leaves, what is read, what is known, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import time
+import tracemalloc
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.io.faults import OPERATIONS, SPEC, TOKEN, client
+from tests.io.raw_server import Line, RawServer, Script, answer
+from tests.io.skipping import quiet, skip, skipping
+from tests.io.stages import SERVER, black_hole, bomb, floods, full_listener, sends, tls, trusting
+from vpsorg_async import Client
+from vpsorg_async.config import Timeout
+from vpsorg_async.errors import (
+    APIError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLostError,
+    DecodeError,
+    RequestTimeoutError,
+    Sent,
+    TransportError,
+    VpsOrgError,
+)
+from vpsorg_async.http import transport
+from vpsorg_async.http.retry import RetryPolicy
+
+GOOD = sends(answer(200, SERVER))
+METHODS = ["GET", "PUT", "DELETE", "POST", "PATCH"]
+CHANGES = ["create", "start", "stop", "reboot", "update", "change"]
+ONCE = RetryPolicy(attempts=1)
+
+
+def once(url: str, **options: Any) -> Client:
+    """A client that makes one attempt, in real time."""
+    return Client(TOKEN, base_url=url, retry=ONCE, **options)
+
+
+async def failing(call: Awaitable[object]) -> Any:
+    """The error that the call ends with."""
+    with pytest.raises(VpsOrgError) as caught:
+        await call
+    return caught.value
+
+
+def connections(server: RawServer, method: str) -> list[int]:
+    return [heard.connection for heard in server.requests if heard.method == method]
+
+
+# -- one attempt is one request -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "reused"])
+@pytest.mark.parametrize("method", METHODS)
+async def test_nothing_is_sent_twice_behind_our_back(method: str, warm: bool, then: str) -> None:
+    """A server that reads and hangs up hears one request for one attempt, on new and on used connections."""
+    async with RawServer(*[GOOD] * warm, sends(then=then)) as server, once(server.url) as vps:
+        if warm:
+            await vps.request("GET", "/warm/")
+
+        error = await failing(vps.request(method, "/hang-up/"))
+
+    assert isinstance(error, ConnectionLostError)
+    assert error.sent is Sent.MAYBE
+    assert [heard.target for heard in server.requests].count("/api/v1/hang-up/") == 1
+    assert server.connections == 1
+
+
+# -- careful connections --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@skipping
+async def test_changes_do_not_ride_on_idle_connections(operation: str) -> None:
+    """A POST or PATCH goes over a connection used within the last second, or a new one; the rest reuse any."""
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        await vps.servers.get(1)
+        skip(transport.FRESH_SECONDS * 0.9)
+        await OPERATIONS[operation](vps)
+        assert server.connections == 1
+
+        skip(transport.FRESH_SECONDS * 1.1)
+        await OPERATIONS[operation](vps)
+        assert server.connections == (2 if operation in CHANGES else 1)
+
+
+async def test_every_idle_connection_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change does not take the second-best idle connection either; reads go on using what there is."""
+    monkeypatch.setattr(transport, "FRESH_SECONDS", -1.0)
+    async with RawServer(GOOD) as server, once(server.url) as vps:
+        await asyncio.gather(*(vps.servers.get(1) for _ in range(8)))
+        before = server.connections
+        await vps.servers.create(SPEC)
+        await vps.servers.create(SPEC)
+        await vps.servers.get(1)
+
+    assert len(set(connections(server, "POST"))) == 2
+    assert min(connections(server, "POST")) > before
+    assert connections(server, "GET")[-1] <= server.connections == before + 2
+
+
+@skipping
+async def test_bulk_creates_share_their_connections() -> None:
+    """Creates that follow each other pay one handshake per place, not one each."""
+    async with RawServer(GOOD) as server, client(server.url, max_in_flight=8) as vps:
+        await asyncio.gather(*(vps.servers.create(SPEC) for _ in range(200)))
+
+    assert len(server.requests) == 200
+    assert server.connections <= 8
+
+
+async def test_an_answer_nobody_asked_for_is_given_to_nobody() -> None:
+    """What a server says on an idle connection is not the answer to the next request, which is still unsent."""
+    stray = answer(200, SERVER.replace(b"web-1", b"another's"))
+    async with RawServer(sends(answer(200, SERVER), stray), GOOD) as server, once(server.url) as vps:
+        await vps.servers.get(1)
+        await quiet()
+        created = await vps.servers.create(SPEC)
+
+    assert created.name == "web-1"
+    assert server.heard("POST") == 1
+
+
+# -- deadlines ------------------------------------------------------------------------------------------------------
+
+
+async def silent(line: Line) -> None:
+    await line.stall()
+
+
+SILENCES: dict[str, Script] = {
+    "no answer": silent,
+    "half the headers": lambda line: then_silence(line, b"HTTP/1.1 200 OK\r\nContent-"),
+    "half the body": lambda line: then_silence(line, answer(200, SERVER, length=999)),
+    "malformed chunk": lambda line: then_silence(
+        line, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n"
+    ),
+    "endless body": floods,
+}
+
+
+async def then_silence(line: Line, *segments: bytes) -> None:
+    for segment in segments:
+        await line.segment(segment)
+    await line.stall()
+
+
+@pytest.mark.parametrize("operation", ["list", "create"])
+@pytest.mark.parametrize("silence", SILENCES)
+async def test_the_deadline_is_hard(silence: str, operation: str) -> None:
+    """In real time: an attempt ends at its deadline, whatever the server does not do."""
+    async with RawServer(SILENCES[silence]) as server:
+        async with once(
+            server.url, timeout=Timeout(total=0.3), max_list_body=1 << 40, max_body=1 << 40
+        ) as vps:
+            began = time.monotonic()
+            error = await failing(OPERATIONS[operation](vps))
+            took = time.monotonic() - began
+
+    assert isinstance(getattr(error, "reason", error), RequestTimeoutError | ConnectionLostError)
+    assert took < 0.3 + 5, "an order of magnitude above the half second that is meant, for slow machines"
+
+
+async def test_the_deadline_covers_sending() -> None:
+    """A server that answers by halves and reads nothing of a large body does not hold the call."""
+
+    async def deaf(line: Line) -> None:
+        await then_silence(line, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+        await asyncio.Event().wait()
+
+    async with RawServer(greet=deaf) as server, once(server.url, timeout=Timeout(total=0.3)) as vps:
+        error = await failing(vps.request("POST", "/large/", json="x" * 20_000_000))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert error.sent is Sent.MAYBE
+
+
+@skipping
+async def test_time_spent_queued_does_not_count() -> None:
+    """1,500 calls over 32 places, each answered after a second: the last waits for 46 seconds, and none is late."""
+    calls, places = 1500, 32
+    waiting: list[Line] = []
+
+    async def in_waves(line: Line) -> None:
+        waiting.append(line)
+        if len(waiting) == min(places, calls - answered):
+            skip(1.0)
+            answer_all()
+
+    answered = 0
+
+    def answer_all() -> None:
+        nonlocal answered
+        answered += len(waiting)
+        for line in waiting:
+            line.send(answer(200, SERVER))
+        waiting.clear()
+
+    timeout = Timeout(connect=5.0, total=5.0)
+    async with (
+        RawServer(in_waves) as server,
+        client(server.url, timeout=timeout, max_in_flight=places) as vps,
+    ):
+        began = asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(*(vps.servers.get(1) for _ in range(calls)), return_exceptions=True)
+        took = asyncio.get_running_loop().time() - began
+
+    assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
+    assert len(server.requests) == calls
+    assert took >= 46
+    assert server.connections <= places
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+@skipping
+async def test_a_change_that_found_no_connection_in_time_was_not_sent(operation: str) -> None:
+    """Time-outs prove nothing by themselves; that no header ever left does."""
+    async with black_hole() as stage:
+        timeout = Timeout(connect=11.0, total=1.0)
+        async with client(stage.url, timeout=timeout) as vps:
+            error = await failing(OPERATIONS[operation](vps))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.sent, error.attempts) == (Sent.NO, 3)
+
+
+# -- bodies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [lambda line: sends(bomb("gzip"))(line), lambda line: sends(bomb("deflate"))(line), floods],
+    ids=["gzip bomb", "deflate bomb", "endless body"],
+)
+@pytest.mark.parametrize("operation", ["list", "get", "create", "read", "change"])
+async def test_a_large_body_is_not_kept(script: Script, operation: str) -> None:
+    """Reading stops at the cap: memory grows by no more than twice of it, and the error says so."""
+    cap = 1 << 20
+    bomb("gzip"), bomb("deflate")
+    async with RawServer(script) as server, once(server.url, max_body=cap, max_list_body=cap) as vps:
+        tracemalloc.start()
+        try:
+            error = await failing(OPERATIONS[operation](vps))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    error = getattr(error, "reason", error)
+    assert isinstance(error, DecodeError)
+    assert f"longer than {cap} bytes" in str(error)
+    assert peak < 2 * cap
+
+
+async def test_the_body_of_an_error_is_bounded() -> None:
+    """An error answer is read as far as it can be of use."""
+    flood = sends(b"HTTP/1.1 500 Oh\r\nContent-Length: 999999999\r\n\r\n", b"x" * 3_000_000)
+    async with RawServer(flood) as server, once(server.url) as vps:
+        error = await failing(vps.servers.get(1))
+
+    assert isinstance(error, APIError)
+    assert error.status == 500
+    assert len(error.body) <= 2000
+
+
+@pytest.mark.parametrize("cap", [len(SERVER) - 1, len(SERVER), len(SERVER) + 1])
+async def test_the_cap_is_exact(cap: int) -> None:
+    """A body as long as the cap is whole."""
+    async with RawServer(GOOD) as server, once(server.url, max_body=cap) as vps:
+        if cap < len(SERVER):
+            assert isinstance(await failing(vps.servers.get(1)), DecodeError)
+        else:
+            assert (await vps.servers.get(1)).id == 1
+
+
+# -- nowhere else ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("method", METHODS)
+async def test_redirects_are_not_followed(method: str, status: int) -> None:
+    """A 3xx is an error that names the origin it points to, which hears nothing."""
+    async with RawServer(GOOD) as elsewhere:
+        target = f"{elsewhere.url}/api/v1/servers/?key=secret"
+        async with RawServer(sends(answer(status, b"", f"Location: {target}"))) as server:
+            async with once(server.url) as vps:
+                error = await failing(vps.request(method, "/servers/", json={}))
+
+    assert isinstance(error, APIError)
+    assert error.status == status
+    assert f"redirected to {elsewhere.url}; redirects are not followed" in str(error)
+    assert "secret" not in str(error)
+    assert error.sent is (Sent.MAYBE if status in (301, 302, 303) else Sent.REJECTED)
+    assert elsewhere.connections == 0
+    assert len(server.requests) == 1
+
+
+async def test_a_list_goes_on_at_the_same_origin_only() -> None:
+    """Links are followed below the client's address, with the token, and nowhere else; a circle is an error."""
+
+    def page(link: str) -> Script:
+        return sends(answer(200, b'{"results": [], "next": "%s"}' % link.encode()))
+
+    last = sends(answer(200, b'{"results": []}'))
+    async with RawServer(GOOD) as elsewhere:
+        async with RawServer(page("?page=2"), last) as server, once(server.url) as vps:
+            assert await vps.servers.list() == ()
+            assert [heard.target for heard in server.requests] == [
+                "/api/v1/servers/",
+                "/api/v1/servers/?page=2",
+            ]
+            assert {heard.headers["authorization"] for heard in server.requests} == {f"Bearer {TOKEN}"}
+
+        async with RawServer(page(elsewhere.url + "/api/v1/servers/")) as server, once(server.url) as vps:
+            error = await failing(vps.servers.list())
+            assert isinstance(error, DecodeError)
+            assert len(server.requests) == 1
+
+        async with RawServer(page("?page=2"), page("?page=1"), page("?page=2")) as server:
+            async with once(server.url) as vps:
+                error = await failing(vps.servers.list())
+                assert isinstance(error, DecodeError)
+                assert "loop" in str(error)
+                assert len(server.requests) == 3
+    assert elsewhere.connections == 0
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What the service wants remembered is not."""
+    async with RawServer(sends(answer(200, SERVER, "Set-Cookie: session=1; Path=/"))) as server:
+        async with once(server.url) as vps:
+            for operation in ("get", "create", "get"):
+                await OPERATIONS[operation](vps)
+
+    assert len(server.requests) == 3
+    assert [heard.headers for heard in server.requests if "cookie" in heard.headers] == []
+
+
+# -- the environment ------------------------------------------------------------------------------------------------
+
+PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .netrc that knows this host."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password wrong\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+
+@pytest.mark.usefixtures("netrc")
+async def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxy variables and .netrc change nothing."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
+        for name in PROXY_NAMES:
+            monkeypatch.setenv(name, proxy.url)
+        async with once(server.url) as vps:
+            await vps.servers.get(1)
+
+    assert (proxy.connections, len(server.requests)) == (0, 1)
+    assert server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("address", ["http://{}", "http://user:pass@{}", "{}"])
+async def test_a_proxy_on_request(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``trust_env`` requests go through the proxy, with its own credentials and our token; .netrc is left alone."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
+        monkeypatch.setenv("http_proxy", address.format(f"127.0.0.1:{proxy.port}"))
+        async with once(server.url, trust_env=True) as vps:
+            await vps.servers.get(1)
+            await vps.servers.create(SPEC)
+
+    assert server.connections == 0
+    assert [heard.target for heard in proxy.requests] == [
+        f"{server.url}/api/v1/servers/1/",
+        f"{server.url}/api/v1/servers/",
+    ]
+    for heard in proxy.requests:
+        assert heard.headers["authorization"] == f"Bearer {TOKEN}"
+        login = base64.b64encode(b"user:pass").decode()
+        assert heard.headers.get("proxy-authorization") == (f"Basic {login}" if "user" in address else None)
+
+
+async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To https the proxy is only asked for a tunnel: it gets neither the token nor anything of the request."""
+    async with RawServer(sends(answer(407))) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        async with once("https://api.example", trust_env=True) as vps:
+            for operation in ("get", "create"):
+                error = await failing(OPERATIONS[operation](vps))
+                assert isinstance(error, ConnectError)
+                assert error.sent is Sent.NO
+
+    assert [heard.method for heard in proxy.requests] == ["CONNECT", "CONNECT"]
+    assert TOKEN not in str(proxy.requests)
+
+
+async def test_a_host_can_be_exempt_from_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``no_proxy`` is heeded."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with once(server.url, trust_env=True) as vps:
+            await vps.servers.get(1)
+
+    assert (proxy.connections, len(server.requests)) == (0, 1)
+
+
+@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "http://[bad", "http://127.0.0.1:x", "http://"])
+async def test_a_proxy_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that can't be used is told when the client opens, and is not repeated: it may hold a password."""
+    monkeypatch.setenv("http_proxy", address)
+
+    with pytest.raises(ConfigurationError) as caught:
+        async with once("http://127.0.0.1:1", trust_env=True):
+            pass
+
+    assert "http_proxy" in str(caught.value)
+    assert address not in str(caught.value)
+
+
+# -- no connection --------------------------------------------------------------------------------------------------
+
+
+async def test_tls_that_holds() -> None:
+    """With the right authority the same set-up works: what the matrix refuses, it refuses for its reason."""
+    async with tls()() as stage, once(stage.url, **stage.options) as vps:
+        assert (await vps.servers.get(1)).id == 1
+        assert (await vps.servers.create(SPEC)).id == 1
+
+
+async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
+    """Not a byte of the request reaches who does not speak TLS."""
+    heard = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read(65536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        async with once(f"https://127.0.0.1:{port}", ssl_context=trusting()) as vps:
+            error = await failing(vps.servers.create(SPEC))
+
+    assert isinstance(error, ConnectError)
+    assert (error.sent, error.final) == (Sent.NO, True)
+    assert heard[:2] == b"\x16\x03"
+    assert b"POST" not in heard
+    assert TOKEN.encode() not in heard
+
+
+async def test_an_address_that_is_none() -> None:
+    """What can't be connected to is not tried again and again."""
+    async with Client(TOKEN, base_url="https://127.1") as vps:
+        for operation in ("get", "create"):
+            error = await failing(OPERATIONS[operation](vps))
+            assert isinstance(error, ConnectError)
+            assert (error.sent, error.final, error.attempts) == (Sent.NO, True, 1)
+
+
+@pytest.mark.parametrize("operation", ["get", "create"])
+async def test_no_file_descriptor_left(operation: str) -> None:
+    """A process that has run out of descriptors gets an error that says that nothing was sent."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with RawServer(GOOD) as server, once(server.url) as vps:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+        try:
+            with open("/dev/null"):  # noqa: ASYNC230 - takes the last gap below the limit
+                error = await failing(OPERATIONS[operation](vps))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert isinstance(error, ConnectError)
+    assert error.sent is Sent.NO
+
+
+def test_a_silent_name_server_does_not_hold_up_the_end() -> None:
+    """A program whose look-up never comes back ends when its call has ended, not when the look-up has."""
+    program = """
+        import asyncio, socket, time
+        from vpsorg_async import Client, errors
+        from vpsorg_async.config import Timeout
+        from vpsorg_async.http.retry import RetryPolicy
+
+        socket.getaddrinfo = lambda *_, **__: time.sleep(3600)
+
+        async def main():
+            options = dict(timeout=Timeout(connect=0.2), retry=RetryPolicy(attempts=1))
+            async with Client("t", base_url="https://api.example", **options) as vps:
+                try:
+                    await vps.servers.get(1)
+                except errors.ConnectError as error:
+                    print(error.sent)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Sent.NO\n", "")
+
+
+# -- closing --------------------------------------------------------------------------------------------------------
+
+
+def _blocked_look_up(*_: object, **__: object) -> Any:
+    time.sleep(1)
+    raise OSError
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("moment", ["resolving", "connecting", "waiting", "reading", "queued"])
+async def test_closing_the_client_ends_its_calls(
+    moment: str, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a call waits for, closing the client ends it with an error of ours, never with a cancellation."""
+    scripts = {"waiting": silent, "reading": SILENCES["half the body"], "queued": silent}
+    async with RawServer(scripts.get(moment, GOOD)) as server, AsyncExitStack() as stack:
+        swallowed = stack.enter_context(full_listener())
+        url = {"resolving": "https://api.example", "connecting": swallowed}.get(moment, server.url)
+        if moment == "resolving":
+            monkeypatch.setattr("socket.getaddrinfo", _blocked_look_up)
+        calls: list[asyncio.Task[object]] = []
+        async with Client(TOKEN, base_url=url, max_in_flight=2) as vps:
+            for _ in range(4 if moment == "queued" else 2):
+                calls.append(asyncio.create_task(_as_coroutine(OPERATIONS[operation](vps))))
+            await quiet()
+        outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+
+    errors = [getattr(outcome, "reason", outcome) for outcome in outcomes]
+    assert {type(error) for error in errors} <= {ConnectionLostError, ClientClosedError}
+    if moment == "queued":
+        assert [type(error) for error in errors[2:]] == [ClientClosedError] * 2
+    if moment in ("resolving", "connecting") and operation not in ("list", "get", "read"):
+        assert {error.sent for error in errors if isinstance(error, TransportError)} == {Sent.NO}
+
+
+async def _as_coroutine(call: Awaitable[object]) -> object:
+    return await call
