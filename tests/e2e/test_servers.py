@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async import Client, Evidence, RetryPolicy, Server, ServerSpec, ServerStatus
+from vpsorg_async import Backoff, Client, Evidence, RetryPolicy, Server, ServerSpec, ServerStatus
 from vpsorg_async.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
     NotFoundError,
+    OutcomeUnknownError,
     PaymentRequiredError,
+    Sent,
     ServerGoneError,
     UnexpectedStatusError,
     WaitTimeoutError,
@@ -260,6 +262,79 @@ async def test_an_address_of_another_service(box: Sandbox) -> None:
     async with client(box) as vps:
         with pytest.raises(APIError):
             await vps.request("GET", "/api/v2/servers/")
+
+
+# -- answers that were lost -----------------------------------------------------------------------------------------
+
+AT_ONCE = RetryPolicy(backoff=Backoff(initial=0))
+
+
+@pytest.mark.parametrize(("operation", "status"), [("start", "stopped"), ("stop", "active")])
+async def test_a_lost_answer_to_start_and_stop_is_looked_up(
+    operation: str, status: str, box: Sandbox
+) -> None:
+    """Where the server shows that the command was carried out, it was; where it does not, nobody knows."""
+    (server,) = box.world.add(status=status)
+    async with client(box) as vps:
+        box.faults.add(
+            Rule(operation, faults.DropBefore(), times=1), Rule(operation, faults.DropAfter(), times=1)
+        )
+        with pytest.raises(OutcomeUnknownError, match=f"{operation} of {server.id} was sent") as unknown:
+            await getattr(vps.servers, operation)(server.id)
+        accepted = await getattr(vps.servers, operation)(server.id)
+
+    assert (unknown.value.subject, unknown.value.sent) == (server.id, Sent.MAYBE)
+    assert accepted.server_id == server.id
+    assert "the answer was lost" in accepted.message
+    assert changes(box) == [operation]
+
+
+async def test_a_lost_answer_to_an_update_is_looked_up(box: Sandbox) -> None:
+    """PATCH is sent once; what the server shows afterwards tells whether it was carried out."""
+    (server,) = box.world.add()
+    async with client(box) as vps:
+        box.faults.add(
+            Rule("update", faults.DropBefore(), times=1), Rule("update", faults.DropAfter(), times=1)
+        )
+        with pytest.raises(OutcomeUnknownError, match="update of"):
+            await vps.servers.update(server.id, name="web-02")
+        assert (await vps.servers.update(server.id, name="web-02")).name == "web-02"
+
+    assert changes(box) == ["update"]
+    assert [entry.method for entry in box.requests] == ["PATCH", "GET", "PATCH", "GET"]
+
+
+@pytest.mark.parametrize("operation", ["create", "reboot"])
+async def test_a_lost_answer_is_not_asked_for_twice(operation: str, box: Sandbox) -> None:
+    """A create or a reboot that may have worked is never sent again: it would be done twice."""
+    (server,) = box.world.add()
+    calls = {
+        "create": lambda vps: vps.servers.create(SPEC),
+        "reboot": lambda vps: vps.servers.reboot(server.id),
+    }
+    async with client(box, retry=AT_ONCE) as vps:
+        box.faults.add(Rule(operation, faults.DropAfter()))
+        with pytest.raises(OutcomeUnknownError, match="look at the account before sending it again"):
+            await calls[operation](vps)
+
+    assert changes(box) == [operation]
+    assert [entry.method for entry in box.requests] == ["POST"]
+
+
+async def test_what_may_happen_twice_is_repeated(box: Sandbox) -> None:
+    """PUT and DELETE are sent again; a server that the first DELETE took away was deleted, not absent."""
+    (server,) = box.world.add()
+    async with client(box, retry=AT_ONCE) as vps:
+        box.faults.add(
+            Rule("replace", faults.DropAfter(), times=1), Rule("delete", faults.DropAfter(), times=1)
+        )
+        replaced = await vps.servers.replace(server.id, name="a", hostname="a.example", backups_enabled=True)
+        await vps.servers.delete(server.id)
+
+    assert replaced.name == "a"
+    assert [(entry.method, entry.status) for entry in box.requests] == [
+        ("PUT", None), ("PUT", 200), ("DELETE", None), ("DELETE", 404),
+    ]  # fmt: skip
 
 
 # -- waits ----------------------------------------------------------------------------------------------------------
