@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vpsorg_async.sandbox import Durations
-from vpsorg_async.sandbox.api import Answer, Api, Call, operation
+from vpsorg_async.sandbox.api import Answer, Api, Call
+from vpsorg_async.sandbox.documented import Documented
+from vpsorg_async.sandbox.provider import Provider
 from vpsorg_async.sandbox.world import Command, World
 
 SPEC = {"name": "web-1", "plan_id": 1, "os_id": 5, "location": "us-west"}
@@ -31,7 +33,7 @@ class Account:
 
     def __init__(self, **settings: Any) -> None:
         self.world = World(epoch=1_737_041_400, **settings)
-        self.api = Api(self.world, "secret")
+        self.api = Documented(self.world, "secret")
         self.now = 0.0
 
     def call(self, method: str, path: str, document: Any = None, **given: Any) -> Answer:
@@ -188,9 +190,9 @@ def test_401_on_all_nine(account: Account, method: str, path: str, asked: str, h
 
 
 @pytest.mark.parametrize(("method", "path", "asked"), NINE)
-def test_the_nine_are_known_by_name(method: str, path: str, asked: str) -> None:
+def test_the_nine_are_known_by_name(account: Account, method: str, path: str, asked: str) -> None:
     """Each method and path of the page is one of the nine operations."""
-    assert operation(method, path) == asked
+    assert account.api.operation(Call(method, path)) == asked
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,61 @@ def test_filters(account: Account, query: str, ids: list[int]) -> None:
 
     assert [server["id"] for server in listed["results"]] == ids
     assert listed["count"] == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("query", "count"), [("", 2), ("?location=us-east", 2), ("?location=", 2), ("?location=mars", 0)]
+)
+def test_plans(account: Account, query: str, count: int) -> None:
+    """The plans are a list with the fields of the plans page, narrowed by `location`, and fit the servers' own."""
+    listed = account.json("GET", f"/api/v1/plans/{query}")
+
+    assert (listed["count"], len(listed["results"])) == (count, count)
+    if count:
+        assert listed["results"][0] == {
+            "id": 1,
+            "name": "Standard VPS",
+            "slug": "standard",
+            "vcpus": 2,
+            "memory": 4096,
+            "storage": 80,
+            "bandwidth": 2048,
+            "price_monthly": 10.0,
+            "price_hourly": 0.015,
+            "available": True,
+            "locations": ["us-west", "us-east", "eu-central"],
+            "description": "2 vCPUs, 4 GB of memory, 80 GB of storage",
+        }
+
+
+@pytest.mark.parametrize("dialect", [Documented, Provider])
+def test_the_account(dialect: type[Api]) -> None:
+    """GET /account/me/ tells account and token as on the account page, in both dialects."""
+    api = dialect(World(), "secret")
+    command = api.understand(Call("GET", "/api/v1/account/me/", authorization="Bearer secret"))
+
+    assert isinstance(command, Command)
+    answer = api.execute(command, 0)
+    shown = json.loads(answer.body)
+
+    assert (answer.status, list(shown)) == (200, ["account", "token"])
+    assert shown["account"] == {
+        "email": "john@example.com",
+        "first_name": "John",
+        "last_name": "Doe",
+        "company_name": "Acme Inc.",
+        "created_at": "2024-06-15",
+    }
+    assert isinstance(shown["token"]["name"], str)
+    assert all(isinstance(word, str) for word in shown["token"]["permissions"])
+
+
+def test_the_newest_first() -> None:
+    """A world that lists its newest server first does so in every list."""
+    account = Account(newest_first=True)
+    account.world.add(3, now=0)
+
+    assert [one["id"] for one in account.json("GET", "/api/v1/servers/")["results"]] == [12347, 12346, 12345]
 
 
 def test_lists_keep_up_with_changes(account: Account) -> None:

@@ -157,6 +157,8 @@ def test_loopback_hosts(host: str, origin: str) -> None:
         {"latency": math.inf},
         {"speed": 0.0},
         {"credit": -1},
+        {"dialect": "klingon"},
+        {"order": "random"},
         {"token": ""},
         {"token": "two words"},
         {"token": "line\n"},

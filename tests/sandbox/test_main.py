@@ -84,6 +84,20 @@ def test_json_line_and_clean_end(number: int) -> None:
         assert token == "tok"
 
 
+def test_the_other_dialect() -> None:
+    """With --dialect provider the sandbox speaks the other form of the API, in the order that --order says."""
+    arguments = ["--dialect", "provider", "--order", "newest", "--servers", "2", "--token", "tok"]
+    with sandbox("--port", "0", "--json", *arguments) as process:
+        url = json.loads(first_line(process))["url"]
+        page = f"{url}/api/v1/servers/?page_size=1"
+        request = urllib.request.Request(page, headers={"Authorization": "Bearer tok"})
+        with urllib.request.urlopen(request) as response:
+            listed = json.load(response)
+
+    assert (listed["count"], listed["next"]) == (2, f"{page}&page=2")
+    assert listed["results"][0]["hostname"] == "server-12346"
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_printed_curl_line_works() -> None:
     """The greeting shows the URL, the token and a curl line, which works when it is pasted into a shell."""
@@ -149,6 +163,7 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
         (["--servers", "-1"], 1),
         (["--port", "x"], 2),
         (["--nonsense"], 2),
+        (["--dialect", "klingon"], 2),
     ],
 )
 def test_bad_arguments(arguments: list[str], code: int) -> None:

@@ -2,7 +2,8 @@
 
 `async with Sandbox() as box:` (or `with`), then a client at `box.url` with `box.token`; from a shell,
 `python -m vpsorg_async.sandbox`. What is not documented at https://www.vps.org/api/v1/docs/servers/ is assumed, and
-said to be so where it is assumed. It imports nothing of the SDK.
+said to be so where it is assumed. `Sandbox(dialect="provider")` speaks the other form of the API instead, that of the
+packages which VPS.org publishes itself. The sandbox imports nothing of the SDK.
 """
 
 from . import faults

@@ -77,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--port", type=int, default=8080, help="port to listen on; 0 takes a free one (default: %(default)s)")
     add("--dialect", choices=DIALECTS, default="documented", help="form of the API (default: %(default)s)")
-    add("--order", choices=ORDERS, default="oldest", help="server that a list shows first (default: %(default)s)")
+    add(
+        "--order",
+        choices=ORDERS,
+        default="oldest",
+        help="server that a list shows first (default: %(default)s)",
+    )
     add("--speed", type=float, default=1.0, help="divides all durations; with 60, minutes become seconds")
     add("--credit", type=int, metavar="N", help="servers that can be paid for before 402 (default: no limit)")
     add("--seed", type=int, default=0, help="one seed, one course of events (default: %(default)s)")

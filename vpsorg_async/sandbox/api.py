@@ -1,9 +1,8 @@
-"""The nine endpoints of https://www.vps.org/api/v1/docs/servers/ as a function: a call goes in, an answer comes out.
+"""An API as a function: a call goes in, an answer comes out. This is what both dialects have in common.
 
 Pure but for the world that it is given. Reading a call (`understand`) is apart from carrying it out (`execute`),
-so that a change can also be carried out late, or not at all. Assumed, because no page says it: 401 holds on all
-nine and comes before everything else; 405 for other methods; the shapes of error bodies; the detail shape as
-the answer to PUT and PATCH; 413 for bodies over a limit.
+so that a change can also be carried out late, or not at all. Assumed, because no page says it: 401 holds for all
+and comes before everything else; 405 for other methods; the shapes of error bodies; 413 for bodies over a limit.
 """
 
 from __future__ import annotations
@@ -11,29 +10,35 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Final
-from urllib.parse import parse_qs
+from typing import Any, ClassVar, Final, TypeAlias
 
 from attrs import Factory, frozen
 
-from . import forms, records
+from . import records
+from .catalogue import ACCOUNT
 from .errors import Refused
-from .world import POWER, Command, World
+from .keys import KEY_CHANGES
+from .records import ServerId
+from .statuses import POWER
+from .world import Command, World
 
-PREFIX: Final = "/api/v1/servers/"
+PREFIX: Final = "/api/v1/"
 
-_PATH: Final = re.compile(re.escape(PREFIX) + rf"(?:([0-9]{{1,18}})/(?:({'|'.join(POWER)})/)?)?")
-_ON_ALL: Final = MappingProxyType({"GET": "list", "POST": "create"})
-_ON_ONE: Final = MappingProxyType({"GET": "get", "PUT": "replace", "PATCH": "update", "DELETE": "delete"})
-OPERATIONS: Final = (*_ON_ALL.values(), *_ON_ONE.values(), *POWER)
-"""The nine."""
+READS: Final = ("list", "get", "plans", "account", "locations", "operating_systems", "ssh_keys")
+"""The operations that change nothing."""
 
-_FORMS: Final = MappingProxyType(
-    {"create": forms.creation, "replace": forms.replacement, "update": forms.changes}
-)
+_ON_A_SERVER: Final = ("replace", "update", "delete", *POWER, "backup", "snapshot", "resize")
+OPERATIONS: Final = (*READS, "create", *_ON_A_SERVER, *KEY_CHANGES)
+"""What can be asked for in one dialect or the other; one name for one thing."""
+
+NAME_A_SERVER: Final = frozenset({"get", "create", *_ON_A_SERVER})
+"""The operations that are about one server."""
+
+Routes: TypeAlias = tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]
 
 
 @frozen
@@ -46,6 +51,7 @@ class Call:
     authorization: str = ""
     content_type: str = ""
     body: bytes | None = b""
+    host: str = "localhost"
 
 
 @frozen
@@ -55,32 +61,105 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = Factory(lambda: {"Content-Type": "application/json"})
-    server_id: int | None = None
+    server_id: ServerId | None = None
 
 
 @frozen
 class Route:
-    """What a path stands for: the operation of each method, and the server it names."""
+    """What a path stands for: the operation of each method, and the server or key it names."""
 
     operations: Mapping[str, str]
-    server_id: int | None
+    server_id: ServerId | None
+    key: str | None
 
 
-def route(path: str) -> Route | None:
-    """Read a path; None if nothing is there."""
-    match = _PATH.fullmatch(path)
-    if match is None:
+class Api(ABC):
+    """One dialect over one world, for one token."""
+
+    routes: ClassVar[Routes]
+
+    def __init__(self, world: World, token: str) -> None:
+        self._world = world
+        self._token = token.encode()
+
+    @staticmethod
+    @abstractmethod
+    def identify(number: int) -> ServerId:
+        """The id of the server with this number."""
+
+    @staticmethod
+    @abstractmethod
+    def read_id(text: str) -> ServerId:
+        """The id that stands in a path."""
+
+    @abstractmethod
+    def fields(self, asked: str, found: Route, call: Call) -> Mapping[str, Any]:
+        """What a call says beyond the server it names. Raises `Refused`."""
+
+    @abstractmethod
+    def perform(self, command: Command, now: float, request: int | None) -> Answer:
+        """Carry a command out and answer it. Raises `Refused`."""
+
+    def route(self, path: str) -> Route | None:
+        """Read a path; None if nothing is there."""
+        for pattern, operations in self.routes:
+            if match := pattern.fullmatch(path):
+                named = match.groupdict()
+                server = named.get("server")
+                return Route(operations, None if server is None else self.read_id(server), named.get("key"))
         return None
-    number, action = match.groups()
-    if number is None:
-        return Route(_ON_ALL, None)
-    return Route({"POST": action} if action else _ON_ONE, int(number))
+
+    def operation(self, call: Call) -> str | None:
+        """The operation that a call asks for, if any."""
+        found = self.route(call.path)
+        return found.operations.get(call.method) if found else None
+
+    def understand(self, call: Call) -> Command | Answer:
+        """The command that a call gives, or the answer that turns it away."""
+        found = self.route(call.path)
+        if found is None:
+            return self._nothing_here(call)
+        if not self._authorized(call.authorization):
+            return sorry(401, "Invalid or missing API token.", {"WWW-Authenticate": "Bearer"})
+        asked = self.operation(call)
+        if asked is None:
+            return sorry(405, headers={"Allow": ", ".join(found.operations)})
+        if call.body is None:
+            return sorry(413)
+        try:
+            return Command(asked, found.server_id, self.fields(asked, found, call))
+        except Refused as refusal:
+            return answer(refusal.status, refusal.body())
+
+    def execute(self, command: Command, now: float, request: int | None = None) -> Answer:
+        """Carry a command out and answer it."""
+        try:
+            if command.operation == "account":
+                return answer(200, dict(ACCOUNT))
+            return self.perform(command, now, request)
+        except Refused as refusal:
+            return answer(refusal.status, refusal.body())
+
+    def _authorized(self, header: str) -> bool:
+        scheme, _, token = header.partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
+
+    def _nothing_here(self, call: Call) -> Answer:
+        # As Django does for a GET without the trailing slash. For other methods it would lose the body: 404.
+        if call.method == "GET" and self.route(call.path + "/"):
+            location = f"{call.path}/?{call.query}" if call.query else f"{call.path}/"
+            return Answer(301, headers={"Location": location})
+        return sorry(404)
 
 
-def operation(method: str, path: str) -> str | None:
-    """The operation that a method and path ask for, if any."""
-    found = route(path)
-    return found.operations.get(method) if found else None
+def paths(table: Mapping[str, Mapping[str, str]], any_id: str) -> Routes:
+    """Paths under `PREFIX` -> method -> operation. `<server>` and `<key>` stand for an id, a pattern."""
+
+    def pattern(path: str) -> re.Pattern[str]:
+        return re.compile(PREFIX + re.sub("<([a-z]+)>", rf"(?P<\1>{any_id})", path))
+
+    return tuple((pattern(path), MappingProxyType(dict(operations))) for path, operations in table.items())
 
 
 def answer(status: int, document: object, **headers: str) -> Answer:
@@ -93,109 +172,23 @@ def sorry(status: int, detail: str | None = None, headers: Mapping[str, str] | N
     return answer(status, {"detail": detail or HTTPStatus(status).phrase}, **(headers or {}))
 
 
+def document(call: Call) -> Any:
+    """The JSON that a call carries. Raises `Refused`."""
+    kind = call.content_type.partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise Refused("The body must be JSON: send Content-Type: application/json.")
+    try:
+        return parse_json(call.body or b"")
+    except ValueError as error:
+        raise Refused(f"The body is not JSON: {error}") from None
+
+
 def parse_json(body: bytes) -> Any:
     """Strict JSON: no NaN, no endless nesting. Raises ValueError."""
     try:
         return json.loads(body, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-class Api:
-    """The endpoints over one world, for one token."""
-
-    def __init__(self, world: World, token: str) -> None:
-        self._world = world
-        self._token = token.encode()
-        self._lists: dict[tuple[str, str], bytes] = {}
-        self._revision = -1
-
-    def understand(self, call: Call) -> Command | Answer:
-        """The command that a call gives, or the answer that turns it away."""
-        found = route(call.path)
-        if found is None:
-            return _nothing_here(call)
-        if not self._authorized(call.authorization):
-            return sorry(401, "Invalid or missing API token.", {"WWW-Authenticate": "Bearer"})
-        asked = found.operations.get(call.method)
-        if asked is None:
-            return sorry(405, headers={"Allow": ", ".join(found.operations)})
-        if call.body is None:
-            return sorry(413)
-        try:
-            return Command(asked, found.server_id, _fields(asked, call, call.body))
-        except Refused as refusal:
-            return answer(refusal.status, refusal.body())
-
-    def execute(self, command: Command, now: float, request: int | None = None) -> Answer:
-        """Carry a command out and answer it."""
-        world = self._world
-        try:
-            if command.operation == "list":
-                return Answer(200, self._list(command.fields["status"], command.fields["location"], now))
-            if command.operation == "get" and command.server_id is not None:
-                return answer(200, records.detail(world.find(command.server_id, now)))
-            server = world.apply(command, now, request)
-        except Refused as refusal:
-            return answer(refusal.status, refusal.body())
-        if command.operation == "create":
-            return Answer(201, records.encode(records.created(server)), server_id=server.id)
-        if command.operation == "delete":
-            return Answer(204, headers={})
-        shape = records.detail if command.operation in _FORMS else records.action
-        return answer(200, shape(server))
-
-    def _list(self, status: str, location: str, now: float) -> bytes:
-        world = self._world.at(now)
-        if world.lagging:
-            return self._render(status, location, now)
-        if self._revision != world.revision:
-            self._revision = world.revision
-            self._lists.clear()
-        key = (status, location)
-        if key not in self._lists:
-            self._lists[key] = self._render(status, location, now)
-        return self._lists[key]
-
-    def _render(self, status: str, location: str, now: float) -> bytes:
-        shown = [
-            server.list_json
-            for server in self._world.servers(now)
-            if status in ("", server.status) and location in ("", server.location)
-        ]
-        return b'{"count": %d, "results": [%b]}' % (len(shown), b", ".join(shown))
-
-    def _authorized(self, header: str) -> bool:
-        scheme, _, token = header.partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
-
-
-def _nothing_here(call: Call) -> Answer:
-    # As Django does for a GET without the trailing slash. For other methods it would lose the body: 404.
-    if call.method == "GET" and route(call.path + "/"):
-        location = f"{call.path}/?{call.query}" if call.query else f"{call.path}/"
-        return Answer(301, headers={"Location": location})
-    return sorry(404)
-
-
-def _fields(asked: str, call: Call, body: bytes) -> Mapping[str, Any]:
-    if asked == "list":
-        # Any word is taken and compared as it is; an empty one is no filter.
-        given = parse_qs(call.query)
-        return {name: given.get(name, [""])[-1] for name in ("status", "location")}
-    form = _FORMS.get(asked)
-    return form(_document(call, body)) if form else {}
-
-
-def _document(call: Call, body: bytes) -> Any:
-    kind = call.content_type.partition(";")[0].strip().lower()
-    if kind not in ("", "application/json"):
-        raise Refused("The body must be JSON: send Content-Type: application/json.")
-    try:
-        return parse_json(body)
-    except ValueError as error:
-        raise Refused(f"The body is not JSON: {error}") from None
 
 
 def _no_constant(word: str) -> Any:

@@ -104,6 +104,7 @@ async def _read(request: web.BaseRequest) -> Call:
         headers.get("Authorization", ""),
         headers.get("Content-Type", ""),
         body,
+        headers.get("Host", "localhost"),
     )
 
 

@@ -10,22 +10,28 @@ import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final
 
+from .api import Api
 from .clock import Clock, running_clock, wall_time
+from .documented import Documented
 from .durations import Durations
 from .engine import Engine
 from .errors import SandboxError
 from .notation import rule_from_json
+from .provider import Provider
 from .rules import Armed, FaultPlan, Rule
 from .world import World
 
 if TYPE_CHECKING:
     from .app import App
+    from .ledger import Change
     from .log import Entry
-    from .records import Server
-    from .world import Change
+    from .records import Server, ServerId
+
+DIALECTS: Final[Mapping[str, type[Api]]] = MappingProxyType({"documented": Documented, "provider": Provider})
+ORDERS: Final = ("oldest", "newest")
 
 
 class Faults:
@@ -66,25 +72,25 @@ class Hooks:
         with self._engine.lock:
             return self._engine.world.add(count, now=self._engine.clock(), **settings)
 
-    def suspend(self, server_id: int) -> Server:
+    def suspend(self, server_id: ServerId) -> Server:
         """Suspend a server."""
         with self._engine.lock:
             return self._engine.world.suspend(server_id, self._engine.clock())
 
-    def vanish(self, server_id: int) -> None:
+    def vanish(self, server_id: ServerId) -> None:
         """Let a server be gone, without a request."""
         with self._engine.lock:
             self._engine.world.vanish(server_id, self._engine.clock())
 
     def set_status(
-        self, server_id: int, word: str, *, seconds: float | None = None, then: str = "active"
+        self, server_id: ServerId, word: str, *, seconds: float | None = None, then: str = "active"
     ) -> Server:
         """Give a server any status word, for `seconds` if given; see `World.set_status`."""
         with self._engine.lock:
             now = self._engine.clock()
             return self._engine.world.set_status(server_id, word, now, seconds=seconds, then=then)
 
-    def hide(self, server_id: int, seconds: float, *, by_id: bool = True, in_list: bool = True) -> None:
+    def hide(self, server_id: ServerId, seconds: float, *, by_id: bool = True, in_list: bool = True) -> None:
         """Let a server not be seen for `seconds`."""
         with self._engine.lock:
             now = self._engine.clock()
@@ -99,12 +105,19 @@ class Hooks:
 class Sandbox:
     """An emulator of the VPS.org servers API (https://www.vps.org/api/v1/docs/servers/) on a loopback socket.
 
+    Not documented, but spoken by the packages that VPS.org publishes itself, is another form of the API: with
+    `dialect="provider"` the sandbox speaks that. Servers have UUIDs for ids then, and so have the ledger, the hooks
+    and the faults; all else is the same.
+
     `async with Sandbox() as box:` serves from the running event loop, `with Sandbox() as box:` from a thread
     with a loop of its own. Point a client at `box.url` with `box.token`.
 
     Args:
         port: 0 takes a free one.
         token: The bearer token to accept; a random `vps_sandbox_...` if None.
+        dialect: "documented" or "provider".
+        order: Which server a list shows first, the "oldest" or the "newest". The oldest, in the documented
+            example; in the other form of the API nothing tells.
         speed: Divides all durations: with 60 a provisioning takes 2 to 5 real seconds.
         seed: One seed, one course of events (durations, faults with a probability).
         credit: How many servers can be paid for before a create gets 402; None for no limit.
@@ -113,8 +126,7 @@ class Sandbox:
         faults: Rules in force from the start, as `faults.Rule` or in their JSON form.
         clock: Seconds, as a callable; `ManualClock` stands still until it is moved. The default runs.
         distinct_updates: Timestamps are whole seconds. True: each change moves `updated_at` on. False: two
-        changes
-            within one second may read alike.
+            changes within one second may read alike.
         allow_remote: Permit a host other than loopback. Its side door `/_sandbox/` asks for no token.
 
     Raises:
@@ -127,6 +139,8 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
+        dialect: str = "documented",
+        order: str = "oldest",
         speed: float = 1.0,
         seed: int = 0,
         credit: int | None = None,
@@ -143,6 +157,9 @@ class Sandbox:
             raise SandboxError(f"latency is a finite number of seconds >= 0, not {latency!r}")
         if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
             raise SandboxError("a token is printable ASCII without spaces")
+        for name, word, words in (("dialect", dialect, DIALECTS), ("order", order, ORDERS)):
+            if word not in words:
+                raise SandboxError(f"{name} is one of {', '.join(words)}, not {word!r}")
         self._host = _host(host, allow_remote)
         self._port = port
         self._latency = latency
@@ -160,10 +177,12 @@ class Sandbox:
             durations=durations,
             epoch=wall_time() - self.clock(),
             distinct_updates=distinct_updates,
+            newest_first=order == "newest",
+            identify=DIALECTS[dialect].identify,
         )
         plan = FaultPlan([_rule(rule) for rule in faults], seed=seed)
         token = token or f"vps_sandbox_{secrets.token_hex(16)}"
-        self._engine = Engine(make_world, token, self.clock, plan)
+        self._engine = Engine(make_world, DIALECTS[dialect], token, self.clock, plan)
         self.faults = Faults(self._engine)
         """Faults: `add`, `clear`, `rules`."""
         self.world = Hooks(self._engine)
@@ -202,7 +221,7 @@ class Sandbox:
             return self._engine.world.truth(self.clock())
 
     def reset(self) -> None:
-        """Begin anew: no servers, no faults, empty ledger and log, credit as at the start."""
+        """Begin anew: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
         self._engine.reset()
 
     async def __aenter__(self) -> Sandbox:

@@ -1,14 +1,15 @@
-"""What the provider sells: the plans, systems and locations that stand on the API page, and addresses.
+"""What the provider sells: the plans, systems and locations that stand on the API page, addresses, and the account.
 
-The two plans and two systems are those of the examples at https://www.vps.org/api/v1/docs/servers/. The page
-publishes no catalogue: the bandwidth of plan 2 and the location `eu-central` are taken as plausible.
+The two plans and two systems are those of the examples at https://www.vps.org/api/v1/docs/servers/. Assumed are
+the bandwidth of plan 2 and both prices: the plans page (https://www.vps.org/api/plans/) numbers its plans otherwise.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from attrs import frozen
 
@@ -23,6 +24,12 @@ class Plan:
     memory: int
     storage: int
     bandwidth: int
+    price_monthly: float
+
+    @property
+    def price_hourly(self) -> float:
+        """A month is 28 days, as at https://www.vps.org/faq; three decimals, as on the plans page."""
+        return round(self.price_monthly / 672, 3)
 
 
 @frozen
@@ -32,13 +39,23 @@ class OperatingSystem:
     id: int
     name: str
 
+    @property
+    def family(self) -> str:
+        """The name without the version."""
+        return self.name.partition(" ")[0]
+
+    @property
+    def version(self) -> str:
+        """The version alone."""
+        return self.name.partition(" ")[2]
+
 
 FIRST_ID: Final = 12345
 
 PLANS: Final = MappingProxyType(
     {
-        1: Plan(1, "Standard VPS", 2, 4096, 80, 2048),
-        2: Plan(2, "Performance VPS", 4, 8192, 160, 4096),
+        1: Plan(1, "Standard VPS", 2, 4096, 80, 2048, 10.0),
+        2: Plan(2, "Performance VPS", 4, 8192, 160, 4096, 20.0),
     }
 )
 SYSTEMS: Final = MappingProxyType(
@@ -48,6 +65,20 @@ SYSTEMS: Final = MappingProxyType(
     }
 )
 LOCATIONS: Final = ("us-west", "us-east", "eu-central")
+
+ACCOUNT: Final[MappingProxyType[str, Any]] = MappingProxyType(
+    {
+        "account": {
+            "email": "john@example.com",
+            "first_name": "John",
+            "last_name": "Doe",
+            "company_name": "Acme Inc.",
+            "created_at": "2024-06-15",
+        },
+        "token": {"name": "Sandbox token", "permissions": ["servers:read", "servers:write"]},
+    }
+)
+"""GET /account/me/ (https://www.vps.org/api/account/). The words of `permissions` are assumed: none is published."""
 
 # Documentation and benchmark ranges, so that no address here can be somebody's machine; 240/4 is never routed.
 _RANGES: Final = (
@@ -59,18 +90,22 @@ _RANGES: Final = (
 )
 
 
-def ipv4(server_id: int) -> str:
-    """The server's address: 203.0.113.10 for the first one, as on the page."""
-    offset = server_id - FIRST_ID
+def uuid(kind: str, number: int) -> str:
+    """The UUID of the thing of this kind with this number; the same in every sandbox."""
+    return str(uuid5(NAMESPACE_URL, f"https://admin.vps.org/api/v1/{kind}/{number}"))
+
+
+def ipv4(number: int) -> str:
+    """The address of the server with this number: 203.0.113.10 for the first one, as on the page."""
+    offset = number - FIRST_ID
     for first, size in _RANGES:
         if offset < size:
             return str(first + offset)
         offset -= size
-    raise ValueError(f"no address left for server {server_id}")
+    raise ValueError(f"no address left for server {number}")
 
 
-def ipv6(server_id: int) -> str:
-    """The server's IPv6 address, written as on the page (`2001:0db8::1`)."""
-    number = server_id - FIRST_ID + 1
-    high, low = divmod(number, 0x10000)
+def ipv6(number: int) -> str:
+    """The IPv6 address of the server with this number, written as on the page (`2001:0db8::1`)."""
+    high, low = divmod(number - FIRST_ID + 1, 0x10000)
     return f"2001:0db8::{high:x}:{low:x}" if high else f"2001:0db8::{low:x}"

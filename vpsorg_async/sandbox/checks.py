@@ -45,6 +45,10 @@ seconds = _check("a number of seconds >= 0", lambda value: _is_number(value) and
 share = _check("a number over 0, at most 1", lambda value: _is_number(value) and 0 < value <= 1)
 count = _check("a whole number >= 1", lambda value: _is_whole(value) and value >= 1)
 status = _check("a status code, 200 to 599", lambda value: _is_whole(value) and 200 <= value <= 599)
+server_id = _check(
+    "the id of a server, a whole number >= 1 or a text",
+    lambda value: (_is_whole(value) and value >= 1) or (isinstance(value, str) and value != ""),
+)
 boolean = _check("true or false", lambda value: isinstance(value, bool))
 text = _check("a text that is not empty", lambda value: isinstance(value, str) and value != "")
 line = _check("one line of printable ASCII", _is_line)

@@ -16,14 +16,15 @@ from typing import Any
 from attrs import frozen
 
 from . import faults
-from .api import Answer, Api, Call, answer, operation, route, sorry
+from .api import READS, Answer, Api, Call, answer, sorry
 from .clock import Clock
 from .errors import SandboxError
+from .ledger import Change
 from .log import Entry, RequestLog
+from .records import ServerId
 from .rules import FaultPlan, Rule
-from .world import Change, Command, World
+from .world import Command, World
 
-_READS = ("list", "get")
 _NO_ANSWER = (faults.DropBefore, faults.DropAfter, faults.HalfHeaders, faults.Garbage, faults.NeverAnswer)
 
 
@@ -52,21 +53,29 @@ class Exchange:
 class Engine:
     """The parts of one sandbox. Every method is safe to call from any thread."""
 
-    def __init__(self, make_world: Callable[[], World], token: str, clock: Clock, plan: FaultPlan) -> None:
+    def __init__(
+        self,
+        make_world: Callable[[], World],
+        make_api: Callable[[World, str], Api],
+        token: str,
+        clock: Clock,
+        plan: FaultPlan,
+    ) -> None:
         self.lock = threading.RLock()
         self.token = token
         self.clock = clock
         self.plan = plan
         self.log = RequestLog(token)
         self._make_world = make_world
+        self._make_api = make_api
         self._start()
 
     def _start(self) -> None:
         self.world = self._make_world()
-        self.api = Api(self.world, self.token)
+        self.api = self._make_api(self.world, self.token)
 
     def reset(self) -> None:
-        """Begin anew: no servers, no faults, empty ledger and log, credit as at the start."""
+        """Begin anew: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
         with self.lock:
             self._start()
             self.log.clear()
@@ -90,7 +99,7 @@ class Engine:
     def begin(self, call: Call, connection: int, port: int) -> Exchange:
         """Note a request and pick the fault rule that takes it."""
         with self.lock:
-            rule = self.plan.take(call.method, call.path, operation(call.method, call.path))
+            rule = self.plan.take(call.method, call.path, self.api.operation(call))
             label = rule.label if rule else None
             seq = self.log.open(self.clock(), call.method, call.path, call.query, label, connection, port)
             return Exchange(seq, call, rule)
@@ -111,7 +120,7 @@ class Engine:
         rule, seq = exchange.rule, exchange.seq
         if rule is None:
             return self._execute(self.api.understand(exchange.call), now, seq)
-        found = route(exchange.call.path)
+        found = self.api.route(exchange.call.path)
         lag = rule.first(faults.Lag)
         if lag is not None:
             self.world.lag(lag.seconds, now, lasting=lag.lasting)
@@ -121,7 +130,7 @@ class Engine:
         command = self.api.understand(exchange.call)
         late = rule.first(faults.CommitLater)
         if late is not None:
-            if isinstance(command, Command) and command.operation not in _READS:
+            if isinstance(command, Command) and command.operation not in READS:
                 self.world.apply_later(command, now, late.seconds, seq)
             return sorry(503)
         if rule.ending is not None and not rule.ending.applied:
@@ -139,7 +148,7 @@ class Engine:
     def _execute(self, command: Command | Answer, now: float, seq: int) -> Answer:
         return command if isinstance(command, Answer) else self.api.execute(command, now, seq)
 
-    def _strike(self, actions: list[faults.Action], now: float, named: int) -> None:
+    def _strike(self, actions: list[faults.Action], now: float, named: ServerId) -> None:
         for action in actions:
             server_id = _target(action) or named
             try:
@@ -178,7 +187,7 @@ class Engine:
         return {"Retry-After": when}
 
 
-def _target(action: faults.Action) -> int | None:
+def _target(action: faults.Action) -> ServerId | None:
     return action.server_id if isinstance(action, faults.OnServer) else None
 
 

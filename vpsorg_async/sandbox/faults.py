@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from . import checks
+from .records import ServerId
 
 
 class Action:
@@ -68,7 +69,9 @@ class HideCreated(Action):
 class OnServer(Action):
     """An action on the server that the request names or makes, or on `server_id`."""
 
-    server_id: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.count))
+    server_id: ServerId | None = field(
+        default=None, kw_only=True, validator=checks.optional(checks.server_id)
+    )
 
 
 @frozen

@@ -22,7 +22,7 @@ _HOSTNAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{
 
 def creation(body: object) -> dict[str, Any]:
     """The fields of POST /servers/: `plan_id` becomes `plan`, `os_id` becomes `os`. Raises `Invalid`."""
-    given = _read(body, _CREATE, required={"name", "plan_id", "os_id", "location"})
+    given = read(body, _CREATE, required={"name", "plan_id", "os_id", "location"})
     return {
         "name": given["name"],
         "plan": given["plan_id"],
@@ -35,59 +35,62 @@ def creation(body: object) -> dict[str, Any]:
 
 def replacement(body: object) -> dict[str, Any]:
     """The fields of PUT, all three required. Raises `Invalid`."""
-    return _read(body, _UPDATE, required=set(_UPDATE))
+    return read(body, _UPDATE, required=set(_UPDATE))
 
 
 def changes(body: object) -> dict[str, Any]:
     """The fields of PATCH, any of the three. Raises `Invalid`."""
-    return _read(body, _UPDATE, required=set())
+    return read(body, _UPDATE, required=set())
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A string. Raises `ValueError`, as all such checks do."""
     if not isinstance(value, str):
         raise ValueError("Must be a string.")
     return value
 
 
 def _name(value: object) -> str:
-    if not _NAME.fullmatch(text := _text(value)):
+    if not _NAME.fullmatch(word := text(value)):
         raise ValueError("Only letters, digits and hyphens, 1 to 255 of them.")
-    return text
+    return word
 
 
-def _hostname(value: object) -> str:
-    if not _HOSTNAME.fullmatch(text := _text(value)):
+def hostname(value: object) -> str:
+    """A host name."""
+    if not _HOSTNAME.fullmatch(word := text(value)):
         raise ValueError("Must be a host name.")
-    return text
+    return word
 
 
 def _location(value: object) -> str:
-    if (text := _text(value)) not in LOCATIONS:
+    if (word := text(value)) not in LOCATIONS:
         raise ValueError(f"Unknown location, not one of {', '.join(LOCATIONS)}.")
-    return text
+    return word
 
 
-def _integer(value: object) -> int:
+def integer(value: object) -> int:
+    """An integer; a boolean is none."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("Must be an integer.")
     return value
 
 
 def _plan(value: object) -> Plan:
-    if (plan := PLANS.get(_integer(value))) is None:
+    if (plan := PLANS.get(integer(value))) is None:
         raise ValueError(f"Unknown plan, not one of {', '.join(map(str, PLANS))}.")
     return plan
 
 
 def _system(value: object) -> OperatingSystem:
-    if (system := SYSTEMS.get(_integer(value))) is None:
+    if (system := SYSTEMS.get(integer(value))) is None:
         raise ValueError(f"Unknown operating system, not one of {', '.join(map(str, SYSTEMS))}.")
     return system
 
 
 def _ssh_key(value: object) -> int:
     # No page lists keys, so any positive id counts as known.
-    if (number := _integer(value)) < 1:
+    if (number := integer(value)) < 1:
         raise ValueError("Must be the id of an SSH key.")
     return number
 
@@ -100,7 +103,7 @@ def _boolean(value: object) -> bool:
 
 _UPDATE: Final[Mapping[str, Callable[[object], Any]]] = {
     "name": _name,
-    "hostname": _hostname,
+    "hostname": hostname,
     "backups_enabled": _boolean,
 }
 _CREATE: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -112,7 +115,8 @@ _CREATE: Final[Mapping[str, Callable[[object], Any]]] = {
 }
 
 
-def _read(body: object, table: Mapping[str, Callable[[object], Any]], required: set[str]) -> dict[str, Any]:
+def read(body: object, table: Mapping[str, Callable[[object], Any]], required: set[str]) -> dict[str, Any]:
+    """The fields of a body, each as its check in `table` gives it. Raises `Invalid` for all that is wrong."""
     if not isinstance(body, dict):
         raise Invalid({"non_field_errors": ["Expected a JSON object."]})
     body = cast("dict[str, object]", body)

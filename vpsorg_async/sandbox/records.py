@@ -13,16 +13,20 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from .catalogue import OperatingSystem, Plan, ipv4, ipv6
+from .catalogue import LOCATIONS, OperatingSystem, Plan, ipv4, ipv6
 
 Json: TypeAlias = dict[str, Any]
+ServerId: TypeAlias = int | str
+"""A number in the documented dialect, a UUID in the provider's."""
 
 
 @frozen(kw_only=True)
 class Server:
     """One state of one server, from `since` on. A change makes a new record, the old one stays true of its time."""
 
-    id: int
+    id: ServerId
+    number: int
+    """Counts the servers, whatever their ids look like; in the documented dialect it is the id."""
     name: str
     hostname: str | None
     status: str
@@ -44,12 +48,12 @@ class Server:
     @property
     def ip_address(self) -> str | None:
         """None while provisioning, as in the page's answer to a create."""
-        return None if self.status == "provisioning" else ipv4(self.id)
+        return None if self.status == "provisioning" else ipv4(self.number)
 
     @property
     def ipv6_address(self) -> str | None:
         """None while provisioning: an assumption, the page shows it for an active server only."""
-        return None if self.status == "provisioning" else ipv6(self.id)
+        return None if self.status == "provisioning" else ipv6(self.number)
 
     @cached_property
     def list_json(self) -> bytes:
@@ -100,6 +104,24 @@ def detail(server: Server) -> Json:
     }
 
 
+def plan_item(plan: Plan) -> Json:
+    """An entry of `results` of GET /plans/ (https://www.vps.org/api/plans/)."""
+    return {
+        "id": plan.id,
+        "name": plan.name,
+        "slug": plan.name.partition(" ")[0].lower(),
+        "vcpus": plan.vcpus,
+        "memory": plan.memory,
+        "storage": plan.storage,
+        "bandwidth": plan.bandwidth,
+        "price_monthly": plan.price_monthly,
+        "price_hourly": plan.price_hourly,
+        "available": True,
+        "locations": list(LOCATIONS),
+        "description": f"{plan.vcpus} vCPUs, {plan.memory // 1024} GB of memory, {plan.storage} GB of storage",
+    }
+
+
 def action(server: Server) -> Json:
     """The answer to start, stop and reboot; its top-level `status` is not the server's."""
     return {
@@ -143,8 +165,8 @@ def _usage(server: Server) -> Json:
     """Invented figures, steady per server; what a stopped server reports is not documented."""
     busy = server.status == "active"
     return {
-        "cpu_percent": (server.id * 37 % 800 + 5) / 10 if busy else 0.0,
+        "cpu_percent": (server.number * 37 % 800 + 5) / 10 if busy else 0.0,
         "memory_used": server.plan.memory // 2 if busy else 0,
         "disk_used": server.plan.storage * 7 // 16,
-        "bandwidth_used": server.id * 13 % server.plan.bandwidth,
+        "bandwidth_used": server.number * 13 % server.plan.bandwidth,
     }

@@ -17,7 +17,7 @@ import attrs
 from attrs import define, field, frozen
 
 from . import checks
-from .api import OPERATIONS
+from .api import NAME_A_SERVER, OPERATIONS
 from .errors import FaultError
 from .faults import Action, CommitLater, Ending, HideCreated, OnServer
 
@@ -57,8 +57,8 @@ class Rule:
         if self.operation not in (None, "create") and self.first(HideCreated):
             raise FaultError("actions", "hide_created goes with the operation create")
         nameless = [act for act in self.actions if isinstance(act, OnServer) and act.server_id is None]
-        if self.operation == "list" and nameless:
-            raise FaultError("actions", "a list names no server: server_id is required")
+        if nameless and self.operation not in (None, *NAME_A_SERVER):
+            raise FaultError("actions", f"{self.operation} names no server: server_id is required")
         if self.first(CommitLater) and (self.first(HideCreated) or (self.ending and self.ending.applied)):
             raise FaultError(
                 "actions", "commit_later goes with an ending that applies nothing, and hides nothing"

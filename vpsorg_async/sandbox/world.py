@@ -8,17 +8,18 @@ A server is a line of frozen `Server` records, one per state. A moving status en
 
     status         ends as   lasts (seconds)             accepts
     provisioning   active    `Durations.provisioning`    -
-    starting       active    `Durations.starting`        -
-    stopping       stopped   `Durations.stopping`        -
-    rebooting      active    `Durations.rebooting`       -
-    active         -                                     stop, reboot
+    starting       active    `Durations.starting`        hard_stop
+    stopping       stopped   `Durations.stopping`        hard_stop
+    rebooting      active    `Durations.rebooting`       hard_stop
+    active         -                                     stop, reboot, hard_stop
     stopped        -                                     start
     suspended      -                                     -
     any other      -                                     -
 
 Documented at https://www.vps.org/api/v1/docs/servers/: 400 for starting a running server and for rebooting one that
-is not running, and 2 to 5 minutes of provisioning. The other refusals and durations are assumptions. PUT, PATCH
-and DELETE are taken in every status. Names need not be unique: the page does not say that they are.
+is not running, and 2 to 5 minutes of provisioning. The other refusals and durations are assumptions; so is all about
+`hard_stop`, which only the provider's dialect knows: it takes effect at once. All other commands are taken in every
+status. Names need not be unique: the page does not say that they are.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from random import Random
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -38,17 +38,10 @@ from . import forms
 from .catalogue import FIRST_ID
 from .durations import Durations
 from .errors import NoCredit, NotAllowed, NotFound, Refused, SandboxError
-from .records import Server
-
-MOVING: Final = MappingProxyType(
-    {"provisioning": "active", "starting": "active", "stopping": "stopped", "rebooting": "active"}
-)
-"""Moving status -> the status it ends as."""
-
-POWER: Final = MappingProxyType(
-    {"start": ("stopped", "starting"), "stop": ("active", "stopping"), "reboot": ("active", "rebooting")}
-)
-"""Operation -> the status it needs, the status it begins."""
+from .keys import KEY_CHANGES, Keyring, SshKey
+from .ledger import Change
+from .records import Server, ServerId
+from .statuses import MOVING, POWER
 
 
 @frozen
@@ -56,24 +49,8 @@ class Command:
     """One call of the API, read and validated: an operation, the server it names, its fields."""
 
     operation: str
-    server_id: int | None = None
+    server_id: ServerId | None = None
     fields: Mapping[str, Any] = field(factory=dict[str, Any])
-
-
-@frozen
-class Change:
-    """A ledger entry: a change that was really committed, and the request that caused it."""
-
-    seq: int
-    at: float
-    """Seconds of the world's clock."""
-    operation: str
-    server_id: int
-    name: str
-    status: str
-    """The server's status after the change; `deleted` after a delete."""
-    request: int | None
-    """Number of the request in the request log."""
 
 
 @define(eq=False)
@@ -95,7 +72,8 @@ class World:
 
     `speed` divides all durations. `credit` is how many servers can still be paid for, None for no limit; a delete
     gives nothing back. `epoch` is the POSIX time at clock 0. Timestamps are shown in whole seconds: with
-    `distinct_updates`, a second change within one second moves `updated_at` on to the next one.
+    `distinct_updates`, a second change within one second moves `updated_at` on to the next one. `identify` makes a
+    server's number its id. SSH keys are in `keys`; to read them is never late.
     """
 
     def __init__(
@@ -107,6 +85,8 @@ class World:
         durations: Durations | None = None,
         epoch: float = 0.0,
         distinct_updates: bool = True,
+        newest_first: bool = False,
+        identify: Callable[[int], ServerId] = int,
     ) -> None:
         if not (math.isfinite(speed) and speed > 0):
             raise SandboxError(f"speed is a finite number > 0, not {speed!r}")
@@ -115,6 +95,7 @@ class World:
         self.now = -math.inf
         self.credit = credit
         self.ledger: list[Change] = []
+        self.keys = Keyring()
         self.revision = 0
         """Moves whenever a list could read differently, unless reads lag."""
         self._seed = seed
@@ -122,8 +103,10 @@ class World:
         self._durations = durations or Durations()
         self._epoch = epoch
         self._distinct_updates = distinct_updates
-        self._slots: dict[int, _Slot] = {}
-        self._live: dict[int, _Slot] = {}
+        self._newest_first = newest_first
+        self._identify = identify
+        self._slots: dict[ServerId, _Slot] = {}
+        self._live: dict[ServerId, _Slot] = {}
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._entered = 0
         self._scheduled = 0
@@ -149,16 +132,17 @@ class World:
         return self.now < self._lag_until
 
     def servers(self, now: float) -> list[Server]:
-        """What a list shows at `now`, oldest server first."""
+        """What a list shows at `now`, in the order of creation or against it."""
         self.at(now)
         if self.lagging:
             moment = self.now - self._lag
             seen = [(slot, slot.at(moment)) for slot in self._slots.values()]
         else:
             seen = [(slot, slot.states[-1]) for slot in self._live.values()]
-        return [state for slot, state in seen if state is not None and slot.hidden_in_list <= self.now]
+        shown = [state for slot, state in seen if state is not None and slot.hidden_in_list <= self.now]
+        return shown[::-1] if self._newest_first else shown
 
-    def find(self, server_id: int, now: float) -> Server:
+    def find(self, server_id: ServerId, now: float) -> Server:
         """What a look-up by id shows at `now`. Raises `NotFound`."""
         self.at(now)
         slot = self._slots.get(server_id)
@@ -181,6 +165,11 @@ class World:
         self.at(now)
         return self._commit(command, self.now, request)
 
+    def apply_key(self, command: Command, now: float, request: int | None = None) -> SshKey:
+        """Commit a change of SSH keys, as `apply` does one of servers."""
+        self.at(now)
+        return self._commit_key(command, self.now, request)
+
     def apply_later(self, command: Command, now: float, delay: float, request: int | None = None) -> None:
         """Commit a change in `delay` seconds; if it is refused then, nobody is told, as with any lost answer."""
         self.at(now)
@@ -200,7 +189,7 @@ class World:
     ) -> tuple[Server, ...]:
         """Put servers there without a request: no credit, no ledger entry.
 
-        Several are named `name-<id>`. They were made `age` seconds ago: a day if the status is a settled one,
+        Several are named `name-<number>`. They were made `age` seconds ago: a day if the status is a settled one,
         just now if it is a moving one. Raises `Invalid` for what a create would refuse.
         """
         if count < 0:
@@ -213,23 +202,29 @@ class World:
         for _ in range(count):
             slot = self._enter(fields, status, moment)
             if count > 1:
-                slot.states[0] = evolve(slot.states[0], name=f"{name}-{slot.states[0].id}")
+                slot.states[0] = evolve(slot.states[0], name=f"{name}-{slot.states[0].number}")
             if status in MOVING:
                 self._run(slot, self.now)
             added.append(slot.states[-1])
         return tuple(added)
 
-    def suspend(self, server_id: int, now: float) -> Server:
+    def suspend(self, server_id: ServerId, now: float) -> Server:
         """Suspend a server, as a provider does."""
         return self.set_status(server_id, "suspended", now)
 
-    def vanish(self, server_id: int, now: float) -> None:
+    def vanish(self, server_id: ServerId, now: float) -> None:
         """Let a server be gone, without a request and without a trace in the ledger."""
         self.at(now)
         self._remove(self._known(server_id), self.now)
 
     def set_status(
-        self, server_id: int, word: str, now: float, *, seconds: float | None = None, then: str = "active"
+        self,
+        server_id: ServerId,
+        word: str,
+        now: float,
+        *,
+        seconds: float | None = None,
+        then: str = "active",
     ) -> Server:
         """Give a server any status word.
 
@@ -246,7 +241,7 @@ class World:
         return slot.states[-1]
 
     def hide(
-        self, server_id: int, seconds: float, now: float, *, by_id: bool = True, in_list: bool = True
+        self, server_id: ServerId, seconds: float, now: float, *, by_id: bool = True, in_list: bool = True
     ) -> None:
         """Let a server not be seen by id and/or in lists for `seconds`; it exists all the same."""
         self.at(now)
@@ -282,38 +277,50 @@ class World:
                 self._remove(slot, moment)
             elif operation in POWER:
                 server = self._power(slot, operation, moment)
-            elif operation in ("replace", "update"):
+            elif operation in ("replace", "update", "resize"):
                 server = self._change(slot, moment, **fields)
+            elif operation in ("backup", "snapshot"):
+                server = slot.states[-1]
             else:
                 raise SandboxError(f"not a change: {operation!r}")
         word = "deleted" if operation == "delete" else server.status
-        self.ledger.append(
-            Change(len(self.ledger) + 1, moment, operation, server.id, server.name, word, request)
-        )
+        self._note(moment, operation, server.id, server.name, word, request)
         return server
 
+    def _commit_key(self, command: Command, moment: float, request: int | None) -> SshKey:
+        key = self.keys.change(command.operation, command.fields, self.wall(moment))
+        word = "deleted" if command.operation == "delete_ssh_key" else "added"
+        self._note(moment, command.operation, None, key.name, word, request)
+        return key
+
     def _commit_late(self, command: Command, request: int | None, moment: float) -> None:
+        commit = self._commit_key if command.operation in KEY_CHANGES else self._commit
         with suppress(Refused):
-            self._commit(command, moment, request)
+            commit(command, moment, request)
+
+    def _note(self, moment: float, operation: str, *rest: Any) -> None:
+        self.ledger.append(Change(len(self.ledger) + 1, moment, operation, *rest))
 
     def _power(self, slot: _Slot, operation: str, moment: float) -> Server:
-        needed, begun = POWER[operation]
+        permitted, begun = POWER[operation]
         status = slot.states[-1].status
-        if status != needed:
+        if status not in permitted:
             running = operation == "start" and status == "active"
             raise NotAllowed(
                 "Server is already running." if running else f"Cannot {operation} a server that is {status}."
             )
         self._change(slot, moment, status=begun)
-        self._run(slot, moment)
+        if begun in MOVING:
+            self._run(slot, moment)
         return slot.states[-1]
 
     def _enter(self, fields: Mapping[str, Any], status: str, moment: float) -> _Slot:
-        server_id = FIRST_ID + self._entered
+        number = FIRST_ID + self._entered
         self._entered += 1
         wall = self.wall(moment)
-        server = Server(id=server_id, status=status, created_at=wall, updated_at=wall, since=moment, **fields)
-        self._slots[server_id] = self._live[server_id] = slot = _Slot([server])
+        known: dict[str, Any] = {"id": self._identify(number), "number": number, "status": status}
+        server = Server(created_at=wall, updated_at=wall, since=moment, **known, **fields)
+        self._slots[server.id] = self._live[server.id] = slot = _Slot([server])
         self.revision += 1
         return slot
 
@@ -338,7 +345,7 @@ class World:
         low, high = getattr(self._durations, server.status)
         slot.draws += 1
         # An own draw per server and move: what one server does never changes what another one draws.
-        draw = Random(f"{self._seed}/{server.id}/{slot.draws}").random()
+        draw = Random(f"{self._seed}/{server.number}/{slot.draws}").random()
         seconds = low if low == high else low + (high - low) * draw
         self._move_on(slot, moment + seconds / self._speed, MOVING[server.status])
 
@@ -359,18 +366,18 @@ class World:
     def _touch(self, moment: float) -> None:
         self.revision += 1
 
-    def _known(self, server_id: int) -> _Slot:
+    def _known(self, server_id: ServerId) -> _Slot:
         try:
             return self._live[server_id]
         except KeyError:
             raise SandboxError(f"there is no server {server_id}") from None
 
-    def _visible(self, server_id: int | None, moment: float) -> _Slot:
+    def _visible(self, server_id: ServerId | None, moment: float) -> _Slot:
         slot = self._live.get(server_id) if server_id is not None else None
         if slot is None or slot.hidden_by_id > moment:
             raise _not_found(server_id)
         return slot
 
 
-def _not_found(server_id: int | None) -> NotFound:
+def _not_found(server_id: ServerId | None) -> NotFound:
     return NotFound(f"No server {server_id}.")

@@ -1,0 +1,24 @@
+"""The ledger: what was really committed, whatever the client was told."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from .records import ServerId
+
+
+@frozen
+class Change:
+    """A change that was committed, and the request that caused it."""
+
+    seq: int
+    at: float
+    """Seconds of the world's clock."""
+    operation: str
+    server_id: ServerId | None
+    """None for a change of SSH keys; `name` is the key's then."""
+    name: str
+    status: str
+    """The server's status after the change; `deleted` after a delete, `added` for a key."""
+    request: int | None
+    """Number of the request in the request log."""

@@ -1,0 +1,21 @@
+"""Statuses: what they end as, and which commands they permit. The table is at the top of `world`."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+MOVING: Final = MappingProxyType(
+    {"provisioning": "active", "starting": "active", "stopping": "stopped", "rebooting": "active"}
+)
+"""Moving status -> the status it ends as."""
+
+POWER: Final = MappingProxyType(
+    {
+        "start": (("stopped",), "starting"),
+        "stop": (("active",), "stopping"),
+        "reboot": (("active",), "rebooting"),
+        "hard_stop": (("active", "starting", "stopping", "rebooting"), "stopped"),
+    }
+)
+"""Operation -> the statuses that permit it, the status it begins."""
