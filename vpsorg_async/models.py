@@ -207,6 +207,8 @@ def _valid_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _valid_location(_: Any, __: Any, value: Any) -> None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _ID_LIMIT:
+        return  # the provider dialect; the documented one refuses it when a request is made of it
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {_shown(value)}")
 

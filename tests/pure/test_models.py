@@ -241,7 +241,7 @@ def test_no_id_leaves_its_segment(value: str) -> None:
         ("name", "x" * 50 + "/"),
         ("plan_id", None), ("plan_id", True), ("plan_id", 0), ("plan_id", -1), ("plan_id", 1.0), ("plan_id", ""),
         ("os_id", None), ("os_id", False), ("os_id", 0), ("os_id", "\n"), ("os_id", [5]),
-        ("location", None), ("location", ""), ("location", "  "), ("location", 1), ("location", "us\nwest"),
+        ("location", None), ("location", ""), ("location", "  "), ("location", 0), ("location", True), ("location", "us\nwest"),
         ("hostname", ""), ("hostname", 5), ("hostname", "web 01"), ("hostname", ".example.com"), ("hostname", "a..b"),
         ("hostname", "https://example.com"), ("hostname", "exämple.com"), ("hostname", "x" * 64 + ".com"),
         ("hostname", ".".join(["x" * 60] * 5)), ("hostname", "web01.example.com\n"),
@@ -270,7 +270,7 @@ def test_what_a_spec_needs(missing: str) -> None:
     ("field", "value"),
     [
         ("name", "a"), ("name", "WEB-01"), ("name", "-"), ("name", "0" * 300),
-        ("plan_id", "0b5e"), ("os_id", 10**12), ("location", "eu central 1"),
+        ("plan_id", "0b5e"), ("os_id", 10**12), ("location", "eu central 1"), ("location", 3),
         ("hostname", "web01"), ("hostname", "web01.example.com."), ("hostname", "_dmarc.example.com"),
         ("hostname", "xn--exmple-cua.com"), ("hostname", None),
         ("ssh_key_id", 7), ("ssh_key_id", "key-7"), ("backups_enabled", True), ("backups_enabled", False),
