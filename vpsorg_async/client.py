@@ -256,6 +256,19 @@ class Client:
         found = self._open().journal.receipt(server_id)
         return None if found is None else found[0]
 
+    def last_status(self, server_id: ServerId) -> str | None:
+        """The status in which this client last saw a server; None where it never did. Sends nothing."""
+        known = self._open().journal.known(server_id)
+        return None if known is None else known.status
+
+    def expected(self, operation: str, count: int = 1) -> float | None:
+        """Seconds that so many ``create``, ``start``, ``stop``, ``reboot`` or ``delete`` side by side take, about.
+
+        From what this client has seen, for creates at first as documented; None where nothing is known. An estimate
+        for people. Sends nothing.
+        """
+        return self._durations.expected(operation, max(count, 1))
+
     def watch(self, *, interval: float = 5.0) -> AsyncIterator[StatusChange]:
         """Every status change of the whole account, as a stream that does not end.
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 __all__ = [
@@ -204,7 +205,8 @@ class OutcomeUnknownError(VpsOrgError):
     """A change was sent and its fate is unknown; repeating it blindly could do it twice.
 
     ``request`` names it, ``subject`` what it was about (a server's name or id), ``reason`` is the failure that hid
-    the outcome, ``candidates`` are ids that may be its result. Read the account before sending it again.
+    the outcome, ``sent_at`` the time of day (UTC) at which it was sent, ``candidates`` are ids that may be its result.
+    Read the account before sending it again.
     """
 
     def __init__(
@@ -214,12 +216,14 @@ class OutcomeUnknownError(VpsOrgError):
         request: str = "",
         subject: Any = None,
         reason: Exception | None = None,
+        sent_at: datetime | None = None,
         candidates: Sequence[int | str] = (),
     ) -> None:
         super().__init__(message)
         self.request = request
         self.subject = subject
         self.reason = reason
+        self.sent_at = sent_at
         self.candidates: tuple[int | str, ...] = tuple(candidates)
         self.sent = Sent.MAYBE
 

@@ -9,13 +9,22 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import attrs
 
 from .config import check_base_url
 from .dialects import Dialect, Page, looks_like
-from .errors import APIError, ConfigurationError, DecodeError, OutcomeUnknownError, Sent, TransportError
+from .errors import (
+    APIError,
+    ConfigurationError,
+    DecodeError,
+    OutcomeUnknownError,
+    Sent,
+    TransportError,
+    VpsOrgError,
+)
 from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
@@ -90,6 +99,8 @@ class Servers:
             if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
         look = await self._look(self._dialect.list(status, location), Priority.USER)
+        for server in look.servers:
+            self._journal.saw(server, look.requested_at)
         return tuple(server for server in look.servers if self._dialect.matches(server, status, location))
 
     async def create(self, spec: ServerSpec) -> Server:
@@ -102,14 +113,14 @@ class Servers:
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
         request = self._dialect.create(spec)
         server = await self._change(request, self._read_server, subject=spec.name)
-        self._journal.saw(server)
+        self.saw(server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
         return server
 
     async def get(self, server_id: ServerId) -> Server:
         """One server in detail. Raises `NotFoundError`."""
-        _, server = await self.look_one(server_id, Priority.USER, may_repeat=True)
-        self._journal.saw(server)
+        asked, server = await self.look_one(server_id, Priority.USER, may_repeat=True)
+        self._journal.saw(server, asked)
         return server
 
     async def replace(
@@ -122,7 +133,7 @@ class Servers:
         fields = _checked({"name": name, "hostname": hostname, "backups_enabled": backups_enabled})
         request = self._dialect.replace(check_id(server_id), fields)
         response = await self._session.send(request)
-        return await self._changed(server_id, response)
+        return await self._changed(request, server_id, response)
 
     async def update(self, server_id: ServerId, **fields: Any) -> Server:
         """PATCH: set some of ``name``, ``hostname``, ``backups_enabled``. Returns the server as it is afterwards.
@@ -134,6 +145,7 @@ class Servers:
         if not wanted:
             raise ConfigurationError("update needs at least one of name, hostname, backups_enabled")
         request = self._dialect.update(check_id(server_id), wanted)
+        sent_at = self._clock.wall()
         try:
             response = await self._session.send(request)
         except (TransportError, APIError) as error:
@@ -141,11 +153,11 @@ class Servers:
                 raise
             lost = error
         else:
-            return await self._changed(server_id, response)
+            return await self._changed(request, server_id, response)
         server = await self._afterwards(server_id)
         if server is not None and all(getattr(server, name) == value for name, value in wanted.items()):
             return server
-        _unknown(request, server_id, lost)
+        _unknown(request, server_id, lost, sent_at)
 
     async def delete(self, server_id: ServerId) -> None:
         """Delete one server for good. Raises `NotFoundError` if it did not exist before the first attempt."""
@@ -170,7 +182,7 @@ class Servers:
     # -- for the layers above ---------------------------------------------------------------------------------------
 
     def for_bulk(self, withdrawn: Callable[[], bool]) -> Servers:
-        """The same, behind the user's own calls. ``withdrawn`` is asked when the turn of a change comes, see `Session`."""
+        """The same, behind the user's own calls; ``withdrawn`` is asked when a change's turn comes (`Session.send`)."""
         other = copy.copy(self)
         other._session = Bulk(self._session, withdrawn)
         return other
@@ -190,11 +202,11 @@ class Servers:
 
     def saw(self, server: Server) -> None:
         """A server was read by other means: what later commands on it are compared with."""
-        self._journal.saw(server)
+        self._journal.saw(server, self._clock.now())
 
     def adopt(self, server: Server) -> None:
         """A create whose answer was lost turns out to have made this server."""
-        self._journal.saw(server)
+        self.saw(server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
 
     async def look_one(
@@ -248,7 +260,13 @@ class Servers:
         """Follow ``next`` links to their end."""
         path, visited = request.path, {request.path}
         while page.next:
-            path = next_path(self._base_url, path, page.next)
+            try:
+                path = next_path(self._base_url, path, page.next)
+            except DecodeError as error:
+                error.request = str(request)
+                # the frame below holds the link, which a traceback with local variables would show
+                error.with_traceback(None)
+                raise
             if path in visited or len(visited) == MAX_PAGES:
                 raise DecodeError("the pages of the list form a loop", request=str(request))
             visited.add(path)
@@ -299,27 +317,38 @@ class Servers:
 
     async def _change(self, request: Request, read: Callable[[bytes], T], *, subject: ServerId) -> T:
         """Send a change that is never repeated blindly, and read its answer."""
+        sent_at = self._clock.wall()
         try:
             return self._answer(request, await self._session.send(request), read)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE:
                 raise
             lost = error
-        _unknown(request, subject, lost)
+        _unknown(request, subject, lost, sent_at)
 
-    async def _changed(self, server_id: ServerId, response: Response) -> Server:
-        server = None if response.cut else self._dialect.read_changed(response.body)
+    async def _changed(self, request: Request, server_id: ServerId, response: Response) -> Server:
+        server = None if response.cut_at is not None else self._dialect.read_changed(response.body)
         if server is None:
-            return await self.get(server_id)
+            try:
+                return await self.get(server_id)
+            except VpsOrgError as error:
+                # what is known of the read ("not sent", "refused") must not pass for what is known of the change
+                lost = error
+            raise OutcomeUnknownError(
+                f"{request.operation.value} of {server_id!r} was taken, but the server can't be read since ({lost})",
+                request=str(request),
+                subject=server_id,
+                reason=lost,
+            ) from lost
         server = self._spoken(server)
-        self._journal.saw(server)
+        self.saw(server)
         return server
 
     async def _afterwards(self, server_id: ServerId) -> Server | None:
         """The server after a change whose answer was lost; None where it can't be read either."""
         try:
             return await self.get(server_id)
-        except (TransportError, APIError, DecodeError):
+        except VpsOrgError:
             return None
 
     def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
@@ -335,16 +364,19 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: _FIELDS[name](value) for name, value in fields.items()}
 
 
-def _unknown(request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError) -> NoReturn:
+def _unknown(
+    request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError, sent_at: datetime
+) -> NoReturn:
     what = (
         "this server may exist now"
         if request.operation is Operation.CREATE
         else "it may have been carried out"
     )
     raise OutcomeUnknownError(
-        f"{request.operation.value} of {subject!r} was sent and its outcome is unknown ({lost}); {what}: "
-        "look at the account before sending it again",
+        f"{request.operation.value} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and its outcome is "
+        f"unknown ({lost}); {what}: look at the account before sending it again",
         request=str(request),
         subject=subject,
         reason=lost,
+        sent_at=sent_at,
     ) from lost

@@ -18,7 +18,7 @@ class Page:
 
     results: list[Server]
     count: int | None = None
-    next: str | None = None
+    next: str | None = attrs.field(default=None, repr=False)
 
 
 class Dialect(Protocol):

@@ -1,7 +1,8 @@
 """How many requests are in flight: a gate in front of the connection pool, and the window that moves it.
 
 The gate stands before the pool, so that the time spent queued never counts against a request's deadline. `Window` is
-pure: additive increase, multiplicative decrease. Waiting requests go by priority, then first come, first served.
+pure: additive increase, multiplicative decrease. Waiting requests go by priority, then first come, first served; a
+queue that was passed by ``PATIENCE`` times in a row has the next place, so that bulk work can't blind the waits.
 """
 
 from __future__ import annotations
@@ -48,16 +49,21 @@ class Window:
         return self.limit < before
 
 
+PATIENCE = 8
+"""Places that may go to higher priorities, one after another, while a lower one waits."""
+
+
 class Gate:
     """Hands out the window's places. One per client; bound to the loop that it is used on."""
 
-    __slots__ = ("_closed", "_in_flight", "_queued", "_queues", "window")
+    __slots__ = ("_closed", "_in_flight", "_passed", "_queued", "_queues", "window")
 
     def __init__(self, maximum: int) -> None:
         self.window = Window(maximum)
         self._in_flight = 0
         self._queued = 0
         self._queues: tuple[deque[asyncio.Future[None]], ...] = tuple(deque() for _ in Priority)
+        self._passed = [0 for _ in Priority]
         self._closed = False
 
     @property
@@ -101,10 +107,18 @@ class Gate:
         self._queued = 0
 
     def _admit(self) -> None:
-        for queue in self._queues:
-            while queue and self._in_flight < self.window.limit:
-                place = queue.popleft()
-                self._queued -= 1
-                if not place.done():
-                    self._in_flight += 1
-                    place.set_result(None)
+        while self._queued and self._in_flight < self.window.limit:
+            place = self._queues[self._turn()].popleft()
+            self._queued -= 1
+            if not place.done():
+                self._in_flight += 1
+                place.set_result(None)
+
+    def _turn(self) -> Priority:
+        """Whose turn it is, where somebody waits."""
+        waiting = [priority for priority in Priority if self._queues[priority]]
+        turn = next((p for p in waiting if self._passed[p] >= PATIENCE), waiting[0])
+        self._passed[turn] = 0
+        for lower in waiting:
+            self._passed[lower] += lower > turn
+        return turn

@@ -98,5 +98,5 @@ class Response:
     body: bytes = attrs.field(repr=False)
     requested_at: float
     received_at: float
-    cut: bool = False
-    """The body was longer than allowed; only its beginning is here."""
+    cut_at: int | None = None
+    """The bytes allowed, where the body was longer: of a good answer nothing is kept, of an error the beginning."""

@@ -72,8 +72,8 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
 
 def read_answer(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
     """What ``read`` makes of a good answer. Raises `DecodeError` naming the request."""
-    if response.cut:
-        raise DecodeError(f"the answer is longer than {len(response.body)} bytes", request=str(request))
+    if response.cut_at is not None:
+        raise DecodeError(f"the answer is longer than {response.cut_at} bytes", request=str(request))
     try:
         return read(response.body)
     except DecodeError as error:

@@ -184,14 +184,14 @@ class AiohttpTransport:
                     allow_redirects=False,
                     trace_request_ctx=evidence if change else None,
                 ) as answer:
-                    body, cut = await self._read(answer, request)
+                    body, cut_at = await self._read(answer, request)
                     return Response(
                         status=answer.status,
                         headers=answer.headers,
                         body=body,
                         requested_at=started,
                         received_at=self._clock.now(),
-                        cut=cut,
+                        cut_at=cut_at,
                     )
         except Exception as failure:
             # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
@@ -202,9 +202,10 @@ class AiohttpTransport:
             known.sent = Sent.NO
         return known
 
-    async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, bool]:
+    async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, int | None]:
         """The body, up to the cap. Counted after decompression, so that a small bomb can't become a large body."""
-        cap = (request.max_body or self._max_body) if answer.status < 300 else MAX_ERROR_BODY
+        good = answer.status < 300
+        cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         chunks: list[bytes] = []
         size = 0
         while chunk := await answer.content.readany():
@@ -212,8 +213,8 @@ class AiohttpTransport:
             size += len(chunk)
             if size > cap:
                 answer.close()
-                return b"".join(chunks)[:cap], True
-        return b"".join(chunks) if len(chunks) != 1 else chunks[0], False
+                return b"" if good else b"".join(chunks)[:cap], cap
+        return b"".join(chunks) if len(chunks) != 1 else chunks[0], None
 
     def _known(self, failure: Exception, request: Request) -> TransportError:
         """What is known of a failed attempt, in our words."""

@@ -8,23 +8,45 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import attrs
 
 from ..errors import (
+    AuthenticationError,
     ConfigurationError,
+    PermissionDeniedError,
     ServerGoneError,
     UnexpectedStatusError,
     VpsOrgError,
     WaitTimeoutError,
 )
 
-__all__ = ["CONTRACT", "FAILURES", "GONE", "MOVING", "SETTLED", "Evidence", "Reading", "Rule", "Target"]
+__all__ = [
+    "BEFORE",
+    "CONTRACT",
+    "FAILURES",
+    "GONE",
+    "LEADS_TO",
+    "MOVING",
+    "SETTLED",
+    "Evidence",
+    "Reading",
+    "Rule",
+    "Target",
+]
 
 SETTLED = frozenset({"active", "stopped", "suspended"})
 MOVING = frozenset({"provisioning", "starting", "stopping", "rebooting"})
 FAILURES = frozenset({"suspended"})
 GONE = "gone"
+
+BEFORE: Mapping[str, str] = MappingProxyType({"start": "stopped", "stop": "active", "reboot": "active"})
+"""The status that a server must have been in for the API to take the command."""
+LEADS_TO: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"active": frozenset({"provisioning", "starting"}), "stopped": frozenset({"stopping"})}
+)
+"""The words that a lagging read may still show of how a server came to be in that status."""
 
 
 class Reading(enum.Enum):
@@ -38,7 +60,8 @@ class Reading(enum.Enum):
     STALE = "stale"
     GONE = "gone"
     VANISHED = "vanished"
-    UNSEEN = "unseen"
+    INVISIBLE = "invisible"
+    UNHEARD_OF = "unheard of"
     NO_ANSWER = "no answer"
     FORBIDDEN = "forbidden"
     DEADLINE = "deadline"
@@ -46,13 +69,13 @@ class Reading(enum.Enum):
 
 @attrs.frozen
 class Rule:
-    """A row of the contract: ``when`` it applies, the error it ``ends`` the wait with, and ``after`` which patience.
+    """A row of the contract: ``when`` it applies, the errors it ``ends`` the wait with, and ``after`` which patience.
 
-    ``ends`` is None where the wait goes on, or ends well (``reaches``). ``after`` names a field of `WaitPolicy`.
+    ``ends`` is empty where the wait goes on, or ends well (``reaches``). ``after`` names a field of `WaitPolicy`.
     """
 
     when: str
-    ends: type[VpsOrgError] | None = None
+    ends: tuple[type[VpsOrgError], ...] = ()
     after: str | None = None
     reaches: bool = False
 
@@ -61,26 +84,36 @@ class Rule:
         """In words."""
         if self.reaches:
             return "reached, with evidence" + (f", or after `{self.after}`" if self.after else "")
-        if self.ends is None:
+        if not self.ends:
             return "goes on"
-        return f"ends: `{self.ends.__name__}`" + (f", after `{self.after}`" if self.after else "")
+        errors = " or ".join(f"`{error.__name__}`" for error in self.ends)
+        return f"ends: {errors}" + (f", after `{self.after}`" if self.after else "")
 
 
 CONTRACT: Mapping[Reading, Rule] = {
     Reading.TARGET: Rule("a word of the target", after="quiet", reaches=True),
-    Reading.FAILURE: Rule("`suspended`, if that is not the target", UnexpectedStatusError),
+    Reading.FAILURE: Rule("a word of the target's failures: `suspended`", (UnexpectedStatusError,)),
     Reading.MOVING: Rule("`provisioning`, `starting`, `stopping`, `rebooting`"),
     Reading.ELSEWHERE: Rule(
-        "`active` or `stopped`, if that is not the target", UnexpectedStatusError, after="grace"
+        "`active`, `stopped` or `suspended`, and neither target nor failure",
+        (UnexpectedStatusError,),
+        after="grace",
     ),
     Reading.UNKNOWN: Rule("any other word; it is named in the timeline"),
     Reading.STALE: Rule("`updated_at` lies before one already seen; the look is not counted"),
     Reading.GONE: Rule("404 by id, target `gone`", reaches=True),
-    Reading.VANISHED: Rule("404 by id, seen before", ServerGoneError),
-    Reading.UNSEEN: Rule("404 by id, never seen", ServerGoneError, after="visibility"),
+    Reading.VANISHED: Rule("404 by id, seen before", (ServerGoneError,)),
+    Reading.INVISIBLE: Rule(
+        "404 by id, created by this client, never seen", (ServerGoneError,), "visibility"
+    ),
+    Reading.UNHEARD_OF: Rule(
+        "404 by id, not created by this client, never seen", (ServerGoneError,), "grace"
+    ),
     Reading.NO_ANSWER: Rule("the look failed; it is counted, and named in the timeline"),
-    Reading.FORBIDDEN: Rule("the look was answered by 401 or 403", VpsOrgError),
-    Reading.DEADLINE: Rule("the time is up, after one last look", WaitTimeoutError),
+    Reading.FORBIDDEN: Rule(
+        "the look was answered by 401 or 403", (AuthenticationError, PermissionDeniedError)
+    ),
+    Reading.DEADLINE: Rule("the time is up, after one last look", (WaitTimeoutError,)),
 }
 
 

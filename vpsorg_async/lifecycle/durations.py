@@ -8,6 +8,8 @@ model is laid over it a second time, scaled to begin there.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -32,7 +34,11 @@ RESCALED = 0.7
 """The share that a surprising first sighting moves over to the scaled model."""
 KERNEL = 2.0
 """The half-width of a kernel, in standard deviations over the cube root of their number."""
-BROAD = 0.2
+TRUST = 1.35
+"""How fast trust grows: ``(count + 1) ** -TRUST`` is left to what was never seen."""
+MARGIN = 1.5
+"""How far the next duration may lie below all seen, in mean distances between them; thrice as far above."""
+BROAD = 0.3
 """The share that is spread evenly over all that was seen, so that a sample's gaps are not taken for the truth's."""
 LONGEST = 7200.0
 
@@ -72,6 +78,40 @@ _PROVISIONING = (_Span(115.0, 305.0, 0.60), _Span(140.0, 260.0, 0.34), _ANY)
 # The durations of starts, stops, reboots and deletes are documented nowhere.
 _SHORT = (_Span(0.5, 90.0, 0.94, logarithmic=True), _ANY)
 
+
+class _Density:
+    """Spans, laid over each other so that reading them takes no longer for many than for few."""
+
+    __slots__ = ("_at", "_beyond", "_curved", "_height")
+
+    def __init__(self, spans: Iterable[_Span]) -> None:
+        flat = [span for span in spans if not span.logarithmic]
+        self._curved = [span for span in spans if span.logarithmic]
+        self._at = sorted({0.0, *(edge for span in flat for edge in (span.low, span.high))})
+        steps = dict.fromkeys(self._at, 0.0)
+        for span in flat:
+            height = span.weight / (span.high - span.low)
+            steps[span.low] += height
+            steps[span.high] -= height
+        self._height = list(itertools.accumulate(steps.values()))
+        # what lies beyond each edge, summed from the far end, where it is exactly nothing
+        self._beyond = [0.0]
+        for n in range(len(self._at) - 1, 0, -1):
+            self._beyond.append(self._beyond[-1] + self._height[n - 1] * (self._at[n] - self._at[n - 1]))
+        self._beyond.reverse()
+
+    def hazard(self, age: float) -> float:
+        """The density at that age by the share that lies beyond it."""
+        n = bisect.bisect_right(self._at, age) - 1
+        last = n == len(self._at) - 1
+        density = 0.0 if last else self._height[n]
+        beyond = 0.0 if last else self._beyond[n] - density * (age - self._at[n])
+        for span in self._curved:
+            density += span.density(age)
+            beyond += span.beyond(age)
+        return max(density, 0.0) / beyond if beyond > 0 else 0.0
+
+
 STUCK: Mapping[str, float] = {"create": 420.0}
 STUCK_OTHERS = 180.0
 STUCK_FACTOR = 1.5
@@ -80,63 +120,88 @@ STUCK_FACTOR = 1.5
 class Model:
     """The durations of one kind of command."""
 
-    __slots__ = ("_base", "_run", "_seen", "_spans", "operation")
+    __slots__ = (
+        "_base",
+        "_density",
+        "_factor",
+        "_of_all",
+        "_own",
+        "_run",
+        "fastest",
+        "operation",
+        "stuck_after",
+    )
 
-    def __init__(self, operation: str, seen: Iterable[float] = ()) -> None:
+    def __init__(self, operation: str, seen: Iterable[float] = (), *, of_all: Iterable[float] = ()) -> None:
+        """``of_all`` are durations of the operation in general: what counts until enough is seen of the kind."""
         self.operation = operation
-        self._seen: list[float] = [d for d in seen if math.isfinite(d) and d > 0][-LIMIT:]
-        self._run: list[float] = []
+        self._own = [float(d) for d in seen if 0 < d < LONGEST][-LIMIT:]
+        self._of_all = tuple(of_all)
+        self._run: list[tuple[float, float]] = []
         self._build()
 
     @property
     def seen(self) -> tuple[float, ...]:
-        """The durations remembered, oldest first."""
-        return tuple(self._seen)
+        """The durations remembered of this kind, oldest first."""
+        return tuple(self._own)
+
+    @property
+    def _seen(self) -> tuple[float, ...]:
+        return self.seen if len(self._own) >= LEARNED else (*self._of_all, *self._own)
 
     @property
     def learned(self) -> bool:
         """Whether enough has been seen to be quiet while nothing can have happened."""
         return len(self._seen) >= LEARNED
 
-    def sighted(self, seconds: float, waits: int) -> None:
-        """A command of the run under way took so long; ``waits`` of its kind were waited for."""
-        if not math.isfinite(seconds) or seconds <= 0:
+    @property
+    def started(self) -> bool:
+        """Whether one of the run under way has ended."""
+        return bool(self._run)
+
+    def sighted(self, since: float, seconds: float, waits: int) -> None:
+        """A command of the run under way, acknowledged then, took so long; ``waits`` of its kind were waited for."""
+        if not 0 < seconds < LONGEST:
             return
         main = [span for span in self._base if not span.anything]
         beyond, whole = _beyond(main, seconds), _beyond(main, 0.0)
         # the first of many to end is expected early: surprising is what is early even for the first of so many
         if not self._run and (whole - beyond < SURPRISE / waits or beyond < SURPRISE):
             begin = min(self._seen) if self._seen else self._base[0].low
-            factor = max(seconds / begin, 1e-3)
+            factor = self._factor = max(seconds / begin, 1e-3)
             again = [_scaled(span, factor, RESCALED) for span in main]
             rest = [attrs.evolve(span, weight=span.weight * (1 - RESCALED)) for span in self._base]
-            self._spans = (*again, *rest)
-        self._run.append(seconds)
+            self._density = _Density([*again, *rest])
+        self._run.append((since, seconds))
 
-    def run_ended(self) -> None:
-        """No wait of this kind is left: learn from those that ended."""
-        run, self._run = sorted(self._run), []
+    def run_ended(self, before: float = math.inf) -> None:
+        """No wait of this kind is left, or none whose command was acknowledged before then: learn from those."""
+        run = sorted(seconds for since, seconds in self._run if since < before)
+        if before < math.inf and len(run) < PER_RUN:
+            return
+        self._run = [(since, seconds) for since, seconds in self._run if since >= before]
         if run:
             step = max(len(run) / PER_RUN, 1.0)
-            self._seen += [run[int((n + 0.5) * step)] for n in range(int(len(run) / step))]
-            del self._seen[:-LIMIT]
+            self._own += [run[int((n + 0.5) * step)] for n in range(int(len(run) / step))]
+            del self._own[:-LIMIT]
         self._build()
 
     def _build(self) -> None:
         """The spans from what is remembered: the prior, or a kernel around each duration."""
         prior: tuple[_Span, ...] = _PROVISIONING if self.operation == "create" else _SHORT
-        count = len(self._seen)
+        seen = self._seen
+        count = len(seen)
         self._base: tuple[_Span, ...] = prior
+        self.fastest = 0.0
         if count:
-            share = count / (count + 1.0)
-            low, high = min(self._seen), max(self._seen)
-            # few durations say little of their kind: as wide, in proportion, as the documented span
-            loose = 1.0 / count
-            width = max(statistics.pstdev(self._seen) * KERNEL / count ** (1 / 3), 0.05)
-            broad = _Span(low * (0.9 - loose / 2), high * (1.15 + loose) + 0.1, BROAD * share)
-            kernels = [
-                _Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in self._seen
-            ]
+            share = 1 - (count + 1.0) ** -TRUST
+            low, high = min(seen), max(seen)
+            # few durations say little of their kind: one alone stands for a span as wide as itself
+            margin = (MARGIN * (high - low) + low / 2) / count + low / 50
+            width = max(statistics.pstdev(seen) * KERNEL / count ** (1 / 3), 0.05)
+            broad = _Span(max(low - margin, 0.0), high + 3 * margin, BROAD * share)
+            self.fastest = low
+            kernels = [_Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in seen]
             rest = (_ANY,) if self.learned else prior
             known = sum(span.weight for span in rest)
             self._base = (
@@ -144,21 +209,25 @@ class Model:
                 *kernels,
                 *(attrs.evolve(span, weight=span.weight * (1 - share) / known) for span in rest),
             )
-        self._spans = self._base
+        self._density, self._factor = _Density(self._base), 1.0
+        self.stuck_after = STUCK.get(self.operation, STUCK_OTHERS)
+        """The age past which a command is slower than practically all of its kind (99 %)."""
+        if self.learned:
+            ordered = sorted(seen)
+            self.stuck_after = ordered[min(count - 1, int(0.99 * count))] * STUCK_FACTOR
+
+    def longest(self, count: int) -> float:
+        """The age by which the last of so many is done, about: for people, no look depends on it."""
+        main = [span for span in self._base if not span.anything]
+        low, high, left = 0.0, LONGEST, _beyond(main, 0.0) / (count + 1)
+        for _ in range(24):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _beyond(main, middle) > left else (low, middle)
+        return max([high * self._factor, *(seconds for _, seconds in self._run)])
 
     def hazard(self, age: float) -> float:
         """The chance per second of being done now, having not been done before."""
-        density = sum(span.density(age) for span in self._spans)
-        beyond = _beyond(self._spans, age)
-        return density / beyond if beyond > 0 else 0.0
-
-    @property
-    def stuck_after(self) -> float:
-        """The age past which a command is slower than practically all of its kind (99 %)."""
-        if not self.learned:
-            return STUCK.get(self.operation, STUCK_OTHERS)
-        ordered = sorted(self._seen)
-        return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] * STUCK_FACTOR
+        return self._density.hazard(age)
 
 
 def _beyond(spans: Iterable[_Span], age: float) -> float:
@@ -179,15 +248,20 @@ class Durations:
         """The model that fits best: of the kind, else of its operation."""
         return self._models.get(kind) or self._general(kind[0])
 
-    def sighted(self, kind: Kind, seconds: float, waits: int) -> None:
-        """A command of that kind took so long; ``waits`` of its kind were waited for."""
-        for model in self._both(kind):
-            model.sighted(seconds, waits)
+    def expected(self, operation: str, count: int) -> float | None:
+        """Seconds until the last of so many is done, about; None where nothing is documented, nor was seen."""
+        model = self._general(operation)
+        return model.longest(count) if operation == "create" or model.seen or model.started else None
 
-    def run_ended(self, kind: Kind) -> None:
-        """No wait of that kind is left."""
+    def sighted(self, kind: Kind, since: float, seconds: float, waits: int) -> None:
+        """A command of that kind, acknowledged then, took so long; ``waits`` of its kind were waited for."""
         for model in self._both(kind):
-            model.run_ended()
+            model.sighted(since, seconds, waits)
+
+    def run_ended(self, kind: Kind, before: float = math.inf) -> None:
+        """No wait of that kind is left, or none whose command was acknowledged before then."""
+        for model in self._both(kind):
+            model.run_ended(before)
 
     def to_json(self) -> list[Any]:
         """Plain data, to be kept on disk."""
@@ -202,17 +276,16 @@ class Durations:
         for row in data if isinstance(data, list) else ():
             match row:
                 case [str(operation), str(plan), str(location), [*seen]]:
-                    numbers = [
-                        float(d) for d in seen if isinstance(d, int | float) and not isinstance(d, bool)
-                    ]
+                    numbers = [d for d in seen if isinstance(d, int | float) and not isinstance(d, bool)]
                     durations._models[(operation, plan, location)] = Model(operation, numbers)
                 case _:
                     pass
         return durations
 
     def _both(self, kind: Kind) -> set[Model]:
-        own = self._models.setdefault(kind, Model(kind[0], self._general(kind[0]).seen))
-        return {own, self._general(kind[0])}
+        general = self._general(kind[0])
+        own = self._models.setdefault(kind, Model(kind[0], of_all=general.seen))
+        return {own, general}
 
     def _general(self, operation: str) -> Model:
         kind = (operation, "", "")

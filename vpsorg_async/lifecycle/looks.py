@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from ..models import Server, ServerId
+from .wait import Wait
 
 __all__ = ["ListLook", "PollStatistics", "ServerStuck", "list_is_cheaper"]
 
@@ -60,3 +61,14 @@ class ServerStuck:
     status: str
     seconds: float
     expected: float
+
+    @classmethod
+    def of(cls, wait: Wait, now: float, expected: float) -> ServerStuck:
+        """What this wait has to tell."""
+        return cls(
+            server_id=wait.server_id,
+            operation=wait.operation,
+            status="" if wait.last_seen is None else str(wait.last_seen.status),
+            seconds=now - wait.since,
+            expected=expected,
+        )

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..config import WaitPolicy
-from ..errors import ClientClosedError, NotFoundError, VpsOrgError
+from ..errors import APIError, ClientClosedError, NotFoundError, VpsOrgError
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
+from .contract import MOVING, Evidence
 from .durations import Durations, Kind
 from .looks import ListLook, PollStatistics, ServerStuck, list_is_cheaper
 from .receipts import Journal, Receipt
@@ -30,17 +31,21 @@ log = logging.getLogger("vpsorg_async.lifecycle")
 
 LAST_LOOK = 5.0
 """Seconds that a look may go on past the deadline of a wait."""
-
+LONGEST_HOLD = 60.0
+"""Seconds for which a ``Retry-After`` is obeyed."""
 SINGLES_AT_ONCE = 8
+
+Tell = Callable[[ListLook | VpsOrgError], None]
 
 
 class _Entry:
-    __slots__ = ("cohort", "future", "stuck", "wait")
+    __slots__ = ("cohort", "future", "stuck", "undone_at", "wait")
 
     def __init__(self, wait: Wait, future: asyncio.Future[Verdict], cohort: tuple[Kind, float]) -> None:
         self.wait = wait
         self.future = future
         self.cohort = cohort
+        self.undone_at = wait.since
         self.stuck = False
 
 
@@ -70,15 +75,16 @@ class Poller:
         self._on_event = on_event
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
         self._entries: dict[str, list[_Entry]] = {}
-        self._watchers: dict[Callable[[ListLook | VpsOrgError], None], float] = {}
+        self._watchers: dict[Tell, float] = {}
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._closed = False
         self._account: int | None = None
         self._page_size = page_size
-        self._last_look = self._previous_look = -math.inf
+        self._last_look = self._last_list = -math.inf
         self._next_look = math.inf
+        self._held_until = -math.inf
         self._failures = 0
         self._lists = self._singles = self._failed = 0
         journal.on_receipt = self._acknowledged
@@ -111,14 +117,15 @@ class Poller:
                 self._wake.set()
                 return
 
-    def subscribe(self, tell: Callable[[ListLook | VpsOrgError], None], interval: float) -> None:
+    def subscribe(self, tell: Tell, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
         if self._closed:
             raise ClientClosedError("the client is closed")
         self._watchers[tell] = interval
+        self._last_list = -math.inf
         self._look_by(self._clock.now())
 
-    def unsubscribe(self, tell: Callable[[ListLook | VpsOrgError], None]) -> None:
+    def unsubscribe(self, tell: Tell) -> None:
         """Tell no more."""
         self._watchers.pop(tell, None)
         self._wake.set()
@@ -151,68 +158,81 @@ class Poller:
         else:
             await self._read_each(ids)
 
-    # -- the task ---------------------------------------------------------------------------------------------------
-
     async def _run(self) -> None:
         try:
             # clients that start together should not look together
             await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
             while self._entries or self._watchers:
-                deadline = self._first_deadline()
-                due = min(self._next_look, max(deadline, self._last_look + self._policy.min_interval))
+                last = max(self._first_deadline(), self._last_look + self._policy.min_interval)
+                due = min(self._next_look, last)
                 if due > self._clock.now():
                     await self._idle(due)
-                    continue
-                await self._round(deadline)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as bug:
+                else:
+                    await self._round()
+        except Exception as bug:
             # whatever went wrong here, nobody may be left waiting for ever
             self._fail_all(bug)
-            if not isinstance(bug, Exception):
-                raise
         finally:
             self._task = None
             if (self._entries or self._watchers) and not self._closed:
                 self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
 
-    async def _idle(self, until: float) -> None:
-        """Sleep until then, or until something changes."""
+    async def _idle(self, until: float, *others: asyncio.Future[None]) -> None:
+        """Sleep until then, or until something changes, or one of these is done."""
         self._wake.clear()
-        sleep = asyncio.ensure_future(self._clock.sleep(until - self._clock.now()))
-        woken = asyncio.ensure_future(self._wake.wait())
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake.wait())]
+        if until < math.inf:
+            waiting.append(asyncio.ensure_future(self._clock.sleep(until - self._clock.now())))
         try:
-            await asyncio.wait((sleep, woken), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*waiting, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sleep.cancel()
-            woken.cancel()
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _round(self, deadline: float) -> None:
+    async def _round(self) -> None:
         """One look for everybody, and what follows from it."""
-        self._previous_look = self._last_look
         started = self._last_look = self._clock.now()
         self._next_look = math.inf
+        look = asyncio.ensure_future(self._look())
         try:
-            limit = None if math.isinf(deadline) else max(deadline - started, 0.0) + LAST_LOOK
-            async with asyncio.timeout(limit):
-                await self._look()
+            while not look.done() and (self._entries or self._watchers):
+                await self._idle(self._first_deadline() + LAST_LOOK, look)
+                if not look.done():
+                    self._expire(LAST_LOOK)
+            if look.done():
+                look.result()
         except VpsOrgError as error:
             self._all_failed(error)
-        except TimeoutError:
-            self._all_failed(VpsOrgError("the last look took too long"))
+        finally:
+            look.cancel()
+            await asyncio.gather(look, return_exceptions=True)
         now = self._clock.now()
-        for entry in self._open():
-            self._settle(entry, entry.wait.expire(now))
+        self._expire(0.0)
         if self._schedule.overdue(now):
             self._report_stuck(now)
-        pause = min([self._schedule.pause(now), *self._watchers.values()])
+        pause = self._schedule.pause(now) if self._entries else math.inf
+        if self._watchers:
+            pause = min(pause, max(self._list_due() - started, 0.0))
         if self._failures:
             pause = max(pause, self._backoff.pause(self._failures, self._rng))
-        self._next_look = min(self._next_look, started + max(pause, self._policy.min_interval))
+        wanted = max(started + pause, self._held_until, now + self._policy.min_interval)
+        self._next_look = min(self._next_look, wanted)
+
+    def _expire(self, late: float) -> None:
+        """Time out the waits whose deadline passed so many seconds ago."""
+        now = self._clock.now()
+        for entry in self._open():
+            if now >= entry.wait.deadline + late:
+                if late:
+                    self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
+                self._settle(entry, entry.wait.expire(now))
 
     async def _look(self) -> None:
         ids = [entries[0].wait.server_id for entries in self._entries.values()]
-        if not self._watchers and not list_is_cheaper(len(ids), self._account, self._page_size):
+        # as good as due: a look for the waits is not followed by another one for those who watch
+        due = self._last_look + self._policy.min_interval >= self._list_due()
+        if not due and not list_is_cheaper(len(ids), self._account, self._page_size):
             await self._read_each(ids)
             return
         look = await self._read_list()
@@ -230,12 +250,13 @@ class Poller:
         self._lists += 1
         look = await self._look_list()
         self._failures = 0
+        self._last_list = look.requested_at
         self._account = len(look.servers)
         now = self._clock.now()
         for server in look.servers:
-            self._journal.saw(server)
+            self._journal.saw(server, look.requested_at)
             for entry in tuple(self._entries.get(str(server.id), ())):
-                self._settle(entry, entry.wait.observe(server, look.requested_at, now))
+                self._settle(entry, entry.wait.observe(server, look.requested_at, now), look.requested_at)
         for tell in tuple(self._watchers):
             tell(look)
         return look
@@ -270,36 +291,41 @@ class Poller:
         if error is None:
             self._failures = 0
         else:
-            self._failures += 1
-            self._failed += 1
+            self._note_failure(error)
         if server is not None:
-            self._journal.saw(server)
+            self._journal.saw(server, asked)
         for entry in tuple(self._entries.get(str(server_id), ())):
             if error is not None:
                 self._settle(entry, entry.wait.failed(error, now))
             elif server is not None:
-                self._settle(entry, entry.wait.observe(server, asked, now))
+                self._settle(entry, entry.wait.observe(server, asked, now), asked)
             else:
-                self._settle(entry, entry.wait.absent(asked, now))
-
-    # -- the waits --------------------------------------------------------------------------------------------------
+                self._settle(entry, entry.wait.absent(asked, now), asked)
 
     def _open(self) -> list[_Entry]:
         return [entry for entries in self._entries.values() for entry in entries]
+
+    def _list_due(self) -> float:
+        """When those who watch want the next list."""
+        return self._last_list + min(self._watchers.values()) if self._watchers else math.inf
 
     def _first_deadline(self) -> float:
         open_waits = (entry.wait for entries in self._entries.values() for entry in entries)
         return min((wait.deadline for wait in open_waits), default=math.inf)
 
-    def _settle(self, entry: _Entry, verdict: Verdict | None) -> None:
+    def _settle(self, entry: _Entry, verdict: Verdict | None, asked: float | None = None) -> None:
+        """Hand over the verdict, if there is one; ``asked`` is when the look left that gave it."""
         if verdict is None:
+            entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
             return
         wait = entry.wait
-        if isinstance(verdict, Reached):
+        if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
             self._journal.fulfilled(wait.server_id, wait.receipt)
-            # it was done somewhere between the look before and this one
-            began = max(self._previous_look, wait.since)
-            self._schedule.sighted(entry.cohort[0], (began + self._last_look) / 2 - wait.since)
+            # it was done somewhere between the look before and this one; where that is wide, nobody knows when
+            if verdict.evidence is not Evidence.ASSUMED and asked - entry.undone_at <= max(
+                (asked - wait.since) / 2, 4 * self._policy.min_interval
+            ):
+                self._schedule.sighted(entry.cohort, (entry.undone_at + asked) / 2 - wait.since)
         self._remove(entry)
         if not entry.future.done():
             entry.future.set_result(verdict)
@@ -325,37 +351,34 @@ class Poller:
             if entry.stuck or now - entry.wait.since <= expected:
                 continue
             entry.stuck = True
-            wait = entry.wait
-            status = "" if wait.last_seen is None else str(wait.last_seen.status)
-            event = ServerStuck(
-                server_id=wait.server_id,
-                operation=wait.operation,
-                status=status,
-                seconds=now - wait.since,
-                expected=expected,
-            )
-            log.info(
-                "server %s is %s for %.0f s, longer than its kind", wait.server_id, status, event.seconds
-            )
-            if self._on_event is not None:
-                self._on_event(event)
+            event = ServerStuck.of(entry.wait, now, expected)
+            log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
+            try:
+                if self._on_event is not None:
+                    self._on_event(event)
+            except Exception:
+                # a hook that fails must not end anybody's wait
+                log.exception("the on_event hook failed on %s", type(event).__name__)
 
-    def _all_failed(self, error: VpsOrgError) -> None:
+    def _note_failure(self, error: VpsOrgError) -> None:
         self._failures += 1
         self._failed += 1
+        if isinstance(error, APIError) and error.retry_after is not None:
+            self._held_until = self._clock.now() + min(error.retry_after, LONGEST_HOLD)
+
+    def _all_failed(self, error: VpsOrgError) -> None:
+        self._note_failure(error)
         now = self._clock.now()
         for tell in tuple(self._watchers):
             tell(error)
         for entry in self._open():
             self._settle(entry, entry.wait.failed(error, now))
 
-    def _fail_all(self, error: BaseException) -> None:
+    def _fail_all(self, error: Exception) -> None:
+        ended = ClientClosedError("looking ended")
+        ended.__cause__ = error
         for tell in tuple(self._watchers):
-            tell(
-                error
-                if isinstance(error, VpsOrgError)
-                else VpsOrgError(f"looking failed: {type(error).__name__}")
-            )
+            tell(error if isinstance(error, VpsOrgError) else ended)
         self._watchers.clear()
         for entry in self._open():
             if isinstance(error, VpsOrgError):
@@ -364,13 +387,15 @@ class Poller:
             self._remove(entry)
             if not entry.future.done():
                 entry.future.set_exception(error)
+                entry.future.exception()  # whoever has gone meanwhile is not to be missed
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
         """A command on a watched server was acknowledged: its waits begin anew."""
         for entry in self._entries.get(str(receipt.server_id), ()):
-            self._schedule.remove(entry.cohort)
             entry.wait.acknowledge(receipt, at)
-            entry.cohort = self._schedule.add(self._kind(entry.wait), at)
+            old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
+            self._schedule.remove(old)
+            entry.undone_at = at
             entry.stuck = False
             self._next_look = min(self._next_look, at + self._policy.min_interval)
             self._wake.set()

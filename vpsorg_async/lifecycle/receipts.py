@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 
 from ..models import Server, ServerId
 
-__all__ = ["Journal", "Known", "Receipt"]
+__all__ = ["Journal", "Known", "Receipt", "earlier", "later"]
+
+FRESH = 60.0
+"""Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def earlier(first: datetime | None, second: datetime | None) -> bool:
+    """Whether both are known, and the first lies before the second."""
+    return first is not None and second is not None and _utc(first) < _utc(second)
+
+
+def later(first: datetime | None, second: datetime | None) -> datetime | None:
+    """The later one of those that are known."""
+    return second if first is None or earlier(first, second) else first
 
 
 @attrs.frozen(kw_only=True)
@@ -18,12 +35,13 @@ class Receipt:
     """An acknowledged command on a server. Plain data: it can be stored, and waited on by another process.
 
     ``acknowledged_at`` is the time of day (UTC) of the machine that sent it. ``status`` is the server's status in the
-    answer, ``status_before`` and ``updated_before`` what was known of the server before; None where nothing was.
+    answer. ``status_before`` is the last status known before, ``updated_before`` the last ``updated_at`` if it is sure
+    to be that of the server as the command found it: seen within a minute, with no earlier command under way.
     """
 
     server_id: ServerId
     operation: str
-    acknowledged_at: datetime
+    acknowledged_at: datetime = attrs.field(converter=_utc)
     status: str | None = None
     status_before: str | None = None
     updated_before: datetime | None = None
@@ -35,6 +53,7 @@ class Known:
 
     status: str
     updated_at: datetime | None
+    at: float
     plan: str = ""
     location: str = ""
 
@@ -52,10 +71,15 @@ class Journal:
         self._receipts: OrderedDict[str, tuple[Receipt, float]] = OrderedDict()
         self.on_receipt: Callable[[Receipt, float], None] | None = None
 
-    def saw(self, server: Server) -> None:
-        """A server was read."""
+    def saw(self, server: Server, at: float) -> None:
+        """A server was read by a request that left at the monotonic time ``at``."""
+        key = str(server.id)
+        known = self._known.get(key)
+        if known is not None and earlier(server.updated_at, known.updated_at):
+            return  # a lagging read
         plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
-        self._known[str(server.id)] = Known(server.status, server.updated_at, plan, server.location or "")
+        self._known[key] = Known(server.status, server.updated_at, at, plan, str(server.location or ""))
+        self._known.move_to_end(key)
         if len(self._known) > self.LIMIT:
             self._known.popitem(last=False)
 
@@ -68,13 +92,21 @@ class Journal:
     ) -> Receipt:
         """A command was acknowledged at the monotonic time ``at``."""
         before = None if operation == "create" else self.known(server_id)
+        under_way = self._receipts.get(str(server_id))
+        status_before = updated_before = None
+        if before is not None:
+            status_before = before.status
+            if under_way is None and at - before.at <= FRESH:
+                updated_before = before.updated_at
+        if under_way is not None and under_way[0].status is not None:
+            status_before = under_way[0].status
         receipt = Receipt(
             server_id=server_id,
             operation=operation,
             acknowledged_at=wall,
             status=status,
-            status_before=None if before is None else before.status,
-            updated_before=None if before is None else before.updated_at,
+            status_before=status_before,
+            updated_before=updated_before,
         )
         self._receipts[str(server_id)] = (receipt, at)
         self._receipts.move_to_end(str(server_id))

@@ -8,9 +8,10 @@ Rates are counted per wait, so that a thousand waits cost as many looks as fifty
 ===============  ======================================================================================
 limit            why
 ===============  ======================================================================================
-``SHARE / h``    a span of a few seconds gets its few dozen looks too: nobody minds them
+``FEWEST``       a span of a few seconds gets its few dozen looks too: nobody minds them
 ``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
 ``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
+``FIRST``        once learned: so many looks are spread over the time in which nothing was ever done yet
 ``LOOK_AHEAD``   a pause does not reach far into a span in which looks are to be denser
 the user's       ``min_interval`` and ``max_interval``
 ===============  ======================================================================================
@@ -26,16 +27,20 @@ from .durations import Durations, Kind
 
 __all__ = ["Schedule"]
 
-C = 0.0122
+C = 0.015
 """Seconds of lag per wait that one look is worth."""
-SHARE = 1 / 25
+C_LEARNED = 0.012
+FEWEST = 2.9
 GROWTH = 0.35
-BLIND = 8.0
+BLIND = 12.0
 BLIND_LEARNED = 60.0
 GROWTH_LEARNED = 3.0
 LOOK_AHEAD = 4
+FIRST = 4
 UNKNOWN_GROWTH = 0.1
 UNKNOWN_LONGEST = 5.0
+MANY = 256
+"""So many groups of waits of one age are gone through; where there are more, they are made larger."""
 
 
 class Schedule:
@@ -45,14 +50,16 @@ class Schedule:
         self._policy = policy
         self._durations = durations
         self._cohorts: Counter[tuple[Kind, float]] = Counter()
-        self._joined = 0
+        self._joined: Counter[float] = Counter()
 
     def add(self, kind: Kind, since: float) -> tuple[Kind, float]:
         """A wait joins; the key is what `remove` wants back."""
         # whole quarters of a second: exact enough for waits, few enough to go through
-        key = (kind, math.floor(since * 4) / 4)
+        parts = 4 if len(self._cohorts) < MANY else 1
+        key = (kind, math.floor(since * parts) / parts)
         self._cohorts[key] += 1
-        self._joined += 1
+        if kind[0]:
+            self._joined[key[1]] += 1
         return key
 
     def remove(self, key: tuple[Kind, float]) -> None:
@@ -62,15 +69,17 @@ class Schedule:
             return
         del self._cohorts[key]
         kind = key[0]
-        if kind[0] and not any(other == kind for other, _ in self._cohorts):
-            self._durations.run_ended(kind)
-        if not self._cohorts:
-            self._joined = 0
-
-    def sighted(self, kind: Kind, seconds: float) -> None:
-        """A wait of that kind reached its target after so long: later ones are looked at accordingly."""
         if kind[0]:
-            self._durations.sighted(kind, seconds, self._joined)
+            left = [since for other, since in self._cohorts if other == kind]
+            self._durations.run_ended(kind, min(left, default=math.inf))
+        if not self._cohorts:
+            self._joined.clear()
+
+    def sighted(self, key: tuple[Kind, float], seconds: float) -> None:
+        """A wait reached its target after so long: later ones of its kind are looked at accordingly."""
+        kind, since = key
+        if kind[0]:
+            self._durations.sighted(kind, since, seconds, self._joined.total())
 
     def overdue(self, now: float) -> bool:
         """Whether any wait is slower than practically all of its kind."""
@@ -82,11 +91,18 @@ class Schedule:
 
     def pause(self, now: float) -> float:
         """Seconds until the next look that serves all of them."""
+        self._forget(now)
         pause = self._best(now)
         # not past the beginning of a span in which looks are to be denser
         ahead = [pause * step / LOOK_AHEAD for step in range(1, LOOK_AHEAD + 1)]
         pause = min([pause, *(later + self._best(now + later) for later in ahead)])
         return min(max(pause, self._policy.min_interval), self._policy.max_interval)
+
+    def _forget(self, now: float) -> None:
+        """Where waits keep coming, those count together that are not much older than the oldest one open."""
+        oldest = min((since for _, since in self._cohorts), default=now)
+        for since in [since for since in self._joined if since < oldest - (now - oldest)]:
+            del self._joined[since]
 
     def _best(self, now: float) -> float:
         """The best pause if things stayed as they are at that time."""
@@ -98,10 +114,13 @@ class Schedule:
                 longest = min(longest, max(age * UNKNOWN_GROWTH, shortest), UNKNOWN_LONGEST)
                 continue
             model = self._durations.model(kind)
-            rate += waits * model.hazard(age)
-            growth, blind = (GROWTH_LEARNED, BLIND_LEARNED) if model.learned else (GROWTH, BLIND)
-            longest = min(longest, max(age * growth, shortest), blind)
+            rate += waits * model.hazard(age) / (C_LEARNED if model.learned else C)
+            if model.learned:
+                far = max(age * GROWTH_LEARNED, model.fastest / FIRST, shortest)
+                longest = min(longest, far, BLIND_LEARNED)
+            else:
+                longest = min(longest, max(age * GROWTH, 2 * shortest), BLIND)
         if rate > 0:
-            rate /= max(self._joined, 1)
-            longest = min(longest, math.sqrt(2 * C / rate), SHARE / rate)
+            rate /= max(self._joined.total(), 1)
+            longest = min(longest, math.sqrt(2 / rate), FEWEST / rate)
         return longest

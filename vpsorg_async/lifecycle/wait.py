@@ -5,29 +5,28 @@ look is one reading of the server. It counts only if its request left after the 
 older one may show the state before it. What a look that counts shows is a `Reading`, and `CONTRACT` says for each what
 it does to the wait; the machine acts by that table, and the documentation prints it.
 
-Evidence. A server that is being rebooted was ``active`` before and will be after, so the word alone proves nothing.
-``observed``: another status was seen after the command, or the command can't have been accepted in the target
-status. ``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held through
-``quiet`` seconds. A server's timestamps are compared only with each other.
+Evidence. A word proves nothing if the server was in that status before its command: ``active`` after a reboot, or
+after a stop that is awaited until ``"settled"``. ``observed``: the word is another, or the server was seen on its way.
+``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held through ``quiet``
+seconds. A server's timestamps are compared only with each other.
+
+What this can't tell apart: reads that lag by more than ``quiet``; two commands on one server that follow each other
+within the time by which reads lag; and, where ``updated_at`` does not move, replicas that lag by different times.
 """
 
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+import math
+from datetime import datetime
 
 import attrs
 
 from ..config import WaitPolicy
-from ..errors import (
-    AuthenticationError,
-    PermissionDeniedError,
-    VpsOrgError,
-    WaitError,
-)
+from ..errors import VpsOrgError, WaitError
 from ..models import Server, ServerId, ServerStatus
-from .contract import CONTRACT, GONE, Evidence, Reading, Target
-from .receipts import Receipt
+from .contract import BEFORE, CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
+from .receipts import Receipt, earlier, later
 
 __all__ = ["Ended", "Reached", "Seen", "Verdict", "Wait"]
 
@@ -81,6 +80,7 @@ class Wait:
         policy: WaitPolicy,
         receipt: Receipt | None = None,
         acknowledged: float | None = None,
+        newest: datetime | None = None,
     ) -> None:
         self.server_id = server_id
         self.target = target
@@ -92,16 +92,20 @@ class Wait:
         self.timeline: list[Seen] = []
         self._policy = policy
         self._started = now
-        self._newest: datetime | None = None
+        self._newest = newest
+        self._not_before = now
         self.acknowledge(receipt, now if acknowledged is None else acknowledged)
+        # a look that left before the wait began proves nothing either, whatever other machines' clocks say
+        self._not_before = max(self._not_before, now)
 
     def acknowledge(self, receipt: Receipt | None, at: float) -> None:
         """A command on this server was acknowledged at ``at``: what was seen so far proves nothing about it."""
         self._receipt = receipt
         self._acknowledged = at
-        self._not_before = at
+        # later than the command, not at the same tick of the clock
+        self._not_before = at if receipt is None else math.nextafter(at, math.inf)
         self._baseline = None if receipt is None else receipt.updated_before
-        self._newest = _later(self._newest, self._baseline)
+        self._newest = later(self._newest, self._baseline)
         self._moved = False
         self._held_since: float | None = None
         self._elsewhere_since: float | None = None
@@ -121,23 +125,20 @@ class Wait:
         """When the command was acknowledged, or the wait began."""
         return self._acknowledged
 
-    @property
-    def held(self) -> bool:
-        """Whether the target is seen, and only its quiet period has to pass."""
-        return self._held_since is not None
-
     def observe(self, server: Server, requested_at: float, now: float) -> Verdict | None:
         """A look showed the server."""
         self.looks += 1
         if requested_at < self._not_before:
             return None
-        if _before(server.updated_at, self._newest) and not self._held_long(now):
-            self._note(now, server.status, "stale")
-            return None
-        self._newest = _later(self._newest, server.updated_at)
-        self.last_seen = server
         word = str(server.status)
         reading = self.target.reading(word)
+        # timestamps that went back for good must not keep a target, once held long enough, from being believed
+        believed = reading is Reading.TARGET and self._held_long(now)
+        if earlier(server.updated_at, self._newest) and not believed:
+            self._note(now, word, "stale")
+            return None
+        self._newest = later(self._newest, server.updated_at)
+        self.last_seen = server
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
         if reading is Reading.TARGET:
             return self._at_target(server, now)
@@ -151,9 +152,7 @@ class Wait:
                 reading, now, f"it is {word}, and nothing is changing it", since=self._elsewhere_since
             )
         self._elsewhere_since = None
-        # a server just made may still be shown as provisioning by a lagging read after the next command
-        if word != "provisioning" or self.operation in ("", "create"):
-            self._moved = True
+        self._moved = self._moved or self._is_on_its_way(word)
         return None
 
     def absent(self, requested_at: float, now: float) -> Verdict | None:
@@ -170,9 +169,8 @@ class Wait:
         ):
             return self._end(Reading.VANISHED, now, "it does not exist any more")
         # without a create of ours there is no reason to believe that it is only not visible yet
-        after = "visibility" if self.operation == "create" else "grace"
-        why = "it does not exist; it was never seen"
-        return self._end(Reading.UNSEEN, now, why, since=self._acknowledged, after=after)
+        reading = Reading.INVISIBLE if self.operation == "create" else Reading.UNHEARD_OF
+        return self._end(reading, now, "it does not exist; it was never seen", since=self._acknowledged)
 
     def suspicious(self, now: float) -> bool:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
@@ -187,7 +185,7 @@ class Wait:
         self.failed_looks += 1
         self.last_failure = error
         self._note(now, "no answer", type(error).__name__)
-        if isinstance(error, AuthenticationError | PermissionDeniedError):
+        if isinstance(error, CONTRACT[Reading.FORBIDDEN].ends):
             # many waits share a look; each of their callers gets an exception of its own to raise
             return Ended(copy.copy(error))
         return None
@@ -211,17 +209,23 @@ class Wait:
         return Reached(server, evidence)
 
     def _evidence(self, server: Server) -> Evidence | None:
-        if self.operation != "reboot" or server.status != "active":
-            # no command is known, or one that the API refuses in the target status (start while running), so
-            # that being in it is itself the change
-            return Evidence.OBSERVED
-        if self._moved:
+        if not self._was_before(str(server.status)) or self._moved:
             return Evidence.OBSERVED
         if self._baseline is None:
             # nothing was known before the command: the first sighting is what later ones are compared with
             self._baseline = server.updated_at
             return None
-        return Evidence.UPDATED if _before(self._baseline, server.updated_at) else None
+        return Evidence.UPDATED if earlier(self._baseline, server.updated_at) else None
+
+    def _was_before(self, word: str) -> bool:
+        """Whether the server was in that status, or was last seen in it, before the command."""
+        if self._receipt is None:
+            return False
+        return word in (BEFORE.get(self.operation), self._receipt.status_before)
+
+    def _is_on_its_way(self, word: str) -> bool:
+        """Whether this word, which is neither target nor settled, was put there by the command."""
+        return not self._was_before(word) and word not in LEADS_TO.get(BEFORE.get(self.operation, ""), ())
 
     def _held_long(self, now: float) -> bool:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
@@ -230,13 +234,10 @@ class Wait:
         if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):
             self.timeline.append(Seen(now - self._started, str(status), note))
 
-    def _end(
-        self, reading: Reading, now: float, why: str, *, since: float | None = None, after: str | None = None
-    ) -> Ended | None:
+    def _end(self, reading: Reading, now: float, why: str, *, since: float | None = None) -> Ended | None:
         """End as the contract says for this reading; None while its patience lasts."""
         rule = CONTRACT[reading]
-        patience = after or rule.after
-        if patience is not None and since is not None and now - since < getattr(self._policy, patience):
+        if rule.after is not None and since is not None and now - since < getattr(self._policy, rule.after):
             return None
         lines = [f"server {self.server_id} is not {self.target}: {why}"]
         if self.timeline:
@@ -247,10 +248,10 @@ class Wait:
             )
         if reading is Reading.DEADLINE:
             lines.append("it may still get there: wait again, or look at it")
-        assert rule.ends is not None
-        assert issubclass(rule.ends, WaitError)
+        error = rule.ends[0]
+        assert issubclass(error, WaitError)
         return Ended(
-            rule.ends(
+            error(
                 "; ".join(lines),
                 server_id=self.server_id,
                 target=str(self.target),
@@ -259,15 +260,3 @@ class Wait:
                 last_failure=self.last_failure,
             )
         )
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _before(first: datetime | None, second: datetime | None) -> bool:
-    return first is not None and second is not None and _utc(first) < _utc(second)
-
-
-def _later(first: datetime | None, second: datetime | None) -> datetime | None:
-    return second if first is None or _before(first, second) else first

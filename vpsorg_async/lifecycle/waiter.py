@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import copy
 from collections.abc import AsyncIterator, Iterable
 
 import attrs
@@ -22,13 +22,16 @@ from ..models import Server, ServerId, check_id
 from ..timing import Backoff, Clock
 from .contract import Evidence, Target
 from .looks import ListLook
-from .poller import Poller
+from .poller import LAST_LOOK, Poller
 from .ready import ReadyCheck
 from .receipts import Journal, Receipt
 from .wait import Reached, Seen, Verdict, Wait
 from .watch import AccountView, StatusChange
 
 __all__ = ["WaitOutcome", "Waiter"]
+
+FATAL = (AuthenticationError, PermissionDeniedError, ClientClosedError)
+"""What ends looking for good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +64,40 @@ class WaitOutcome:
         )
 
 
+class _News:
+    """From the poller to one who watches. Of several looks only the newest is kept: its differences hold all others."""
+
+    def __init__(self) -> None:
+        self._look: tuple[ListLook, bool] | None = None
+        self._failed = False
+        self._end: VpsOrgError | None = None
+        self._there = asyncio.Event()
+
+    def put(self, news: ListLook | VpsOrgError) -> None:
+        """The poller looked, or failed to."""
+        if isinstance(news, ListLook):
+            missed = self._look is not None and self._look[1]
+            self._look, self._failed = (news, self._failed or missed), False
+        elif isinstance(news, FATAL):
+            self._end = copy.copy(news)
+            self._end.__cause__ = news.__cause__
+        else:
+            self._failed = True
+            return
+        self._there.set()
+
+    async def get(self) -> tuple[ListLook, bool]:
+        """The next look, and whether others failed before it. Raises what ended looking."""
+        await self._there.wait()
+        look, self._look = self._look, None
+        if look is None:
+            assert self._end is not None
+            raise self._end
+        if self._end is None:
+            self._there.clear()
+        return look
+
+
 class Waiter:
     """Makes waits and awaits them."""
 
@@ -75,13 +112,14 @@ class Waiter:
         receipt, acknowledged, now = None, None, self._clock.now()
         if isinstance(subject, Receipt):
             server_id, receipt = subject.server_id, subject
-            # a receipt of another process: any look from now on left after its command, whatever the clocks say
+            # a receipt of another process: how old it is, as far as the two clocks agree
             acknowledged = now - max((self._clock.wall() - subject.acknowledged_at).total_seconds(), 0.0)
         else:
             server_id = subject.id if isinstance(subject, Server) else subject
         mine = self._journal.receipt(check_id(server_id))
         if mine is not None and (receipt is None or receipt == mine[0]):
             receipt, acknowledged = mine
+        known = self._journal.known(server_id)
         return Wait(
             server_id,
             target,
@@ -90,6 +128,7 @@ class Waiter:
             policy=self._policy,
             receipt=receipt,
             acknowledged=acknowledged,
+            newest=None if known is None else known.updated_at,
         )
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
@@ -114,16 +153,17 @@ class Waiter:
             tries += 1
             left = began + timeout - self._clock.now()
             try:
-                async with asyncio.timeout(max(left, 0.0)):
+                # the one at the deadline has some time as well
+                async with asyncio.timeout(left if left > 0 else LAST_LOOK):
                     if await check(outcome.server):
                         return
                 last = "it said no"
             except (OSError, TimeoutError) as failure:
                 last = type(failure).__name__
-            pause = backoff.ceiling(tries)
-            if self._clock.now() + pause >= began + timeout:
+            left = began + timeout - self._clock.now()
+            if left <= 0:
                 break
-            await self._clock.sleep(pause)
+            await self._clock.sleep(min(backoff.ceiling(tries), left))
         raise WaitTimeoutError(
             f"server {outcome.server_id} is {outcome.server.status}, but not ready after {timeout:g} s: "
             f"its check was asked {tries} times, lastly {last}",
@@ -135,32 +175,33 @@ class Waiter:
 
     async def watch(self, interval: float) -> AsyncIterator[StatusChange]:
         """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
-        # only the newest look is kept for a consumer that is slower than the looks: its differences hold all others
-        news: asyncio.Queue[ListLook | VpsOrgError] = asyncio.Queue()
-
-        def tell(look: ListLook | VpsOrgError) -> None:
-            if news.qsize() > 0 and not isinstance(look, VpsOrgError):
-                news.get_nowait()
-            news.put_nowait(look)
-
+        news = _News()
         view = AccountView()
-        self.poller.subscribe(tell, check_seconds(interval, "interval"))
+        self.poller.subscribe(news.put, check_seconds(interval, "interval"))
         try:
             while True:
-                look = await news.get()
-                if isinstance(look, AuthenticationError | PermissionDeniedError | ClientClosedError):
-                    raise look
-                if isinstance(look, VpsOrgError):
+                look, blind = await news.get()
+                if blind:
                     view.failed()
-                    continue
-                still = {}
-                for server_id in view.missing(look):
-                    with contextlib.suppress(NotFoundError):
-                        _, still[str(server_id)] = await self.poller.read(server_id)
-                for change in view.update(look, still):
+                for change in view.update(look, await self._still_there(view, look)):
                     yield change
         finally:
-            self.poller.unsubscribe(tell)
+            self.poller.unsubscribe(news.put)
+
+    async def _still_there(self, view: AccountView, look: ListLook) -> dict[str, Server]:
+        """Those that the look lacks and that exist all the same, as far as can be told."""
+        still = {}
+        for server in view.missing(look):
+            try:
+                _, still[str(server.id)] = await self.poller.read(server.id)
+            except NotFoundError:
+                continue
+            except FATAL:
+                raise
+            except VpsOrgError:
+                # not known to be gone: the next look will tell
+                still[str(server.id)] = server
+        return still
 
     async def wait_all(
         self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float

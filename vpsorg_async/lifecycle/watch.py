@@ -55,10 +55,10 @@ class AccountView:
         """A look failed."""
         self._failed = True
 
-    def missing(self, look: ListLook) -> list[ServerId]:
+    def missing(self, look: ListLook) -> list[Server]:
         """Servers of the last look that this one lacks, which proves nothing: to be read by id."""
         shown = {str(server.id) for server in look.servers}
-        return [server.id for key, server in (self._servers or {}).items() if key not in shown]
+        return [server for key, server in (self._servers or {}).items() if key not in shown]
 
     def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
         """Every difference. ``still`` holds the missing ones that were found by id after all."""
