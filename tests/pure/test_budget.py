@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async.errors import ClientClosedError
-from vpsorg_async.http.budget import Gate, Window
+from vpsorg_async.http.budget import PATIENCE, Gate, Window
 from vpsorg_async.http.exchange import Priority
 
 
@@ -89,6 +89,25 @@ async def test_places_go_by_priority_then_by_arrival() -> None:
     await asyncio.gather(*waiting)
 
     assert served == ["USER 1", "USER 2", "BULK 1", "BULK 2", "POLL 1", "POLL 2"]
+
+
+async def test_the_last_in_line_are_not_forgotten() -> None:
+    """While work of a higher priority never ends, a poll waits for a few places, not for all."""
+    gate = Gate(1)
+    await gate.acquire(Priority.USER)
+    poll = asyncio.create_task(gate.acquire(Priority.POLL))
+    bulk = [asyncio.create_task(gate.acquire(Priority.BULK)) for _ in range(100)]
+
+    for _ in range(PATIENCE + 1):
+        await settle()
+        assert not poll.done()
+        gate.release()
+    await settle()
+
+    assert poll.done()
+    assert sum(task.done() for task in bulk) == PATIENCE
+    for task in bulk:
+        task.cancel()
 
 
 async def test_nobody_overtakes_the_queue() -> None:

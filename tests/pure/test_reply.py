@@ -387,7 +387,7 @@ def test_a_bad_body_names_its_request() -> None:
 
 def test_a_body_that_is_too_long_is_not_read() -> None:
     """The beginning of an answer is no answer, even where it would fit."""
-    cut = Response(status=200, headers={}, body=b"12", requested_at=0.0, received_at=0.0, cut=True)
+    cut = Response(status=200, headers={}, body=b"12", requested_at=0.0, received_at=0.0, cut_at=2)
 
     with pytest.raises(DecodeError, match="longer than 2 bytes"):
         read_answer(REQUEST, cut, json.loads)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import OutcomeUnknownError, UnexpectedStatusError, WaitError
+from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError, WaitError
 from ..lifecycle.contract import Target
 from ..models import ServerId
-from .jobs import Job
+from .jobs import HOW, Job
 from .outcomes import Failed, Report, Skipped
 from .plan import Step, StepKind
 
@@ -42,7 +42,8 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
     """The jobs that try them again.
 
     A server whose command was acknowledged is only waited for again. A reboot whose outcome is unknown fails as it
-    did: a second one could reboot it twice.
+    did: a second one could reboot it twice. Where another command may have been carried out, it is sent again, and a
+    refusal is taken for the echo of the first.
     """
     jobs: list[Job] = []
     for outcome in report.outcomes:
@@ -53,7 +54,16 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
             jobs.append(Job(key=key, server_id=key, error=error))
             continue
         taken = isinstance(error, WaitError) and not isinstance(error, UnexpectedStatusError)
-        jobs.append(Job(key=key, command="" if taken else operation, server_id=key, target=target))
+        jobs.append(
+            Job(
+                key=key,
+                command="" if taken else operation,
+                how=HOW[operation],
+                server_id=key,
+                target=target,
+                echo=getattr(error, "sent", None) is Sent.MAYBE,
+            )
+        )
     return jobs
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import Waiter
-from ..models import Server, ServerId, ServerSpec, check_id
+from ..models import Server, ServerId, ServerSpec
 from ..servers import Servers
 from ..timing import Clock
 from .again import job_of, jobs_again, merged, open_keys
 from .events import FleetEvent
+from .inputs import check_function, check_ids, no_repeats, options_of
 from .jobs import Job, Options, Tools
 from .outcomes import Report
 from .plan import Plan, plan
@@ -46,6 +46,7 @@ class Fleet:
 
     def __init__(self, servers: Servers, waiter: Waiter, clock: Clock, max_in_flight: int) -> None:
         self._tools = Tools(servers, waiter, clock, max_in_flight)
+        self._at_work: set[str] = set()
 
     # -- create -----------------------------------------------------------------------------------------------------
 
@@ -69,8 +70,15 @@ class Fleet:
         or failed with `OutcomeUnknownError`. With ``min_count``, what the call made is deleted again if fewer servers
         than that succeed.
         """
+        wanted = self._specs(specs)
+        if min_count is not None and (
+            isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= len(wanted)
+        ):
+            raise ConfigurationError(
+                f"min_count is a number of servers from 1 to the {len(wanted)} asked for, not {min_count!r}"
+            )
         run = self.creating(
-            specs,
+            wanted,
             timeout=timeout,
             wait=wait,
             settle=settle,
@@ -78,10 +86,6 @@ class Fleet:
             on_cancel=on_cancel,
             on_event=on_event,
         )
-        if min_count is not None and (
-            isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1
-        ):
-            raise ConfigurationError(f"min_count is a number of servers from 1, not {min_count!r}")
         async with run as servers:
             async for _ in servers:
                 pass
@@ -113,22 +117,23 @@ class Fleet:
         Leaving it early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
         """
         wanted = self._specs(specs)
-        options = self._options(timeout, settle, on_failure, on_cancel, on_event)
+        options = options_of(timeout, settle, on_failure, on_cancel, on_event)
         return self._creating(wanted, options, Target.of("active") if wait else None)
 
     @contextlib.asynccontextmanager
     async def _creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Any:
-        existing = await self._tools.servers.list() if wanted else ()
-        taken = sorted(
-            {server.name for server in existing} & set(map(self._tools.servers.shown_name, wanted))
-        )
-        if taken:
-            raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
-        before = {str(server.id) for server in existing}
-        again = self._ensure_again(wanted, options)
-        async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
-            yield run
+        with self._working_on(wanted) as names:
+            existing = await self._tools.servers.list() if wanted else ()
+            taken = sorted({server.name for server in existing} & names)
+            if taken:
+                raise ConfigurationError(
+                    f"these names exist already: {', '.join(taken)}; nothing was created"
+                )
+            jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
+            before = {str(server.id) for server in existing}
+            again = self._ensure_again(wanted, options)
+            async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
+                yield run
 
     @overload
     async def ensure(self, specs: Iterable[ServerSpec], *, dry_run: Literal[True]) -> Plan: ...
@@ -166,12 +171,13 @@ class Fleet:
             return self._plan(wanted, await self._tools.servers.list() if wanted else ())
         if timeout is None:
             raise ConfigurationError("ensure needs a timeout, in seconds for each server")
-        options = self._options(timeout, settle, on_failure, on_cancel, on_event)
-        existing = await self._tools.servers.list() if wanted else ()
-        jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
-        before = {str(server.id) for server in existing}
-        again = self._ensure_again(wanted, options)
-        return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
+        options = options_of(timeout, settle, on_failure, on_cancel, on_event)
+        with self._working_on(wanted):
+            existing = await self._tools.servers.list() if wanted else ()
+            jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
+            before = {str(server.id) for server in existing}
+            again = self._ensure_again(wanted, options)
+            return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
 
     # -- existing servers -------------------------------------------------------------------------------------------
 
@@ -179,13 +185,13 @@ class Fleet:
         self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Start all, and wait until each is active."""
-        return await self._act("start", _ids(ids), timeout, wait, options)
+        return await self._act("start", check_ids(ids), timeout, wait, options)
 
     async def stop(
         self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Stop all, and wait until each is stopped. They keep being charged until they are deleted."""
-        return await self._act("stop", _ids(ids), timeout, wait, options)
+        return await self._act("stop", check_ids(ids), timeout, wait, options)
 
     async def reboot(
         self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
@@ -194,13 +200,13 @@ class Fleet:
 
         A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`.
         """
-        return await self._act("reboot", _ids(ids), timeout, wait, options)
+        return await self._act("reboot", check_ids(ids), timeout, wait, options)
 
     async def delete(
         self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Delete all for good, and wait until each is gone."""
-        return await self._act("delete", _ids(ids), timeout, wait, options)
+        return await self._act("delete", check_ids(ids), timeout, wait, options)
 
     async def _act(
         self, operation: str, ids: Sequence[ServerId], timeout: float, wait: bool, given: dict[str, Any]
@@ -208,7 +214,7 @@ class Fleet:
         unknown = set(given) - {"on_failure", "on_event"}
         if unknown:
             raise ConfigurationError(f"{operation} knows no option {', '.join(sorted(unknown))}")
-        options = self._options(
+        options = options_of(
             timeout, 0.0, given.get("on_failure", "continue"), "detach", given.get("on_event")
         )
         if operation == "reboot" and wait and ids:
@@ -278,10 +284,12 @@ class Fleet:
         is taken from the location with the fewest away. Servers that are not running (for a start: not stopped) are
         skipped. All durations are seconds.
         """
+        check_function(on_event, "on_event", awaited=False)
+        check_function(health, "health", awaited=True)
         return RollingRun(
             self._tools,
             operation,
-            _ids(ids),
+            check_ids(ids),
             max_unavailable=max_unavailable,
             max_failures=max_failures,
             timeout=check_seconds(timeout, "timeout"),
@@ -303,9 +311,24 @@ class Fleet:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
             self._tools.servers.check(spec)
-        _no_repeats([spec.name for spec in wanted], "names")
-        _no_repeats([self._tools.servers.shown_name(spec) for spec in wanted], "names")
+        no_repeats([spec.name for spec in wanted], "names")
+        no_repeats([self._tools.servers.shown_name(spec) for spec in wanted], "names")
         return wanted
+
+    @contextlib.contextmanager
+    def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[set[str]]:
+        """Two calls at once would each find the same name missing, and each create it: the second is refused."""
+        names = set(map(self._tools.servers.shown_name, wanted))
+        busy = sorted(names & self._at_work)
+        if busy:
+            raise ConfigurationError(
+                f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
+            )
+        self._at_work |= names
+        try:
+            yield names
+        finally:
+            self._at_work -= names
 
     def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         return plan(wanted, existing, self._tools.servers.shown_name)
@@ -331,40 +354,9 @@ class Fleet:
 
         return again
 
-    def _options(
-        self, timeout: object, settle: object, on_failure: str, on_cancel: str, on_event: Hook | None
-    ) -> Options:
-        if on_failure not in ("continue", "stop"):
-            raise ConfigurationError(f"on_failure is 'continue' or 'stop', not {on_failure!r}")
-        if on_cancel not in ("detach", "delete"):
-            raise ConfigurationError(f"on_cancel is 'detach' or 'delete', not {on_cancel!r}")
-        return Options(
-            timeout=check_seconds(timeout, "timeout"),
-            settle=check_seconds(settle, "settle", zero=True),
-            on_failure=on_failure,
-            on_cancel=on_cancel,
-            on_event=on_event,
-        )
-
 
 async def _finish(run: Run) -> Report:
     async with run:
         async for _ in run:
             pass
     return run.report
-
-
-def _ids(ids: Iterable[ServerId]) -> tuple[ServerId, ...]:
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        raise ConfigurationError("a fleet call takes several ids: pass a list")
-    wanted = tuple(check_id(server_id) for server_id in ids)
-    _no_repeats([str(server_id) for server_id in wanted], "ids")
-    return wanted
-
-
-def _no_repeats(keys: Sequence[str], what: str) -> None:
-    repeated = sorted(key for key, times in Counter(keys).items() if times > 1)
-    if repeated:
-        raise ConfigurationError(
-            f"these {what} are given more than once: {', '.join(repeated)}; nothing was sent"
-        )

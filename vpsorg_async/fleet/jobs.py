@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import attrs
 
@@ -14,7 +15,9 @@ from ..servers import Servers
 from ..timing import Clock
 from .events import FleetEvent
 
-__all__ = ["Job", "Options", "Tools"]
+__all__ = ["HOW", "Errand", "Job", "Options", "Tools"]
+
+HOW = {"create": "created", "start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
 
 @attrs.frozen
@@ -49,5 +52,19 @@ class Job:
     server: Server | None = None
     server_id: ServerId | None = None
     differences: tuple[str, ...] = ()
+    how: str = "adopted"
+    """The word for what becomes of it, where there is no command to say it."""
+    echo: bool = False
+    """An earlier command may have been carried out: a refusal of this one can be the echo of it."""
     error: VpsOrgError | None = None
     """Set: it fails without anything being sent."""
+
+
+@attrs.define
+class Errand:
+    """A job that was taken up: when its command left last, monotonic and by the time of day, and how often it did."""
+
+    job: Job
+    sent_at: float
+    time: datetime | None = None
+    attempts: int = 0

@@ -23,7 +23,8 @@ class Succeeded:
     ``server`` is the record that showed it (None only for a start, stop or reboot that was not waited for).
     ``how`` is ``created``, ``adopted`` (it existed, or its create had lost its answer), ``started``, ``stopped``,
     ``rebooted`` or ``deleted``. ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are
-    those of the wait; ``differences`` says where an adopted server is not as its spec has it.
+    those of the wait; ``differences`` says where an adopted server is not as its spec has it. ``attempts`` counts how
+    often its command was sent, which is more than once only where that is safe.
     """
 
     key: ServerId
@@ -31,6 +32,7 @@ class Succeeded:
     evidence: Evidence | None = attrs.field(default=None, kw_only=True)
     timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
+    attempts: int = attrs.field(default=0, kw_only=True)
     how: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
@@ -39,7 +41,8 @@ class Succeeded:
 class Failed:
     """It did not work: ``error`` says why.
 
-    ``server_id`` and ``server`` are set where the server is known to exist: it may be charged for.
+    ``server_id`` and ``server`` are set where the server is known to exist: it may be charged for. ``attempts`` counts
+    how often its command was sent.
     """
 
     key: ServerId
@@ -48,6 +51,7 @@ class Failed:
     server: Server | None = attrs.field(default=None, kw_only=True)
     timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
+    attempts: int = attrs.field(default=0, kw_only=True)
 
 
 @attrs.frozen
@@ -154,6 +158,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "name": None if server is None else server.name,
         "status": None if server is None else str(server.status),
         "ip_address": None if server is None else server.ip_address,
+        "attempts": outcome.attempts,
         "seconds": round(outcome.seconds, 3),
         "timeline": [str(seen) for seen in outcome.timeline],
     }
@@ -166,6 +171,5 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     return row | {
         "id": outcome.server_id,
         "error": type(outcome.error).__name__,
-        "attempts": getattr(outcome.error, "attempts", 1),
         "message": str(outcome.error),
     }

@@ -95,7 +95,9 @@ class Search:
         if hits:
             ids = ", ".join(str(server.id) for server in hits)
             return self._end(
-                State.SEVERAL, f"several servers have its name now ({ids}); none was deleted", hits
+                State.SEVERAL,
+                f"several servers have its name now ({ids}); none was deleted: look which is yours, and delete the rest",
+                hits,
             )
         return (
             self.give_up(f"no server of its name was seen in {self.looks} looks")
@@ -115,11 +117,14 @@ class Search:
         self.state = state
         if server is not None:
             return Found(state, server=server)
+        lost = self._error
+        when = f" at {lost.sent_at:%Y-%m-%d %H:%M:%S} UTC" if lost.sent_at is not None else ""
         error = OutcomeUnknownError(
-            f"create of {self.spec.name!r} was sent and its answer was lost ({self._error.reason}): {why}",
-            request=self._error.request,
+            f"create of {self.spec.name!r} was sent{when} and its answer was lost ({lost.reason}): {why}",
+            request=lost.request,
             subject=self.spec.name,
-            reason=self._error.reason,
+            reason=lost.reason,
+            sent_at=lost.sent_at,
             candidates=[hit.id for hit in hits],
         )
         return Found(state, error=error)

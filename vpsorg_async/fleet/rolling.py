@@ -7,15 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
-import anyio
-
 from ..errors import ConfigurationError, VpsOrgError, WaitError
-from ..http.exchange import Priority
+from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
 from .events import CommandAnswered, CommandSent, FleetEvent, ServerSettled
-from .jobs import Tools
+from .jobs import HOW, Tools
+from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
 from .searches import STOPPERS
@@ -27,12 +26,8 @@ log = logging.getLogger("vpsorg_async.fleet")
 Health = Callable[[Server], Awaitable[bool]]
 """Says whether a server that came back is well. An exception counts as no."""
 
-# command -> the status a server must have to be taken up, the status it ends in, and the word for it
-_OPERATIONS = {
-    "reboot": ("active", "active", "rebooted"),
-    "stop": ("active", "stopped", "stopped"),
-    "start": ("stopped", "active", "started"),
-}
+# command -> the status a server must have to be taken up, and the status it ends in
+_OPERATIONS = {"reboot": ("active", "active"), "stop": ("active", "stopped"), "start": ("stopped", "active")}
 
 
 class RollingRun:
@@ -67,7 +62,7 @@ class RollingRun:
             "max_failures": max_failures,
             "canary": canary,
         }
-        Rollout({}, **self._limits)  # refuses bad limits before anything is sent
+        self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
         self._tools = tools
         self._operation = operation
         self._ids = ids
@@ -78,8 +73,8 @@ class RollingRun:
         self._health_timeout = health_timeout
         self._health_interval = health_interval
         self._on_event = on_event
-        self._rollout = Rollout({}, **self._limits)
-        self._refused = ""
+        self._ended_by = ""
+        self._sent: dict[ServerId, int] = {}
         self._tasks: dict[ServerId, asyncio.Task[None]] = {}
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
@@ -112,12 +107,9 @@ class RollingRun:
 
     async def __aenter__(self) -> Self:
         self._began = self._tools.clock.now()
-        wanted, _, _ = _OPERATIONS[self._operation]
-        known = (
-            {str(server.id): server for server in (await self._tools.servers.look()).servers}
-            if self._ids
-            else {}
-        )
+        wanted, _ = _OPERATIONS[self._operation]
+        servers = await self._tools.servers.list() if self._ids else ()
+        known = {str(server.id): server for server in servers}
         locations: dict[ServerId, str] = {}
         for key in self._ids:
             server = known.get(str(key))
@@ -128,26 +120,32 @@ class RollingRun:
             else:
                 self._tools.servers.saw(server)
                 locations[key] = server.location or ""
-        self._rollout = Rollout(locations, **self._limits)
+        paused, self._rollout = self._rollout.paused, Rollout(locations, **self._limits)
+        self._rollout.paused = paused
         self._pump()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        tasks, self._tasks = dict(self._tasks), {}
-        for task in tasks.values():
-            task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
         why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
+        self._ended_by = self._ended_by or why
+        await to_the_end(self._leave(why))
+
+    async def _leave(self, why: str) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for key in self._ids:
-            if key not in self._outcomes:
+            if key in self._outcomes:
+                continue
+            if key in self._sent:
                 unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
                 self._settle(
                     key,
-                    Failed(key, WaitError(unseen, server_id=key), server_id=key)
-                    if key in tasks
-                    else Skipped(key, f"not sent: {why}"),
+                    Failed(key, WaitError(unseen, server_id=key), server_id=key, attempts=self._sent[key]),
                 )
+            else:
+                self._settle(key, Skipped(key, f"not sent: {why}"))
 
     def __aiter__(self) -> Self:
         return self
@@ -161,17 +159,21 @@ class RollingRun:
         self._given += 1
         return outcome
 
+    @property
+    def _over(self) -> str:
+        """Why no further command leaves; empty while they do."""
+        return self._ended_by or self._rollout.stopped
+
     def _pump(self) -> None:
         """Start whom the rollout lets go; when it has stopped, say so of all that are left."""
-        for key in self._rollout.begin() if not self._refused else ():
+        for key in () if self._ended_by else self._rollout.begin():
             self._tasks[key] = asyncio.get_running_loop().create_task(
                 self._one(key), name=f"vpsorg-rolling-{key}"
             )
-        why = self._refused or self._rollout.stopped
-        if why:
+        if self._over:
             for key in self._rollout.left:
                 if key not in self._outcomes:
-                    self._settle(key, Skipped(key, why))
+                    self._settle(key, Skipped(key, self._over))
 
     async def _one(self, key: ServerId) -> None:
         """Take one server through command, wait and health check."""
@@ -179,27 +181,33 @@ class RollingRun:
         outcome: Outcome
         try:
             outcome = await self._taken(key, began)
+        except Withdrawn:
+            outcome = Skipped(key, self._over)
         except VpsOrgError as error:
             if isinstance(error, STOPPERS):
-                self._refused = f"not sent, because an earlier {self._operation} was refused: {error}"
-            last = getattr(error, "last_seen", None)
-            outcome = Failed(key, error, server_id=key, server=last, seconds=self._tools.clock.now() - began)
+                self._ended_by = f"not sent, because an earlier {self._operation} was refused: {error}"
+            outcome = Failed(
+                key,
+                error,
+                server_id=key,
+                server=getattr(error, "last_seen", None),
+                seconds=self._tools.clock.now() - began,
+                attempts=self._sent.get(key, 0),
+            )
         except Exception as bug:
             self._settled.put_nowait(bug)
             raise
-        self._rollout.settled(key, isinstance(outcome, Succeeded))
-        del self._tasks[key]
+        self._rollout.settled(key, not isinstance(outcome, Failed))
+        self._tasks.pop(key)
         self._settle(key, outcome)
         self._pump()
 
     async def _taken(self, key: ServerId, began: float) -> Succeeded:
-        servers, waiter = self._tools.servers, self._tools.waiter
-        _, target, how = _OPERATIONS[self._operation]
-        self._tell(CommandSent(operation=self._operation, key=key))
+        waiter, servers = self._tools.waiter, self._tools.servers.for_bulk(lambda: self._withdrawn(key))
         command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
-        await command(key, priority=Priority.BULK)
+        await command(key)
         self._tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
-        waited = await waiter.wait(key, Target.of(target), self._timeout)
+        waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
         assert waited.server is not None
         if self._health is not None:
             await self._healthy(waited, waited.server)
@@ -209,8 +217,18 @@ class RollingRun:
             evidence=waited.evidence,
             timeline=waited.timeline,
             seconds=self._tools.clock.now() - began,
-            how=how,
+            attempts=self._sent[key],
+            how=HOW[self._operation],
         )
+
+    def _withdrawn(self, key: ServerId) -> bool:
+        """Whether a command is kept back, asked when its turn comes: it leaves right after this."""
+        if self._over:
+            return True
+        if key not in self._sent:
+            self._tell(CommandSent(operation=self._operation, key=key))
+        self._sent[key] = self._sent.get(key, 0) + 1
+        return False
 
     async def _healthy(self, waited: WaitOutcome, server: Server) -> None:
         assert self._health is not None
@@ -224,8 +242,11 @@ class RollingRun:
                     if await self._health(server):
                         return
                 said = "it said no"
-            except Exception as failure:
+            except (Exception, asyncio.CancelledError) as failure:
                 # a check that fails is a check that did not say yes, whatever its reason
+                task = asyncio.current_task()
+                if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
                 said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
         raise WaitError(
             f"server {server.id} is {server.status}, but its health check did not say yes in {self._health_retries} "

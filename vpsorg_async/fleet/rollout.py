@@ -10,8 +10,8 @@ a server is    it becomes so when                     it counts as away
 =============  =====================================  =======================================================
 ``waiting``    the rollout begins                     no
 ``away``       `begin` gives it out                   yes, also while its health check runs
-``done``       `finished` with True                   no
-``failed``     `finished` with False                  yes
+``done``       `settled` with True                    no
+``failed``     `settled` with False                   yes
 ``skipped``    it is not running, or after a stop     no
 =============  =====================================  =======================================================
 """
@@ -78,11 +78,6 @@ class Rollout:
         if len(self._failed) >= self.window:
             return f"the rollout stopped: {len(self._failed)} failed servers fill the window of {self.window}"
         return ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is under way and nothing will be started."""
-        return not self._away and (not self._waiting or bool(self.stopped))
 
     @property
     def left(self) -> Sequence[ServerId]:

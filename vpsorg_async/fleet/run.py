@@ -17,17 +17,14 @@ from typing import Any, Self
 import anyio
 import attrs
 
-from ..errors import (
-    OutcomeUnknownError,
-    VpsOrgError,
-    WaitError,
-)
-from ..http.exchange import Priority
+from ..errors import BadRequestError, NotFoundError, OutcomeUnknownError, VpsOrgError, WaitError
+from ..http.session import Withdrawn
 from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted, ServerSettled
-from .jobs import Job, Options, Tools
+from .jobs import HOW, Errand, Job, Options, Tools
+from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .reconcile import Found
 from .searches import STOPPERS, Searches
@@ -39,8 +36,6 @@ log = logging.getLogger("vpsorg_async.fleet")
 LAST_ANSWERS = 1.0
 """Seconds that commands under way get to be answered when a run is left early; then the account is read, once."""
 DELETE_BOUND = 30.0
-
-_HOW = {"create": "created", "start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
 
 class Run:
@@ -63,9 +58,9 @@ class Run:
         self._again = again
         self._queue: Iterator[Job] = iter(jobs)
         self._workers: list[asyncio.Task[None]] = []
-        self._under_way: dict[ServerId, tuple[Job, float]] = {}
+        self._under_way: dict[ServerId, Errand] = {}
         self._searches = Searches(tools, options, ids_before, self._found)
-        self._waits: dict[ServerId, tuple[Job, Wait, Server | None, float, str]] = {}
+        self._waits: dict[ServerId, tuple[Errand, Wait, Server | None]] = {}
         self._made: dict[ServerId, ServerId] = {}
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
@@ -100,11 +95,11 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if len(self._outcomes) < len(self._jobs):
-            with anyio.CancelScope(shield=True):
-                await self._leave(f"the call was left before it ended ({kind.__name__ if kind else 'break'})")
-                if self._options.on_cancel == "delete":
-                    await self.roll_back("deleted again, because the call was left early")
+        settled = len(self._outcomes) == len(self._jobs)
+        if not settled or (kind is not None and self._given < len(self._jobs)):
+            await to_the_end(
+                self._leave(f"the call was left before it ended ({kind.__name__ if kind else 'break'})")
+            )
         self._searches.close()
 
     def __aiter__(self) -> Self:
@@ -120,28 +115,9 @@ class Run:
         return outcome
 
     async def roll_back(self, why: str) -> None:
-        """Delete what this run made, within bounds, and say so in the outcomes."""
+        """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
         self._rolled_back = True
-        made = dict(self._made)
-
-        async def delete(key: ServerId, server_id: ServerId) -> None:
-            try:
-                await self._tools.servers.delete(server_id, priority=Priority.BULK)
-                end = why
-            except VpsOrgError as error:
-                end = f"{why}; deleting it failed, it may still be charged for: {error}"
-            self._outcomes[key] = Failed(key, VpsOrgError(f"{key}: {end}"), server_id=server_id)
-
-        with anyio.move_on_after(DELETE_BOUND):
-            limiter = asyncio.Semaphore(self._tools.workers)
-
-            async def limited(key: ServerId, server_id: ServerId) -> None:
-                async with limiter:
-                    await delete(key, server_id)
-
-            async with anyio.create_task_group() as group:
-                for key, server_id in made.items():
-                    group.start_soon(limited, key, server_id)
+        await to_the_end(self._delete_made(why))
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -156,141 +132,132 @@ class Run:
             self._settled.put_nowait(bug)
 
     async def _do(self, job: Job) -> None:
+        errand = Errand(job, self._tools.clock.now())
         if job.error is not None:
-            self._settle(job.key, Failed(job.key, job.error, server_id=job.server_id, server=job.server))
+            self._fail(errand, job.error)
             return
-        sent_at = self._tools.clock.now()
         if not job.command:
-            self._await(job, job.server, sent_at, "adopted")
+            self._await(errand, job.server, job.how)
             return
-        self._tell(CommandSent(operation=job.command, key=job.key))
-        self._under_way[job.key] = (job, sent_at)
+        self._under_way[job.key] = errand
         try:
-            server = await self._command(job)
+            server = await self._command(errand)
+        except Withdrawn:
+            self._settle(job.key, Skipped(job.key, self._stopped))
         except OutcomeUnknownError as error:
             if job.spec is not None:
                 self._tell(CommandLost(operation=self._operation, key=job.key, message=str(error)))
-                self._searches.open(job, job.spec, error, sent_at)
+                self._searches.open(errand, job.spec, error)
             else:
-                self._fail(job, error, sent_at)
+                self._fail(errand, error)
         except VpsOrgError as error:
-            self._fail(job, error, sent_at)
+            if job.echo and isinstance(error, BadRequestError | NotFoundError):
+                self._await(errand, job.server, HOW[job.command])
+            else:
+                self._fail(errand, error)
         else:
             if server is not None and job.command == "create":
                 self._made[job.key] = server.id
             server_id = server.id if server is not None else job.server_id
             self._tell(CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key))
-            self._await(job, server, sent_at, _HOW[job.command])
-        finally:
-            self._under_way.pop(job.key, None)
+            self._await(errand, server, HOW[job.command])
+        # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
+        del self._under_way[job.key]
 
-    async def _command(self, job: Job) -> Server | None:
-        servers = self._tools.servers
+    def _withdrawn(self, errand: Errand) -> bool:
+        """Whether a command is kept back, asked when its turn comes: it leaves right after this."""
+        if self._stopped:
+            return True
+        if not errand.attempts:
+            self._tell(CommandSent(operation=errand.job.command, key=errand.job.key))
+        errand.sent_at, errand.time = self._tools.clock.now(), self._tools.clock.wall()
+        errand.attempts += 1
+        return False
+
+    async def _command(self, errand: Errand) -> Server | None:
+        job, servers = errand.job, self._tools.servers.for_bulk(lambda: self._withdrawn(errand))
         if job.command == "create":
             assert job.spec is not None
-            return await servers.create(job.spec, priority=Priority.BULK)
+            return await servers.create(job.spec)
         command: Mapping[str, Callable[..., Awaitable[object]]] = {
             "start": servers.start,
             "stop": servers.stop,
             "reboot": servers.reboot,
             "delete": servers.delete,
         }
-        await command[job.command](job.server_id, priority=Priority.BULK)
+        await command[job.command](job.server_id)
         return None
 
-    def _await(self, job: Job, server: Server | None, sent_at: float, how: str) -> None:
+    def _await(self, errand: Errand, server: Server | None, how: str) -> None:
+        job = errand.job
         server_id = server.id if server is not None else job.server_id
         if job.target is None:
-            self._settle(
-                job.key,
-                Succeeded(
-                    job.key, server, seconds=self._since(sent_at), how=how, differences=job.differences
-                ),
-            )
+            self._succeed(errand, server, how)
             return
         assert server_id is not None
         try:
             wait = self._tools.waiter.make(server_id, job.target, self._options.timeout)
-            wait.deadline = sent_at + self._options.timeout
+            wait.deadline = errand.sent_at + self._options.timeout
             verdict = self._tools.waiter.poller.join(wait)
         except VpsOrgError as error:
             # it can't be waited for (the client was closed, or its id is none), and is there all the same
-            self._fail(job, error, sent_at, server=server)
+            self._fail(errand, error, server=server)
             return
-        self._waits[job.key] = (job, wait, server, sent_at, how)
+        self._waits[job.key] = (errand, wait, server)
 
         def settled(done: asyncio.Future[Verdict]) -> None:
-            if done.cancelled() or self._waits.pop(job.key, None) is None:
+            if done.cancelled() or job.key not in self._waits:
                 return
-            error = done.exception()
-            if error is not None:
-                self._settled.put_nowait(error)
+            bug = done.exception()
+            if bug is not None:
+                # it stays among the waits, and is told when the run is left
+                self._settled.put_nowait(bug)
                 return
+            del self._waits[job.key]
             outcome = WaitOutcome.of(wait, done.result(), self._tools.clock.now())
             if outcome.error is not None:
-                self._fail(job, outcome.error, sent_at, wait, server)
-                return
-            self._settle(
-                job.key,
-                Succeeded(
-                    job.key,
-                    _with_password(outcome.server, server),
-                    evidence=outcome.evidence,
-                    timeline=outcome.timeline,
-                    seconds=self._since(sent_at),
-                    how=how,
-                    differences=job.differences,
-                ),
-            )
+                self._fail(errand, outcome.error, wait, server)
+            else:
+                self._succeed(errand, _with_password(outcome.server, server), how, outcome)
 
         verdict.add_done_callback(settled)
 
-    def _found(self, job: Job, found: Found, sent_at: float) -> None:
+    def _found(self, errand: Errand, found: Found) -> None:
         """What became of a create whose answer was lost."""
+        key = errand.job.key
         if found.server is None:
             assert found.error is not None
-            self._fail(job, found.error, sent_at)
+            self._fail(errand, found.error)
             return
-        self._made[job.key] = found.server.id
+        self._made[key] = found.server.id
         self._tools.servers.adopt(found.server)
-        self._tell(ServerAdopted(operation=self._operation, key=job.key, server_id=found.server.id))
-        self._await(job, found.server, sent_at, "adopted")
+        self._tell(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
+        self._await(errand, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
 
     async def _leave(self, why: str) -> None:
+        if len(self._outcomes) < len(self._jobs):
+            await self._settle_all(why)
+        if self._options.on_cancel == "delete":
+            await self.roll_back("deleted again, because the call was left early")
+        elif self._made:
+            ids = ", ".join(str(server_id) for server_id in self._made.values())
+            log.warning("%s: %s; these servers were made and stay: %s", self._operation, why, ids)
+
+    async def _settle_all(self, why: str) -> None:
+        """Give everybody who has none an outcome."""
         self._stopped = self._stopped or why
-        workers = [task for task in self._workers if not task.done()]
-        if workers:
-            await asyncio.wait(workers, timeout=LAST_ANSWERS)
-        lost = [job for job, _ in self._under_way.values()] + self._searches.close()
+        await asyncio.wait(self._workers, timeout=LAST_ANSWERS)
         for task in self._workers:
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        seen = await self._searches.last_look() if any(job.spec is not None for job in lost) else {}
-        for job in lost:
-            if job.key in self._outcomes:
-                continue
-            hits = seen.get(self._tools.servers.shown_name(job.spec), []) if job.spec is not None else []
-            if len(hits) == 1:
-                self._made[job.key] = hits[0].id
-            known = f"it exists as {hits[0].id}" if len(hits) == 1 else "look for it before sending it again"
-            self._settle(
-                job.key,
-                Failed(
-                    job.key,
-                    OutcomeUnknownError(
-                        f"{job.command} of {job.key!r} had no answer when {why}; {known}",
-                        subject=job.key,
-                        candidates=[hit.id for hit in hits],
-                    ),
-                    server_id=hits[0].id if len(hits) == 1 else job.server_id,
-                    server=hits[0] if len(hits) == 1 else None,
-                ),
-            )
-        for job, wait, server, sent_at, _ in list(self._waits.values()):
+        lost = [errand for errand in self._under_way.values() if errand.attempts] + self._searches.close()
+        seen = await self._searches.last_look() if any(errand.job.spec for errand in lost) else {}
+        for errand in lost:
+            self._give_up(errand, seen, why)
+        for errand, wait, server in list(self._waits.values()):
             self._tools.waiter.poller.leave(wait)
-            del self._waits[job.key]
             detached = WaitError(
                 f"server {wait.server_id}: {why}; its command was acknowledged, and nobody waits for it any more",
                 server_id=wait.server_id,
@@ -298,47 +265,95 @@ class Run:
                 last_seen=wait.last_seen or server,
                 timeline=wait.timeline,
             )
-            self._fail(job, detached, sent_at, wait, server)
+            self._fail(errand, detached, wait, server)
+        self._waits.clear()
         for job in self._jobs:
             if job.key not in self._outcomes:
                 self._settle(job.key, Skipped(job.key, f"not sent: {why}"))
-        if self._made and self._options.on_cancel != "delete":
-            ids = ", ".join(str(server_id) for server_id in self._made.values())
-            log.warning("%s: %s; these servers were made and stay: %s", self._operation, why, ids)
+
+    def _give_up(self, errand: Errand, seen: Mapping[str, Sequence[Server]], why: str) -> None:
+        """Settle a command that may have been carried out, after the last look at the account."""
+        job = errand.job
+        hits = seen.get(self._tools.servers.shown_name(job.spec), ()) if job.spec is not None else ()
+        server = hits[0] if len(hits) == 1 else None
+        if server is not None:
+            self._made[job.key] = server.id
+        known = "look for it before sending it again" if server is None else f"it exists as {server.id}"
+        unknown = OutcomeUnknownError(
+            f"{job.command} of {job.key!r}, sent at {errand.time:%Y-%m-%d %H:%M:%S} UTC, had no answer when {why}; {known}",
+            subject=job.key,
+            sent_at=errand.time,
+            candidates=[hit.id for hit in hits],
+        )
+        self._fail(errand, unknown, server=server)
+
+    async def _delete_made(self, why: str) -> None:
+        made = dict(self._made)
+        for key, server_id in made.items():
+            late = f"{why}; but that was not done within {DELETE_BOUND:g} s, it may still be charged for"
+            self._outcomes[key] = _rolled_back(key, server_id, late)
+        queue = iter(made.items())
+
+        async def delete() -> None:
+            for key, server_id in queue:
+                try:
+                    await self._tools.servers.delete(server_id)
+                except NotFoundError:
+                    pass
+                except VpsOrgError as error:
+                    end = f"{why}; but deleting it failed, it may still be charged for: {error}"
+                    self._outcomes[key] = _rolled_back(key, server_id, end)
+                    continue
+                del self._made[key]
+                self._outcomes[key] = _rolled_back(key, server_id, why)
+
+        with anyio.move_on_after(DELETE_BOUND):
+            async with anyio.create_task_group() as group:
+                for _ in range(min(self._tools.workers, len(made))):
+                    group.start_soon(delete)
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
-    def _since(self, sent_at: float) -> float:
-        return self._tools.clock.now() - sent_at
+    def _succeed(
+        self, errand: Errand, server: Server | None, how: str, waited: WaitOutcome | None = None
+    ) -> None:
+        job = errand.job
+        outcome = Succeeded(
+            job.key,
+            server,
+            evidence=None if waited is None else waited.evidence,
+            timeline=() if waited is None else waited.timeline,
+            seconds=self._tools.clock.now() - errand.sent_at,
+            attempts=errand.attempts,
+            how=how,
+            differences=job.differences,
+        )
+        self._settle(job.key, outcome)
 
     def _fail(
-        self,
-        job: Job,
-        error: VpsOrgError,
-        sent_at: float,
-        wait: Wait | None = None,
-        server: Server | None = None,
+        self, errand: Errand, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
     ) -> None:
+        job = errand.job
         if not self._stopped:
             if isinstance(error, STOPPERS):
                 self._stopped = f"not sent, because an earlier {job.command or 'look'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
-        self._settle(
+        server = (wait.last_seen if wait is not None else None) or server or job.server
+        outcome = Failed(
             job.key,
-            Failed(
-                job.key,
-                error,
-                server_id=wait.server_id
-                if wait is not None
-                else server.id
-                if server is not None
-                else job.server_id,
-                server=(wait.last_seen if wait is not None else None) or server or job.server,
-                timeline=tuple(wait.timeline) if wait is not None else (),
-                seconds=self._since(sent_at),
-            ),
+            error,
+            server_id=server.id
+            if server is not None
+            else wait.server_id
+            if wait is not None
+            else job.server_id,
+            server=server,
+            timeline=tuple(wait.timeline) if wait is not None else (),
+            seconds=self._tools.clock.now() - errand.sent_at,
+            attempts=errand.attempts,
         )
+        self._settle(job.key, outcome)
 
     def _settle(self, key: ServerId, outcome: Outcome) -> None:
         self._outcomes[key] = outcome
@@ -361,3 +376,7 @@ def _with_password(server: Server | None, created: Server | None) -> Server | No
     if server is None or created is None or created.password is None:
         return server
     return attrs.evolve(server, password=created.password)
+
+
+def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:
+    return Failed(key, VpsOrgError(f"{key}: {why}"), server_id=server_id)

@@ -8,6 +8,7 @@ import anyio
 
 from ..errors import (
     AuthenticationError,
+    ClientClosedError,
     OutcomeUnknownError,
     PaymentRequiredError,
     PermissionDeniedError,
@@ -15,13 +16,16 @@ from ..errors import (
 )
 from ..lifecycle.looks import ListLook
 from ..models import Server, ServerId, ServerSpec
-from .jobs import Job, Options, Tools
+from .jobs import Errand, Options, Tools
 from .reconcile import Found, Search
 
 __all__ = ["STOPPERS", "Searches"]
 
 STOPPERS = (AuthenticationError, PaymentRequiredError, PermissionDeniedError)
 """After one of these every further request would meet the same, or cost money that is not there."""
+
+_LAST = (*STOPPERS, ClientClosedError)
+"""After one of these there will be no look that works."""
 
 INTERVAL = 1.0
 """Seconds between looks at the account while a create is looked for."""
@@ -37,15 +41,15 @@ class Searches:
         tools: Tools,
         options: Options,
         ids_before: Collection[str],
-        found: Callable[[Job, Found, float], None],
+        found: Callable[[Errand, Found], None],
     ) -> None:
         self._tools = tools
         self._options = options
         self._ids_before = ids_before
         self._found = found
-        self._open: dict[ServerId, tuple[Job, Search, float]] = {}
+        self._open: dict[ServerId, tuple[Errand, Search]] = {}
 
-    def open(self, job: Job, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float) -> None:
+    def open(self, errand: Errand, spec: ServerSpec, error: OutcomeUnknownError) -> None:
         """Look for this one from now on."""
         settle = min(self._options.settle, self._options.timeout)
         search = Search(
@@ -56,12 +60,15 @@ class Searches:
             settle=settle,
             name=self._tools.servers.shown_name(spec),
         )
-        self._open[job.key] = (job, search, sent_at)
-        self._tools.waiter.poller.subscribe(self._look, INTERVAL)
+        self._open[errand.job.key] = (errand, search)
+        try:
+            self._tools.waiter.poller.subscribe(self._look, INTERVAL)
+        except ClientClosedError as closed:
+            self._look(closed)
 
-    def close(self) -> list[Job]:
+    def close(self) -> list[Errand]:
         """Look for none any more; returns those that were not found."""
-        left = [job for job, _, _ in self._open.values()]
+        left = [errand for errand, _ in self._open.values()]
         self._open.clear()
         self._tools.waiter.poller.unsubscribe(self._look)
         return left
@@ -86,15 +93,15 @@ class Searches:
         if isinstance(look, ListLook):
             for server in look.servers:
                 by_name.setdefault(server.name, []).append(server)
-        for key, (job, search, sent_at) in list(self._open.items()):
+        for key, (errand, search) in list(self._open.items()):
             if isinstance(look, ListLook):
                 found = search.observe(by_name.get(search.name, ()), look.requested_at)
-            elif now >= sent_at + self._options.timeout or isinstance(look, STOPPERS):
+            elif now >= errand.sent_at + self._options.timeout or isinstance(look, _LAST):
                 found = search.give_up(f"the account could not be read: {look}")
             else:
                 continue
             if found is not None:
                 del self._open[key]
-                self._found(job, found, sent_at)
+                self._found(errand, found)
         if not self._open:
             self._tools.waiter.poller.unsubscribe(self._look)

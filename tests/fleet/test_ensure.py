@@ -1,0 +1,301 @@
+"""`ensure`: the account as the specs have it, whatever happened before; run again, it changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from tests.fleet.stage import (
+    account,
+    accounted,
+    commands,
+    creates,
+    duplicates,
+    kinds,
+    specs,
+    virtual,
+)
+from vpsorg_async import Client, ServerSpec
+from vpsorg_async.errors import ConfigurationError, ServiceError, UnexpectedStatusError
+from vpsorg_async.fleet import Plan, StepKind
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
+
+TIMEOUT = 900.0
+
+
+@virtual
+async def test_an_account_of_all_sorts() -> None:
+    """Missing: created; stopped: started; on its way: waited for; active: kept; suspended, doubled: refused."""
+    wanted = specs(8)
+    async with account() as (box, vps):
+        for name, status in [
+            ("web-001", "active"),
+            ("web-002", "stopped"),
+            ("web-003", "provisioning"),
+            ("web-004", "starting"),
+            ("web-005", "suspended"),
+            ("web-006", "active"),
+            ("web-006", "active"),
+            ("other", "stopped"),
+        ]:
+            box.world.add(name=name, status=status)
+        before = {server.name: server for server in box.servers}
+
+        report = await vps.fleet.ensure(wanted, timeout=TIMEOUT)
+
+        assert accounted(report, wanted)
+        assert {outcome.key: outcome.how for outcome in report.succeeded} == {
+            "web-000": "created",
+            "web-001": "adopted",
+            "web-002": "started",
+            "web-003": "adopted",
+            "web-004": "adopted",
+            "web-007": "created",
+        }
+        assert {str(server.status) for server in report.servers} == {"active"}
+        suspended, doubled = report.failed
+        assert (suspended.key, doubled.key) == ("web-005", "web-006")
+        assert isinstance(suspended.error, UnexpectedStatusError)
+        assert suspended.server_id == before["web-005"].id
+        assert all(str(server.id) in str(doubled.error) for server in box.servers if server.name == "web-006")
+        assert commands(box) == {"create": 2, "start": 1}
+        assert next(server for server in box.servers if server.name == "other") == before["other"]
+
+
+@virtual
+async def test_a_second_run_sends_no_change() -> None:
+    """What is as it shall be is only read: one list, nothing else."""
+    async with account() as (box, vps):
+        await vps.fleet.ensure(specs(20), timeout=TIMEOUT)
+        seen = len(box.requests)
+
+        report = await vps.fleet.ensure(specs(20), timeout=TIMEOUT)
+
+        assert [outcome.how for outcome in report.succeeded] == ["adopted"] * 20
+        assert [outcome.attempts for outcome in report.succeeded] == [0] * 20
+        assert [entry.method for entry in box.requests[seen:]] == ["GET"]
+
+
+@virtual
+async def test_differences_are_told_and_left() -> None:
+    """A server that exists otherwise than its spec has it is adopted as it is; the outcome says where it differs."""
+    spec = ServerSpec(
+        name="web-000",
+        plan_id=2,
+        os_id=3,
+        location="us-east",
+        hostname="web.example.com",
+        backups_enabled=True,
+    )
+    async with account() as (box, vps):
+        box.world.add(name="web-000")
+        report = await vps.fleet.ensure([spec], timeout=TIMEOUT)
+
+        (outcome,) = report.succeeded
+        assert [line.split(" ")[0] for line in outcome.differences] == ["plan_id", "os_id", "location"]
+        assert commands(box) == {}
+        assert json.loads(report.to_json())["outcomes"][0]["differences"] == list(outcome.differences)
+
+
+@virtual
+async def test_a_dry_run_changes_nothing() -> None:
+    """The plan has a step for each spec and prints; only the list was asked for. Then it is carried out as planned."""
+    async with account() as (box, vps):
+        box.world.add(name="web-001", location="us-east")
+        box.world.add(name="web-002", status="stopped")
+
+        plan = await vps.fleet.ensure(specs(4), dry_run=True)
+
+        assert isinstance(plan, Plan)
+        assert [step.kind for step in plan.steps] == [
+            StepKind.CREATE,
+            StepKind.KEEP,
+            StepKind.START,
+            StepKind.CREATE,
+        ]
+        assert plan.changes == 3
+        assert str(plan).startswith("4 servers: 2 to create, 1 to start, 1 to keep\n+ create web-000")
+        assert [entry.method for entry in box.requests] == ["GET"]
+
+        report = await vps.fleet.ensure(specs(4), timeout=TIMEOUT)
+
+        assert commands(box) == {"create": 2, "start": 1}
+        assert kinds(report) == {"Succeeded": 4}
+
+
+@virtual
+async def test_lost_answers_under_ensure() -> None:
+    """ensure finds its lost creates as create does, and a lost start by looking at the server."""
+    rules = [Rule("create", faults.DropAfter(), every=2), Rule("start", faults.DropAfter(), every=2)]
+    async with account(*rules) as (box, vps):
+        for number in range(4):
+            box.world.add(name=f"web-{number:03}", status="stopped")
+        report = await vps.fleet.ensure(specs(10), timeout=TIMEOUT)
+
+        assert kinds(report) == {"Succeeded": 10}
+        assert commands(box) == {"create": 6, "start": 4}
+
+
+@virtual
+async def test_a_start_that_was_refused() -> None:
+    """Without credit nothing is started or created any more; what runs is kept."""
+    async with account(Rule("start", faults.Reply(402), nth=1), options={"max_in_flight": 1}) as (box, vps):
+        for name, status in [("web-000", "stopped"), ("web-001", "stopped"), ("web-003", "active")]:
+            box.world.add(name=name, status=status)
+        report = await vps.fleet.ensure(specs(4), timeout=TIMEOUT)
+
+        assert kinds(report) == {"Failed": 1, "Skipped": 3}
+        assert commands(box) == {}
+
+
+@virtual
+async def test_what_is_refused_stops_the_rest() -> None:
+    """on_failure="stop" counts a server that can't be adopted as the failure that it is."""
+    async with account(options={"max_in_flight": 1}) as (box, vps):
+        box.world.add(name="web-001", status="suspended")
+        report = await vps.fleet.ensure(specs(4), timeout=TIMEOUT, on_failure="stop")
+
+        assert [type(outcome).__name__ for outcome in report.outcomes] == [
+            "Succeeded",
+            "Failed",
+            "Skipped",
+            "Skipped",
+        ]
+        assert commands(box) == {"create": 1}
+
+
+@virtual
+async def test_trying_again_after_ensure() -> None:
+    """retry_failed of ensure plans anew: what was refused and is mended by then is taken in."""
+    async with account(Rule("create", faults.Reply(400), nth=1), options={"max_in_flight": 1}) as (box, vps):
+        (held,) = box.world.add(name="web-001", status="suspended")
+        report = await vps.fleet.ensure(specs(3), timeout=TIMEOUT)
+        assert kinds(report) == {"Failed": 2, "Succeeded": 1}
+
+        box.world.set_status(held.id, "stopped")
+        whole = await report.retry_failed()
+
+        assert [getattr(outcome, "how", outcome) for outcome in whole.outcomes] == [
+            "created",
+            "started",
+            "created",
+        ]
+        assert whole.operation == "ensure"
+
+
+@virtual
+async def test_an_account_that_can_not_be_read() -> None:
+    """No list, no plan: the error is raised, and nothing is sent."""
+    async with account(Rule("list", faults.Html(503))) as (box, vps):
+        with pytest.raises(ServiceError):
+            await vps.fleet.ensure(specs(3), timeout=TIMEOUT)
+        with pytest.raises(ServiceError):
+            await vps.fleet.ensure(specs(3), dry_run=True)
+
+        assert creates(box) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "word"),
+    [
+        (specs(1), {"timeout": None}, "timeout"),
+        (specs(1), {"timeout": 0}, "timeout"),
+        (specs(1), {"settle": "5"}, "settle"),
+        (specs(1), {"on_failure": None}, "on_failure"),
+        (specs(1)[0], {}, "list"),
+        (None, {}, "list"),
+        ([None], {}, "ServerSpec"),
+        (specs(2) * 2, {}, "web-000, web-001"),
+        (specs(2) * 2, {"dry_run": True}, "web-000, web-001"),
+    ],
+)
+@virtual
+async def test_bad_input_sends_nothing(given: Any, options: dict[str, Any], word: str) -> None:
+    """A clear error that names what is wrong, before any request."""
+    async with account() as (box, vps):
+        with pytest.raises(ConfigurationError, match=word):
+            await vps.fleet.ensure(given, **{"timeout": TIMEOUT, **options})
+
+        assert box.requests == ()
+
+
+@virtual
+async def test_nothing_asked_for() -> None:
+    """Nothing wanted is nothing done, as a plan and as a report."""
+    async with account() as (box, vps):
+        assert (await vps.fleet.ensure([], dry_run=True)).steps == ()
+        assert (await vps.fleet.ensure([], timeout=TIMEOUT)).outcomes == ()
+        assert box.requests == ()
+
+
+# -- killed in the middle -------------------------------------------------------------------------------------------
+
+KILLED = textwrap.dedent(
+    """
+    import asyncio, sys
+    from vpsorg_async import Client, ServerSpec
+    from vpsorg_async.fleet import ServerSettled
+
+    def tell(event):
+        if not isinstance(event, ServerSettled):
+            # goes on only when told to, so that it is killed at this very moment
+            print("event", flush=True)
+            sys.stdin.readline()
+
+    async def main(url, token, count):
+        specs = [ServerSpec(name=f"web-{n:03}", plan_id=1, os_id=5, location="us-west") for n in range(count)]
+        async with Client(token, base_url=url, max_in_flight=4, min_interval=0.02) as vps:
+            await vps.fleet.ensure(specs, timeout=60, on_event=tell)
+
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    """
+)
+
+
+def run_and_kill(box: Sandbox, count: int, events: int) -> int:
+    """Run ensure in a process of its own, and kill it after so many events; returns how many it told."""
+    told = 0
+    command = [sys.executable, "-Ic", KILLED, box.url, box.token, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in process.stdout:
+            told += 1
+            if told == events:
+                process.kill()
+                break
+            print("go on", file=process.stdin, flush=True)
+    return told
+
+
+@pytest.mark.timeout(120)
+def test_killed_ten_times() -> None:
+    """kill -9 at ten moments of ensure over 60 specs, then one run to the end: 60 servers, no duplicate."""
+    rng = random.Random(60)
+    quick = Durations(provisioning=(0.05, 0.3))
+    with Sandbox(durations=quick, latency=0.005) as box:
+        box.faults.add(Rule("create", faults.DropAfter(), every=7))
+        moments = [rng.randrange(1, 13) for _ in range(10)]
+        told = [run_and_kill(box, 60, moment) for moment in moments]
+        grown = len(box.servers)
+        report = asyncio.run(complete(box, 60))
+
+        # every one of them was killed in the middle of its work
+        assert told == moments
+        assert 10 < grown < 60
+        assert len(report.succeeded) == len(box.servers) == 60
+        assert duplicates(box) == []
+        assert commands(box)["create"] == 60
+
+
+async def complete(box: Sandbox, count: int) -> Any:
+    """The last run, which nobody kills."""
+    async with Client(box.token, base_url=box.url, min_interval=0.02) as vps:
+        return await vps.fleet.ensure(specs(count), timeout=60)

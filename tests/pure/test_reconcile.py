@@ -1,0 +1,167 @@
+"""A create whose answer was lost: what looks at the account make of it, as a table and for any run of looks."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpsorg_async import Server, ServerSpec, ServerStatus
+from vpsorg_async.errors import ConnectionLostError, OutcomeUnknownError
+from vpsorg_async.fleet.reconcile import TABLE, Found, Search, State
+
+NAME = "web-01"
+SETTLE = 15.0
+REASON = ConnectionLostError("reset", request="POST /api/v1/servers/")
+SENT_AT = datetime(2025, 1, 16, 9, 30, tzinfo=UTC)
+LOST = OutcomeUnknownError(
+    "lost", request="POST /api/v1/servers/", subject=NAME, reason=REASON, sent_at=SENT_AT
+)
+
+
+def server(number: int, name: str = NAME) -> Server:
+    return Server(id=number, name=name, status=ServerStatus("provisioning"))
+
+
+def search(before: Collection[str] = (), *, now: float = 100.0, name: str | None = None) -> Search:
+    spec = ServerSpec(name=NAME, plan_id=1, os_id=5, location="us-west")
+    return Search(spec, LOST, before=before, now=now, settle=SETTLE, name=name)
+
+
+@attrs.frozen
+class Look:
+    """What a look shows, and how long after the loss its request left."""
+
+    at: float
+    servers: Sequence[Server]
+
+
+EARLY, LATE = 1.0, SETTLE
+
+# ids known before, the look, what follows (None: goes on looking), and the ids that are named
+ROWS: list[tuple[set[str], Look, State | None, tuple[int, ...]]] = [
+    (set(), Look(EARLY, []), None, ()),
+    (set(), Look(LATE, []), State.UNKNOWN, ()),
+    (set(), Look(LATE - 0.01, []), None, ()),
+    (set(), Look(EARLY, [server(7)]), State.ADOPTED, (7,)),
+    (set(), Look(LATE + 99, [server(7)]), State.ADOPTED, (7,)),
+    (set(), Look(EARLY, [server(7), server(8, "web-02")]), State.ADOPTED, (7,)),
+    (set(), Look(EARLY, [server(7), server(8)]), State.SEVERAL, (7, 8)),
+    (set(), Look(LATE, [server(7), server(8), server(9)]), State.SEVERAL, (7, 8, 9)),
+    (set(), Look(EARLY, [server(7, "web-02")]), None, ()),
+    (set(), Look(EARLY, [server(7, "WEB-01"), server(8, "web-011"), server(9, "web-0")]), None, ()),
+    ({"7"}, Look(EARLY, [server(7)]), None, ()),
+    ({"7"}, Look(LATE, [server(7)]), State.UNKNOWN, ()),
+    ({"7"}, Look(EARLY, [server(7), server(8)]), State.ADOPTED, (8,)),
+    ({"7"}, Look(EARLY, [server(7), server(8), server(9)]), State.SEVERAL, (8, 9)),
+]
+
+
+@pytest.mark.parametrize(("before", "look", "state", "ids"), ROWS)
+def test_one_look(before: set[str], look: Look, state: State | None, ids: tuple[int, ...]) -> None:
+    """Exactly this name, not known before: one is adopted, several are named, none is unknown after the window."""
+    found = search(before).observe(look.servers, 100.0 + look.at)
+
+    assert (None if found is None else found.state) == state
+    assert told(found) == ids
+
+
+def told(found: Found | None) -> tuple[int | str, ...]:
+    """The ids that the finding names."""
+    if found is None:
+        return ()
+    if found.server is not None:
+        return (found.server.id,)
+    assert found.error is not None
+    return found.error.candidates
+
+
+numbers = st.integers(1, 6)
+names = st.sampled_from([NAME, NAME, "web-02", "Web-01"])
+accounts = st.lists(st.builds(server, numbers, names), max_size=5, unique_by=lambda shown: shown.id)
+looks = st.lists(st.builds(Look, st.floats(0.0, 3 * SETTLE), accounts), max_size=12)
+
+
+@given(before=st.sets(numbers.map(str)), looks=looks)
+def test_any_run_of_looks(before: set[str], looks: list[Look]) -> None:
+    """Whatever looks show: what was there before, or has another name, is never adopted, and nothing ends too early."""
+    machine = search(before)
+    for look in sorted(looks, key=lambda look: look.at):
+        found = machine.observe(look.servers, 100.0 + look.at)
+        new = [shown.id for shown in look.servers if shown.name == NAME and str(shown.id) not in before]
+        if found is None:
+            assert new == []
+            assert look.at < SETTLE
+            assert machine.state is State.MAYBE
+            continue
+        assert machine.state is found.state
+        assert told(found) == tuple(new)
+        assert found.state is (State.ADOPTED if len(new) == 1 else State.SEVERAL if new else State.UNKNOWN)
+        assert new or look.at >= SETTLE
+        assert (found.server is None) is (found.error is not None)
+        return
+
+
+@pytest.mark.parametrize(
+    ("servers", "advice"),
+    [([], "run ensure"), ([server(7), server(8)], "delete the rest")],
+    ids=["none", "several"],
+)
+def test_what_is_said_of_it(servers: list[Server], advice: str) -> None:
+    """The error names the spec, the time, why the answer was lost, what may be its server, what to do; and pickles."""
+    found = search().observe(servers, 100.0 + LATE)
+
+    assert found is not None
+    error = pickle.loads(pickle.dumps(found.error))
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.subject == NAME
+    assert isinstance(error.reason, ConnectionLostError)
+    assert error.request == "POST /api/v1/servers/"
+    assert error.sent_at == SENT_AT
+    for word in (NAME, "2025-01-16 09:30:00", "reset", advice, *(str(shown.id) for shown in servers)):
+        assert word in str(error)
+
+
+def test_a_search_can_be_given_up() -> None:
+    """Where the account can't be read, the outcome is unknown, and the reason is told."""
+    found = search().give_up("the account could not be read: 503")
+
+    assert found.state is State.UNKNOWN
+    assert "the account could not be read: 503" in str(found.error)
+
+
+def test_another_name_can_be_looked_for() -> None:
+    """Where servers are shown under another name than the spec's, that name is what is looked for."""
+    machine = search(name="web-01.example.com")
+
+    assert machine.observe([server(7)], 101.0) is None
+    found = machine.observe([server(8, "web-01.example.com")], 102.0)
+    assert found is not None
+    assert told(found) == (8,)
+
+
+def test_no_window_still_looks_once() -> None:
+    """A settle window of nothing ends with the first look, not before it."""
+    spec = ServerSpec(name=NAME, plan_id=1, os_id=5, location="us-west")
+    machine = Search(spec, LOST, before=(), now=100.0, settle=0.0)
+
+    assert machine.state is State.MAYBE
+    found = machine.observe([], 100.0)
+    assert found is not None
+    assert found.state is State.UNKNOWN
+
+
+def test_the_guide_prints_the_table() -> None:
+    """docs/fleets.md says of each state what the code says of it, in the same order."""
+    guide = Path(__file__).parents[2] / "docs" / "fleets.md"
+    assert set(TABLE) == set(State)
+
+    rows = [f"| `{state.name}` | {what} |" for state, what in TABLE.items()]
+
+    assert "\n".join(rows) in guide.read_text("utf-8")

@@ -1,0 +1,190 @@
+"""Who may go next in a rolling operation: the window's arithmetic, and what holds for any course of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpsorg_async.errors import ConfigurationError
+from vpsorg_async.fleet.rollout import Rollout, window
+
+# max_unavailable, servers, the window
+WINDOWS: list[tuple[int | float, int, int]] = [
+    (1, 50, 1),
+    (7, 50, 7),
+    (80, 50, 80),
+    (0.1, 50, 5),
+    (0.1, 59, 5),
+    (0.1, 60, 6),
+    (0.1, 9, 1),
+    (0.001, 50, 1),
+    (0.5, 1, 1),
+    (0.5, 0, 1),
+    (0.99, 100, 99),
+    # binary fractions must not cost a server: 0.29 * 100 is 28.999...
+    (0.29, 100, 29),
+    (0.07, 100, 7),
+    (1 / 3, 3, 1),
+]
+
+
+@pytest.mark.parametrize(("max_unavailable", "servers", "size"), WINDOWS)
+def test_the_window(max_unavailable: int | float, servers: int, size: int) -> None:
+    """A number is that number; a share is rounded down, and lets at least one go."""
+    assert window(max_unavailable, servers) == size
+
+
+@given(share=st.floats(0, 1, exclude_min=True, exclude_max=True), servers=st.integers(1, 100_000))
+def test_a_share_is_never_exceeded(share: float, servers: int) -> None:
+    """Never more than the share, but for the one without which nothing would ever happen."""
+    assert 1 <= window(share, servers) <= max(1.0, share * servers + 1e-6)
+
+
+@pytest.mark.parametrize(
+    "bad", [0, -1, 0.0, 1.0, 1.5, -0.1, float("nan"), float("inf"), True, "3", None, [1]]
+)
+def test_windows_that_are_none(bad: Any) -> None:
+    """Refused: nothing, everything as a share, and what is no number."""
+    with pytest.raises(ConfigurationError, match=r"max_unavailable|share"):
+        window(bad, 10)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_failures": 0},
+        {"max_failures": True},
+        {"max_failures": 1.5},
+        {"max_failures": "1"},
+        {"canary": -1},
+        {"canary": None},
+        {"canary": 0.5},
+    ],
+)
+def test_limits_that_are_none(limits: dict[str, Any]) -> None:
+    """Refused, and the message names which it is."""
+    with pytest.raises(ConfigurationError, match=next(iter(limits))):
+        Rollout({}, **{"max_unavailable": 1, "max_failures": 1, **limits})
+
+
+fleets = st.lists(st.sampled_from(["us-west", "us-east", "eu-central"]), max_size=25).map(
+    lambda places: dict(enumerate(places))
+)
+windows = st.one_of(st.integers(1, 8), st.floats(0.01, 0.99))
+
+
+@given(
+    locations=fleets,
+    max_unavailable=windows,
+    max_failures=st.integers(1, 4),
+    canary=st.integers(0, 3),
+    data=st.data(),
+)
+def test_any_course_of_events(
+    locations: dict[int | str, str],
+    max_unavailable: int | float,
+    max_failures: int,
+    canary: int,
+    data: st.DataObject,
+) -> None:
+    """Never more than the window away; canaries alone; nothing after max_failures; everybody ends in one state."""
+    rollout = Rollout(locations, max_unavailable=max_unavailable, max_failures=max_failures, canary=canary)
+    size = window(max_unavailable, len(locations))
+    away: list[int | str] = []
+    done: list[int | str] = []
+    failed: list[int | str] = []
+    while True:
+        stopped = len(failed) >= max_failures or len(failed) >= size
+        begun = rollout.begin()
+        away += begun
+        assert len(away) + len(failed) == rollout.away <= size
+        assert not (begun and stopped)
+        assert bool(rollout.stopped) is stopped
+        if len(done) < min(canary, len(locations)):
+            assert len(away) <= 1
+        assert len({*away, *done, *failed}) == len(away) + len(done) + len(failed)
+        assert Counter([*away, *done, *failed, *rollout.left]) == Counter(list(locations))
+        if not away:
+            break
+        settled = away.pop(data.draw(st.integers(0, len(away) - 1), label="who settles"))
+        healthy = data.draw(st.booleans(), label="well")
+        rollout.settled(settled, healthy)
+        (done if healthy else failed).append(settled)
+    # nobody is under way: either all had their turn, or the rollout says why they did not
+    assert rollout.left == () or rollout.stopped
+
+
+@given(locations=fleets, max_unavailable=windows, data=st.data())
+def test_the_window_is_filled(
+    locations: dict[int | str, str], max_unavailable: int | float, data: st.DataObject
+) -> None:
+    """While all goes well no place is wasted: as many are away as may be, or none is left."""
+    rollout = Rollout(locations, max_unavailable=max_unavailable, max_failures=1, canary=0)
+    away: list[int | str] = []
+    rounds = 0
+    while True:
+        away += rollout.begin()
+        assert len(away) == rollout.window or rollout.left == ()
+        if not away:
+            break
+        rollout.settled(away.pop(data.draw(st.integers(0, len(away) - 1))), True)
+        rounds += 1
+    assert rounds == rollout.done == len(locations)
+
+
+@given(locations=fleets, size=st.integers(1, 9))
+def test_locations_are_spread(locations: dict[int | str, str], size: int) -> None:
+    """The next one is taken where the fewest are away, so that no place loses more than one above the others."""
+    rollout = Rollout(locations, max_unavailable=size, max_failures=1, canary=0)
+
+    begun = Counter(locations[key] for key in rollout.begin())
+
+    left = {locations[key] for key in rollout.left}
+    for place in left:
+        # who still has servers to give was not spared at the cost of another place
+        assert all(count <= begun[place] + 1 for count in begun.values())
+
+
+def test_a_failure_counts_for_its_location() -> None:
+    """Where one has failed and stays away, another place gives the next one."""
+    rollout = Rollout({1: "a", 2: "a", 3: "b", 4: "b"}, max_unavailable=2, max_failures=4, canary=0)
+    assert rollout.begin() == [1, 3]
+
+    rollout.settled(3, True)
+    rollout.settled(1, False)
+
+    assert rollout.begin() == [4]
+
+
+def test_a_pause_starts_nobody() -> None:
+    """While it is paused nobody goes; those under way are still counted; afterwards it goes on."""
+    rollout = Rollout({1: "a", 2: "a", 3: "a"}, max_unavailable=1, max_failures=1, canary=0)
+    assert rollout.begin() == [1]
+
+    rollout.paused = True
+    assert rollout.begin() == []
+    assert rollout.away == 1
+    rollout.settled(1, True)
+    assert rollout.begin() == []
+
+    rollout.paused = False
+    assert rollout.begin() == [2]
+
+
+def test_why_it_stopped() -> None:
+    """It says whether the failures were too many, or fill the window."""
+    many = Rollout({1: "a", 2: "a"}, max_unavailable=2, max_failures=1, canary=0)
+    many.begin()
+    many.settled(1, False)
+    full = Rollout({1: "a", 2: "a"}, max_unavailable=1, max_failures=5, canary=0)
+    full.begin()
+    full.settled(1, False)
+
+    assert "1 failures" in many.stopped
+    assert "window" in full.stopped
+    assert full.begin() == []
+    assert full.left == (2,)

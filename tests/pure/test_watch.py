@@ -1,0 +1,119 @@
+"""The account from look to look: what is told as a difference."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vpsorg_async import Change, Server, ServerStatus, StatusChange
+from vpsorg_async.lifecycle.looks import ListLook, list_is_cheaper
+from vpsorg_async.lifecycle.watch import AccountView
+
+NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
+
+
+def server(number: int, word: str = "active", updated: float | None = 0) -> Server:
+    moment = None if updated is None else NOON + timedelta(seconds=updated)
+    return Server(id=number, name=f"web-{number}", status=ServerStatus(word), updated_at=moment)
+
+
+def told(
+    view: AccountView, when: float, servers: list[Server], still: dict[str, Server] | None = None
+) -> list[tuple[str, object, str | None, str | None, float]]:
+    changes = view.update(ListLook(when, servers), still or {})
+    return [(str(each.change), each.server_id, each.before, each.after, each.seconds) for each in changes]
+
+
+def test_the_first_look_tells_everything() -> None:
+    """Who watches knows from the start what there is."""
+    view = AccountView()
+
+    assert told(view, 10.0, [server(1), server(2, "stopped")]) == [
+        ("present", 1, None, "active", 0.0),
+        ("present", 2, None, "stopped", 0.0),
+    ]
+    assert told(view, 15.0, [server(1), server(2, "stopped")]) == []
+
+
+DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str | None] | None]] = [
+    (server(1), server(1), None),
+    (None, server(1, "provisioning"), ("appeared", None, "provisioning")),
+    (server(1, "provisioning"), server(1, "active", 9), ("changed", "provisioning", "active")),
+    (server(1), server(1, updated=9), ("touched", "active", "active")),
+    (server(1, updated=None), server(1, updated=None), None),
+    (server(1), None, ("gone", "active", None)),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "difference"), DIFFERENCES)
+def test_differences(
+    before: Server | None, after: Server | None, difference: tuple[str, str | None, str | None] | None
+) -> None:
+    """Each server is told by what became of it between two looks, and how far these lie apart."""
+    view = AccountView()
+    told(view, 10.0, [each for each in (before, server(2)) if each])
+
+    seen = told(view, 17.5, [each for each in (after, server(2)) if each])
+
+    assert seen == ([] if difference is None else [(difference[0], 1, *difference[1:], 7.5)])
+
+
+def test_absence_from_a_list_is_not_gone() -> None:
+    """A server that the look lacks is to be read by id; found so, it is there, and its changes are told."""
+    view = AccountView()
+    told(view, 10.0, [server(1), server(2)])
+    look = ListLook(15.0, [server(2)])
+
+    assert [each.id for each in view.missing(look)] == [1]
+    assert told(view, 15.0, [server(2)], {"1": server(1, "stopped", 5)}) == [
+        ("changed", 1, "active", "stopped", 5.0)
+    ]
+
+
+def test_a_blind_time_is_told() -> None:
+    """After looks that failed, what follows is one difference over all that time, and said to be."""
+    view = AccountView()
+    told(view, 10.0, [server(1)])
+    view.failed()
+
+    changes = list(view.update(ListLook(70.0, [server(1, "stopped", 5)]), {}))
+
+    assert [(each.change, each.seconds) for each in changes] == [(Change.BLIND, 60.0), (Change.CHANGED, 60.0)]
+    assert changes[0] == StatusChange(change=Change.BLIND, seconds=60.0)
+    assert told(view, 75.0, [server(1, "stopped", 5)]) == []
+
+
+def test_before_the_first_look_nobody_is_blind() -> None:
+    """A stream that begins during an outage has missed nothing that it could have told."""
+    view = AccountView()
+    view.failed()
+
+    assert [change[0] for change in told(view, 10.0, [server(1)])] == ["present"]
+
+
+CHEAPER: list[tuple[int, int | None, int | None, bool]] = [
+    # servers watched, servers in the account, page size, whether one list is cheaper
+    (1, None, None, False),
+    (1, 1, None, False),
+    (1, 5_000, None, False),
+    (2, None, None, True),
+    (50, None, None, True),
+    (50, 50, None, True),
+    (50, 5_000, None, True),
+    (1_000, 1_000, None, True),
+    (2, 100, None, True),
+    (2, 5_000, None, False),
+    (10, 5_000, None, False),
+    (50, 5_000, 100, False),
+    (51, 5_000, 100, False),
+    (90, 5_000, 100, True),
+    (1_000, 1_000, 100, True),
+    (0, 0, None, False),
+]
+
+
+@pytest.mark.parametrize(("watched", "account", "page_size", "list_"), CHEAPER)
+def test_what_a_look_costs(watched: int, account: int | None, page_size: int | None, list_: bool) -> None:
+    """A list is read where it costs less than reading each server, in requests and bytes."""
+    assert list_is_cheaper(watched, account, page_size) is list_

@@ -1,0 +1,26 @@
+"""What has to be done to the end, however often the caller is cancelled meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import anyio
+
+__all__ = ["to_the_end"]
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it. A cancellation that comes meanwhile follows when it is done; a task can be cancelled several times."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait((task,))
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        raise cancelled
+    task.result()
