@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from attrs import frozen
 
 import vpsorg_async
 from vpsorg_async.cli import main
+from vpsorg_async.sandbox import Sandbox
 
 SCRIPT = "import sys; from vpsorg_async.cli import main; sys.exit(main())"
 TERMINAL_SETTINGS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -30,10 +31,21 @@ Vpsorg = Callable[..., Ended]
 
 
 @pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No terminal setting of whoever runs the tests reaches them."""
+def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No terminal setting, profile or cache of whoever runs the tests reaches them."""
     for name in TERMINAL_SETTINGS:
         monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox in a hurry, whose token and address stand in the environment."""
+    with Sandbox(speed=6000, token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        yield box
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -97,14 +98,6 @@ class Ends:
     sent: Sent | None = None
     attempts: int = 1
     reason: type[VpsOrgError] | None = None
-
-    def __str__(self) -> str:
-        if self.error is None:
-            return "works"
-        name = f"`{self.error.__name__}`" + (f" from `{self.reason.__name__}`" if self.reason else "")
-        knowledge = {Sent.NO: "not sent", Sent.REJECTED: "refused", Sent.MAYBE: "may have happened"}
-        assert self.sent is not None
-        return f"{name}, {knowledge[self.sent]}, {self.attempts} attempt{'s'[: self.attempts - 1]}"
 
 
 @attrs.frozen
@@ -358,12 +351,32 @@ HARMLESS = _rows(
 FAULTS: list[Fault] = [*NOTHING_LEFT, *BROKEN_OFF, *NOT_HTTP, *UNUSABLE, *STATUSES, *HARMLESS]
 
 
+KNOWN = {Sent.NO: "not sent", Sent.REJECTED: "refused", Sent.MAYBE: "may have happened", None: ""}
+
+
 def matrix() -> str:
     """The table of ``docs/fault-matrix.md``."""
-    rows = []
+    lines = ["| fault | injected by | error | known of it | a read | a create |", "|" + " --- |" * 6]
     for fault in FAULTS:
-        read, create = str(fault.get), str(fault.create)
-        if fault.pure:
-            read, create = f"{read}; pure: {fault.pure[0]}", f"{create}; pure: {fault.pure[1]}"
-        rows.append(f"| {fault.name} | {fault.injected} | {read} | {create} |")
-    return "\n".join(["| fault | injected by | a read | a create |", "| --- | --- | --- | --- |", *rows, ""])
+        read, create, pure = fault.get, fault.create, fault.pure[0] if fault.pure else fault.get
+        errors = dict.fromkeys(f"`{end.error.__name__}`" if end.error else "works" for end in (read, pure))
+        attempts = dict.fromkeys(_times(end.attempts) for end in (read, pure))
+        outcome = ": `OutcomeUnknownError`" if create.reason else ""
+        cells = [
+            fault.name,
+            fault.injected,
+            ", pure Python: ".join(errors),
+            KNOWN[read.sent],
+            ", pure Python: ".join(attempts),
+            _times(create.attempts) + outcome,
+        ]
+        lines.append(f"| {' | '.join(cells)} |".replace("  ", " "))
+    return "\n".join([*lines, ""])
+
+
+def _times(attempts: int) -> str:
+    return "once" if attempts == 1 else f"{attempts} times"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(matrix())

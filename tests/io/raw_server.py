@@ -29,7 +29,7 @@ class Heard:
 
 
 class Line:
-    """The server's end of one connection."""
+    """The server's end of one connection. Sending raises `ConnectionError` once the client has hung up."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
@@ -59,17 +59,19 @@ class Line:
 
     def send(self, data: bytes) -> None:
         """Send; what is sent in one go arrives in one go, as far as the buffers reach."""
+        if not self.is_open:
+            raise ConnectionResetError
         self._writer.write(data)
 
     async def segment(self, data: bytes) -> None:
         """Send, and let the client read it before anything else is sent."""
-        self._writer.write(data)
+        self.send(data)
         for _ in range(20):
             await asyncio.sleep(0)
 
     async def pour(self, data: bytes) -> None:
-        """Send as fast as the client takes it. Raises `ConnectionError` once it hangs up."""
-        self._writer.write(data)
+        """Send as fast as the client takes it."""
+        self.send(data)
         await self._writer.drain()
 
     def close(self) -> None:
@@ -99,32 +101,40 @@ class RawServer:
     """
 
     def __init__(
-        self, *scripts: Script, greet: Script | None = None, tls: ssl.SSLContext | None = None
+        self,
+        *scripts: Script,
+        greet: Script | None = None,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.scripts = list(scripts)
         self.greet = greet
         self.requests: list[Heard] = []
         self.connections = 0
+        self.port = port
         self._tls = tls
+        self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
-    @property
-    def bodies(self) -> list[bytes]:
-        return [heard.body for heard in self.requests]
-
     def heard(self, method: str) -> int:
         """How many requests of this method came."""
         return sum(heard.method == method for heard in self.requests)
 
+    async def until_heard(self, requests: int) -> None:
+        """Return once so many requests have come."""
+        while len(self.requests) < requests:
+            self._news.clear()
+            await self._news.wait()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20, backlog=2000
+            self._serve, "127.0.0.1", self.port, ssl=self._tls, limit=1 << 20, backlog=2000
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,6 +155,7 @@ class RawServer:
                 await self.greet(line)
             while line.is_open and (heard := await line.hear()):
                 self.requests.append(heard)
+                self._news.set()
                 turn = min(len(self.requests), len(self.scripts))
                 await self.scripts[turn - 1](line)
         except (OSError, asyncio.CancelledError):

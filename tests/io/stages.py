@@ -35,6 +35,7 @@ __all__ = [
     "full_listener",
     "names",
     "not_tls",
+    "passing_time",
     "raw",
     "sends",
     "silent_name_server",
@@ -52,7 +53,9 @@ LONGER_THAN_CONNECT = 12.0
 """Seconds: more than the limit for a connection, less than that for an attempt."""
 
 # fits as the answer to each of the nine: a server, an action envelope, a page
-SERVER = json.dumps({"id": 1, "name": "web-1", "status": "active", "server": {"id": 1}, "results": []}).encode()
+SERVER = json.dumps(
+    {"id": 1, "name": "web-1", "status": "active", "server": {"id": 1}, "results": []}
+).encode()
 
 
 @attrs.frozen
@@ -150,7 +153,7 @@ async def closed_port() -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def _passing_time(seconds: float) -> AsyncIterator[None]:
+async def passing_time(seconds: float) -> AsyncIterator[None]:
     """Time passes by leaps, with room between them for everything that is ready."""
 
     async def pass_by() -> None:
@@ -181,7 +184,7 @@ def full_listener() -> Iterator[str]:
 async def black_hole() -> AsyncIterator[Stage]:
     """Attempts to connect are dropped, and time passes."""
     with full_listener() as url:
-        async with _passing_time(LONGER_THAN_CONNECT):
+        async with passing_time(LONGER_THAN_CONNECT):
             yield Stage(url)
 
 
@@ -191,7 +194,7 @@ def names(look_up: Callable[..., Any]) -> Play:
     @asynccontextmanager
     async def stage() -> AsyncIterator[Stage]:
         with mock.patch.object(socket, "getaddrinfo", look_up):
-            async with _passing_time(LONGER_THAN_CONNECT):
+            async with passing_time(LONGER_THAN_CONNECT):
                 yield Stage("https://api.example")
 
     return stage
@@ -250,7 +253,7 @@ def not_tls(greet: Script) -> Play:
 
     @asynccontextmanager
     async def stage() -> AsyncIterator[Stage]:
-        async with RawServer(sends(b""), greet=greet) as server, _passing_time(LONGER_THAN_CONNECT):
+        async with RawServer(sends(b""), greet=greet) as server, passing_time(LONGER_THAN_CONNECT):
             yield Stage(server.url.replace("http:", "https:"), server)
 
     return stage

@@ -1,0 +1,175 @@
+"""`vpsorg fleet` against a sandbox."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpsorg_async.cli.costs import price
+from vpsorg_async.cli.exits import Exit
+from vpsorg_async.errors import (
+    AuthenticationError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    WaitTimeoutError,
+)
+from vpsorg_async.models import PlanOffer, ServerSpec
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+
+NEW = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
+WEB = ("--name", "web-{n:02}", "--count", "3")
+
+
+@pytest.fixture
+def fleet(vpsorg: Any, box: Sandbox) -> Callable[..., Any]:
+    """`vpsorg fleet` with --json, and what its report says."""
+
+    def run(*arguments: str) -> Any:
+        ended = vpsorg("fleet", *arguments, "--json", "-q")
+        assert ended.err == ""
+        return json.loads(ended.out)
+
+    return run
+
+
+def test_a_fleet_from_flags(fleet: Any, box: Sandbox) -> None:
+    """Created by a pattern, found again by it, and deleted; each report has one row for each server, in order."""
+    made = fleet("create", *WEB, *NEW, "--yes")
+    assert [(row["key"], row["how"], row["status"]) for row in made["outcomes"]] == [
+        (f"web-0{number}", "created", "active") for number in (1, 2, 3)
+    ]
+    ids = [row["id"] for row in made["outcomes"]]
+    for command, status in (("stop", "stopped"), ("start", "active"), ("reboot", "active")):
+        report = fleet(command, *WEB, *(() if command == "start" else ("--yes",)))
+        assert [(row["key"], row["status"]) for row in report["outcomes"]] == [(key, status) for key in ids]
+    rolled = fleet("rolling-reboot", *map(str, ids), "--max-unavailable", "50%")
+    assert (rolled["operation"], rolled["succeeded"]) == ("rolling reboot", 3)
+    assert fleet("delete", "--name", "web-{n:02}", "--count", "5", "--yes")["succeeded"] == 3
+    assert box.servers == ()
+
+
+def test_a_fleet_from_a_file(vpsorg: Any, fleet: Any, box: Sandbox, tmp_path: Path) -> None:
+    """`ensure` completes what is missing; its dry run prints the plan and its price, and changes nothing."""
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        '[defaults]\nplan_id = 1\nos_id = 5\nlocation = "us-west"\n'
+        '[[servers]]\nname = "a"\n[[servers]]\nname = "b"\nplan_id = 2\n'
+    )
+    fleet("create", "--name", "a", *NEW, "--yes")
+    before = len(box.ledger)
+
+    plan = vpsorg("fleet", "ensure", "--file", str(file), "--dry-run")
+    rows = fleet("ensure", "--file", str(file), "--dry-run")
+    assert (plan.code, plan.err) == (0, "")
+    assert "1 to create, 1 to keep" in plan.out
+    assert "20.00 per month" in plan.out
+    assert [(row["name"], row["step"]) for row in rows] == [("a", "keep"), ("b", "create")]
+    assert len(box.ledger) == before
+
+    asked = vpsorg("fleet", "ensure", "--file", str(file))
+    assert (asked.code, "Create 1 of 2 servers (b)? It costs 0.030 per hour" in asked.err) == (2, True)
+    first = fleet("ensure", "--file", str(file), "--yes")
+    again = fleet("ensure", "--file", str(file))
+    assert [row["how"] for row in first["outcomes"]] == ["adopted", "created"]
+    assert [row["how"] for row in again["outcomes"]] == ["adopted", "adopted"]
+    assert fleet("delete", "--file", str(file), "--yes")["succeeded"] == 2
+
+
+def test_the_table_names_servers_and_groups_reasons(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of several failed: exit code 6, a line for each server, a reason told once for all whom it met."""
+    with Sandbox(speed=6000, credit=1, token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        ended = vpsorg("fleet", "create", "--name", "web-{n}", "--count", "60", *NEW, "--yes")
+        nothing = vpsorg("fleet", "create", "--name", "db-{n}", "--count", "2", *NEW, "--yes")
+
+    assert (ended.code, nothing.code) == (6, 5)
+    rows = [line.split() for line in ended.out.splitlines() if line.startswith("web-") and ":" not in line]
+    assert len(rows) == 60
+    assert sum(row[1] == "created" for row in rows) == 1
+    skipped = [line for line in ended.out.splitlines() if "not sent, because" in line]
+    assert len(skipped) == 1
+    assert ended.err.startswith("create: 1 succeeded, ")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_taken_name_is_refused(vpsorg: Any, box: Sandbox) -> None:
+    """A name that exists is exit code 2, and nothing is created."""
+    box.world.add(1)
+
+    ended = vpsorg("fleet", "create", "--name", "server-12345", *NEW, "--yes")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "server-12345" in ended.err
+    assert len(box.servers) == 1
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "reboot", "rolling-reboot"])
+def test_a_missing_name_is_refused(vpsorg: Any, box: Sandbox, command: str) -> None:
+    """A name that is not in the account is exit code 2, and nothing is sent to the others."""
+    box.world.add(1)
+    yes = () if command in ("start", "rolling-reboot") else ("--yes",)
+
+    ended = vpsorg("fleet", command, "12345", "--name", "nobody", *yes)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "not in the account: nobody" in ended.err
+    assert box.ledger == ()
+
+
+def test_waits_of_a_fleet(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting it ends at the acknowledgement; a wait that times out is 3, a lost reboot 4."""
+    with Sandbox(token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        box.world.add(3)
+        box.faults.add(Rule("reboot", faults.DropAfter()))
+        quick = vpsorg("fleet", "stop", "12345", "--no-wait", "--json", "-q")
+        late = vpsorg("fleet", "stop", "12346", "--timeout", "0.6")
+        lost = vpsorg("fleet", "reboot", "12347")
+
+    assert (quick.code, json.loads(quick.out)["succeeded"]) == (0, 1)
+    assert (late.code, "12346 is not stopped" in late.out) == (3, True)
+    assert (lost.code, "outcome is unknown" in lost.out) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("errors", "servers", "code"),
+    [
+        ([], 3, 0),
+        ([NotFoundError()], 1, 1),
+        ([NotFoundError()], 2, 6),
+        ([NotFoundError(), NotFoundError()], 2, 6),
+        ([WaitTimeoutError()], 3, 3),
+        ([WaitTimeoutError(), NotFoundError()], 3, 6),
+        ([WaitTimeoutError(), OutcomeUnknownError()], 3, 4),
+        ([PaymentRequiredError()], 3, 6),
+        ([PaymentRequiredError(), NotFoundError()], 2, 5),
+        ([AuthenticationError()], 1, 5),
+    ],
+)
+def test_the_exit_code_of_several(errors: list[Exception], servers: int, code: int) -> None:
+    """What is unknown goes first; then whether it was time alone that ran out; then whether any worked."""
+    assert Exit.of_all(errors, servers) == code
+
+
+def test_prices() -> None:
+    """Exact sums, and what is not known is said."""
+    plans = [
+        PlanOffer(id=1, price_hourly=Decimal("0.007"), price_monthly=Decimal("5.00")),
+        PlanOffer(id="x"),
+    ]
+    specs = [ServerSpec(name=f"a{n}", plan_id=1, os_id=5, location="us-west") for n in range(3)]
+    other = ServerSpec(name="b", plan_id="x", os_id=5, location="us-west")
+
+    assert price(specs, plans) == "It costs 0.021 per hour, 15.00 per month."
+    assert (
+        price([*specs, other], plans)
+        == "It costs 0.021 per hour, 15.00 per month, and 1 more of unknown price."
+    )
+    assert price([other], plans) == "What it costs is not known here."
+    assert price(specs, []) == "What it costs is not known here."

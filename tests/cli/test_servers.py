@@ -1,0 +1,191 @@
+"""`vpsorg servers` and `vpsorg wait` against a sandbox."""
+
+import json
+from typing import Any
+
+import pytest
+
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+
+NEW = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
+
+
+def test_list_and_get(vpsorg: Any, box: Sandbox) -> None:
+    """A list is a table with a line for each server; one server is shown field by field."""
+    first, second = box.world.add(2)
+    box.world.set_status(second.id, "up\x1bgrading")
+
+    listed = vpsorg("servers", "list")
+    filtered = vpsorg("servers", "list", "--status", "active", "--json")
+    got = vpsorg("servers", "get", str(first.id))
+
+    head, *rows = listed.out.splitlines()
+    assert head.split() == ["ID", "NAME", "STATUS", "IP", "LOCATION", "PLAN", "OS"]
+    assert [row.split()[:3] for row in rows] == [
+        [str(first.id), first.name, "active"],
+        [str(second.id), second.name, "up�grading"],
+    ]
+    assert [server["id"] for server in json.loads(filtered.out)] == [first.id]
+    assert dict(line.split(maxsplit=1) for line in got.out.splitlines())["status"] == "active"
+    assert (listed.code, filtered.code, got.code) == (0, 0, 0)
+
+
+def test_the_life_of_a_server(vpsorg: Any, box: Sandbox) -> None:
+    """Created, changed, stopped, started, rebooted, deleted: each command prints what became of the server."""
+    made = json.loads(vpsorg("servers", "create", "web-1", *NEW, "--wait", "--yes", "--json").out)
+    key = str(made["id"])
+    assert (made["name"], made["status"]) == ("web-1", "active")
+    assert "password" not in made
+
+    updated = json.loads(
+        vpsorg("servers", "update", key, "--hostname", "a.example.com", "--backups", "--json").out
+    )
+    assert (updated["hostname"], updated["backups_enabled"]) == ("a.example.com", True)
+    flags = ("--name", "web-2", "--hostname", "b.example.com", "--no-backups")
+    replaced = json.loads(vpsorg("servers", "replace", key, *flags, "--json").out)
+    assert (replaced["name"], replaced["hostname"], replaced["backups_enabled"]) == (
+        "web-2",
+        "b.example.com",
+        False,
+    )
+    statuses = [
+        json.loads(vpsorg("servers", command, key, "--wait", "--json").out)["status"]
+        for command in ("stop", "start", "reboot")
+    ]
+    assert statuses == ["stopped", "active", "active"]
+    taken = json.loads(vpsorg("servers", "stop", key, "--json").out)
+    assert (taken["server_id"], taken["server_status"]) == (made["id"], "stopping")
+    gone = json.loads(vpsorg("servers", "delete", key, "--wait", "--yes", "--json").out)
+    assert (gone["id"], gone["status"]) == (made["id"], "gone")
+    assert box.servers == ()
+    changes = [(change.operation, change.server_id) for change in box.ledger]
+    assert {server_id for _, server_id in changes} == {made["id"]}
+
+
+@pytest.mark.parametrize("line", ["servers create web-1", "servers delete 12345", "fleet delete 12345"])
+def test_what_cannot_be_undone_is_asked(vpsorg: Any, box: Sandbox, line: str) -> None:
+    """Where nobody can be asked, --yes is needed: exit code 2, the names and the price in one line, no change."""
+    box.world.add(1)
+    before = len(box.ledger)
+
+    ended = vpsorg(*line.split(), *(NEW if "create" in line else ()))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "--yes" in ended.err
+    assert ("10.00 per month" if "create" in line else "12345") in ended.err
+    assert ended.err.count("\n") == 1
+    assert len(box.ledger) == before
+
+
+def test_waits(vpsorg: Any, box: Sandbox) -> None:
+    """Several waits end together; each is a line, and a row of the JSON, in the order asked."""
+    first, second = box.world.add(2)
+    box.world.set_status(second.id, "starting", seconds=1.0)
+
+    ended = vpsorg("wait", str(second.id), str(first.id), "--for", "active", "--timeout", "30", "--json")
+
+    assert ended.code == 0
+    assert [(row["id"], row["reached"], row["server"]["status"]) for row in json.loads(ended.out)] == [
+        (second.id, True, "active"),
+        (first.id, True, "active"),
+    ]
+
+
+def test_a_wait_that_times_out_is_exit_code_3(vpsorg: Any, box: Sandbox) -> None:
+    """One of two did not get there in time: 3, a line that says so, and the other one's result."""
+    first, second = box.world.add(2)
+    box.world.set_status(second.id, "starting", seconds=1e9)
+
+    ended = vpsorg("wait", str(first.id), str(second.id), "--timeout", "0.7")
+    single = vpsorg("servers", "create", "web-1", *NEW, "--wait", "--timeout", "0.01", "--yes", "-q")
+
+    assert ended.code == 3
+    assert ended.out.splitlines()[1].split()[:3] == [str(first.id), first.name, "active"]
+    assert ended.out.splitlines()[2].split()[:3] == [str(second.id), second.name, "starting"]
+    assert f"server {second.id} is not active" in ended.out.splitlines()[3]
+    assert (single.code, "web-1" in single.out) == (3, True)
+    assert single.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("wait", "IDS"),
+        ("wait 1 --for runing", "'runing' is not a known status; known are active"),
+        ("wait 1 --timeout -5", "-5"),
+        ("wait 1 --timeout nan", "nan"),
+        ("wait 1 --timeout soon", "soon"),
+        ("wait .. --for active", "server id"),
+        ("servers get -1", "-1"),
+        ("servers update 1", "--hostname"),
+        ("servers update 1 --name web_1", "letters, digits and hyphens"),
+        ("servers replace 1 --name a --hostname b", "--backups"),
+        ("servers create web_1 --plan-id 1 --os-id 5 --location us-west", "letters, digits and hyphens"),
+        ("servers create web-1 --plan-id 1 --os-id 5", "--location"),
+        ("servers reboot 1 --wait --timeout -1", "-1"),
+        ("watch --interval 0", "interval"),
+        ("fleet start", "--name"),
+        ("fleet start 1 1 x --name web-{n} --file x.toml", "not both"),
+        ("fleet start --count 3", "--name"),
+        ("fleet rolling-reboot 1 --max-unavailable many", "many"),
+        ("fleet rolling-reboot 1 --port 0", "port"),
+        ("ssh-keys list", "documented API has no list"),
+        ("locations", "documented API has no list"),
+        ("os", "documented API has no list"),
+    ],
+)
+def test_bad_arguments(vpsorg: Any, box: Sandbox, line: str, named: str) -> None:
+    """Bad input is one clear line and exit code 2, and changes nothing."""
+    ended = vpsorg(*line.split())
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("vpsorg: ")
+    assert named in ended.err
+    assert ended.err.count("\n") == 1
+    assert box.ledger == ()
+
+
+@pytest.mark.parametrize("line", ["servers list", "wait 12345", "fleet create --name x", "watch", "account"])
+def test_a_token_that_is_refused_is_exit_code_5(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """401 is one line and exit code 5; the token is not in it."""
+    monkeypatch.setenv("VPSORG_API_TOKEN", "vps_of_another")
+
+    ended = vpsorg(*line.split(), *((*NEW, "--yes") if "create" in line else ()))
+
+    assert ended.code == 5
+    assert "401" in ended.err + ended.out
+    assert "vps_of_another" not in ended.err + ended.out
+
+
+def test_no_credit_is_exit_code_5(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """402 is exit code 5."""
+    with Sandbox(credit=0, token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        ended = vpsorg("servers", "create", "web-1", *NEW, "--yes", "--base-url", box.url)
+
+    assert (ended.code, ended.out) == (5, "")
+    assert "402" in ended.err
+
+
+def test_an_unknown_outcome_is_exit_code_4(vpsorg: Any, box: Sandbox) -> None:
+    """A create whose answer was lost is exit code 4: it may exist, and is not sent again."""
+    box.faults.add(Rule("create", faults.DropAfter()))
+
+    ended = vpsorg("servers", "create", "web-1", *NEW, "--yes")
+
+    assert (ended.code, ended.out) == (4, "")
+    assert "look at the account before sending it again" in ended.err
+    assert len(box.servers) == 1
+
+
+@pytest.mark.parametrize("line", ["servers get 999", "servers start 12345"])
+def test_other_refusals_are_exit_code_1(vpsorg: Any, box: Sandbox, line: str) -> None:
+    """A server that is not there, or in another state, is exit code 1."""
+    box.world.add(1)
+
+    ended = vpsorg(*line.split())
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.count("\n") == 1

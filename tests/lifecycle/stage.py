@@ -1,0 +1,161 @@
+"""What the tests of waiting share: a provider made of functions of time, and a poller that looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec
+
+from vpsorg_async import Receipt, Server, ServerStatus, Target, WaitOutcome, errors
+from vpsorg_async.config import WaitPolicy
+from vpsorg_async.lifecycle.durations import Durations
+from vpsorg_async.lifecycle.looks import ListLook
+from vpsorg_async.lifecycle.poller import Poller
+from vpsorg_async.lifecycle.receipts import Journal
+from vpsorg_async.lifecycle.waiter import Waiter
+from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+
+__all__ = ["Provider", "Stage", "after", "record", "virtual"]
+
+P = ParamSpec("P")
+
+Course = Callable[[float], Server | None]
+Trouble = Callable[[float], BaseException | None]
+
+
+def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test on a loop where waiting takes no time; it may leave neither task nor complaint behind."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        complaints: list[str] = []
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            loop = runner.get_loop()
+            loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
+            runner.run(test(*args, **kwargs))
+            left = [repr(task) for task in asyncio.all_tasks(loop)]
+            # what was never awaited or retrieved says so when it is thrown away
+            gc.collect()
+        assert left == []
+        assert complaints == []
+
+    return run
+
+
+def record(number: int, word: str, updated: float | None = None) -> Server:
+    """A server; ``updated`` in seconds of the loop's time."""
+    moment = None if updated is None else datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=updated)
+    return Server(id=number, name=f"web-{number}", status=ServerStatus(word), updated_at=moment)
+
+
+def after(number: int, seconds: float, word: str = "active", before: str = "provisioning") -> Course:
+    """A server that changes once, at that time."""
+    return lambda now: record(number, word if now >= seconds else before)
+
+
+class Provider:
+    """Servers as functions of time, and a log of the looks at them."""
+
+    def __init__(self, *courses: Course, latency: float = 0.02) -> None:
+        self.courses = list(courses)
+        self.latency = latency
+        self.trouble: Trouble = lambda now: None
+        self.unlisted: set[int] = set()
+        self.lists: list[float] = []
+        self.singles: list[tuple[float, int]] = []
+        self.under_way = self.most_lists = 0
+
+    def servers(self, now: float) -> dict[int, Server]:
+        shown = (course(now) for course in self.courses)
+        return {int(server.id): server for server in shown if server is not None}
+
+    @property
+    def looks(self) -> list[float]:
+        """When each request left."""
+        return sorted([*self.lists, *(when for when, _ in self.singles)])
+
+    async def look_list(self) -> ListLook:
+        asked = asyncio.get_running_loop().time()
+        self.lists.append(asked)
+        self.under_way += 1
+        self.most_lists = max(self.most_lists, self.under_way)
+        try:
+            servers = await self._answer(asked)
+        finally:
+            self.under_way -= 1
+        return ListLook(asked, [server for number, server in servers.items() if number not in self.unlisted])
+
+    async def look_one(self, server_id: int | str) -> tuple[float, Server]:
+        asked = asyncio.get_running_loop().time()
+        self.singles.append((asked, int(server_id)))
+        servers = await self._answer(asked)
+        if int(server_id) not in servers:
+            raise errors.NotFoundError("no such server", status=404)
+        return asked, servers[int(server_id)]
+
+    async def _answer(self, asked: float) -> dict[int, Server]:
+        # as the account is half-way between question and answer
+        await asyncio.sleep(self.latency / 2)
+        trouble, servers = self.trouble(asked), self.servers(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.latency / 2)
+        if trouble is not None:
+            raise trouble
+        return servers
+
+
+class Stage:
+    """A poller and its waiter over a provider, in the time of the running loop."""
+
+    def __init__(self, provider: Provider, *, durations: Durations | None = None, **policy: float) -> None:
+        self.provider = provider
+        self.policy = WaitPolicy(**policy)
+        self.clock = LoopClock()
+        self.journal = Journal()
+        self.durations = durations or Durations()
+        self.events: list[Any] = []
+        self.poller = Poller(
+            provider.look_list,
+            provider.look_one,
+            policy=self.policy,
+            clock=self.clock,
+            rng=random.Random(1),
+            journal=self.journal,
+            durations=self.durations,
+            on_event=self.events.append,
+        )
+        self.waiter = Waiter(self.poller, self.journal, self.policy, self.clock)
+
+    async def __aenter__(self) -> Stage:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.poller.close()
+
+    @property
+    def now(self) -> float:
+        return self.clock.now()
+
+    def command(self, number: int, operation: str, status: str | None = None) -> Receipt:
+        """A command on a server was acknowledged just now."""
+        return self.journal.acknowledged(
+            number, operation, at=self.now, wall=self.clock.wall(), status=status
+        )
+
+    async def wait(
+        self, subject: int | Server | Receipt, target: Any = "active", timeout: float = 600.0
+    ) -> WaitOutcome:
+        return await self.waiter.wait(subject, Target.of(target), timeout)
+
+    def begin(
+        self, numbers: Iterable[int], target: Any = "active", timeout: float = 600.0
+    ) -> list[asyncio.Task[WaitOutcome]]:
+        """A waiting task for each."""
+        return [asyncio.create_task(self.wait(number, target, timeout)) for number in numbers]
+
+    def polling(self) -> bool:
+        """Whether the task of the poller is there."""
+        return any(task.get_name() == "vpsorg-poller" for task in asyncio.all_tasks())
