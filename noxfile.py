@@ -268,6 +268,21 @@ def bench(session: nox.Session) -> None:
     session.run(env / "bin" / "python", "-I", "benchmarks", *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/, with warnings as errors. Arguments after -- go to sphinx."""
+    env = environment("docs", RUNTIME + group("docs"), wheel=True, python=session.python)
+    options = ["-W", "--keep-going", "-q", "-b", "html", *session.posargs]
+    session.run(env / "bin" / "python", "-Im", "sphinx", *options, "docs", "site")
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Check the sandbox against docs/openapi.yaml with schemathesis. Arguments after -- go to pytest."""
+    env = environment("contract", RUNTIME + group("tests", "contract"), wheel=True, python=session.python)
+    session.run(env / "bin" / "python", "-Im", "pytest", "tests/openapi", *session.posargs)
+
+
 @nox.session(name="build")
 def build_session(session: nox.Session) -> None:
     """Build the wheel and the source archive into dist/."""

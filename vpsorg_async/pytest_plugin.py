@@ -83,7 +83,10 @@ class RunVirtually(Protocol):
 
 @pytest.fixture
 def vpsorg_settings() -> Mapping[str, Any]:
-    """Settings of the sandbox, e.g. {"credit": 3}: override it, or parametrize with it."""
+    """Settings of the sandbox, e.g. {"credit": 3}: override it, or parametrize with it.
+
+    A dialect is the client's as well.
+    """
     return {}
 
 
@@ -99,21 +102,25 @@ def vpsorg_sandbox(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str,
 
 
 @pytest.fixture
-def vpsorg_client(vpsorg_sandbox: Sandbox) -> MakeClient:
+def vpsorg_client(vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any]) -> MakeClient:
     """Makes a client of the sandbox: async with vpsorg_client() as vps. Options are those of Client."""
     from .client import Client
 
     def make(**options: Any) -> Client:
-        return Client(vpsorg_sandbox.token, **{"base_url": vpsorg_sandbox.url, **PATIENCE, **options})
+        given = {"base_url": vpsorg_sandbox.url, **_dialect(vpsorg_settings), **PATIENCE, **options}
+        return Client(vpsorg_sandbox.token, **given)
 
     return make
 
 
 @pytest.fixture
-def vpsorg_env(vpsorg_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def vpsorg_env(
+    vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Sandbox:
     """The sandbox, with VPSORG_API_TOKEN and VPSORG_BASE_URL set to it for code that calls Client.from_env()."""
     monkeypatch.setenv("VPSORG_API_TOKEN", vpsorg_sandbox.token)
     monkeypatch.setenv("VPSORG_BASE_URL", vpsorg_sandbox.url)
+    monkeypatch.setenv("VPSORG_DIALECT", vpsorg_settings.get("dialect", ""))
     return vpsorg_sandbox
 
 
@@ -136,14 +143,17 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
 
     async def with_both(function: Function[T], limit: float, options: dict[str, Any]) -> T:
         __tracebackhide__ = True
+        clock = asyncio.get_running_loop().time
+        own = {"clock": LoopClock(), **_dialect(vpsorg_settings), **options}
         async with (
-            Sandbox(**{"clock": asyncio.get_running_loop().time, **vpsorg_settings}) as box,
-            Client(box.token, **{"base_url": box.url, "clock": LoopClock(), **options}) as vps,
+            Sandbox(**{"clock": clock, **vpsorg_settings}) as box,
+            Client(box.token, **{"base_url": box.url, **own}) as vps,
         ):
             boxes.append(box)
             box.faults.add(*_rules(request.node))
+            bound = asyncio.timeout(limit)
             try:
-                async with asyncio.timeout(limit) as bound:
+                async with bound:
                     return await function(vps, box)
             except TimeoutError:
                 if not bound.expired():
@@ -152,6 +162,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
 
     async def caught(work: Awaitable[T]) -> tuple[T | None, BaseException | None]:
         # raised by the caller, so that the traceback does not go through the machinery of asyncio
+        __tracebackhide__ = True
         try:
             return await work, None
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
@@ -228,6 +239,11 @@ def assert_requests(
     if found < low or (high is not None and found > high):
         wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
         _fail(f"{found} requests match {pattern!r}, not {wanted}.", [], "all requests:", _requests(box))
+
+
+def _dialect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client has to be told of the sandbox beside its address."""
+    return {name: settings[name] for name in ("dialect",) if name in settings}
 
 
 def _rules(node: pytest.Item) -> list[Any]:

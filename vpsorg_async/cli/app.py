@@ -35,6 +35,22 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+# imported when one of them is asked for
+for _name, _home, _help in (
+    ("servers", "servers:app", "The servers of the account, one at a time."),
+    ("fleet", "fleet:app", "Many servers at once: one outcome for each."),
+    ("wait", "waits:wait", "Wait until servers are in a status."),
+    ("watch", "watching:watch", "Watch the account: a table that is redrawn on a change."),
+    ("plans", "lookups:plans", "List the plans that can be ordered."),
+    ("locations", "lookups:locations", "List the datacenters (provider dialect)."),
+    ("os", "lookups:operating_systems", "List the operating systems (provider dialect)."),
+    ("ssh-keys", "lookups:ssh_keys", "The SSH keys of the account (provider dialect)."),
+    ("account", "lookups:account", "Show whose token this is, and what it may do."),
+    ("doctor", "doctoring:doctor", "Find out why the account can't be reached or read."),
+):
+    app.command(f"{__package__}.{_home}", name=_name, help=_help)
+app.register_install_completion_command()
+
 Seed = Annotated[int, Parameter(help="One seed, one course of events.")]
 
 
@@ -42,8 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     try:
         return int(app.meta(arguments) or Exit.OK)
-    except CycloptsError as error:
-        return _end(error, debug=False)
+    except (Exception, KeyboardInterrupt) as error:
+        return _end(error, debug="--debug" in arguments)
 
 
 @app.meta.default

@@ -7,21 +7,36 @@ bottom. A cell is shared by two statuses at most: the lower one fills some eight
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 import attrs
 
-from .demo import Moment
+__all__ = ["EIGHTHS", "GONE", "WAITING", "Cell", "Moment", "grid", "ranked"]
 
-__all__ = ["EIGHTHS", "GONE", "Cell", "grid", "ranked"]
-
-ORDER = ("active", "stopped", "stopping", "starting", "rebooting", "provisioning", "suspended")
+ORDER = ("active", "stopped", "stopping", "starting", "rebooting", "provisioning", "deleting", "suspended")
 """From the bottom up; any other word goes on top."""
 GONE = "gone"
 """No status, and no place in the chart."""
+WAITING = "waiting"
+"""For its turn, or to be seen."""
 
 EIGHTHS = 8
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """How things stand ``at`` seconds after the beginning: servers by status, requests sent so far.
+
+    ``rest``: a word on what is still to come. ``span``: the seconds that it all will take, about; 0 if nobody knows.
+    """
+
+    at: float
+    phase: str
+    statuses: Mapping[str, int]
+    requests: int
+    rest: str = ""
+    span: float = 0.0
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self
 
 import attrs
@@ -20,6 +20,7 @@ from ..models import ServerSpec
 from ..sandbox import Durations, Sandbox
 from ..sandbox.log import Entry
 from ..timing import SystemClock
+from .chart import Moment
 
 __all__ = ["DURATIONS", "EXPECTED", "Demo", "Moment", "Phase", "Requests", "Result", "reason"]
 
@@ -71,16 +72,6 @@ def _kind(method: str, path: str) -> str:
             return "deletes"
         case _:
             return "others"
-
-
-@attrs.frozen(kw_only=True)
-class Moment:
-    """How things stand ``at`` seconds after the beginning: servers by status, requests sent so far."""
-
-    at: float
-    phase: str
-    statuses: Mapping[str, int]
-    requests: int
 
 
 @attrs.frozen(kw_only=True)

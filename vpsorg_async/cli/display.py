@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 from rich import box
@@ -14,10 +14,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .chart import EIGHTHS, GONE, Cell, grid, ranked
-from .demo import Moment, Requests, Result
+from .chart import EIGHTHS, GONE, WAITING, Cell, Moment, grid, ranked
 
-__all__ = ["BLOCKS", "WIDTH", "Chart", "Pen", "progress", "table"]
+if TYPE_CHECKING:
+    from .demo import Requests, Result
+
+__all__ = ["BLOCKS", "WIDTH", "Chart", "Pen", "color", "progress", "table"]
 
 COLORS = {
     "active": "green",
@@ -26,7 +28,11 @@ COLORS = {
     "starting": "cyan",
     "rebooting": "blue",
     "provisioning": "yellow",
+    "deleting": "bright_red",
     "suspended": "red",
+    "failed": "red",
+    "skipped": "bright_black",
+    WAITING: "bright_black",
 }
 OTHER_COLOR = "magenta"
 BLOCKS = " ▁▂▃▄▅▆▇"
@@ -62,19 +68,20 @@ class Pen:
 
     def mark(self, word: str) -> tuple[str, str]:
         """A patch for the legend, and its style."""
-        return ("  ", f"on {_color(word)}") if self.color else (self.texture(word) * 2, "")
+        return ("  ", f"on {color(word)}") if self.color else (self.texture(word) * 2, "")
 
     def cell(self, cell: Cell) -> tuple[str, str]:
         """A character of the chart, and its style."""
         if not self.color:
             return self.texture(cell.main), ""
         if self.ascii or cell.eighths == EIGHTHS or cell.lower is None:
-            return " ", f"on {_color(cell.main)}" if cell.main else ""
-        upper = f" on {_color(cell.upper)}" if cell.upper else ""
-        return BLOCKS[cell.eighths], _color(cell.lower) + upper
+            return " ", f"on {color(cell.main)}" if cell.main else ""
+        upper = f" on {color(cell.upper)}" if cell.upper else ""
+        return BLOCKS[cell.eighths], color(cell.lower) + upper
 
 
-def _color(word: str) -> str:
+def color(word: str) -> str:
+    """The colour of a status."""
     return COLORS.get(word, OTHER_COLOR)
 
 
@@ -94,7 +101,8 @@ class Chart:
         floor, tick = "-+" if pen.ascii else "─┬"
         top = f" {self.servers} "
         width = max(min(options.max_width, WIDTH) - len(top) - 1, 1)
-        span = max(self.span, now.at, 1e-3)
+        # an estimate made on the way is better than the one at the beginning
+        span = max(now.span or self.span if self.span else 0.0, now.at, 1e-3)
         for number, row in enumerate(
             grid(self.moments, servers=self.servers, width=width, height=self.height, span=span)
         ):
@@ -134,11 +142,14 @@ def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
     """Each status that was seen, and how many are in it now: the colours stay explained to the end."""
     now, line = moments[-1], Text()
     for word in ranked({word for moment in moments for word in moment.statuses}):
+        if word == WAITING and not now.statuses.get(word):
+            continue
         if word != GONE:
             line.append(*pen.mark(word)).append(" ")
         count = now.statuses.get(word)
         line.append(f"{count} {word}  " if count else f"{word}  ", style="" if count else "dim")
-    return line.append(f"{now.requests} requests  {now.at:.1f} s")
+    line.append(f"{now.requests} requests  {now.at:.1f} s")
+    return line.append(f"  {now.rest}") if now.rest else line
 
 
 @contextmanager
@@ -149,7 +160,8 @@ def progress(
     if quiet:
         yield lambda moments: None
     elif console.is_interactive and console.file.isatty():
-        chart = Chart(servers=servers, span=span, height=min(max(console.height - REST, 2), HEIGHT))
+        height = min(max(console.height - REST, 2), HEIGHT, servers)
+        chart = Chart(servers=servers, span=span, height=height)
         with Live(console=console, auto_refresh=False) as live:
 
             def show(moments: Sequence[Moment]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
@@ -41,6 +42,22 @@ class Exit(enum.IntEnum):
     def of(cls, error: BaseException) -> Exit:
         """The code for a command that ended with this error."""
         return next((code for code, kinds in _KINDS.items() if isinstance(error, kinds)), cls.FAILED)
+
+    @classmethod
+    def of_all(cls, errors: Sequence[BaseException], servers: int) -> Exit:
+        """The code for a command on so many servers, of which some failed with these errors."""
+        codes = [cls.of(error) for error in errors]
+        if not codes:
+            return cls.OK
+        if cls.UNKNOWN in codes:
+            return cls.UNKNOWN
+        if all(code is cls.TIMEOUT for code in codes):
+            return cls.TIMEOUT
+        if len(codes) < servers:
+            return cls.PARTIAL
+        if cls.REFUSED in codes:
+            return cls.REFUSED
+        return codes[0] if servers == 1 else cls.PARTIAL
 
 
 _MEANINGS = {

@@ -1,0 +1,63 @@
+"""`vpsorg doctor`: why an account can't be reached or read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import attrs
+from cyclopts import Parameter
+
+from ..doctor import Check, Finding, examine
+from .exits import Exit
+from .output import OUTPUT, Output, plain, printable
+from .settings import ACCOUNT, Account, Settings, keep_dialect
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    *,
+    write: Annotated[
+        bool, Parameter(help="Put the dialect that was found into the profile.", show_default=False)
+    ] = False,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Find out why the account can't be reached or read. It only reads.
+
+    Ends with 5 where the token is refused, with 6 where another check is bad.
+    """
+    settings = account.settings()
+    checks = asyncio.run(_examine(settings, output))
+    told = next((check for check in checks if "dialect" in check.data), None)
+    dialect = None if told is None else told.data["dialect"]
+    written = None
+    if write and told is not None and told.finding is Finding.GOOD:
+        written = keep_dialect(settings.profile, told.data["dialect"])
+    elif write:
+        output.note("nothing was written: it is not sure which dialect is spoken")
+    document = {"checks": plain(checks), "dialect": dialect, "written": written and str(written)}
+    output.show(
+        document,
+        [f"dialect = {dialect!r} is in [profiles.{settings.profile}] of {written}"] if written else [],
+    )
+    bad = [check for check in checks if check.finding is Finding.BAD]
+    if any(check.refused for check in bad):
+        return Exit.REFUSED
+    return Exit.PARTIAL if bad else Exit.OK
+
+
+async def _examine(settings: Settings, output: Output) -> list[Check]:
+    checks = []
+    async for check in examine(settings.token, settings.base_url, trust_env=settings.trust_env):
+        if check.name == "dialect" and check.finding is not Finding.BAD:
+            known = check.data["dialect"] == settings.dialect
+            hint = f"--dialect {check.data['dialect']} for one command, doctor --write for the profile"
+            check = attrs.evolve(check, advice="" if known else hint)
+        checks.append(check)
+        if not output.as_json:
+            print(printable(f"{check.finding:<4}  {check.name:<10}  {check.found}"), flush=True)
+            if check.advice:
+                print(printable(f"      {'':<10}  -> {check.advice}"), flush=True)
+    return checks

@@ -1,0 +1,320 @@
+"""`vpsorg fleet`: many servers at once, with one outcome for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..client import Client
+from ..errors import ConfigurationError
+from ..fleet import Report
+from ..fleet.events import FleetEvent
+from ..fleet.plan import Plan, StepKind
+from ..models import ServerId, ServerSpec, check_id
+from .costs import cost
+from .exits import Exit
+from .output import OUTPUT, Output, Yes, confirm
+from .passwords import Passwords, PasswordsFile
+from .reports import Call, carry_out, number, some
+from .settings import ACCOUNT, Account, Settings
+from .specs import SELECTION, SPECIFICATION, Selection, Specification, ident
+
+__all__ = ["app"]
+
+app = App(name="fleet", help="Many servers at once: one outcome for each.", help_epilogue="")
+
+Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
+Seconds = Annotated[float, Parameter(name="--timeout", help="Seconds for each server, from its command.")]
+NoWait = Annotated[bool, Parameter(help="End when the commands are acknowledged.", show_default=False)]
+StopOnFailure = Annotated[
+    bool, Parameter(help="Send no further command after a failure.", show_default=False)
+]
+
+
+@app.command
+def create(
+    *,
+    timeout: Seconds = 900.0,
+    no_wait: NoWait = False,
+    stop_on_failure: StopOnFailure = False,
+    passwords: PasswordsFile = None,
+    yes: Yes = False,
+    servers: Specification = SPECIFICATION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Create servers, and wait until all are active. A name that is taken is refused before anything is sent.
+
+    They cost money from now on, so the price is shown and asked for first, where it is known.
+    """
+    specs, settings = servers.specs(), account.settings()
+    if not yes:
+        question = f"Create {number(specs)} ({some([spec.name for spec in specs])})?"
+        confirm(f"{question} {settings.run(lambda vps: cost(vps, specs))}", yes=yes)
+
+    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+        return await vps.fleet.create(
+            specs, timeout=timeout, wait=not no_wait, on_failure=_on_failure(stop_on_failure), on_event=hook
+        )
+
+    with Passwords(passwords) as safe:
+        return carry_out(settings, "create", _names(specs), call, output, safe)
+
+
+@app.command
+def ensure(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(help="Print what would be done, and do nothing.", show_default=False)
+    ] = False,
+    timeout: Seconds = 900.0,
+    stop_on_failure: StopOnFailure = False,
+    passwords: PasswordsFile = None,
+    yes: Yes = False,
+    servers: Specification = SPECIFICATION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Make the account have these servers, active: what exists by name is kept, what is missing is created.
+
+    Run again, it completes what an earlier run left undone.
+    """
+    specs, settings = servers.specs(), account.settings()
+    if dry_run or not yes:
+
+        async def look(vps: Client) -> tuple[Plan, str]:
+            plan = await vps.fleet.ensure(specs, dry_run=True)
+            missing = _missing(plan)
+            return plan, await cost(vps, missing) if missing else ""
+
+        plan, price = settings.run(look)
+        if dry_run:
+            output.show(_plan_rows(plan), [str(plan), *([price] if price else [])])
+            return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
+        missing = _missing(plan)
+        if missing:
+            names = some([spec.name for spec in missing])
+            confirm(f"Create {len(missing)} of {number(specs)} ({names})? {price}", yes=yes)
+
+    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+        return await vps.fleet.ensure(
+            specs, timeout=timeout, on_failure=_on_failure(stop_on_failure), on_event=hook
+        )
+
+    with Passwords(passwords) as safe:
+        return carry_out(settings, "ensure", _names(specs), call, output, safe)
+
+
+@app.command
+def start(
+    ids: Ids = (),
+    /,
+    *,
+    timeout: Seconds = 300.0,
+    no_wait: NoWait = False,
+    stop_on_failure: StopOnFailure = False,
+    servers: Selection = SELECTION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Start servers, and wait until all are active."""
+    settings = account.settings()
+    found = _found(settings, ids, servers, output)
+    return carry_out(
+        settings, "start", found, _acts("start", found, timeout, no_wait, stop_on_failure), output
+    )
+
+
+@app.command
+def stop(
+    ids: Ids = (),
+    /,
+    *,
+    timeout: Seconds = 300.0,
+    no_wait: NoWait = False,
+    stop_on_failure: StopOnFailure = False,
+    yes: Yes = False,
+    servers: Selection = SELECTION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Stop servers, and wait until all are stopped. They keep being charged until they are deleted."""
+    settings = account.settings()
+    found = _found(settings, ids, servers, output, named=not yes)
+    _ask("Stop", found, "", yes=yes or len(found) == 1)
+    return carry_out(settings, "stop", found, _acts("stop", found, timeout, no_wait, stop_on_failure), output)
+
+
+@app.command
+def reboot(
+    ids: Ids = (),
+    /,
+    *,
+    timeout: Seconds = 300.0,
+    no_wait: NoWait = False,
+    stop_on_failure: StopOnFailure = False,
+    yes: Yes = False,
+    servers: Selection = SELECTION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Reboot servers, all at the same time, and wait until they are active again."""
+    settings = account.settings()
+    found = _found(settings, ids, servers, output, named=not yes)
+    _ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
+    return carry_out(
+        settings, "reboot", found, _acts("reboot", found, timeout, no_wait, stop_on_failure), output
+    )
+
+
+@app.command
+def delete(
+    ids: Ids = (),
+    /,
+    *,
+    timeout: Seconds = 300.0,
+    no_wait: NoWait = False,
+    stop_on_failure: StopOnFailure = False,
+    yes: Yes = False,
+    servers: Selection = SELECTION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Delete servers for good, and wait until they are gone. Names that are not in the account are left out."""
+    settings = account.settings()
+    found = _found(settings, ids, servers, output, named=not yes, missing_ok=True)
+    _ask("Delete", found, " for good", yes=yes)
+    return carry_out(
+        settings, "delete", found, _acts("delete", found, timeout, no_wait, stop_on_failure), output
+    )
+
+
+@app.command
+def rolling_reboot(
+    ids: Ids = (),
+    /,
+    *,
+    max_unavailable: Annotated[
+        str, Parameter(help="Servers that may be away at once: a number, or a share such as 10%.")
+    ] = "1",
+    max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
+    port: Annotated[
+        int | None, Parameter(help="A server is well when it accepts connections on this TCP port.")
+    ] = None,
+    timeout: Seconds = 600.0,
+    servers: Selection = SELECTION,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Reboot servers one after another, the first one alone; servers that are not active are skipped."""
+    from ..lifecycle.ready import tcp_port
+
+    limit = _limit(max_unavailable)
+    health = None if port is None else tcp_port(port)
+    settings = account.settings()
+    found = _found(settings, ids, servers, output)
+
+    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+        return await vps.fleet.rolling_reboot(
+            [*found],
+            max_unavailable=limit,
+            max_failures=max_failures,
+            timeout=timeout,
+            health=health,
+            on_event=hook,
+        )
+
+    return carry_out(settings, "rolling reboot", found, call, output)
+
+
+def _limit(text: str) -> int | float:
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else int(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"--max-unavailable is a number such as 2 or a share such as 10%, not {text!r}"
+        ) from None
+
+
+def _on_failure(stop: bool) -> Any:
+    return "stop" if stop else "continue"
+
+
+def _acts(
+    operation: str, found: dict[ServerId, str], timeout: float, no_wait: bool, stop_on_failure: bool
+) -> Call:
+    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+        act = getattr(vps.fleet, operation)
+        report: Report = await act(
+            [*found],
+            timeout=timeout,
+            wait=not no_wait,
+            on_failure=_on_failure(stop_on_failure),
+            on_event=hook,
+        )
+        return report
+
+    return call
+
+
+def _found(
+    settings: Settings,
+    given: Sequence[str],
+    selection: Selection,
+    output: Output,
+    *,
+    named: bool = False,
+    missing_ok: bool = False,
+) -> dict[ServerId, str]:
+    """The ids that are meant, each with its name as far as it is known. The account is read only if it must be."""
+    ids = dict.fromkeys((check_id(ident(text)) for text in given), "")
+    names = list(dict.fromkeys(selection.names(by_hostname=settings.dialect == "provider")))
+    if not ids and not names:
+        raise ConfigurationError("give ids, --name or --file")
+    if not names and not named:
+        return ids
+    servers = settings.run(lambda vps: vps.servers.list())
+    known = {str(server.id): server.name for server in servers}
+    found = {server_id: known.get(str(server_id), "") for server_id in ids}
+    missing = []
+    for name in names:
+        hits = [server.id for server in servers if server.name == name]
+        if len(hits) > 1:
+            raise ConfigurationError(f"{len(hits)} servers are called {name}: give their ids ({some(hits)})")
+        found.update(dict.fromkeys(hits, name))
+        missing += [name] if not hits else []
+    if missing and not missing_ok:
+        raise ConfigurationError(f"not in the account: {some(missing)}; nothing was sent")
+    if missing:
+        output.note(f"not in the account: {some(missing)}")
+    return found
+
+
+def _ask(verb: str, found: dict[ServerId, str], how: str, *, yes: bool) -> None:
+    if found:
+        listed = [f"{name} ({server_id})" if name else str(server_id) for server_id, name in found.items()]
+        confirm(f"{verb} {number(found)}{how}: {some(listed)}?", yes=yes)
+
+
+def _names(specs: Sequence[ServerSpec]) -> dict[ServerId, str]:
+    return {spec.name: spec.name for spec in specs}
+
+
+def _missing(plan: Plan) -> list[ServerSpec]:
+    return [step.spec for step in plan.steps if step.kind is StepKind.CREATE]
+
+
+def _plan_rows(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": step.spec.name,
+            "step": step.kind.value,
+            "id": step.server and step.server.id,
+            "status": step.server and step.server.status,
+            "differences": step.differences,
+            "reason": step.reason,
+        }
+        for step in plan.steps
+    ]

@@ -1,0 +1,174 @@
+"""What is shown while servers are waited for: a chart that moves, on a terminal alone, on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+from rich.console import Console
+
+from ..client import Client
+from ..fleet import Failed, Outcome, Skipped, Succeeded
+from ..fleet.events import CommandAnswered, ServerSettled
+from ..http.events import RequestSent
+from ..models import ServerId
+from ..timing import SystemClock
+from .chart import GONE, WAITING, Moment
+from .display import progress
+
+__all__ = ["Tally", "showing"]
+
+TICK = 0.2
+"""Seconds between two moments that are shown."""
+LATE = 2.0
+"""Seconds that are not worth a word."""
+MOVING = {
+    "create": "provisioning",
+    "start": "starting",
+    "stop": "stopping",
+    "reboot": "rebooting",
+    "delete": "deleting",
+}
+"""What a server is after its command was acknowledged, until its wait has ended."""
+
+
+class Tally:
+    """How things stand with each server: events go in, moments come out."""
+
+    def __init__(self, operation: str, keys: Sequence[ServerId], *, timeout: float | None = None) -> None:
+        self.operation = operation
+        self.outcomes: dict[ServerId, Outcome] = {}
+        """Those that have one."""
+        self.moments: list[Moment] = []
+        self._words: dict[ServerId, str] = dict.fromkeys(keys, WAITING)
+        self._open: dict[ServerId, tuple[str, float]] = {}
+        self._timeout = timeout
+        self._requests = 0
+        self._clock = SystemClock()
+        self._began = self._clock.now()
+
+    @property
+    def servers(self) -> int:
+        """How many there are."""
+        return len(self._words)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock.now() - self._began
+
+    def heard(self, event: object) -> None:
+        """An event of the client, or of a fleet call."""
+        match event:
+            case RequestSent():
+                self._requests += 1
+            case CommandAnswered(operation=operation, key=key):
+                self.commanded(operation, key)
+            case ServerSettled(key=key, outcome=outcome):
+                self.outcomes[key] = outcome
+                self.settled(key, _word(outcome))
+
+    def commanded(self, operation: str, key: ServerId) -> None:
+        """A command was acknowledged."""
+        self._words[key] = MOVING[operation]
+        self._open[key] = (operation, self._clock.now())
+
+    def settled(self, key: ServerId, word: str) -> None:
+        """It is over for one server."""
+        self._words[key] = word
+        self._open.pop(key, None)
+
+    def seen(self, key: ServerId, word: str | None) -> None:
+        """A server was seen that no command is known of."""
+        if word is not None and key not in self._open and key not in self.outcomes:
+            self._words[key] = word
+
+    def note(self, vps: Client) -> Sequence[Moment]:
+        """Take down the present moment; returns all of them."""
+        at, statuses = self.seconds, Counter(self._words.values())
+        rest, word = self._rest(vps)
+        moment = Moment(
+            at=at,
+            phase=self.operation,
+            statuses=statuses,
+            requests=self._requests,
+            rest=word,
+            span=at + rest if rest > 0 else 0.0,
+        )
+        # of a time in which nothing happened only the ends are kept
+        if len(self.moments) > 1 and self.moments[-1].statuses == statuses == self.moments[-2].statuses:
+            self.moments.pop()
+        self.moments.append(moment)
+        return self.moments
+
+    def span(self, vps: Client) -> float:
+        """The seconds that it all will take, about; 0 where nobody knows."""
+        return vps.expected(self.operation, self.servers) or 0.0
+
+    def _rest(self, vps: Client) -> tuple[float, str]:
+        """The seconds still to come, about, and a word on them."""
+        rests: list[tuple[float, float]] = []
+        now = self._clock.now()
+        for operation in {operation for operation, _ in self._open.values()}:
+            since = [at for other, at in self._open.values() if other == operation]
+            expected = vps.expected(operation, len(since))
+            if expected is not None:
+                rests.append((max(since) + expected - now, expected))
+        if rests:
+            rest, expected = max(rests)
+            if rest > 0:
+                return rest, f"about {_clock(rest)} more"
+            return 0.0, "longer than usual" if -rest > LATE + expected / 2 else ""
+        if self._timeout is not None and self.seconds < self._timeout:
+            return 0.0, f"at most {_clock(self._timeout - self.seconds)} more"
+        return 0.0, ""
+
+
+def _word(outcome: Outcome) -> str:
+    match outcome:
+        case Succeeded(how="deleted"):
+            return GONE
+        case Succeeded(server=server):
+            return str(server.status) if server is not None else "commanded"
+        case Failed():
+            return "failed"
+        case Skipped():
+            return "skipped"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+@contextlib.asynccontextmanager
+async def showing(
+    vps: Client, tally: Tally, *, quiet: bool, look: Sequence[ServerId] = ()
+) -> AsyncIterator[None]:
+    """Show the tally while this is open. ``look``: servers whose status is taken from what the client saw."""
+    screen = Console(stderr=True)
+    silent = quiet or not (screen.is_interactive and screen.file.isatty()) or not tally.servers
+    with progress(screen, tally.servers, tally.span(vps), quiet=silent) as show:
+
+        def draw() -> None:
+            for key in look:
+                tally.seen(key, vps.last_status(key))
+            show(tally.note(vps))
+
+        async def redraw() -> None:
+            while True:
+                draw()
+                await asyncio.sleep(TICK)
+
+        drawing = (
+            asyncio.get_running_loop().create_task(redraw(), name="vpsorg-progress") if not silent else None
+        )
+        try:
+            yield
+        finally:
+            if drawing is not None:
+                drawing.cancel()
+                await asyncio.wait((drawing,))
+                draw()

@@ -1,0 +1,115 @@
+"""What can be looked up beside servers: `vpsorg plans`, `locations`, `os`, `ssh-keys`, `account`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ..errors import ConfigurationError
+from .exits import Exit
+from .output import OUTPUT, Output, Yes, columns, confirm, plain, sheet
+from .settings import ACCOUNT, Account
+from .specs import ident
+
+__all__ = ["account", "locations", "operating_systems", "plans", "ssh_keys"]
+
+ssh_keys = App(name="ssh-keys", help="The SSH keys of the account (provider dialect).", help_epilogue="")
+
+
+def plans(
+    *,
+    location: Annotated[str | None, Parameter(help="Only those offered at this location.")] = None,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """List the plans that can be ordered. No page names units or the currency."""
+    found = account.settings().run(lambda vps: vps.plans.list(location))
+    rows = [
+        (
+            p.id,
+            p.name,
+            p.vcpus,
+            p.memory,
+            p.storage,
+            p.bandwidth,
+            p.price_hourly,
+            p.price_monthly,
+            p.available,
+        )
+        for p in found
+    ]
+    names = ("ID", "NAME", "VCPUS", "MEMORY", "STORAGE", "BANDWIDTH", "PER HOUR", "PER MONTH", "AVAILABLE")
+    output.show(found, columns(names, rows))
+    return Exit.OK
+
+
+def locations(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """List the datacenters (provider dialect)."""
+    found = account.settings().run(lambda vps: vps.locations.list())
+    rows = [(place.id, place.name, place.country_name, place.is_active) for place in found]
+    output.show(found, columns(("ID", "NAME", "COUNTRY", "ACTIVE"), rows))
+    return Exit.OK
+
+
+def operating_systems(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """List the versions of the operating systems (provider dialect)."""
+    found = account.settings().run(lambda vps: vps.operating_systems.list())
+    rows = [(version.id, version.operating_system, version.name) for version in found]
+    output.show(found, columns(("ID", "SYSTEM", "VERSION"), rows))
+    return Exit.OK
+
+
+@ssh_keys.command(name="list")
+def list_keys(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """List the keys."""
+    found = account.settings().run(lambda vps: vps.ssh_keys.list())
+    output.show(found, columns(("ID", "NAME", "FINGERPRINT"), [(k.id, k.name, k.fingerprint) for k in found]))
+    return Exit.OK
+
+
+@ssh_keys.command(name="add")
+def add_key(
+    name: Annotated[str, Parameter(help="Name of the key.")],
+    file: Annotated[Path, Parameter(help="File of the public key, such as ~/.ssh/id_ed25519.pub.")],
+    /,
+    *,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Add a public key."""
+    try:
+        text = file.expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(f"{file}: {said}") from None
+    if "PRIVATE KEY" in text:
+        raise ConfigurationError(f"{file} is a private key; nothing was sent. The public one ends in .pub")
+    key = account.settings().run(lambda vps: vps.ssh_keys.add(name, text))
+    output.show(key, sheet(plain(key)))
+    return Exit.OK
+
+
+@ssh_keys.command(name="delete")
+def delete_key(
+    key_id: Annotated[str, Parameter(help="Id of the key.")],
+    /,
+    *,
+    yes: Yes = False,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Delete a key of the account; it stays on the servers that have it."""
+    settings = account.settings()
+    confirm(f"Delete the SSH key {key_id}?", yes=yes)
+    settings.run(lambda vps: vps.ssh_keys.delete(ident(key_id)))
+    output.show({"key_id": ident(key_id), "status": "deleted"}, [f"{key_id} is deleted"])
+    return Exit.OK
+
+
+def account(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """Show whose token this is, and what it may do."""
+    found = account.settings().run(lambda vps: vps.account.me())
+    output.show(found, sheet(plain(found)))
+    return Exit.OK

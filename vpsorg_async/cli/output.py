@@ -1,0 +1,160 @@
+"""How results are printed: columns or JSON on stdout, questions and notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import attrs
+from cyclopts import Group, Parameter
+
+from ..errors import ConfigurationError, VpsOrgError
+from ..models import Server
+
+__all__ = [
+    "OUTPUT",
+    "Declined",
+    "Output",
+    "Yes",
+    "columns",
+    "confirm",
+    "note",
+    "plain",
+    "server_rows",
+    "sheet",
+]
+
+
+@Parameter(name="*", group=Group("Output", sort_key=3))
+@attrs.frozen(kw_only=True)
+class Output:
+    """The options that every command with a result has."""
+
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print one JSON document.", show_default=False)
+    ] = False
+    quiet: Annotated[
+        bool, Parameter(name=("--quiet", "-q"), help="Show no progress and no notes.", show_default=False)
+    ] = False
+
+    def show(self, document: Any, text: Iterable[str]) -> None:
+        """Print a result: as JSON where that is asked for, else as lines."""
+        if self.as_json:
+            print(json.dumps(plain(document), indent=2, ensure_ascii=False))
+        else:
+            for line in text:
+                print(line)
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """A line beside the result."""
+        if not self.quiet:
+            note(text)
+
+
+OUTPUT = Output()
+"""No option given."""
+
+Yes = Annotated[
+    bool,
+    Parameter(
+        name=("--yes", "-y"), help="Do not ask.", show_default=False, group=Group("Output", sort_key=3)
+    ),
+]
+
+
+class Declined(VpsOrgError):
+    """The user said no."""
+
+
+def note(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on the terminal. Raises `Declined`, and `ConfigurationError` where nobody can be asked."""
+    if yes:
+        return
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigurationError(f"{question.splitlines()[0]} Nobody can be asked here: give --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Declined("nothing was sent")
+
+
+def plain(value: Any) -> Any:
+    """Records as plain data, for JSON. A password is in none."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if attrs.has(type(value)):
+        fields = [field.name for field in attrs.fields(type(value)) if field.name != "password"]
+        return {name: plain(getattr(value, name)) for name in fields}
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Iterable):
+        return [plain(item) for item in value]
+    return value
+
+
+def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Rows below their names. On a terminal the columns that do not fit are left out, the last ones first."""
+    table = [[_cell(value) for value in row] for row in rows]
+    widths = [max([len(name), *(len(row[n]) for row in table)]) for n, name in enumerate(names)]
+    if sys.stdout.isatty():
+        room = _width()
+        while len(widths) > 2 and sum(widths) + 2 * (len(widths) - 1) > room:
+            widths.pop()
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        for row in [list(names), *table]
+    ]
+
+
+def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
+    """A record as lines of name and value; what is not known is left out."""
+    known = {name: value for name, value in record.items() if value is not None}
+    width = max((len(name) for name in known), default=0)
+    lines: list[str] = []
+    for name, value in known.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {_cell(item)}" for key, item in value.items() if item is not None)
+        lines.append(f"{indent}{name.ljust(width)}  {_cell(value)}")
+    return lines
+
+
+def server_rows(servers: Iterable[Server]) -> list[str]:
+    """Servers as a table."""
+    rows = [
+        (s.id, s.name, s.status, s.ip_address, s.location, s.plan and s.plan.name, s.os and s.os.name)
+        for s in servers
+    ]
+    return columns(("ID", "NAME", "STATUS", "IP", "LOCATION", "PLAN", "OS"), rows)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Words come from the network: none of them may steer the terminal."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns

@@ -1,0 +1,60 @@
+"""Root passwords that come with new servers, once: into a file of the user's, or onto the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Annotated, Self
+
+from cyclopts import Parameter
+
+from ..errors import ConfigurationError
+from ..models import Server
+from .output import note
+
+__all__ = ["Passwords", "PasswordsFile"]
+
+PasswordsFile = Annotated[
+    Path | None,
+    Parameter(help="Write the root passwords that come with new servers into this new file (mode 0600)."),
+]
+
+
+class Passwords(contextlib.AbstractContextManager["Passwords"]):
+    """Where they go. The file is made before anything is ordered, so that nothing is ordered if it can't be."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self._kept: set[str] = set()
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            try:
+                made = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except OSError as error:
+                raise ConfigurationError(f"--passwords: {self._path}: {error.strerror}") from None
+            self._file = open(made, "w", encoding="utf-8")
+        return self
+
+    def keep(self, servers: Iterable[Server]) -> None:
+        """Keep those that came with these servers."""
+        for server in servers:
+            if not server.password or str(server.id) in self._kept:
+                continue
+            self._kept.add(str(server.id))
+            if self._file is not None:
+                print(server.id, server.name, server.password, file=self._file, flush=True)
+            elif sys.stderr.isatty():
+                note(f"{server.name} ({server.id}): its root password, told this once: {server.password}")
+            else:
+                note(f"{server.name} ({server.id}): its root password was not kept; --passwords FILE does")
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            if not self._kept and self._path is not None:
+                self._path.unlink(missing_ok=True)

@@ -1,0 +1,265 @@
+"""`vpsorg servers`: the nine endpoints, each as a command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..client import Client
+from ..config import check_seconds
+from ..errors import ConfigurationError, VpsOrgError
+from ..models import Server, ServerId, ServerSpec
+from .costs import cost
+from .exits import Exit
+from .live import Tally, showing
+from .output import OUTPUT, Output, Yes, confirm, note, plain, server_rows, sheet
+from .passwords import Passwords, PasswordsFile
+from .settings import ACCOUNT, Account, Settings
+from .specs import ident
+
+__all__ = ["app"]
+
+app = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
+
+Id = Annotated[str, Parameter(help="Id of the server.")]
+Wait = Annotated[bool, Parameter(help="Wait until it is done.", show_default=False)]
+Seconds = Annotated[float, Parameter(name="--timeout", help="Seconds that a wait may take.")]
+Backups = Annotated[
+    bool | None,
+    Parameter(name="--backups", negative="--no-backups", help="Automatic backups.", show_default=False),
+]
+TARGETS = {"create": "active", "start": "active", "stop": "stopped", "reboot": "active", "delete": "gone"}
+DONE = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
+
+
+@app.command(name="list")
+def list_(
+    *,
+    status: Annotated[str | None, Parameter(help="Only those with this status.")] = None,
+    location: Annotated[str | None, Parameter(help="Only those at this location.")] = None,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """List the servers of the account."""
+    servers = account.settings().run(lambda vps: vps.servers.list(status, location))
+    output.show(servers, server_rows(servers))
+    return Exit.OK
+
+
+@app.command
+def get(server_id: Id, /, *, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """Show one server in detail."""
+    _show(account.settings().run(lambda vps: vps.servers.get(ident(server_id))), output)
+    return Exit.OK
+
+
+@app.command
+def create(
+    name: Annotated[str, Parameter(help="Name: letters, digits and hyphens.")],
+    /,
+    *,
+    plan_id: Annotated[str, Parameter(help="Id of the plan.")],
+    os_id: Annotated[str, Parameter(help="Id of the operating system.")],
+    location: Annotated[str, Parameter(help="Datacenter code, such as us-west.")],
+    hostname: Annotated[str | None, Parameter(help="Fully qualified host name.")] = None,
+    ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None,
+    backups: Backups = None,
+    wait: Wait = False,
+    timeout: Seconds = 900.0,
+    passwords: PasswordsFile = None,
+    yes: Yes = False,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Create a server. It costs money from now on, so the price is shown and asked for first, where it is known."""
+    spec = ServerSpec(
+        name=name,
+        plan_id=ident(plan_id),
+        os_id=ident(os_id),
+        location=location,
+        hostname=hostname,
+        ssh_key_id=None if ssh_key_id is None else ident(ssh_key_id),
+        backups_enabled=backups,
+    )
+    check_seconds(timeout, "--timeout")
+    settings = account.settings()
+    if not yes:
+        confirm(f"Create {name}? {settings.run(lambda vps: cost(vps, [spec]))}", yes=yes)
+    with Passwords(passwords) as safe:
+
+        async def order(vps: Client, tally: Tally) -> Server:
+            try:
+                made = await vps.servers.create(spec)
+            except asyncio.CancelledError:
+                note(f"the create of {name} had no answer yet: it may exist, look before creating it again")
+                raise
+            safe.keep([made])
+            if not wait:
+                return made
+            output.note(f"{made.name} is created as {made.id}")
+            tally.commanded("create", name)
+            try:
+                return await vps.wait_until(made.id, "active", timeout=timeout)
+            except (asyncio.CancelledError, VpsOrgError):
+                # whatever becomes of the wait, it was made and costs money
+                _show(made, output)
+                raise
+
+        _show(_followed(settings, "create", name, order, output, timeout), output)
+    return Exit.OK
+
+
+@app.command
+def update(
+    server_id: Id,
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="The new name.")] = None,
+    hostname: Annotated[str | None, Parameter(help="The new host name.")] = None,
+    backups: Backups = None,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Change some of name, host name and backups (PATCH)."""
+    given = {"name": name, "hostname": hostname, "backups_enabled": backups}
+    fields = {key: value for key, value in given.items() if value is not None}
+    if not fields:
+        raise ConfigurationError("give at least one of --name, --hostname, --backups, --no-backups")
+    _show(account.settings().run(lambda vps: vps.servers.update(ident(server_id), **fields)), output)
+    return Exit.OK
+
+
+@app.command
+def replace(
+    server_id: Id,
+    /,
+    *,
+    name: Annotated[str, Parameter(help="The name.")],
+    hostname: Annotated[str, Parameter(help="The host name.")],
+    backups: Annotated[bool, Parameter(negative="--no-backups", help="Automatic backups.")],
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Set name, host name and backups, all three (PUT)."""
+
+    async def put(vps: Client) -> Server:
+        return await vps.servers.replace(
+            ident(server_id), name=name, hostname=hostname, backups_enabled=backups
+        )
+
+    _show(account.settings().run(put), output)
+    return Exit.OK
+
+
+@app.command
+def delete(
+    server_id: Id,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    yes: Yes = False,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Delete a server for good."""
+    settings = account.settings()
+    if not yes:
+        server = settings.run(lambda vps: vps.servers.get(ident(server_id)))
+        address = f", {server.ip_address}" if server.ip_address else ""
+        confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) for good?", yes=yes)
+    return _act(settings, "delete", server_id, output, wait, timeout)
+
+
+@app.command
+def start(
+    server_id: Id,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Start a stopped server."""
+    return _act(account.settings(), "start", server_id, output, wait, timeout)
+
+
+@app.command
+def stop(
+    server_id: Id,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Stop a running server. It keeps being charged until it is deleted."""
+    return _act(account.settings(), "stop", server_id, output, wait, timeout)
+
+
+@app.command
+def reboot(
+    server_id: Id,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Reboot a running server."""
+    return _act(account.settings(), "reboot", server_id, output, wait, timeout)
+
+
+def _act(settings: Settings, operation: str, given: str, output: Output, wait: bool, timeout: float) -> int:
+    server_id = ident(given)
+    check_seconds(timeout, "--timeout")
+
+    async def command(vps: Client, tally: Tally) -> Any:
+        if operation == "reboot" and wait:
+            # what it was before is the ground on which its reboot is believed
+            await vps.servers.get(server_id)
+        accepted = await getattr(vps.servers, operation)(server_id)
+        if wait:
+            tally.commanded(operation, server_id)
+            return await vps.wait_until(server_id, TARGETS[operation], timeout=timeout)
+        return accepted
+
+    result = _followed(settings, operation, server_id, command, output, timeout)
+    if isinstance(result, Server):
+        _show(result, output)
+    elif result is None:
+        output.show({"server_id": server_id, "status": "deleted"}, [f"{server_id} is deleted"])
+    else:
+        said = result.message or f"the {operation} was taken"
+        output.show(result, [f"{result.server_name or result.server_id}: {said}"])
+    return Exit.OK
+
+
+def _followed(
+    settings: Settings,
+    operation: str,
+    key: ServerId,
+    work: Callable[[Client, Tally], Awaitable[Any]],
+    output: Output,
+    timeout: float,
+) -> Any:
+    """Do it, and show how far it is."""
+    tally = Tally(operation, [key], timeout=timeout)
+
+    async def followed(vps: Client) -> Any:
+        async with showing(vps, tally, quiet=output.quiet):
+            result = await work(vps, tally)
+            tally.settled(key, str(getattr(result, "status", "") or "done"))
+            return result
+
+    return settings.run(followed, on_event=tally.heard)
+
+
+def _show(server: Server, output: Output) -> None:
+    output.show(server, sheet(plain(server)))

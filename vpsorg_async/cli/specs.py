@@ -1,0 +1,176 @@
+"""Which servers are meant: flags, or a file of specs."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from ..codec import read_specs
+from ..errors import ConfigurationError
+from ..models import ServerId, ServerSpec
+
+__all__ = ["SELECTION", "SPECIFICATION", "Selection", "Specification", "ident"]
+
+MOST = 10_000
+"""Servers that one command names."""
+
+Name = Annotated[
+    str | None, Parameter(help="Name of the servers; {n} is their number, {n:02} with two digits.")
+]
+Count = Annotated[
+    int | None, Parameter(help="How many, numbered from --first.", validator=Number(gte=1, lte=MOST))
+]
+First = Annotated[int, Parameter(help="The first number.", validator=Number(gte=0))]
+File = Annotated[Path | None, Parameter(help="A TOML or JSON file of specs.")]
+
+
+def ident(text: str) -> ServerId:
+    """An id as it is typed: a number where it is made of digits."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) else text
+
+
+@Parameter(name="*", group=Group("Servers", sort_key=1))
+@attrs.frozen(kw_only=True)
+class Specification:
+    """What shall be: by flags or by a file."""
+
+    file: File = None
+    name: Name = None
+    count: Count = None
+    first: First = 1
+    plan_id: Annotated[str | None, Parameter(help="Id of the plan.")] = None
+    os_id: Annotated[str | None, Parameter(help="Id of the operating system.")] = None
+    location: Annotated[str | None, Parameter(help="Datacenter code, such as us-west.")] = None
+    hostname: Annotated[str | None, Parameter(help="Host name; {n} as in the name.")] = None
+    ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None
+    backups: Annotated[bool, Parameter(help="With automatic backups.", show_default=False)] = False
+
+    def specs(self) -> list[ServerSpec]:
+        """The specs. Raises `ConfigurationError`."""
+        flags = {
+            "name": self.name,
+            "plan_id": self.plan_id,
+            "os_id": self.os_id,
+            "location": self.location,
+        }
+        if self.file is not None:
+            given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None]
+            given += ["--count"] if self.count is not None else []
+            if given:
+                raise ConfigurationError(
+                    f"--file holds whole specs: {', '.join(given)} can't be given with it"
+                )
+            return read_file(self.file)
+        missing = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is None]
+        if missing:
+            raise ConfigurationError(f"give {', '.join(missing)}, or a --file of specs")
+        assert self.plan_id is not None
+        assert self.os_id is not None
+        assert self.location is not None
+        names = numbered(self.name, self.count, self.first, "--name")
+        hostnames = numbered(self.hostname, len(names), self.first, "--hostname") if self.hostname else None
+        return [
+            ServerSpec(
+                name=name,
+                plan_id=ident(self.plan_id),
+                os_id=ident(self.os_id),
+                location=self.location,
+                hostname=None if hostnames is None else hostnames[number],
+                ssh_key_id=None if self.ssh_key_id is None else ident(self.ssh_key_id),
+                backups_enabled=True if self.backups else None,
+            )
+            for number, name in enumerate(names)
+        ]
+
+
+SPECIFICATION = Specification()
+
+
+@Parameter(name="*", group=Group("Servers", sort_key=1))
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Which servers of the account, beside ids: by their names."""
+
+    file: File = None
+    name: Name = None
+    count: Count = None
+    first: First = 1
+
+    def names(self, *, by_hostname: bool = False) -> list[str]:
+        """The names; none where only ids were given. ``by_hostname``: a host name is what a server is called by.
+
+        Raises `ConfigurationError`.
+        """
+        if self.file is not None and self.name is not None:
+            raise ConfigurationError("give --name or --file, not both")
+        if self.file is not None:
+            return [(by_hostname and spec.hostname) or spec.name for spec in read_file(self.file)]
+        if self.name is None:
+            if self.count is not None:
+                raise ConfigurationError("--count needs a --name with {n}")
+            return []
+        return numbered(self.name, self.count, self.first, "--name")
+
+
+SELECTION = Selection()
+
+
+def numbered(pattern: str | None, count: int | None, first: int, flag: str) -> list[str]:
+    """The names that a pattern stands for."""
+    pattern = pattern or ""
+    try:
+        parts = list(string.Formatter().parse(pattern))
+        fields = [field for _, field, _, _ in parts if field is not None]
+        if any(field != "n" or conversion for _, field, _, conversion in parts if field is not None):
+            raise ValueError("only {n} can stand in it")
+        # the width in {n:02} is what memory it takes: a line is enough
+        if any(len(spec or "") > 3 for _, _, spec, _ in parts):
+            raise ValueError("a format such as {n:02} is enough")
+        names = [pattern.format(n=number) for number in range(first, first + (count or 1))]
+    except (ValueError, IndexError, KeyError) as unfit:
+        raise ConfigurationError(f"{flag} {pattern!r}: {unfit}") from None
+    if count is not None and count > 1 and not fields:
+        raise ConfigurationError(f"{flag} {pattern!r} is one name for {count} servers: put {{n}} into it")
+    return names
+
+
+def read_file(path: Path) -> list[ServerSpec]:
+    """Specs from a TOML or JSON file. Raises `ConfigurationError`, with the line where it is not TOML or JSON."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--file: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"--file: {path} is not text") from None
+    kind = path.suffix.lower().removeprefix(".")
+    try:
+        if kind == "toml":
+            data: Any = tomllib.loads(text)
+        elif kind == "json":
+            data = json.loads(text, object_pairs_hook=_no_repeats)
+        else:
+            raise ConfigurationError(f"--file: {path}: its name ends neither in .toml nor in .json")
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise ConfigurationError(f"--file: {path} is not {kind.upper()}: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"--file: {path} is nested too deeply") from None
+    try:
+        return read_specs(data)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--file: {path}: {'; '.join(str(error).splitlines())}") from None
+
+
+def _no_repeats(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ConfigurationError("a key stands twice in one object")
+    return found

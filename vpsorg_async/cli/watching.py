@@ -1,0 +1,156 @@
+"""`vpsorg watch`: the account as it changes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from typing import Annotated
+
+import attrs
+from cyclopts import Parameter
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..client import Client
+from ..lifecycle.contract import SETTLED
+from ..lifecycle.watch import Change, StatusChange
+from ..models import Server
+from ..timing import SystemClock
+from .chart import GONE, ranked
+from .display import color
+from .exits import Exit
+from .output import OUTPUT, Output, plain, printable
+from .settings import ACCOUNT, Account
+
+__all__ = ["View", "watch"]
+
+AROUND = 4
+"""Lines of the table that are no servers."""
+GONE_SHOWN = 60.0
+"""Seconds for which a server that is gone is still shown."""
+
+
+def watch(
+    *,
+    interval: Annotated[float, Parameter(help="Seconds between two looks.")] = 5.0,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Watch the account until Ctrl-C: a table that is redrawn on a change; lines where there is no terminal.
+
+    With --json each change is a line of JSON.
+    """
+    screen = Console()
+    live = screen.is_interactive and screen.file.isatty() and not output.as_json
+
+    async def work(vps: Client) -> None:
+        view = View(height=screen.height)
+        if not live:
+            async for change in vps.watch(interval=interval):
+                print(json.dumps(_row(change), ensure_ascii=False) if output.as_json else line(change))
+                sys.stdout.flush()
+            return
+        with Live(view, console=screen, auto_refresh=False, vertical_overflow="crop") as drawn:
+            async for change in vps.watch(interval=interval):
+                view.heard(change)
+                view.height = screen.height
+                drawn.refresh()
+
+    account.settings().run(work)
+    return Exit.OK
+
+
+@attrs.frozen
+class _Seen:
+    """A server as it was last seen, and what happened to it last, at a time of the clock."""
+
+    server: Server
+    word: str
+    news: str
+    at: float
+
+    def order(self) -> list[tuple[int, str]]:
+        """As they are listed: by name, web-2 before web-10."""
+        parts = re.findall(r"[0-9]+|[^0-9]+", f"{self.server.name} {self.server.id}")
+        return [(len(part) if part.isdecimal() else 0, part) for part in parts]
+
+    def rank(self) -> tuple[bool, float, list[tuple[int, str]]]:
+        """As they are chosen where there are too few lines: what is on its way, then what changed last."""
+        return self.word in SETTLED, -self.at if self.news else 0.0, self.order()
+
+
+class View:
+    """The servers as they were last seen; as many as fit are shown."""
+
+    def __init__(self, *, height: int = 24) -> None:
+        self.height = height
+        self._servers: dict[str, _Seen] = {}
+        self._clock = SystemClock()
+        self._blind = ""
+
+    def heard(self, change: StatusChange) -> None:
+        """Something changed."""
+        if change.change is Change.BLIND:
+            self._blind = f"; no look succeeded for {change.seconds:.0f} s"
+        elif change.server is not None:
+            seen = _Seen(
+                change.server,
+                _word(change),
+                news="" if change.change is Change.PRESENT else f"{_time()}, {_what(change)}",
+                at=self._clock.now(),
+            )
+            self._servers[str(change.server_id)] = seen
+
+    def __rich__(self) -> Table:
+        """The table."""
+        now = self._clock.now()
+        seen = [one for one in self._servers.values() if one.word != GONE or now - one.at < GONE_SHOWN]
+        counts = Counter(one.word for one in seen)
+        told = ", ".join(f"{counts[word]} {word}" for word in ranked(counts)) or "no servers"
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for name in ("ID", "NAME", "STATUS", "IP", "LOCATION", "LAST CHANGE"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        shown = sorted(seen, key=_Seen.rank)[: max(self.height - AROUND, 1)]
+        for one in sorted(shown, key=_Seen.order):
+            server = one.server
+            status = Text(printable(one.word), style=color(one.word))
+            place = (printable(text or "-") for text in (server.ip_address, server.location, one.news))
+            table.add_row(printable(str(server.id)), printable(server.name), status, *place)
+        left = len(seen) - len(shown)
+        table.caption = f"{told}{f'; {left} not shown' if left else ''}{self._blind}. Ctrl-C ends it."
+        table.caption_justify = "left"
+        return table
+
+
+def _word(change: StatusChange) -> str:
+    return GONE if change.change is Change.GONE else change.after or "-"
+
+
+def _time() -> str:
+    return f"{SystemClock().wall().astimezone():%H:%M:%S}"
+
+
+def _what(change: StatusChange) -> str:
+    """What happened, in words."""
+    return {
+        Change.PRESENT: f"is {change.after}",
+        Change.APPEARED: f"appeared, {change.after}",
+        Change.CHANGED: f"{change.before} -> {change.after}",
+        Change.TOUCHED: f"is {change.after}, was touched",
+        Change.GONE: "is gone",
+        Change.BLIND: f"no look succeeded for {change.seconds:.0f} s",
+    }[change.change]
+
+
+def line(change: StatusChange) -> str:
+    """A change as a line for people."""
+    name = "" if change.server is None else f"{change.server.name} ({change.server_id})  "
+    return printable(f"{_time()}  {name}{_what(change)}")
+
+
+def _row(change: StatusChange) -> dict[str, object]:
+    return {"at": f"{SystemClock().wall():%Y-%m-%dT%H:%M:%SZ}", **plain(change)}
