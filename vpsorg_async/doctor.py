@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -83,8 +84,11 @@ async def examine(
         if isinstance(answer, Check):
             yield answer
             return
-        yield Check(name="token", finding=Finding.GOOD, found="it is accepted")
-        for made in _readings(answer):
+        readings = _readings(answer)
+        if readings[0].finding is not Finding.BAD:
+            # whoever sends a page for people to log in has not looked at the token
+            yield Check(name="token", finding=Finding.GOOD, found="it is accepted")
+        for made in readings:
             yield made
             if made.finding is Finding.BAD:
                 return
@@ -97,7 +101,7 @@ async def _name(host: str, port: int) -> Check:
 
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            addresses = {entry["host"] for entry in await DaemonResolver().resolve(host, port)}
+            found = await DaemonResolver().resolve(host, port, socket.AF_UNSPEC)
     except (OSError, TimeoutError):
         return Check(
             name="name",
@@ -105,7 +109,11 @@ async def _name(host: str, port: int) -> Check:
             found=f"{host} can't be resolved",
             advice="check the spelling of the base URL, and the name server of this machine",
         )
-    return Check(name="name", finding=Finding.GOOD, found=f"{host} is {', '.join(sorted(addresses))}")
+    return Check(
+        name="name",
+        finding=Finding.GOOD,
+        found=f"{host} is {', '.join(sorted({entry['host'] for entry in found}))}",
+    )
 
 
 async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | None) -> Check:
@@ -119,6 +127,13 @@ async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | Non
             finding=Finding.BAD,
             found=f"the certificate does not hold: {failure.verify_message}",
             advice="check the host name; for a certificate authority of your own, hand over an ssl_context",
+        )
+    except ssl.SSLError as failure:
+        return Check(
+            name="connection",
+            finding=Finding.BAD,
+            found=f"port {port} of {host} does not speak TLS as it should: {failure.reason or 'no answer'}",
+            advice="check the port, and whether a proxy stands between",
         )
     except (OSError, TimeoutError) as failure:
         said = getattr(failure, "strerror", None) or type(failure).__name__
@@ -159,9 +174,10 @@ async def _ask(vps: Client) -> Response | Check:
             found=str(failure),
             advice="set the base URL to the address that answers by itself",
         )
-    advice = (
-        "try again later" if status >= 500 else "check that the base URL is that of the API, without /api/v1"
-    )
+    if status >= 500 or status in (0, 408, 429):
+        advice = "try again later; if it stays so, look for a proxy or a firewall between"
+    else:
+        advice = "check that the base URL is that of the API, without /api/v1"
     return Check(name="answer", finding=bad, found=str(failure), advice=advice)
 
 
@@ -195,12 +211,14 @@ def _readings(answer: Response) -> list[Check]:
                 advice="check the base URL; if it is right, the API has changed: look for a newer version",
             )
         ]
+    # what is documented reads as either, but not the other way round
     name, page = fitting[0]
-    # an empty list fits both; only the provider's form is known to have paging keys
-    paged = isinstance(raw, dict) and "next" in raw
-    sure = len(fitting) == 1 or not paged
-    name = fitting[-1][0] if len(fitting) == 2 and paged else name
-    pages = max(1, -(-(page.count or len(page.results)) // max(len(page.results), 1)))
+    sure = bool(page.results) or (isinstance(raw, dict) and "next" not in raw)
+    if not sure and isinstance(raw, dict):
+        # an empty list fits both; only the provider's form is known to have paging keys
+        name = "provider"
+    servers = page.count if page.count is not None else len(page.results)
+    pages = max(1, -(-servers // (make_dialect(name).page_size or max(servers, 1))))
     return [
         Check(
             name="dialect",
@@ -215,9 +233,9 @@ def _readings(answer: Response) -> list[Check]:
         Check(
             name="list",
             finding=Finding.GOOD,
-            found=f"{page.count if page.count is not None else len(page.results)} servers; a page is {size}",
+            found=f"{servers} servers; requests to read them all: {pages}; {len(page.results)} of them came as {size}",
             data={
-                "servers": page.count if page.count is not None else len(page.results),
+                "servers": servers,
                 "bytes": len(answer.body),
                 "pages": pages,
                 "seconds": round(answer.received_at - answer.requested_at, 3),
@@ -227,7 +245,11 @@ def _readings(answer: Response) -> list[Check]:
 
 
 def _rates(answer: Response) -> Check:
-    told = {name.lower(): value for name, value in answer.headers.items() if "ratelimit" in name.lower()}
+    told = {
+        name.lower(): value
+        for name, value in answer.headers.items()
+        if "ratelimit" in name.lower().replace("-", "")
+    }
     return Check(
         name="rate limit",
         finding=Finding.GOOD,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -223,6 +224,13 @@ def _valid_key(_: Any, __: Any, value: Any) -> None:
         check_id(value, "ssh_key_id")
 
 
+def _keys(value: Iterable[int | str]) -> tuple[int | str, ...]:
+    # a string is iterable, but its letters are no keys
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"ssh_key_ids is a list of ids, not {_shown(value)}")
+    return tuple(value)
+
+
 def _valid_keys(_: Any, __: Any, value: Any) -> None:
     for key in value:
         check_id(key, "ssh_key_ids")
@@ -249,7 +257,7 @@ class ServerSpec:
     hostname: str | None = attrs.field(default=None, validator=_valid_hostname)
     ssh_key_id: int | str | None = attrs.field(default=None, validator=_valid_key)
     backups_enabled: bool | None = attrs.field(default=None, validator=_valid_backups)
-    ssh_key_ids: tuple[int | str, ...] = attrs.field(default=(), converter=tuple, validator=_valid_keys)
+    ssh_key_ids: tuple[int | str, ...] = attrs.field(default=(), converter=_keys, validator=_valid_keys)
 
     @property
     def all_ssh_keys(self) -> tuple[int | str, ...]:

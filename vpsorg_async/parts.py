@@ -22,6 +22,7 @@ from .lifecycle.durations import Durations
 from .lifecycle.poller import Poller
 from .lifecycle.receipts import Journal
 from .lifecycle.waiter import Waiter
+from .lookups import Plans
 from .servers import Servers
 from .timing import Clock, Random
 
@@ -133,7 +134,7 @@ class Parts:
             on_event=settings.on_event,
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
-        self.fleet = Fleet(self.servers, self.waiter, clock, settings.max_in_flight)
+        self.fleet = Fleet(self.servers, self.waiter, clock, settings.max_in_flight, self.look_up(Plans))
 
     def look_up(self, resource: Callable[[Session, Lookups, str], T]) -> T:
         """A resource over this session."""

@@ -20,6 +20,7 @@ from .errors import (
     APIError,
     ConfigurationError,
     DecodeError,
+    NotFoundError,
     OutcomeUnknownError,
     Sent,
     TransportError,
@@ -101,7 +102,8 @@ class Servers:
         look = await self._look(self._dialect.list(status, location), Priority.USER)
         for server in look.servers:
             self._journal.saw(server, look.requested_at)
-        return tuple(server for server in look.servers if self._dialect.matches(server, status, location))
+        word = None if status is None else self._word(status)
+        return tuple(server for server in look.servers if self._dialect.matches(server, word, location))
 
     async def create(self, spec: ServerSpec) -> Server:
         """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
@@ -179,8 +181,6 @@ class Servers:
         """
         return await self._act(Operation.REBOOT, server_id)
 
-    # -- for the layers above ---------------------------------------------------------------------------------------
-
     def for_bulk(self, withdrawn: Callable[[], bool]) -> Servers:
         """The same, behind the user's own calls; ``withdrawn`` is asked when a change's turn comes (`Session.send`)."""
         other = copy.copy(self)
@@ -217,16 +217,19 @@ class Servers:
         response = await self._session.send(request, priority)
         return response.requested_at, self._answer(request, response, self._read_server)
 
-    # -- the work ---------------------------------------------------------------------------------------------------
-
     async def _look(self, request: Request, priority: Priority, *, may_repeat: bool = True) -> ListLook:
         """All pages. A page that shifted while they were read can hide a server, never show one twice or invent one."""
+        seen: dict[ServerId, Server] = {}
+        began = self._clock.now()
         for _ in range(MAX_PASSES):
             look, whole = await self._pass(request, priority, may_repeat=may_repeat)
             if whole or priority is Priority.POLL:
                 # the poller confirms by id what a look lacks, which is cheaper than to look again
-                break
-        return look
+                return look
+            seen.update((server.id, server) for server in look.servers)
+        # rather one that has just gone than one hidden: whoever finds a name missing makes a server of it
+        log.warning("the list changed during each of %d passes over its pages", MAX_PASSES)
+        return ListLook(began, tuple(seen.values()))
 
     async def _pass(self, request: Request, priority: Priority, *, may_repeat: bool) -> tuple[ListLook, bool]:
         """Every page once, and whether they fit together."""
@@ -241,17 +244,28 @@ class Servers:
             servers.update((server.id, self._spoken(server)) for server in page.results)
             return response.requested_at, page
 
+        async def further_page(path: str) -> None:
+            try:
+                await page_at(path)
+            except NotFoundError:
+                counts.add(None)  # the list has become shorter since the first page was cut
+
         # a page tells nothing of what happened after it was asked for: the first one's time holds for all
         requested_at, page = await page_at(request.path)
-        further = self._dialect.further_pages(page.count)
+        further = self._dialect.further_pages(page.count, len(page.results))
         if further:
-            await asyncio.gather(*(page_at(path) for path in further))
+            tasks = [asyncio.ensure_future(further_page(path)) for path in further]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                # where one failed, nobody wants the others any more
+                for task in tasks:
+                    task.cancel()
         else:
             await self._follow(request, page, page_at)
-        count = page.count
-        if count is not None and count > len(servers) and not further and page.next is None:
-            log.warning("the list says it counts %d servers but shows %d", count, len(servers))
-        whole = not further or (len(counts) == 1 and count == len(servers))
+        if page.count is not None and page.count > len(servers) and not further and page.next is None:
+            log.warning("the list says it counts %d servers but shows %d", page.count, len(servers))
+        whole = not further or (len(counts) == 1 and page.count == len(servers))
         return ListLook(requested_at, tuple(servers.values())), whole
 
     async def _follow(
@@ -286,21 +300,25 @@ class Servers:
             raise
 
     def _spoken(self, server: Server) -> Server:
-        """The server with its status in the words of this package, where the user has named a translation."""
-        if server.status not in self._status_words:
-            return server
-        return attrs.evolve(server, status=ServerStatus(self._status_words[server.status]))
+        return attrs.evolve(server, status=self._word(server.status)) if self._status_words else server
+
+    def _word(self, status: str) -> ServerStatus:
+        """The status in the words of this package, where the user has named a translation."""
+        return ServerStatus(self._status_words.get(status, status))
 
     def _read_server(self, body: bytes) -> Server:
         return self._spoken(self._dialect.read_server(body))
+
+    def _read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
+        accepted = self._dialect.read_action(body, server_id)
+        status = accepted.server_status
+        return accepted if status is None else attrs.evolve(accepted, server_status=self._word(status))
 
     async def _act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
         request = self._dialect.action(operation, check_id(server_id))
         try:
             accepted = await self._change(
-                request,
-                lambda body: self._dialect.read_action(body, server_id),
-                subject=server_id,
+                request, lambda body: self._read_action(body, server_id), subject=server_id
             )
         except OutcomeUnknownError as unknown:
             server = await self._afterwards(server_id) if operation in _DONE else None

@@ -1,18 +1,23 @@
 """The command itself: version, help, refusals and exit codes."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from vpsorg_async import __version__, errors
+from vpsorg_async.cli.app import app
 from vpsorg_async.cli.exits import Exit
+from vpsorg_async.codec import read_specs
 from vpsorg_async.sandbox import SandboxError
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -61,11 +66,33 @@ def test_help_names_commands_and_exit_codes(vpsorg: Any, arguments: list[str]) -
         assert word in ended.out
 
 
+def test_the_page_tells_every_command_and_exit_code() -> None:
+    """The page on the command has a row for each exit code and names each command; its TOML files are read."""
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    blocks = [tomllib.loads(block) for block in re.findall(r"^```toml\n(.*?)^```$", page, re.M | re.S)]
+
+    assert [code for code in Exit if f"| {code.value} | " not in page] == []
+    assert [name for name in app if not name.startswith("-") and f"`{name}" not in page] == []
+    assert [list(block) for block in blocks] == [["profiles"], ["defaults", "servers"]]
+    assert [spec.name for spec in read_specs(blocks[1])] == ["web-01", "db-01"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """The script that a shell completes by names commands and options, those that are imported late among them."""
+    script = app.generate_completion(prog_name="vpsorg", shell=shell)
+
+    assert [word for word in ("rolling-reboot", "ensure", "watch", "token-file") if word not in script] == []
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [
         ("demo", "--servers --speed --seed --json --quiet --svg --debug"),
-        ("sandbox", "--port --speed --credit --seed --token --latency --servers --json --debug"),
+        (
+            "sandbox",
+            "--port --speed --credit --seed --token --dialect --order --latency --servers --json --debug",
+        ),
     ],
 )
 def test_help_of_a_command(vpsorg: Any, command: str, options: str) -> None:
@@ -95,6 +122,8 @@ def test_help_of_a_command(vpsorg: Any, command: str, options: str) -> None:
         ("sandbox --port x", "--port"),
         ("sandbox --credit -1", "credit"),
         ("sandbox --latency nan", "latency"),
+        ("sandbox --dialect french", "dialect"),
+        ("sandbox --order best", "order"),
         ("sandbox --servers -1", "count"),
         ("version 3", "3"),
     ],

@@ -99,12 +99,12 @@ def test_the_table_names_servers_and_groups_reasons(vpsorg: Any, monkeypatch: py
 
 def test_a_taken_name_is_refused(vpsorg: Any, box: Sandbox) -> None:
     """A name that exists is exit code 2, and nothing is created."""
-    box.world.add(1)
+    box.world.add(1, name="web-01")
 
-    ended = vpsorg("fleet", "create", "--name", "server-12345", *NEW, "--yes")
+    ended = vpsorg("fleet", "create", *WEB, *NEW, "--yes")
 
     assert (ended.code, ended.out) == (2, "")
-    assert "server-12345" in ended.err
+    assert "web-01" in ended.err
     assert len(box.servers) == 1
 
 

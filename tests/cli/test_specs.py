@@ -32,9 +32,10 @@ backups_enabled = true
 
 def test_a_list_and_a_table_read_alike() -> None:
     """Specs are a list, or stand under `servers` with defaults for all."""
+    keys: tuple[int | str, ...] = (1, "x")
     expected = [
         ServerSpec(**WEB),
-        ServerSpec(name="b", plan_id=1, os_id=5, location="us-west", ssh_key_ids=(1, "x")),
+        ServerSpec(name="b", plan_id=1, os_id=5, location="us-west", ssh_key_ids=keys),
     ]
     rest = {key: value for key, value in WEB.items() if key != "name"}
 
@@ -66,7 +67,7 @@ def test_a_list_and_a_table_read_alike() -> None:
         (3, "$: expected a list of servers"),
         ({"server": [WEB]}, "$.server: unknown; known are servers and defaults"),
         ({"servers": [WEB], "defaults": 3}, "$.defaults: expected a table"),
-        ({"servers": [{"name": "a"}], "defaults": {**WEB, "os_id": []}}, "$.defaults.os_id: expected"),
+        ({"servers": [{"name": "a"}], "defaults": {"os_id": []}}, "$.defaults.os_id: expected"),
     ],
 )
 def test_specs_are_read_strictly(data: object, problem: str) -> None:
@@ -79,10 +80,11 @@ def test_specs_are_read_strictly(data: object, problem: str) -> None:
 
 def test_problems_are_counted() -> None:
     """A file that is wrong all over is told in ten lines and a number; a wrong default once."""
+    wrong: dict[str, Any] = {**WEB, "os_id": 1.5}
     with pytest.raises(ConfigurationError) as raised:
         read_specs([{**WEB, "os_id": None} for _ in range(30)])
     with pytest.raises(ConfigurationError) as default:
-        read_specs({"defaults": {**WEB, "os_id": 1.5}, "servers": [{"name": "a"}, {"name": "b"}]})
+        read_specs({"defaults": wrong, "servers": [{"name": "a"}, {"name": "b"}]})
 
     assert len(str(raised.value).splitlines()) == 10
     assert str(raised.value).endswith(" and 20 more")

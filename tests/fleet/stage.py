@@ -117,7 +117,7 @@ def accounted(report: Report, wanted: Iterable[ServerSpec]) -> bool:
 
 
 def untracked(report: Report, box: Sandbox) -> list[int | str | None]:
-    """Servers that were really made, and that the report neither names nor calls unknown."""
+    """Servers that were really made for these specs, and that the report neither names nor calls unknown."""
     ids: set[int | str | None] = set()
     unknown: set[int | str] = set()
     for outcome in report.outcomes:
@@ -127,4 +127,6 @@ def untracked(report: Report, box: Sandbox) -> list[int | str | None]:
             ids.add(outcome.server_id)
             if isinstance(outcome.error, OutcomeUnknownError):
                 unknown.add(outcome.key)
-    return [number for number, name in committed(box).items() if number not in ids and name not in unknown]
+    made = {number for number, name in committed(box).items() if name not in unknown}
+    asked = {outcome.key for outcome in report.outcomes}
+    return [number for number in made - ids if committed(box)[number] in asked]

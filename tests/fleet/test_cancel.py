@@ -83,35 +83,52 @@ async def silence(box: Sandbox) -> bool:
     return len(box.requests) == asked
 
 
-@pytest.mark.parametrize("seed", range(60))
-@virtual
-async def test_cancelled_at_any_moment(seed: int) -> None:
-    """Every committed server is in the report, the call ends within 2 s, and nothing is left behind."""
-    rng = random.Random(seed)
-    options = {"max_in_flight": rng.choice([2, 5, 32])}
-    latency = rng.choice([0.0, 0.01, 0.3])
-    async with account(*TROUBLE, seed=seed, latency=latency, options=options) as (box, vps):
-        call = Call(vps, rng.randrange(1, 30))
-        # from the first request to the last server that becomes active, and dense where commands leave
-        await asyncio.sleep(rng.choice([rng.uniform(0, 0.5), rng.uniform(0, 5), rng.uniform(0, 280)]))
-        if call.task.done():
-            return
-        seconds = await call.cancel()
+def cancelled_somewhere(seed: int) -> tuple[str, float]:
+    """Cancel one call at a random moment and check what is left: where it was, and the seconds until it ended."""
+    where, seconds = "", 0.0
 
-        assert seconds <= AT_ONCE
-        if call.run is None:
-            # it was still reading the account
-            assert creates(box) == []
-            return
-        assert await silence(box)
-        assert accounted(call.report, call.wanted)
-        assert untracked(call.report, box) == []
-        named = {spec.name for spec in call.wanted} & set(committed(box).values())
-        for outcome in call.report.outcomes:
-            # what is called skipped was never made, and what is called made exists
-            assert not (isinstance(outcome, Skipped) and outcome.key in named)
-            if isinstance(outcome, Failed) and outcome.server_id is not None:
-                assert committed(box)[outcome.server_id] == outcome.key
+    @virtual
+    async def play() -> None:
+        nonlocal where, seconds
+        rng = random.Random(seed)
+        options = {"max_in_flight": rng.choice([2, 5, 32])}
+        latency = rng.choice([0.0, 0.01, 0.3])
+        async with account(*TROUBLE, seed=seed, latency=latency, options=options) as (box, vps):
+            call = Call(vps, rng.randrange(1, 30))
+            # from the first request to the last server that becomes active, and dense where commands leave
+            await asyncio.sleep(rng.choice([rng.uniform(0, 0.5), rng.uniform(0, 5), rng.uniform(0, 280)]))
+            if call.task.done():
+                where = "ended before"
+                return
+            seconds = await call.cancel()
+
+            assert seconds <= AT_ONCE
+            if call.run is None:
+                where = "reading the account"
+                assert creates(box) == []
+                return
+            where = "waiting" if len(creates(box)) >= len(call.wanted) else "sending"
+            assert await silence(box)
+            assert accounted(call.report, call.wanted)
+            assert untracked(call.report, box) == []
+            named = {spec.name for spec in call.wanted} & set(committed(box).values())
+            for outcome in call.report.outcomes:
+                # what is called skipped was never made, and what is called made exists
+                assert not (isinstance(outcome, Skipped) and outcome.key in named)
+                if isinstance(outcome, Failed) and outcome.server_id is not None:
+                    assert committed(box)[outcome.server_id] == outcome.key
+
+    play()
+    return where, seconds
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_cancelled_at_any_moment(seed: int) -> None:
+    """Every committed server is in the report, the call ends within 2 s, and nothing is left behind."""
+    where, seconds = cancelled_somewhere(seed)
+
+    assert where
+    assert seconds <= AT_ONCE
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -423,10 +440,13 @@ def test_control_c(on_cancel: str, left: int) -> None:
     with Sandbox() as box:
         command = [sys.executable, "-Xdev", "-Ic", INTERRUPTED, box.url, box.token, on_cancel]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "answered\n"
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=40)
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "answered\n"
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=40)
+            finally:
+                process.kill()
 
         assert out.splitlines()[-1] == "interrupted"
         assert out.count('"outcome": "failed"') == 6

@@ -40,11 +40,17 @@ ECHOES: dict[str, Play] = {
     "401 with the token in a header": raw(sends(answer(401, b"", f"WWW-Authenticate: Bearer {TOKEN}"))),
     "401 as text": raw(sends(answer(401, f"Authorization: Bearer {TOKEN} refused".encode()))),
     "403 as a list": raw(sends(answer(403, f'["{TOKEN}", {{"Authorization": "Bearer {TOKEN}"}}]'.encode()))),
-    "404 with the token in its reason": raw(sends(f"HTTP/1.1 404 No {TOKEN}\r\nContent-Length: 0\r\n\r\n".encode())),
+    "404 with the token in its reason": raw(
+        sends(f"HTTP/1.1 404 No {TOKEN}\r\nContent-Length: 0\r\n\r\n".encode())
+    ),
     "429 with the token": raw(sends(answer(429, BAD_TOKEN, "Retry-After: 1"))),
-    "500 as HTML with the request": raw(sends(answer(500, f"<pre>Authorization: Bearer {TOKEN}</pre>".encode()))),
+    "500 as HTML with the request": raw(
+        sends(answer(500, f"<pre>Authorization: Bearer {TOKEN}</pre>".encode()))
+    ),
     "502 that is long": raw(sends(answer(502, b"x" * 1990 + BAD_TOKEN))),
-    "302 to a place with the token": raw(sends(answer(302, b"", f"Location: https://{TOKEN}@x.example/?t={TOKEN}"))),
+    "302 to a place with the token": raw(
+        sends(answer(302, b"", f"Location: https://{TOKEN}@x.example/?t={TOKEN}"))
+    ),
     "200 that is none of ours": raw(sends(answer(200, f'{{"id": null, "results": "{TOKEN}"}}'.encode()))),
     "200 that is cut": raw(sends(answer(200, BAD_TOKEN[:-1]))),
     "200 that is text": raw(sends(answer(200, TOKEN.encode()))),
@@ -90,7 +96,13 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        held = [*vars(one).values(), *one.args, one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+        held = [
+            *vars(one).values(),
+            *one.args,
+            one.__cause__,
+            one.__context__,
+            *getattr(one, "exceptions", ()),
+        ]
         todo += [other for other in held if isinstance(other, BaseException)]
 
 

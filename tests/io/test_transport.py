@@ -344,7 +344,8 @@ async def test_a_list_goes_on_at_the_same_origin_only() -> None:
 async def test_cookies_are_not_kept() -> None:
     """What the service wants remembered is not."""
     script = sends(answer(200, SERVER, "Set-Cookie: session=1; Path=/"))
-    async with RawServer(script) as server, once(server.url) as vps:
+    # by name: cookies of a bare address are not kept by anybody
+    async with RawServer(script) as server, once(f"http://localhost:{server.port}") as vps:
         for operation in ("get", "create", "get"):
             await OPERATIONS[operation](vps)
 
@@ -519,8 +520,9 @@ def test_a_silent_name_server_does_not_hold_up_the_end() -> None:
 
         asyncio.run(main())
     """
+    isolated = ["-I"] if sys.flags.isolated else []
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        [sys.executable, *isolated, "-W", "error", "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
         timeout=30,

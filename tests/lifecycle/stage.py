@@ -65,6 +65,7 @@ class Provider:
         self.latency = latency
         self.trouble: Trouble = lambda now: None
         self.unlisted: set[int] = set()
+        self.forbidden: set[int] = set()
         self.lists: list[float] = []
         self.singles: list[tuple[float, int]] = []
         self.under_way = self.most_lists = 0
@@ -93,6 +94,8 @@ class Provider:
         asked = asyncio.get_running_loop().time()
         self.singles.append((asked, int(server_id)))
         servers = await self._answer(asked)
+        if int(server_id) in self.forbidden:
+            raise errors.PermissionDeniedError("not yours", status=403)
         if int(server_id) not in servers:
             raise errors.NotFoundError("no such server", status=404)
         return asked, servers[int(server_id)]
@@ -110,7 +113,9 @@ class Provider:
 class Stage:
     """A poller and its waiter over a provider, in the time of the running loop."""
 
-    def __init__(self, provider: Provider, *, durations: Durations | None = None, **policy: float) -> None:
+    def __init__(
+        self, provider: Provider, *, durations: Durations | None = None, seed: int = 1, **policy: float
+    ) -> None:
         self.provider = provider
         self.policy = WaitPolicy(**policy)
         self.clock = LoopClock()
@@ -122,7 +127,7 @@ class Stage:
             provider.look_one,
             policy=self.policy,
             clock=self.clock,
-            rng=random.Random(1),
+            rng=random.Random(seed),
             journal=self.journal,
             durations=self.durations,
             on_event=self.events.append,

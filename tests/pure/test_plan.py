@@ -147,6 +147,7 @@ def test_a_plan_reads_well() -> None:
 
     assert str(plan(specs, servers)).splitlines() == [
         "5 servers: 1 to create, 1 to start, 1 to wait, 1 to keep, 1 to refuse",
+        "price of what is created: unknown per hour, unknown per month",
         "+ create a",
         "= keep   b [1, active]",
         "      location is 'us-east', the spec says 'us-west'",

@@ -107,7 +107,8 @@ def test_a_status_does_what_the_contract_says(word: str, target: str, operation:
 
 ABSENT: list[tuple[str, str, bool, str | None, float, Reading]] = [
     # target, command, seen before, status known before the command, patience, row
-    *((("gone", operation, False, None, 0.0, Reading.GONE)) for operation in OPERATIONS),
+    *(("gone", op, False, None, 0.0, Reading.GONE) for op in OPERATIONS if op != "create"),
+    ("gone", "create", True, None, 0.0, Reading.GONE),
     ("gone", "delete", True, None, 0.0, Reading.GONE),
     ("active", "", True, None, 0.0, Reading.VANISHED),
     ("active", "create", True, None, 0.0, Reading.VANISHED),
@@ -136,6 +137,15 @@ def test_absence_does_what_the_contract_says(
     verdict = wait.absent(began + max(patience, 2.0), began + max(patience, 2.0))
 
     assert told(verdict) == ("observed" if rule.reaches else rule.ends[0].__name__)
+
+
+def test_a_server_not_visible_yet_is_not_gone() -> None:
+    """404 by id right after a create is no end of the server; after the time for that it is."""
+    wait = waiting("gone", "create")
+
+    assert wait.absent(BEGAN + 1, BEGAN + 1) is None
+    assert wait.absent(BEGAN + 58, BEGAN + 58) is None
+    assert told(wait.absent(BEGAN + 59, BEGAN + 59)) == "observed"
 
 
 def test_gone_returns_the_last_record() -> None:

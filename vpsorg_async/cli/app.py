@@ -143,6 +143,8 @@ def sandbox(
     ] = None,
     seed: Seed = 0,
     token: Annotated[str | None, Parameter(help="The token to accept; a random one if left out.")] = None,
+    dialect: Annotated[str, Parameter(help="Form of the API: documented, or provider.")] = "documented",
+    order: Annotated[str, Parameter(help="Server that a list shows first: oldest, or newest.")] = "oldest",
     latency: Annotated[float, Parameter(help="Seconds that each answer takes.")] = 0.0,
     servers: Annotated[int, Parameter(help="Active servers to begin with.")] = 0,
     as_json: Annotated[
@@ -161,6 +163,8 @@ def sandbox(
         credit=credit,
         seed=seed,
         token=token,
+        dialect=dialect,
+        order=order,
         latency=latency,
         servers=servers,
         as_json=as_json,

@@ -44,6 +44,7 @@ class Tally:
         self.moments: list[Moment] = []
         self._words: dict[ServerId, str] = dict.fromkeys(keys, WAITING)
         self._open: dict[ServerId, tuple[str, float]] = {}
+        self._settled: set[ServerId] = set()
         self._timeout = timeout
         self._requests = 0
         self._clock = SystemClock()
@@ -78,11 +79,12 @@ class Tally:
     def settled(self, key: ServerId, word: str) -> None:
         """It is over for one server."""
         self._words[key] = word
+        self._settled.add(key)
         self._open.pop(key, None)
 
     def seen(self, key: ServerId, word: str | None) -> None:
         """A server was seen that no command is known of."""
-        if word is not None and key not in self._open and key not in self.outcomes:
+        if word is not None and key not in self._open and key not in self._settled:
             self._words[key] = word
 
     def note(self, vps: Client) -> Sequence[Moment]:
@@ -121,7 +123,8 @@ class Tally:
             if rest > 0:
                 return rest, f"about {_clock(rest)} more"
             return 0.0, "longer than usual" if -rest > LATE + expected / 2 else ""
-        if self._timeout is not None and self.seconds < self._timeout:
+        under_way = len(self._settled) < self.servers
+        if under_way and self._timeout is not None and self.seconds < self._timeout:
             return 0.0, f"at most {_clock(self._timeout - self.seconds)} more"
         return 0.0, ""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import attrs
 from cyclopts import Parameter
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -100,30 +100,49 @@ class View:
             seen = _Seen(
                 change.server,
                 _word(change),
-                news="" if change.change is Change.PRESENT else f"{_time()}, {_what(change)}",
+                news="" if change.change is Change.PRESENT else f"{_time()} {_what(change)}",
                 at=self._clock.now(),
             )
             self._servers[str(change.server_id)] = seen
 
-    def __rich__(self) -> Table:
-        """The table."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = self._clock.now()
         seen = [one for one in self._servers.values() if one.word != GONE or now - one.at < GONE_SHOWN]
-        counts = Counter(one.word for one in seen)
-        told = ", ".join(f"{counts[word]} {word}" for word in ranked(counts)) or "no servers"
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for name in ("ID", "NAME", "STATUS", "IP", "LOCATION", "LAST CHANGE"):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
         shown = sorted(seen, key=_Seen.rank)[: max(self.height - AROUND, 1)]
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        columns = {name: [name] for name in ("ID", "NAME", "STATUS", "IP", "LOCATION", "LAST CHANGE")}
         for one in sorted(shown, key=_Seen.order):
-            server = one.server
-            status = Text(printable(one.word), style=color(one.word))
-            place = (printable(text or "-") for text in (server.ip_address, server.location, one.news))
-            table.add_row(printable(str(server.id)), printable(server.name), status, *place)
-        left = len(seen) - len(shown)
-        table.caption = f"{told}{f'; {left} not shown' if left else ''}{self._blind}. Ctrl-C ends it."
-        table.caption_justify = "left"
-        return table
+            cells = (
+                one.server.id,
+                one.server.name,
+                one.word,
+                one.server.ip_address,
+                one.server.location,
+                one.news,
+            )
+            for column, cell in zip(columns.values(), cells, strict=True):
+                column.append(printable(str(cell or "-")))
+        widths = {name: max(map(len, column)) + 2 for name, column in columns.items()}
+        for name in ("LOCATION", "IP"):
+            if sum(widths.values()) > options.max_width:
+                del widths[name], columns[name]
+        for name in columns:
+            # the last one gives way where they do not all fit
+            least = None if name == "LAST CHANGE" else widths[name] - 2
+            table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=least)
+        styles = [color(word) for word in columns["STATUS"]]
+        for number in range(1, len(shown) + 1):
+            table.add_row(
+                *(
+                    Text(column[number], styles[number] if name == "STATUS" else "")
+                    for name, column in columns.items()
+                )
+            )
+        yield table
+        counts = Counter(one.word for one in seen)
+        told = ", ".join(f"{counts[word]} {printable(word)}" for word in ranked(counts)) or "no servers"
+        left = f"; {len(seen) - len(shown)} not shown" if len(seen) > len(shown) else ""
+        yield Text(f"{told}{left}{self._blind}. Ctrl-C ends it.", style="dim")
 
 
 def _word(change: StatusChange) -> str:

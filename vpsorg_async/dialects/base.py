@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Protocol
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 from ..http.exchange import Operation, Request
 from ..models import ActionAccepted, Server, ServerId, ServerSpec
 
-__all__ = ["Dialect", "Page"]
+__all__ = ["Dialect", "Page", "whole"]
 
 
 @attrs.frozen(kw_only=True)
@@ -33,8 +34,8 @@ class Dialect(Protocol):
 
     def list(self, status: str | None = None, location: str | None = None) -> Request: ...
     def list_page(self, path: str, *, may_repeat: bool = True) -> Request: ...
-    def further_pages(self, count: int | None) -> tuple[str, ...]:
-        """The paths of the pages after the first, where they can be known from the count."""
+    def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
+        """The paths of the pages after the first, where the count and the rows that the first showed tell them."""
         ...
 
     def matches(self, server: Server, status: str | None, location: str | None) -> bool:
@@ -55,3 +56,11 @@ class Dialect(Protocol):
     def read_server(self, body: bytes) -> Server: ...
     def read_changed(self, body: bytes) -> Server | None: ...
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted: ...
+
+
+def whole(*values: Any) -> int | None:
+    """The first of these that is a number, as a whole one. Numbers may come as texts: ``"4.00"``."""
+    for value in values:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            return int(float(value))
+    return None

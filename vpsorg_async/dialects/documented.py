@@ -60,7 +60,7 @@ class Documented:
         """One page of a list."""
         return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
 
-    def further_pages(self, count: int | None) -> tuple[str, ...]:
+    def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
         """Paging is not documented: only a ``next`` link can say that there is more."""
         return ()
 

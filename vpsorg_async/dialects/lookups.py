@@ -6,6 +6,7 @@ https://www.vps.org/api/account/); the rest is known of the provider dialect alo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -14,9 +15,10 @@ import attrs
 
 from ..codec import Decoder, dumps
 from ..config import API_PREFIX
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..models import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
+from .base import whole
 
 __all__ = ["Lookup", "Lookups"]
 
@@ -30,18 +32,19 @@ class _Plan:
     name: str | None = None
     slug: str | None = None
     vcpus: int | None = None
-    cpu: int | None = None
     memory: int | None = None
-    ram: int | float | None = None
     storage: int | None = None
-    disk_space: int | float | None = None
     bandwidth: int | float | None = None
-    transfer: int | float | None = None
     price_monthly: Decimal | None = None
-    monthly_price: Decimal | None = None
-    price: Decimal | None = None
     price_hourly: Decimal | None = None
-    hourly_price: Decimal | None = None
+    # of the provider dialect, where no answer is published: what can't be read is left out
+    cpu: Any = None
+    ram: Any = None
+    disk_space: Any = None
+    transfer: Any = None
+    monthly_price: Any = None
+    price: Any = None
+    hourly_price: Any = None
     available: bool | None = None
     locations: list[str] | None = None
     description: str | None = None
@@ -51,12 +54,12 @@ class _Plan:
             id=_id(self.uuid, self.id),
             name=self.name,
             slug=self.slug,
-            vcpus=self.vcpus if self.vcpus is not None else self.cpu,
-            memory=_whole(self.memory, self.ram),
-            storage=_whole(self.storage, self.disk_space),
-            bandwidth=_whole(self.bandwidth, self.transfer),
-            price_monthly=_given(self.price_monthly, self.monthly_price, self.price),
-            price_hourly=_given(self.price_hourly, self.hourly_price),
+            vcpus=whole(self.vcpus, self.cpu),
+            memory=whole(self.memory, self.ram),
+            storage=whole(self.storage, self.disk_space),
+            bandwidth=whole(self.bandwidth, self.transfer),
+            price_monthly=_price(self.price_monthly, self.monthly_price, self.price),
+            price_hourly=_price(self.price_hourly, self.hourly_price),
             available=self.available,
             locations=None if self.locations is None else tuple(self.locations),
             description=self.description,
@@ -85,10 +88,10 @@ class _Version:
 @attrs.frozen(kw_only=True)
 class _OperatingSystem:
     name: str | None = None
-    versions: list[_Version] = attrs.field(factory=list)
+    versions: list[_Version] | None = None
 
     def records(self) -> Iterable[OperatingSystemVersion]:
-        for version in self.versions:
+        for version in self.versions or ():
             yield OperatingSystemVersion(
                 id=_id(version.uuid, version.id), name=version.name, operating_system=self.name
             )
@@ -116,7 +119,7 @@ class _Person:
 @attrs.frozen(kw_only=True)
 class _Token:
     name: str | None = None
-    permissions: list[str] = attrs.field(factory=list)
+    permissions: list[str] | str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -194,8 +197,13 @@ class Lookups:
     def read_me(self, body: bytes) -> Account:
         """The answer to it."""
         me = _me(body)
+        # the page's samples join the permissions with commas
+        given = me.token.permissions or ()
+        words = given.split(",") if isinstance(given, str) else given
         return Account(
-            **attrs.asdict(me.account), token_name=me.token.name, permissions=tuple(me.token.permissions)
+            **attrs.asdict(me.account),
+            token_name=me.token.name,
+            permissions=tuple(word.strip() for word in words if word.strip()),
         )
 
     def _provider(self, name: str, instead: str) -> str:
@@ -214,13 +222,16 @@ def _rows(decode: Callable[[bytes], Any]) -> Callable[[bytes], tuple[list[Any], 
 
 
 def _id(uuid: str | None, number: int | str | None) -> int | str:
-    return uuid or (number if number is not None else "")
+    found = uuid or number
+    if found is None:
+        raise DecodeError("the answer does not fit", problems=["$.uuid: a row without an id"])
+    return found
 
 
-def _whole(*values: int | float | None) -> int | None:
-    value = next((value for value in values if value is not None), None)
-    return None if value is None else int(value)
-
-
-def _given(*prices: Decimal | None) -> Decimal | None:
-    return next((price for price in prices if price is not None), None)
+def _price(*values: Any) -> Decimal | None:
+    for value in values:
+        with contextlib.suppress(ArithmeticError):
+            price = Decimal(str(value))
+            if price.is_finite():
+                return price
+    return None

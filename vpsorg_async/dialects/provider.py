@@ -15,6 +15,7 @@ from ..codec import Decoder, dumps
 from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
+from ..http.paging import MAX_PAGES
 from ..models import (
     ActionAccepted,
     OperatingSystem,
@@ -24,7 +25,7 @@ from ..models import (
     ServerSpec,
     ServerStatus,
 )
-from .base import Page
+from .base import Page, whole
 
 __all__ = ["Provider"]
 
@@ -40,35 +41,38 @@ class _Named:
     id: int | str | None = None
     uuid: str | None = None
     name: str | None = None
-    ram: int | float | None = None
-    cpu: int | None = None
-    disk_space: int | float | None = None
+    ram: Any = None
+    cpu: Any = None
+    disk_space: Any = None
 
 
 @attrs.frozen(kw_only=True)
 class _Server:
-    """A row of the list (flat), or one server (nested): every field of either, since samples of neither exist."""
+    """A row of the list (flat), or one server (nested): every field of either, since samples of neither exist.
+
+    Strict where a wrong guess would be about another server; what only describes it is None where it can't be read.
+    """
 
     uuid: str | None = None
     id: int | str | None = None
     hostname: str | None = None
     name: str | None = None
     status: ServerStatus
-    ipv4_addresses: list[str] | str | None = None
-    ipv6_addresses: list[str] | str | None = None
-    ip_address: str | None = None
-    ipv4: str | None = None
+    ipv4_addresses: Any = None
+    ipv6_addresses: Any = None
+    ip_address: Any = None
+    ipv4: Any = None
     location: _Named | str | int | None = None
     location_name: str | None = None
-    plan: _Named | str | None = None
+    plan: _Named | str | int | None = None
     plan_name: str | None = None
-    operating_system: _Named | str | None = None
-    operating_system_version: _Named | str | None = None
+    operating_system: _Named | str | int | None = None
+    operating_system_version: _Named | str | int | None = None
     os_name: str | None = None
     # the form of a time is not known: what can't be read is left out, and costs a wait only evidence
     created_at: Any = None
     updated_at: Any = None
-    password: str | None = None
+    password: Any = attrs.field(default=None, repr=False)
 
     def record(self) -> Server:
         """The one record that users see."""
@@ -80,14 +84,14 @@ class _Server:
             name=self.name or self.hostname or "",
             status=self.status,
             hostname=self.hostname,
-            ip_address=_first(self.ipv4_addresses) or self.ip_address or self.ipv4,
+            ip_address=_first(self.ipv4_addresses) or _first(self.ip_address) or _first(self.ipv4),
             ipv6_address=_first(self.ipv6_addresses),
             location=self.location_name or _name(self.location),
             plan=self._plan(),
             os=self._os(),
             created_at=_time(self.created_at),
             updated_at=_time(self.updated_at),
-            password=self.password,
+            password=self.password if isinstance(self.password, str) and self.password else None,
         )
 
     def _plan(self) -> Plan | None:
@@ -95,11 +99,11 @@ class _Server:
             return Plan(
                 id=self.plan.uuid or self.plan.id,
                 name=self.plan.name,
-                vcpus=self.plan.cpu,
-                memory=_whole(self.plan.ram),
-                storage=_whole(self.plan.disk_space),
+                vcpus=whole(self.plan.cpu),
+                memory=whole(self.plan.ram),
+                storage=whole(self.plan.disk_space),
             )
-        name = self.plan_name or self.plan
+        name = self.plan_name or _name(self.plan)
         return None if name is None else Plan(name=name)
 
     def _os(self) -> OperatingSystem | None:
@@ -137,9 +141,12 @@ class Provider:
         """One page of a list."""
         return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
 
-    def further_pages(self, count: int | None) -> tuple[str, ...]:
-        """The paths of all pages after the first, as soon as the count is known."""
-        pages = -(-(count or 0) // PAGE_SIZE)
+    def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
+        """The paths of all pages after the first, as soon as the count is known. Raises `DecodeError`."""
+        # by the rows that a page really has: another limit than ours must not hide the rows between
+        pages = -(-(count or 0) // (shown or PAGE_SIZE))
+        if pages > MAX_PAGES:
+            raise DecodeError("the list claims to have no end", problems=["$.count: more than can be read"])
         return tuple(
             with_query(_SERVERS, page=str(page), page_size=str(PAGE_SIZE)) for page in range(2, pages + 1)
         )
@@ -208,17 +215,18 @@ class Provider:
         return None
 
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
-        """The answer is not known, and so not read."""
+        """The answer is not known, and so not read; but a page for people is none of this API."""
+        if body.lstrip()[:1] == b"<":
+            raise DecodeError("the answer does not fit", problems=["$: an HTML page came instead of JSON"])
         return ActionAccepted(server_id=server_id)
 
     def _path(self, server_id: ServerId) -> str:
         return f"{_SERVERS}{segment(server_id)}/"
 
 
-def _first(addresses: list[str] | str | None) -> str | None:
-    if isinstance(addresses, list):
-        return addresses[0] if addresses else None
-    return addresses or None
+def _first(addresses: Any) -> str | None:
+    found = addresses if isinstance(addresses, list) else [addresses]
+    return next((address for address in found if isinstance(address, str) and address), None)
 
 
 def _name(value: _Named | str | int | None) -> str | None:
@@ -232,7 +240,3 @@ def _time(value: Any) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _whole(value: int | float | None) -> int | None:
-    return None if value is None else int(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
+
 from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError, WaitError
 from ..lifecycle.contract import Target
 from ..models import ServerId
 from .jobs import HOW, Job
-from .outcomes import Failed, Report, Skipped
+from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .plan import Step, StepKind
 
 __all__ = ["job_of", "jobs_again", "merged", "open_keys"]
@@ -72,7 +74,13 @@ def merged(old: Report, new: Report) -> Report:
     newer = {outcome.key: outcome for outcome in new.outcomes}
     return Report(
         operation=old.operation,
-        outcomes=tuple(newer.get(outcome.key, outcome) for outcome in old.outcomes),
+        outcomes=tuple(_after(outcome, newer.get(outcome.key, outcome)) for outcome in old.outcomes),
         seconds=old.seconds + new.seconds,
         again=old.again,
     )
+
+
+def _after(old: Outcome, new: Outcome) -> Outcome:
+    if isinstance(old, Skipped) or isinstance(new, Skipped):
+        return new
+    return attrs.evolve(new, server=with_password(new.server, old.server))

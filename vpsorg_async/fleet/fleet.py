@@ -10,6 +10,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import Waiter
+from ..lookups import Plans
 from ..models import Server, ServerId, ServerSpec
 from ..servers import Servers
 from ..timing import Clock
@@ -44,31 +45,52 @@ class Fleet:
     - ``on_event`` is called with each `FleetEvent`.
     """
 
-    def __init__(self, servers: Servers, waiter: Waiter, clock: Clock, max_in_flight: int) -> None:
+    def __init__(
+        self, servers: Servers, waiter: Waiter, clock: Clock, max_in_flight: int, plans: Plans
+    ) -> None:
         self._tools = Tools(servers, waiter, clock, max_in_flight)
+        self._plans = plans
         self._at_work: set[str] = set()
 
-    # -- create -----------------------------------------------------------------------------------------------------
-
+    @overload
+    async def create(
+        self, specs: Iterable[ServerSpec], *, dry_run: Literal[True], timeout: float = ...
+    ) -> Plan: ...
+    @overload
     async def create(
         self,
         specs: Iterable[ServerSpec],
         *,
         timeout: float,
+        wait: bool = ...,
+        min_count: int | None = ...,
+        dry_run: Literal[False] = False,
+        settle: float = ...,
+        on_failure: Literal["continue", "stop"] = ...,
+        on_cancel: Literal["detach", "delete"] = ...,
+        on_event: Hook | None = ...,
+    ) -> Report: ...
+    async def create(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float | None = None,
         wait: bool = True,
         min_count: int | None = None,
+        dry_run: bool = False,
         settle: float = 15.0,
         on_failure: Literal["continue", "stop"] = "continue",
         on_cancel: Literal["detach", "delete"] = "detach",
         on_event: Hook | None = None,
-    ) -> Report:
+    ) -> Report | Plan:
         """Create all, and wait until each is active.
 
         The account is listed once before anything is created: a name that is taken, or asked for twice, is refused
         with `ConfigurationError`, because the name is all that a create with a lost answer can be found by. Each
         create is sent once; when its answer is lost, it is looked for by its name for ``settle`` seconds, and adopted
         or failed with `OutcomeUnknownError`. With ``min_count``, what the call made is deleted again if fewer servers
-        than that succeed.
+        than that succeed. With ``dry_run=True`` nothing is created: the `Plan` is returned, with its price where the
+        account tells it.
         """
         wanted = self._specs(specs)
         if min_count is not None and (
@@ -77,6 +99,10 @@ class Fleet:
             raise ConfigurationError(
                 f"min_count is a number of servers from 1 to the {len(wanted)} asked for, not {min_count!r}"
             )
+        if dry_run:
+            return await self._priced(wanted, await self._untaken(wanted))
+        if timeout is None:
+            raise ConfigurationError("create needs a timeout, in seconds for each server")
         run = self.creating(
             wanted,
             timeout=timeout,
@@ -122,13 +148,8 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def _creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Any:
-        with self._working_on(wanted) as names:
-            existing = await self._tools.servers.list() if wanted else ()
-            taken = sorted({server.name for server in existing} & names)
-            if taken:
-                raise ConfigurationError(
-                    f"these names exist already: {', '.join(taken)}; nothing was created"
-                )
+        with self._working_on(wanted):
+            existing = await self._untaken(wanted)
             jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
             before = {str(server.id) for server in existing}
             again = self._ensure_again(wanted, options)
@@ -136,7 +157,9 @@ class Fleet:
                 yield run
 
     @overload
-    async def ensure(self, specs: Iterable[ServerSpec], *, dry_run: Literal[True]) -> Plan: ...
+    async def ensure(
+        self, specs: Iterable[ServerSpec], *, dry_run: Literal[True], timeout: float = ...
+    ) -> Plan: ...
     @overload
     async def ensure(
         self,
@@ -164,11 +187,12 @@ class Fleet:
 
         What exists by name is adopted, and the outcome says where it differs from its spec; what is missing is
         created; what is stopped is started; what is on its way is waited for. A second run sends no change. With
-        ``dry_run=True`` the `Plan` is returned instead, and nothing is changed.
+        ``dry_run=True`` the `Plan` is returned instead, with its price where the account tells it, and nothing is
+        changed.
         """
         wanted = self._specs(specs)
         if dry_run:
-            return self._plan(wanted, await self._tools.servers.list() if wanted else ())
+            return await self._priced(wanted, await self._tools.servers.list() if wanted else ())
         if timeout is None:
             raise ConfigurationError("ensure needs a timeout, in seconds for each server")
         options = options_of(timeout, settle, on_failure, on_cancel, on_event)
@@ -178,8 +202,6 @@ class Fleet:
             before = {str(server.id) for server in existing}
             again = self._ensure_again(wanted, options)
             return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
-
-    # -- existing servers -------------------------------------------------------------------------------------------
 
     async def start(
         self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
@@ -316,7 +338,7 @@ class Fleet:
         return wanted
 
     @contextlib.contextmanager
-    def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[set[str]]:
+    def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
         """Two calls at once would each find the same name missing, and each create it: the second is refused."""
         names = set(map(self._tools.servers.shown_name, wanted))
         busy = sorted(names & self._at_work)
@@ -326,12 +348,30 @@ class Fleet:
             )
         self._at_work |= names
         try:
-            yield names
+            yield
         finally:
             self._at_work -= names
 
+    async def _untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
+        """The account, in which none of the names may exist."""
+        existing = await self._tools.servers.list() if wanted else ()
+        taken = sorted(
+            {server.name for server in existing} & set(map(self._tools.servers.shown_name, wanted))
+        )
+        if taken:
+            raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
+        return existing
+
     def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         return plan(wanted, existing, self._tools.servers.shown_name)
+
+    async def _priced(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
+        made = self._plan(wanted, existing)
+        if made.creates:
+            # nobody is kept from looking by a price that can't be read
+            with contextlib.suppress(VpsOrgError):
+                made = made.priced(await self._plans.list())
+        return made
 
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
         by_name = {spec.name: spec for spec in specs}

@@ -13,7 +13,7 @@ from ..lifecycle.contract import Evidence
 from ..lifecycle.wait import Seen
 from ..models import Server, ServerId
 
-__all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded"]
+__all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password"]
 
 
 @attrs.frozen
@@ -142,6 +142,13 @@ class Report:
             f"{self.operation}: {len(self.succeeded)} succeeded, {len(self.failed)} failed, "
             f"{len(self.skipped)} skipped in {self.seconds:.1f} s"
         )
+
+
+def with_password(server: Server | None, created: Server | None) -> Server | None:
+    """The root password is told once, in the answer to the create: it must not be lost to a later look."""
+    if server is None or created is None or created.password is None or created.id != server.id:
+        return server
+    return attrs.evolve(server, password=created.password)
 
 
 def _restored(operation: str, outcomes: tuple[Outcome, ...], seconds: float, rolled_back: bool) -> Report:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 
 import attrs
 
-from ..models import Server, ServerSpec
+from ..models import PlanOffer, Server, ServerSpec
 
 __all__ = ["Plan", "Step", "StepKind", "plan"]
 
@@ -44,14 +45,35 @@ class Step:
 
 @attrs.frozen
 class Plan:
-    """All steps, in the order of the specs. ``changes`` counts those that send something that changes the account."""
+    """All steps, in the order of the specs. ``changes`` counts those that send something that changes the account.
+
+    ``price_hourly`` and ``price_monthly`` are what the servers to be created will cost together, in the currency of
+    the account, which is named nowhere; None where the price of any of them is not known.
+    """
 
     steps: tuple[Step, ...]
+    price_hourly: Decimal | None = None
+    price_monthly: Decimal | None = None
 
     @property
     def changes(self) -> int:
         """Steps that create or start a server."""
         return sum(step.kind in (StepKind.CREATE, StepKind.START) for step in self.steps)
+
+    @property
+    def creates(self) -> tuple[ServerSpec, ...]:
+        """The specs of which a server is made."""
+        return tuple(step.spec for step in self.steps if step.kind is StepKind.CREATE)
+
+    def priced(self, offers: Iterable[PlanOffer]) -> Plan:
+        """The same with the prices that these offers tell."""
+        by_id = {str(offer.id): offer for offer in offers}
+        ordered = [by_id.get(str(spec.plan_id)) for spec in self.creates]
+        return attrs.evolve(
+            self,
+            price_hourly=_total(None if offer is None else offer.price_hourly for offer in ordered),
+            price_monthly=_total(None if offer is None else offer.price_monthly for offer in ordered),
+        )
 
     def __str__(self) -> str:
         counts = ", ".join(
@@ -59,7 +81,12 @@ class Plan:
             for kind in StepKind
             if (number := sum(s.kind is kind for s in self.steps))
         )
-        return "\n".join([f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)])
+        lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}"]
+        if self.creates:
+            hour = "unknown" if self.price_hourly is None else f"{self.price_hourly:.3f}"
+            month = "unknown" if self.price_monthly is None else f"{self.price_monthly:.2f}"
+            lines.append(f"price of what is created: {hour} per hour, {month} per month")
+        return "\n".join([*lines, *map(str, self.steps)])
 
 
 def plan(
@@ -74,7 +101,16 @@ def plan(
     by_name: dict[str, list[Server]] = defaultdict(list)
     for server in servers:
         by_name[server.name].append(server)
-    return Plan(tuple(_step(spec, by_name.get(shown_name(spec), [])) for spec in specs))
+    return Plan(tuple(_step(spec, by_name.get(shown_name(spec), [])) for spec in specs)).priced(())
+
+
+def _total(prices: Iterable[Decimal | None]) -> Decimal | None:
+    total = Decimal(0)
+    for price in prices:
+        if price is None:
+            return None
+        total += price
+    return total
 
 
 def _step(spec: ServerSpec, found: Sequence[Server]) -> Step:
@@ -102,7 +138,8 @@ def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
     told = {
         "plan_id": None if server.plan is None else server.plan.id,
         "os_id": None if server.os is None else server.os.id,
-        "location": server.location,
+        # a location by its number is shown by its name: nothing to compare
+        "location": None if str(spec.location).isdecimal() else server.location,
         "hostname": server.hostname if spec.hostname is not None else None,
         "backups_enabled": server.backups_enabled if spec.backups_enabled is not None else None,
     }

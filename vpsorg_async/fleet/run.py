@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import attrs
 
 from ..errors import BadRequestError, NotFoundError, OutcomeUnknownError, VpsOrgError, WaitError
 from ..http.session import Withdrawn
@@ -25,7 +24,7 @@ from ..models import Server, ServerId
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted, ServerSettled
 from .jobs import HOW, Errand, Job, Options, Tools
 from .leaving import to_the_end
-from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
+from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .searches import STOPPERS, Searches
 
@@ -218,7 +217,7 @@ class Run:
             if outcome.error is not None:
                 self._fail(errand, outcome.error, wait, server)
             else:
-                self._succeed(errand, _with_password(outcome.server, server), how, outcome)
+                self._succeed(errand, with_password(outcome.server, server), how, outcome)
 
         verdict.add_done_callback(settled)
 
@@ -339,7 +338,7 @@ class Run:
                 self._stopped = f"not sent, because an earlier {job.command or 'look'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
-        server = (wait.last_seen if wait is not None else None) or server or job.server
+        server = with_password((wait.last_seen if wait is not None else None) or server or job.server, server)
         outcome = Failed(
             job.key,
             error,
@@ -369,13 +368,6 @@ class Run:
         except Exception:
             # a hook that fails must not change what becomes of a server
             log.exception("the on_event hook failed on %s", type(event).__name__)
-
-
-def _with_password(server: Server | None, created: Server | None) -> Server | None:
-    """The root password is told once, in the answer to the create: it must not be lost to a later look."""
-    if server is None or created is None or created.password is None:
-        return server
-    return attrs.evolve(server, password=created.password)
 
 
 def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:

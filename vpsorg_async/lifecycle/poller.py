@@ -84,7 +84,7 @@ class Poller:
         self._page_size = page_size
         self._last_look = self._last_list = -math.inf
         self._next_look = math.inf
-        self._held_until = -math.inf
+        self._rested = self._held_until = -math.inf
         self._failures = 0
         self._lists = self._singles = self._failed = 0
         journal.on_receipt = self._acknowledged
@@ -132,7 +132,7 @@ class Poller:
 
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
-            self._next_look = max(when, self._last_look + self._policy.min_interval)
+            self._next_look = max(when, self._rested, self._held_until)
             self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
@@ -163,8 +163,7 @@ class Poller:
             # clients that start together should not look together
             await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
             while self._entries or self._watchers:
-                last = max(self._first_deadline(), self._last_look + self._policy.min_interval)
-                due = min(self._next_look, last)
+                due = min(self._next_look, max(self._first_deadline(), self._rested))
                 if due > self._clock.now():
                     await self._idle(due)
                 else:
@@ -216,8 +215,8 @@ class Poller:
             pause = min(pause, max(self._list_due() - started, 0.0))
         if self._failures:
             pause = max(pause, self._backoff.pause(self._failures, self._rng))
-        wanted = max(started + pause, self._held_until, now + self._policy.min_interval)
-        self._next_look = min(self._next_look, wanted)
+        self._rested = now + self._policy.min_interval
+        self._next_look = max(min(self._next_look, started + pause), self._rested, self._held_until)
 
     def _expire(self, late: float) -> None:
         """Time out the waits whose deadline passed so many seconds ago."""
@@ -397,5 +396,4 @@ class Poller:
             self._schedule.remove(old)
             entry.undone_at = at
             entry.stuck = False
-            self._next_look = min(self._next_look, at + self._policy.min_interval)
-            self._wake.set()
+            self._look_by(at + self._policy.min_interval)

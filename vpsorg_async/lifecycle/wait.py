@@ -161,7 +161,8 @@ class Wait:
         if requested_at < self._not_before:
             return None
         self._note(now, "absent")
-        if self.target.gone:
+        unborn = self.operation == "create" and self.last_seen is None
+        if self.target.gone and not (unborn and now - self._acknowledged < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
         if self.last_seen is not None or (
@@ -169,7 +170,7 @@ class Wait:
         ):
             return self._end(Reading.VANISHED, now, "it does not exist any more")
         # without a create of ours there is no reason to believe that it is only not visible yet
-        reading = Reading.INVISIBLE if self.operation == "create" else Reading.UNHEARD_OF
+        reading = Reading.INVISIBLE if unborn else Reading.UNHEARD_OF
         return self._end(reading, now, "it does not exist; it was never seen", since=self._acknowledged)
 
     def suspicious(self, now: float) -> bool:

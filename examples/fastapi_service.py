@@ -1,0 +1,140 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["fastapi>=0.115", "uvicorn>=0.32", "vpsorg-async"]
+# ///
+"""A web service that makes fleets on request, and streams how they come along.
+
+    uvicorn fastapi_service:app
+
+    curl -d '{"name": "shop", "count": 3}' -H 'Content-Type: application/json' localhost:8000/fleets
+    curl -N localhost:8000/fleets/shop/progress        # one line of JSON for each step, until the fleet is there
+
+One client serves all requests. Fleets are made in the background: a reader who goes away stops nothing, and any number
+may read. Asking for the same fleet again completes it; nothing is made twice, also not after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from vpsorg_async import Client, Failed, ServerSpec, Skipped, Succeeded
+from vpsorg_async.errors import VpsOrgError
+from vpsorg_async.fleet import (
+    CommandAnswered,
+    CommandLost,
+    CommandSent,
+    FleetEvent,
+    ServerAdopted,
+    ServerSettled,
+)
+
+Name = Annotated[str, Path(pattern="^[A-Za-z0-9-]{1,40}$")]
+WORDS = {
+    CommandSent: "sent",
+    CommandAnswered: "provisioning",
+    CommandLost: "answer lost, looking for it",
+    ServerAdopted: "found",
+}
+
+
+class Order(BaseModel):
+    name: str = Field(pattern="^[A-Za-z0-9-]{1,40}$")
+    count: int = Field(ge=1, le=50)
+    location: str = "us-west"
+
+
+class Job:
+    """One fleet under way: its lines so far, and a bell for those who wait for more."""
+
+    def __init__(self, vps: Client, order: Order) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.done = False
+        self._news = asyncio.Event()
+        self.task = asyncio.create_task(self._make(vps, order))
+
+    async def _make(self, vps: Client, order: Order) -> None:
+        try:
+            specs = [
+                ServerSpec(name=f"{order.name}-{n}", plan_id=1, os_id=5, location=order.location)
+                for n in range(1, order.count + 1)
+            ]
+            report = await vps.fleet.ensure(specs, timeout=900, on_event=self._heard)
+            self._say(fleet=order.name, done=len(report.succeeded), of=len(report.outcomes))
+        except VpsOrgError as error:
+            self._say(fleet=order.name, error=str(error))
+        except asyncio.CancelledError:
+            self._say(fleet=order.name, error="the service was stopped; ask again to complete the fleet")
+            raise
+        finally:
+            self.done = True
+            self._news.set()
+
+    def _heard(self, event: FleetEvent) -> None:
+        match event:
+            case ServerSettled(key=key, outcome=Succeeded(server=server)):
+                self._say(server=key, is_="active", address=server and server.ip_address)
+            case ServerSettled(key=key, outcome=Failed(error=error)):
+                self._say(server=key, is_="failed", error=str(error))
+            case ServerSettled(key=key, outcome=Skipped(reason=reason)):
+                self._say(server=key, is_="skipped", error=reason)
+            case _:
+                self._say(server=event.key, is_=WORDS[type(event)])
+
+    def _say(self, **line: Any) -> None:
+        self.lines.append({name.rstrip("_"): value for name, value in line.items()})
+        self._news.set()
+
+    async def follow(self) -> AsyncIterator[str]:
+        """All lines from the beginning, and those that come, to the end."""
+        told = 0
+        while True:
+            news = self._news
+            for line in self.lines[told:]:
+                yield json.dumps(line) + "\n"
+            told = len(self.lines)
+            if self.done:
+                return
+            await news.wait()
+            if self._news is news:
+                self._news = asyncio.Event()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    jobs: dict[str, Job] = {}
+    async with Client.from_env() as vps:
+        app.state.vps, app.state.jobs = vps, jobs
+        yield
+        for job in jobs.values():
+            job.task.cancel()
+        await asyncio.gather(*(job.task for job in jobs.values()), return_exceptions=True)
+
+
+app = FastAPI(title="Fleets on request", lifespan=lifespan)
+
+
+@app.post("/fleets", status_code=202)
+async def provision(order: Order) -> dict[str, str]:
+    """Begin to make a fleet, or to complete it."""
+    jobs: dict[str, Job] = app.state.jobs
+    if order.name in jobs and not jobs[order.name].done:
+        raise HTTPException(409, "this fleet is being made")
+    jobs[order.name] = Job(app.state.vps, order)
+    return {"progress": f"/fleets/{order.name}/progress"}
+
+
+@app.get("/fleets/{name}/progress")
+async def progress(name: Name) -> StreamingResponse:
+    """How the fleet comes along, as lines of JSON."""
+    job: Job | None = app.state.jobs.get(name)
+    if job is None:
+        raise HTTPException(404, "no such fleet was asked for")
+    return StreamingResponse(job.follow(), media_type="application/x-ndjson")

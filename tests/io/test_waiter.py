@@ -1,0 +1,238 @@
+"""The awaitable face of waiting: receipts, several servers, readiness, and watching the account, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from vpsorg_async import Server, Target, WaitOutcome, errors, tcp_port
+
+ACTIVE = Target.of("active")
+
+
+async def settled(stage: Stage, subjects: Any, timeout: float = 600.0) -> list[WaitOutcome]:
+    return [outcome async for outcome in stage.waiter.wait_all(subjects, ACTIVE, timeout)]
+
+
+@virtual
+async def test_the_outcome_tells_the_wait() -> None:
+    """Server, evidence, timeline, looks and seconds: what a wait came to."""
+    async with Stage(Provider(after(1, 20))) as stage:
+        stage.command(1, "create")
+
+        outcome = await stage.wait(1)
+
+        assert outcome.server == record(1, "active")
+        assert (outcome.server_id, outcome.error, str(outcome.evidence)) == (1, None, "observed")
+        assert [seen.status for seen in outcome.timeline] == ["provisioning", "active"]
+        assert outcome.looks == len(stage.provider.looks)
+        assert 20 <= outcome.seconds <= 27
+
+
+@virtual
+async def test_a_wait_may_be_about_a_server_its_id_or_a_receipt() -> None:
+    """All of them name the server; ids that are none are refused before anything is asked."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        receipt = stage.command(1, "start")
+        for subject in (1, record(1, "stopped"), receipt):
+            assert (await stage.wait(subject)).server_id == 1
+
+        looks = len(stage.provider.looks)
+        for bad in (0, -1, True, "", "..", None):
+            with pytest.raises(errors.ConfigurationError):
+                await stage.wait(bad)  # type: ignore[arg-type]
+        for timeout in (0, -1, float("inf"), float("nan"), "5", True):
+            with pytest.raises(errors.ConfigurationError):
+                await stage.wait(1, timeout=timeout)  # type: ignore[arg-type]
+        assert len(stage.provider.looks) == looks
+
+
+@virtual
+async def test_each_outcome_comes_as_it_settles() -> None:
+    """Several servers are told in the order in which they get there, those that fail among them."""
+    provider = Provider(after(1, 30), after(2, 10), after(3, 15, "suspended"), after(4, 20))
+    async with Stage(provider) as stage:
+        outcomes = await settled(stage, [1, 2, 3, 4, 4])
+
+        assert [outcome.server_id for outcome in outcomes] == [2, 3, 4, 4, 1]
+        (failed,) = [outcome for outcome in outcomes if outcome.error is not None]
+        assert isinstance(failed.error, errors.UnexpectedStatusError)
+        assert (failed.server, failed.evidence) == (None, None)
+        assert stage.poller.statistics.waits == 0
+
+
+@virtual
+async def test_leaving_the_stream_leaves_the_waits() -> None:
+    """Who has seen enough stops the looks for the rest."""
+    async with Stage(Provider(after(1, 5), after(2, 500))) as stage:
+        stream = stage.waiter.wait_all([1, 2], ACTIVE, 600)
+        async for outcome in stream:
+            assert outcome.server_id == 1
+            break
+        await stream.aclose()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)
+
+        assert stage.poller.statistics.waits == 0
+        assert not stage.polling()
+
+
+@pytest.mark.parametrize("subjects", ["12", 12, b"12", record(1, "active")])
+@virtual
+async def test_one_server_is_not_several(subjects: Any) -> None:
+    """A string would be taken letter by letter: it is refused."""
+    async with Stage(Provider()) as stage:
+        with pytest.raises(errors.ConfigurationError, match="for one use wait_until"):
+            await settled(stage, subjects)
+
+
+@virtual
+async def test_no_servers_are_settled_at_once() -> None:
+    """An empty list asks for nothing."""
+    async with Stage(Provider()) as stage:
+        assert await settled(stage, []) == []
+        assert stage.provider.looks == []
+
+
+def rebooting(now: float) -> Server:
+    """Active all the time, but for 20 to 23."""
+    return record(
+        1, "rebooting" if 20 <= now < 23 else "active", 20 if 20 <= now < 23 else 23 if now >= 23 else 0
+    )
+
+
+@virtual
+async def test_a_receipt_goes_to_another_process() -> None:
+    """A pickled receipt of a reboot protects the wait of a client that knows nothing else of it."""
+    provider = Provider(lambda now: rebooting(now - 1.5))  # reads lag
+    async with Stage(provider) as sender, Stage(provider) as other:
+        await sender.poller.glance([1])
+        await asyncio.sleep(20)
+        receipt = pickle.loads(pickle.dumps(sender.command(1, "reboot", "rebooting")))
+
+        outcome = await other.wait(receipt)
+        assert other.now >= 24.5
+        assert str(outcome.evidence) == "observed"
+        assert outcome.seconds == pytest.approx(other.now - 20, abs=0.1)
+
+
+@pytest.mark.parametrize("skew", [-3600.0, -5.0, 5.0, 3600.0])
+@virtual
+async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
+    """However far the two clocks lie apart, only looks that left after the wait began count."""
+    provider = Provider(lambda now: rebooting(now - 1.5), latency=1.0)
+    async with Stage(provider) as sender, Stage(provider) as other:
+        await asyncio.sleep(19.6)
+        (busy,) = other.begin([1], "stopped", 30)
+        await asyncio.sleep(0.6)
+        receipt = sender.command(1, "reboot", "rebooting")
+        receipt = attrs.evolve(receipt, acknowledged_at=receipt.acknowledged_at + timedelta(seconds=skew))
+
+        outcome = await other.wait(receipt)
+
+        assert other.now >= 24.5
+        assert str(outcome.evidence) == "observed"
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
+
+
+@virtual
+async def test_a_receipt_of_ones_own_is_recognised() -> None:
+    """Handed back to its own client, a receipt is the command that it knows, with its exact time."""
+    async with Stage(Provider(rebooting)) as stage:
+        await asyncio.sleep(20.5)
+        receipt = pickle.loads(pickle.dumps(stage.command(1, "reboot", "rebooting")))
+        await stage.wait(receipt)
+
+        assert stage.journal.receipt(1) is None
+
+
+class Door:
+    """A readiness check with a script."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[float] = []
+
+    async def __call__(self, server: Server) -> bool:
+        self.asked.append(asyncio.get_running_loop().time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            return True
+        return bool(answer)
+
+
+async def ready(stage: Stage, door: Door, timeout: float) -> float:
+    outcome = await stage.wait(1)
+    began = stage.now
+    await stage.waiter.ready(outcome, door, timeout)
+    return stage.now - began
+
+
+@virtual
+async def test_ready_is_asked_until_it_says_yes() -> None:
+    """No, a refused connection and a timeout are asked again, with growing pauses."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        door = Door(False, ConnectionRefusedError(), TimeoutError(), OSError(), True)
+
+        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4)
+        assert len(door.asked) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(False, "it said no"), (ConnectionRefusedError(), "ConnectionRefusedError")]
+)
+@virtual
+async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
+    """It is asked up to the deadline, at which it is asked once more; the error says what was the matter."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        door = Door(answer)
+
+        with pytest.raises(
+            errors.WaitTimeoutError, match=f"not ready after 12 s: .* lastly {said}"
+        ) as caught:
+            await ready(stage, door, 12)
+
+        assert stage.now - door.asked[0] == pytest.approx(12)
+        assert stage.now == door.asked[-1]
+        assert caught.value.target == "ready"
+        assert caught.value.last_seen == record(1, "active")
+
+
+@virtual
+async def test_a_check_that_hangs_is_cut_off() -> None:
+    """A check that never answers keeps nobody for much longer than the deadline."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        with pytest.raises(errors.WaitTimeoutError, match="lastly TimeoutError"):
+            await ready(stage, Door(1000.0), 30)
+
+        assert 30 <= stage.now <= 36
+
+
+@virtual
+async def test_what_a_check_can_not_mean_is_raised() -> None:
+    """A mistake in the check is the user's to see, at once."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        with pytest.raises(ZeroDivisionError):
+            await ready(stage, Door(ZeroDivisionError()), 30)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])
+def test_a_port_is_a_port(port: Any) -> None:
+    """What no port can be is refused when the check is made."""
+    with pytest.raises(errors.ConfigurationError):
+        tcp_port(port)
+
+
+@virtual
+async def test_a_server_without_an_address_is_not_ready() -> None:
+    """While there is no address, nothing can be connected to."""
+    assert await tcp_port(22)(record(1, "active")) is False

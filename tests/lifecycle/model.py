@@ -1,0 +1,146 @@
+"""A provider as pure data, for the state machine of waits: what is true at each moment, and what a read shows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import attrs
+
+from vpsorg_async import Server, ServerStatus, errors
+from vpsorg_async.lifecycle.looks import ListLook
+
+__all__ = ["Account", "Truth"]
+
+NEEDS = {"start": "stopped", "stop": "active", "reboot": "active"}
+BECOMES = {
+    "create": ("provisioning", "active"),
+    "start": ("starting", "active"),
+    "stop": ("stopping", "stopped"),
+    "reboot": ("rebooting", "active"),
+}
+
+
+@attrs.define
+class Truth:
+    """One server over time: the moments at which its status changed, in order, and when it was gone."""
+
+    born: float
+    visible: float
+    states: list[tuple[float, str]]
+    gone: float = math.inf
+    commanded: float = -math.inf
+    """When the last command of a client was carried out."""
+    meddled: float = -math.inf
+    """When somebody else last changed it, or will have."""
+
+    def at(self, moment: float) -> str | None:
+        """The status then; None where there was no server."""
+        if not self.born <= moment < self.gone:
+            return None
+        return self.states[bisect.bisect_right(self.states, moment, key=lambda state: state[0]) - 1][1]
+
+    def changed(self, moment: float) -> float:
+        """When it came to be as it was then."""
+        return max([self.born, *(when for when, _ in self.states if when <= moment)])
+
+    def became(self, word: str, since: float, until: float) -> bool:
+        """Whether it came to that status within that time."""
+        return any(state == word and since <= when <= min(until, self.gone) for when, state in self.states)
+
+    def was(self, word: str | None, since: float, until: float) -> bool:
+        """Whether it was so at any moment of that time."""
+        moments = [since, until, *(when for when, _ in self.states if since <= when <= until)]
+        return any(self.at(moment) == word for moment in [*moments, min(max(self.gone, since), until)])
+
+    def set(self, now: float, *states: tuple[float, str]) -> None:
+        """From now on it goes through these, whatever was to come."""
+        self.states = [state for state in self.states if state[0] < now] + list(states)
+
+
+class Account:
+    """The servers of an account, and the troubles of reading it."""
+
+    def __init__(
+        self, *, lag: float, jumping: bool, updated_at: Literal["moves", "frozen", "absent"], seed: int
+    ) -> None:
+        self.lag = lag
+        self.jumping = jumping
+        self.updated_at = updated_at
+        self.servers: dict[int, Truth] = {}
+        self.latency = 0.1
+        self.down_until = self.slow_until = -math.inf
+        self._dice = random.Random(seed)
+
+    def create(self, now: float, seconds: float, hidden: float) -> int:
+        """A server that takes so long to be active, and so long to be shown."""
+        number = 1 + len(self.servers)
+        self.servers[number] = Truth(
+            now, now + hidden, [(now, "provisioning"), (now + seconds, "active")], commanded=now
+        )
+        return number
+
+    def add(self, now: float, word: str) -> int:
+        """A server that has been there for a day."""
+        number = 1 + len(self.servers)
+        self.servers[number] = Truth(now - 86_400, now - 86_400, [(now - 86_400, word)])
+        return number
+
+    def act(self, number: int, operation: str, now: float, seconds: float) -> bool:
+        """Carry out a command; False if its status forbids it."""
+        server = self.servers[number]
+        if server.at(now) is None or server.at(now) != NEEDS.get(operation, server.at(now)):
+            return False
+        server.commanded = now
+        if operation == "delete":
+            server.gone = now
+        else:
+            moving, then = BECOMES[operation]
+            server.set(now, (now, moving), (now + seconds, then))
+        return True
+
+    async def look_list(self) -> ListLook:
+        """The list, as it can be read."""
+        asked = await self._answer()
+        shown = (self._show(number) for number in self.servers)
+        look = ListLook(asked, [server for server in shown if server is not None])
+        await asyncio.sleep(self.latency / 2)
+        return look
+
+    async def look_one(self, number: int | str) -> tuple[float, Server]:
+        """One server, as it can be read."""
+        asked = await self._answer()
+        server = self._show(int(number)) if int(number) in self.servers else None
+        await asyncio.sleep(self.latency / 2)
+        if server is None:
+            raise errors.NotFoundError("no such server", status=404)
+        return asked, server
+
+    async def _answer(self) -> float:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        if asked < self.slow_until:
+            await asyncio.sleep(12.0)
+        await asyncio.sleep(self.latency / 2)
+        if asked < self.down_until:
+            raise errors.ServiceError("down", status=503)
+        return asked
+
+    def _show(self, number: int) -> Server | None:
+        now, server = asyncio.get_running_loop().time(), self.servers[number]
+        lag = self._dice.uniform(0.0, self.lag) if self.jumping else self.lag
+        moment = max(now - lag, server.born)
+        word = server.at(moment)
+        if word is None or now < server.visible:
+            return None
+        stamp = {"moves": server.changed(moment), "frozen": server.born, "absent": None}[self.updated_at]
+        return Server(
+            id=number,
+            name=f"web-{number}",
+            status=ServerStatus(word),
+            updated_at=None if stamp is None else datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=stamp),
+        )

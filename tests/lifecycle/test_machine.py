@@ -1,0 +1,336 @@
+"""Any course of events: waits, commands, and a provider with lagging reads, held against what was really true.
+
+The machine knows the truth at every moment, and checks each wait that ends: it never succeeds on a state that did not
+come after the command, is never late, and is never lost. At the end the rules are broken one by one, and the machine
+has to notice each time.
+
+Left out is what no client can tell apart (see `vpsorg_async.lifecycle.wait`): commands on one server that follow each
+other within the lag, changes by others shortly before a command, and replicas that lag differently without a moving
+``updated_at``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.lifecycle.model import Account, Truth
+from tests.lifecycle.stage import Stage
+from vpsorg_async import Evidence, Receipt, WaitOutcome, errors
+from vpsorg_async.lifecycle.contract import SETTLED
+from vpsorg_async.lifecycle.poller import LAST_LOOK
+from vpsorg_async.lifecycle.receipts import FRESH, Journal
+from vpsorg_async.lifecycle.wait import Wait
+from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+
+TARGETS = ["active", "stopped", "suspended", "settled", "gone", "rebooting", ("active", "gone")]
+
+
+class JumpingClock(LoopClock):
+    """Its time of day is wrong, and jumps."""
+
+    def __init__(self) -> None:
+        self.skew = 0.0
+
+    def wall(self) -> datetime:
+        return super().wall() + timedelta(seconds=self.skew)
+
+
+@attrs.define(eq=False)
+class Waiting:
+    """A wait under way, and what it was begun with."""
+
+    number: int
+    target: Any
+    began: float
+    timeout: float
+    task: asyncio.Task[WaitOutcome]
+    ended: float = -1.0
+    cancelled: bool = False
+
+
+class Waits(RuleBasedStateMachine):
+    """Every rule is something that the user, the provider or the network may do."""
+
+    checked: ClassVar[int] = 0
+
+    @initialize(
+        lag=st.sampled_from([0.0, 0.7, 1.5, 4.0]),
+        jumping=st.booleans(),
+        updated_at=st.sampled_from(["moves", "moves", "frozen", "absent"]),
+        seed=st.integers(0, 1000),
+    )
+    def begin(self, lag: float, jumping: bool, updated_at: Any, seed: int) -> None:
+        self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
+        self.loop = self.runner.get_loop()
+        self.complaints: list[str] = []
+        self.loop.set_exception_handler(lambda _, context: self.complaints.append(repr(context)))
+        self.account = Account(
+            lag=lag, jumping=jumping and updated_at == "moves", updated_at=updated_at, seed=seed
+        )
+        self.clock = JumpingClock()
+        self.waiting: list[Waiting] = []
+        self.receipts: list[tuple[Receipt, float]] = []
+        self.mine, self.others = self.run(self._clients())
+        for word in ("active", "stopped"):
+            self.account.add(self.now, word)
+
+    async def _clients(self) -> tuple[Stage, Stage]:
+        stages = Stage(self.account), Stage(self.account)
+        for stage in stages:
+            stage.clock = stage.poller._clock = stage.waiter._clock = self.clock
+        return stages
+
+    def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(doing)
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    # what the user does
+
+    def _free(self, server: Truth, seconds: float) -> bool:
+        """Whether this command can be told from what came before it."""
+        lag = self.account.lag + self.account.latency
+        return self.now > server.commanded + lag and self.now > server.meddled + lag + FRESH
+
+    def _tell(self, number: int, operation: str, status: str | None) -> None:
+        self.run(asyncio.sleep(0.05))
+        receipt = self._command(number, operation, status)
+        self.receipts.append((receipt, self.account.servers[number].commanded))
+
+    def _command(self, number: int, operation: str, status: str | None) -> Receipt:
+        async def command() -> Receipt:
+            return self.mine.command(number, operation, status)
+
+        receipt: Receipt = self.run(command())
+        return receipt
+
+    @rule(seconds=st.sampled_from([0.0, 2.0, 12.0, 130.0]), hidden=st.sampled_from([0.0, 0.0, 3.0, 20.0]))
+    @precondition(lambda self: len(self.account.servers) < 6)
+    def create(self, seconds: float, hidden: float) -> None:
+        number = self.account.create(self.now, seconds, hidden)
+        self._tell(number, "create", "provisioning")
+
+    @rule(
+        which=st.integers(0, 5),
+        operation=st.sampled_from(["start", "stop", "reboot", "reboot", "reboot", "delete"]),
+        seconds=st.sampled_from([0.0, 0.2, 2.0, 3.5, 9.0]),
+        told=st.booleans(),
+    )
+    def command(self, which: int, operation: str, seconds: float, told: bool) -> None:
+        number = 1 + which % len(self.account.servers)
+        if self._free(self.account.servers[number], seconds) and self.account.act(
+            number, operation, self.now, seconds
+        ):
+            word = self.account.servers[number].states[-2][1] if operation != "delete" and told else None
+            self._tell(number, operation, word)
+
+    @rule(
+        which=st.integers(0, 5),
+        wanted=st.sampled_from(TARGETS),
+        timeout=st.sampled_from([0.4, 5.0, 40.0, 300.0, 300.0]),
+    )
+    @precondition(lambda self: len(self.waiting) < 12)
+    def wait(self, which: int, wanted: Any, timeout: float) -> None:
+        self._wait(self.mine, 1 + which % len(self.account.servers), wanted, timeout)
+
+    @rule(which=st.integers(0, 20), wanted=st.sampled_from(TARGETS))
+    @precondition(lambda self: self.receipts and len(self.waiting) < 12)
+    def wait_elsewhere(self, which: int, wanted: Any) -> None:
+        """Another process waits on a receipt, if it is of the last command on its server."""
+        receipt, commanded = self.receipts[which % len(self.receipts)]
+        if self.account.servers[int(receipt.server_id)].commanded == commanded:
+            self._wait(self.others, pickle.loads(pickle.dumps(receipt)), wanted, 300.0)
+
+    def _wait(self, stage: Stage, subject: Any, target: Any, timeout: float) -> None:
+        async def wait() -> asyncio.Task[WaitOutcome]:
+            return asyncio.create_task(stage.wait(subject, target, timeout))
+
+        number = int(getattr(subject, "server_id", subject))
+        waiting = Waiting(number, target, self.now, timeout, self.run(wait()))
+        waiting.task.add_done_callback(lambda _: setattr(waiting, "ended", self.now))
+        self.waiting.append(waiting)
+
+    @rule(which=st.integers(0, 20))
+    @precondition(lambda self: self.waiting)
+    def cancel(self, which: int) -> None:
+        waiting = self.waiting[which % len(self.waiting)]
+        waiting.cancelled = waiting.task.cancel() or waiting.cancelled
+
+    @rule()
+    def glance(self) -> None:
+        self.run(self._read())
+
+    async def _read(self) -> None:
+        with contextlib.suppress(errors.VpsOrgError):
+            await self.mine.poller.glance(list(self.account.servers))
+
+    # what others do
+
+    @rule(which=st.integers(0, 5))
+    def suspend(self, which: int) -> None:
+        self._meddle(which, [(0.0, "suspended")])
+
+    @rule(which=st.integers(0, 5), seconds=st.sampled_from([0.3, 5.0]))
+    def unknown_word(self, which: int, seconds: float) -> None:
+        self._meddle(which, [(0.0, "migrating"), (seconds, "active")])
+
+    def _meddle(self, which: int, course: list[tuple[float, str]]) -> None:
+        server = self.account.servers[1 + which % len(self.account.servers)]
+        if server.at(self.now) is not None:
+            server.set(self.now, *((self.now + seconds, word) for seconds, word in course))
+            server.meddled = self.now + course[-1][0]
+
+    @rule(which=st.integers(0, 5))
+    def vanish(self, which: int) -> None:
+        server = self.account.servers[1 + which % len(self.account.servers)]
+        server.gone = min(server.gone, self.now)
+
+    @rule(seconds=st.sampled_from([2.0, 60.0]))
+    def outage(self, seconds: float) -> None:
+        self.account.down_until = self.now + seconds
+
+    @rule(seconds=st.sampled_from([5.0, 30.0]))
+    def slow(self, seconds: float) -> None:
+        self.account.slow_until = self.now + seconds
+
+    @rule(skew=st.sampled_from([-3600.0, -3.0, 0.0, 3.0, 3600.0]))
+    def clock_jumps(self, skew: float) -> None:
+        self.clock.skew = skew
+
+    # time passes, and what ended is held against the truth
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 0.6, 1.5, 5.0, 20.0, 100.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.run(asyncio.sleep(seconds))
+        self._check()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "runner"):
+            return
+        try:
+            self.run(asyncio.sleep(600))
+            assert [waiting for waiting in self.waiting if not waiting.task.done()] == [], "a waiter was lost"
+            self._check()
+            for stage in (self.mine, self.others):
+                self.run(stage.poller.close())
+            assert asyncio.all_tasks(self.loop) == set()
+            assert self.complaints == []
+        finally:
+            self.runner.close()
+
+    def _check(self) -> None:
+        for waiting in [each for each in self.waiting if each.task.done()]:
+            self.waiting.remove(waiting)
+            type(self).checked += 1
+            server = self.account.servers[waiting.number]
+            late = waiting.ended - waiting.began - waiting.timeout
+            if waiting.task.cancelled():
+                assert waiting.cancelled
+                continue
+            assert late <= LAST_LOOK + 0.6, f"{late} s late"
+            error = waiting.task.exception()
+            if error is None:
+                self._check_success(waiting, waiting.task.result(), server)
+            elif isinstance(error, errors.WaitTimeoutError):
+                assert late >= 0
+            else:
+                assert isinstance(error, errors.UnexpectedStatusError | errors.ServerGoneError), error
+                self._check_error(waiting, error, server)
+
+    def _shown_since(self, waiting: Waiting) -> float:
+        """The earliest moment that the look which ended it can have shown."""
+        slow = 12.0 if self.account.slow_until > waiting.ended - 13 else 0.0
+        return waiting.ended - self.account.lag - self.account.latency - slow - 0.01
+
+    def _check_success(self, waiting: Waiting, outcome: WaitOutcome, server: Truth) -> None:
+        assert outcome.server is not None
+        word = str(outcome.server.status)
+        told = f"{word} ({outcome.evidence}) at {waiting.ended}, commanded {server.commanded}: {server}"
+        if word == "gone":
+            hidden = waiting.ended < server.visible and waiting.ended - server.born < 60
+            assert server.gone <= waiting.ended, told
+            assert not hidden or server.gone < waiting.ended, told
+            return
+        assert server.was(word, self._shown_since(waiting), waiting.ended), f"not true of late: {told}"
+        if outcome.evidence is Evidence.ASSUMED:
+            assert waiting.ended - server.commanded >= self.mine.policy.quiet, f"too soon: {told}"
+        elif server.commanded > -1:
+            assert server.became(word, server.commanded, waiting.ended), f"not after the command: {told}"
+
+    def _check_error(self, waiting: Waiting, error: errors.WaitError, server: Truth) -> None:
+        if isinstance(error, errors.ServerGoneError):
+            unseen = waiting.ended < server.visible
+            assert server.gone <= waiting.ended or unseen, f"it is there: {server}"
+            return
+        word = str(error.last_seen.status)
+        assert word in SETTLED
+        assert server.was(word, self._shown_since(waiting), waiting.ended), f"not {word} of late: {server}"
+
+
+COURSES = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_any_course_of_events() -> None:
+    """No wait lies, is late or is lost, whatever the provider, the network and other waiters do."""
+    run_state_machine_as_test(Waits, settings=COURSES)
+
+    assert Waits.checked > 300
+
+
+def _no_receipts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "receipt", lambda self, server_id: None)
+
+
+def _any_look_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Wait, "_is_on_its_way", lambda self, word: True)
+    observe = Wait.observe
+    patch.setattr(Wait, "observe", lambda self, server, asked, now: observe(self, server, 1e9, now))
+
+
+def _the_word_is_enough(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Wait, "_was_before", lambda self, word: False)
+
+
+def _no_deadline(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Wait, "expire", lambda self, now: None)
+
+
+def _no_patience(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Wait, "_held_long", lambda self, now: self._held_since is not None)
+
+
+@pytest.mark.parametrize(
+    "broken", [_no_receipts, _any_look_counts, _the_word_is_enough, _no_deadline, _no_patience]
+)
+def test_the_machine_notices_a_broken_rule(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of the test: with one of the rules switched off, some course of events is found to go wrong."""
+    broken(monkeypatch)
+    find = settings(COURSES, max_examples=300, phases=[Phase.generate], database=None)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Waits, settings=find)
