@@ -93,6 +93,12 @@ def hcloud_action(number: int, status: str = "active") -> dict[str, Any]:
     }
 
 
+def hcloud_created(number: int) -> dict[str, Any]:
+    """Its answer to a create."""
+    action = hcloud_action(number, "provisioning")
+    return hcloud(number, "provisioning") | {"action": action, "next_actions": [], "root_password": None}
+
+
 def scaleway(number: int, status: str = "active") -> dict[str, Any]:
     """`scaleway` reads ``GET /instance/v1/zones/{zone}/servers/{id}``."""
     return {

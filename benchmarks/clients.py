@@ -45,7 +45,9 @@ class Sync:
             for _ in range(calls):
                 self.get()
             return
-        lanes = [self.pool.submit(lambda: [self.get() for _ in range(calls // at_once)]) for _ in range(at_once)]
+        lanes = [
+            self.pool.submit(lambda: [self.get() for _ in range(calls // at_once)]) for _ in range(at_once)
+        ]
         for lane in lanes:
             lane.result()
 
@@ -131,7 +133,7 @@ class Raw(Async):
 
     def getter(self) -> Callable[[], Awaitable[object]]:
         self.free = self.free or list(self.lines)
-        line, loop = self.free.pop(), asyncio.get_event_loop()
+        line, loop = self.free.pop(), self.runner.get_loop()
 
         def get() -> Awaitable[object]:
             line.waiting = loop.create_future()
@@ -232,6 +234,10 @@ class VpsorgDefault(Vpsorg):
     """The SDK as it is without any option: 32 requests at once."""
 
     in_flight = 32
+
+
+class RawUvloop(Raw):
+    uvloop = True
 
 
 class AiohttpUvloop(Aiohttp):
@@ -340,6 +346,7 @@ class Pydo(Async):
 
 CLIENTS: dict[str, type[Sync] | type[Async]] = {
     "raw": Raw,
+    "raw_uvloop": RawUvloop,
     "aiohttp": Aiohttp,
     "aiohttp_read": AiohttpRead,
     "aiohttp_typed": AiohttpTyped,

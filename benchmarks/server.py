@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bodies import SHAPES, encode, hcloud_action, listed
+from bodies import SHAPES, encode, hcloud_action, hcloud_created, listed
 
 SEED = 42
 ONE = 12345
@@ -75,20 +75,10 @@ class World:
                 self.routes[path] = self.shower(number, [encode(SHAPES[shape](number, s)) for s in STATES])
             actions = [encode({"action": hcloud_action(number, status)}) for status in STATES]
             self.routes[f"GET /hcloud/actions/{number}".encode()] = self.shower(number, actions)
-        self.creations = {
-            "documented": [answer(encode(SHAPES["documented"](n, "provisioning")), "201 Created") for n in ids(servers)],
-            "droplet": [answer(encode(SHAPES["droplet"](n, "provisioning")), "202 Accepted") for n in ids(servers)],
-            "hcloud": [
-                answer(
-                    encode(
-                        SHAPES["hcloud"](n, "provisioning")
-                        | {"action": hcloud_action(n, "provisioning"), "next_actions": [], "root_password": None}
-                    ),
-                    "201 Created",
-                )
-                for n in ids(servers)
-            ],
-        }
+        self.creations = {"hcloud": [answer(encode(hcloud_created(n)), "201 Created") for n in ids(servers)]}
+        for shape, status in (("documented", "201 Created"), ("droplet", "202 Accepted")):
+            made_now = (SHAPES[shape](n, "provisioning") for n in ids(servers))
+            self.creations[shape] = [answer(encode(body), status) for body in made_now]
         if made:
             now = time.monotonic()
             self.ready_at = [now + delay for delay in self.delays]
@@ -111,7 +101,8 @@ class World:
 
     def control(self, path: bytes, body: bytes) -> bytes:
         if path == b"/_truth":
-            return answer(encode(dict(zip(ids(len(self.ready_at)), self.ready_at, strict=True))))
+            ready_at = dict(zip(ids(len(self.ready_at)), self.ready_at, strict=True))
+            return answer(encode({"ready_at": ready_at, "delays": self.delays}))
         self.begin(**json.loads(body))
         return answer(b"null")
 

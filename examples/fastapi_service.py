@@ -75,7 +75,7 @@ class Job:
             raise
         finally:
             self.done = True
-            self._news.set()
+            self._ring()
 
     def _heard(self, event: FleetEvent) -> None:
         match event:
@@ -90,21 +90,22 @@ class Job:
 
     def _say(self, **line: Any) -> None:
         self.lines.append({name.rstrip("_"): value for name, value in line.items()})
+        self._ring()
+
+    def _ring(self) -> None:
         self._news.set()
+        self._news = asyncio.Event()
 
     async def follow(self) -> AsyncIterator[str]:
         """All lines from the beginning, and those that come, to the end."""
         told = 0
         while True:
-            news = self._news
-            for line in self.lines[told:]:
-                yield json.dumps(line) + "\n"
-            told = len(self.lines)
+            while told < len(self.lines):
+                yield json.dumps(self.lines[told]) + "\n"
+                told += 1
             if self.done:
                 return
-            await news.wait()
-            if self._news is news:
-                self._news = asyncio.Event()
+            await self._news.wait()
 
 
 @asynccontextmanager

@@ -107,7 +107,8 @@ def vpsorg_client(vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any]) -
     from .client import Client
 
     def make(**options: Any) -> Client:
-        given = {"base_url": vpsorg_sandbox.url, **_dialect(vpsorg_settings), **PATIENCE, **options}
+        dialect = vpsorg_settings.get("dialect", "documented")
+        given = {"base_url": vpsorg_sandbox.url, "dialect": dialect, **PATIENCE, **options}
         return Client(vpsorg_sandbox.token, **given)
 
     return make
@@ -118,9 +119,7 @@ def vpsorg_env(
     vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Sandbox:
     """The sandbox, with VPSORG_API_TOKEN and VPSORG_BASE_URL set to it for code that calls Client.from_env()."""
-    monkeypatch.setenv("VPSORG_API_TOKEN", vpsorg_sandbox.token)
-    monkeypatch.setenv("VPSORG_BASE_URL", vpsorg_sandbox.url)
-    monkeypatch.setenv("VPSORG_DIALECT", vpsorg_settings.get("dialect", ""))
+    _point_at(vpsorg_sandbox, vpsorg_settings, monkeypatch)
     return vpsorg_sandbox
 
 
@@ -129,7 +128,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     """Runs async def scenario(vps, box) with a real client and a real sandbox in virtual time.
 
     Durations are the documented ones, but waiting takes no time. Call it from a synchronous test; it returns what the
-    function returns.
+    function returns. Code that makes clients by itself, with Client.from_env(), reaches the same sandbox.
     """
     import asyncio
 
@@ -144,20 +143,20 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     async def with_both(function: Function[T], limit: float, options: dict[str, Any]) -> T:
         __tracebackhide__ = True
         clock = asyncio.get_running_loop().time
-        own = {"clock": LoopClock(), **_dialect(vpsorg_settings), **options}
-        async with (
-            Sandbox(**{"clock": clock, **vpsorg_settings}) as box,
-            Client(box.token, **{"base_url": box.url, **own}) as vps,
-        ):
+        async with Sandbox(**{"clock": clock, **vpsorg_settings}) as box:
             boxes.append(box)
             box.faults.add(*_rules(request.node))
-            bound = asyncio.timeout(limit)
-            try:
-                async with bound:
-                    return await function(vps, box)
-            except TimeoutError:
-                if not bound.expired():
-                    raise
+            with pytest.MonkeyPatch.context() as patch:
+                # clients that the code under test makes by itself find the sandbox, and wait in the same time
+                patch.setattr("vpsorg_async.client.SystemClock", LoopClock)
+                _point_at(box, vpsorg_settings, patch)
+                bound = asyncio.timeout(limit)
+                try:
+                    async with Client.from_env(**options) as vps, bound:
+                        return await function(vps, box)
+                except TimeoutError:
+                    if not bound.expired():
+                        raise
         raise AssertionError(f"still running after {limit:g} s of virtual time")
 
     async def caught(work: Awaitable[T]) -> tuple[T | None, BaseException | None]:
@@ -241,9 +240,11 @@ def assert_requests(
         _fail(f"{found} requests match {pattern!r}, not {wanted}.", [], "all requests:", _requests(box))
 
 
-def _dialect(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the client has to be told of the sandbox beside its address."""
-    return {name: settings[name] for name in ("dialect",) if name in settings}
+def _point_at(box: Sandbox, settings: Mapping[str, Any], patch: pytest.MonkeyPatch) -> None:
+    """Make the environment name the sandbox, for ``Client.from_env()``."""
+    patch.setenv("VPSORG_API_TOKEN", box.token)
+    patch.setenv("VPSORG_BASE_URL", box.url)
+    patch.setenv("VPSORG_DIALECT", settings.get("dialect", ""))
 
 
 def _rules(node: pytest.Item) -> list[Any]:

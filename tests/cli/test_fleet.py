@@ -17,6 +17,7 @@ from vpsorg_async.errors import (
     PaymentRequiredError,
     WaitTimeoutError,
 )
+from vpsorg_async.fleet.plan import plan
 from vpsorg_async.models import PlanOffer, ServerSpec
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
@@ -62,12 +63,13 @@ def test_a_fleet_from_a_file(vpsorg: Any, fleet: Any, box: Sandbox, tmp_path: Pa
     fleet("create", "--name", "a", *NEW, "--yes")
     before = len(box.ledger)
 
-    plan = vpsorg("fleet", "ensure", "--file", str(file), "--dry-run")
+    planned = vpsorg("fleet", "ensure", "--file", str(file), "--dry-run")
     rows = fleet("ensure", "--file", str(file), "--dry-run")
-    assert (plan.code, plan.err) == (0, "")
-    assert "1 to create, 1 to keep" in plan.out
-    assert "20.00 per month" in plan.out
-    assert [(row["name"], row["step"]) for row in rows] == [("a", "keep"), ("b", "create")]
+    assert (planned.code, planned.err) == (0, "")
+    assert "1 to create, 1 to keep" in planned.out
+    assert "20.00 per month" in planned.out
+    assert [(row["name"], row["step"]) for row in rows["steps"]] == [("a", "keep"), ("b", "create")]
+    assert (rows["price_hourly"], rows["price_monthly"]) == ("0.03", "20.0")
     assert len(box.ledger) == before
 
     asked = vpsorg("fleet", "ensure", "--file", str(file))
@@ -101,10 +103,11 @@ def test_a_taken_name_is_refused(vpsorg: Any, box: Sandbox) -> None:
     """A name that exists is exit code 2, and nothing is created."""
     box.world.add(1, name="web-01")
 
-    ended = vpsorg("fleet", "create", *WEB, *NEW, "--yes")
+    for how in ("--yes", "--dry-run", "-q"):
+        ended = vpsorg("fleet", "create", *WEB, *NEW, how)
 
-    assert (ended.code, ended.out) == (2, "")
-    assert "web-01" in ended.err
+        assert (ended.code, ended.out) == (2, "")
+        assert "these names exist already: web-01" in ended.err
     assert len(box.servers) == 1
 
 
@@ -158,18 +161,14 @@ def test_the_exit_code_of_several(errors: list[Exception], servers: int, code: i
 
 
 def test_prices() -> None:
-    """Exact sums, and what is not known is said."""
-    plans = [
+    """Exact sums, or a word that they are not known."""
+    offers = [
         PlanOffer(id=1, price_hourly=Decimal("0.007"), price_monthly=Decimal("5.00")),
         PlanOffer(id="x"),
     ]
     specs = [ServerSpec(name=f"a{n}", plan_id=1, os_id=5, location="us-west") for n in range(3)]
     other = ServerSpec(name="b", plan_id="x", os_id=5, location="us-west")
 
-    assert price(specs, plans) == "It costs 0.021 per hour, 15.00 per month."
-    assert (
-        price([*specs, other], plans)
-        == "It costs 0.021 per hour, 15.00 per month, and 1 more of unknown price."
-    )
-    assert price([other], plans) == "What it costs is not known here."
-    assert price(specs, []) == "What it costs is not known here."
+    assert price(plan(specs, ()).priced(offers)) == "It costs 0.021 per hour, 15.00 per month."
+    assert price(plan([*specs, other], ()).priced(offers)) == "What it costs is not known here."
+    assert price(plan(specs, ())) == "What it costs is not known here."

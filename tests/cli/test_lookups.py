@@ -124,7 +124,7 @@ def test_a_wrong_dialect_names_the_setting(vpsorg: Any, provider: Sandbox) -> No
     ended = vpsorg("servers", "list", "--dialect", "documented")
 
     assert ended.code == 1
-    assert "provider" in ended.err
+    assert "it looks like the provider dialect: --dialect provider" in ended.err
 
 
 def test_the_doctor_tells_what_is_wrong(vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,41 @@ async def test_what_has_not_left_is_not_called_unknown() -> None:
         await asyncio.gather(*busy)
 
 
+@pytest.mark.parametrize(("on_cancel", "left"), [("detach", 3), ("delete", 0)])
+@virtual
+async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> None:
+    """The last look at the account finds the server of a create that had no answer: it is named, or deleted."""
+    async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
+        call = Call(vps, 3, on_cancel=on_cancel)
+        await asyncio.sleep(1)
+        made = {server.name: server.id for server in box.servers}
+        await call.cancel()
+
+        assert {failure.key: failure.server_id for failure in call.report.failed} == made
+        assert len(box.servers) == left
+        if on_cancel == "detach":
+            failure = call.report.failed[1]
+            assert isinstance(failure.error, OutcomeUnknownError)
+            assert failure.error.candidates == (failure.server_id,)
+            assert failure.server is not None
+            assert str(failure.server_id) in str(failure.error)
+
+
+@virtual
+async def test_a_cancel_scope_waits_for_the_answers() -> None:
+    """A scope that goes on cancelling does not keep the call from its last second, and costs no busy loop."""
+    async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
+        loop = asyncio.get_running_loop()
+        with anyio.move_on_after(3):
+            async with vps.fleet.creating(specs(3), timeout=TIMEOUT) as run:
+                async for _ in run:
+                    pass
+
+        assert 3 < loop.time() <= 3 + AT_ONCE
+        assert untracked(run.report, box) == []
+        assert {failure.server_id for failure in run.report.failed} == set(committed(box))
+
+
 @virtual
 async def test_cancelled_again_and_again() -> None:
     """A second and third cancellation while it is being left changes nothing: all is accounted for, and it ends."""
@@ -389,6 +424,21 @@ async def test_ensure_that_is_cancelled() -> None:
 
 
 @virtual
+async def test_ensure_deletes_only_what_it_made() -> None:
+    """on_cancel="delete" of ensure: servers that it adopted or started were there before, and stay."""
+    async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
+        kept = {box.world.add(name=f"web-00{n}", status=s)[0].id for n, s in enumerate(["active", "stopped"])}
+        call = asyncio.create_task(vps.fleet.ensure(specs(6), timeout=TIMEOUT, on_cancel="delete"))
+        await asyncio.sleep(30)
+        assert len(box.servers) == 6
+        call.cancel()
+        await asyncio.wait([call])
+
+        assert {server.id for server in box.servers} == kept
+        assert commands(box) == {"create": 4, "delete": 4, "start": 1}
+
+
+@virtual
 async def test_what_is_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Who is cancelled gets no report: the log names the servers that were made and stay."""
     async with account() as (box, vps):
@@ -406,8 +456,11 @@ async def test_what_is_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 INTERRUPTED = textwrap.dedent(
     """
-    import asyncio, sys
+    import asyncio, signal, sys
     from vpsorg_async import Client, ServerSpec
+
+    # whoever was started in the background may have been told to ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def main(url, token, on_cancel):
         specs = [ServerSpec(name=f"web-{n:03}", plan_id=1, os_id=5, location="us-west") for n in range(6)]

@@ -471,6 +471,19 @@ async def test_each_server_has_its_own_timeout() -> None:
 
 
 @virtual
+async def test_the_timeout_counts_from_the_command() -> None:
+    """The time in which a lost create was looked for is part of its timeout."""
+    lost = Rule("create", (faults.DropAfter(), faults.HideCreated(10)))
+    async with account(lost) as (_, vps):
+        report = await vps.fleet.create(specs(1), timeout=60)
+
+        (failure,) = report.failed
+        assert isinstance(failure.error, WaitTimeoutError)
+        assert failure.server is not None
+        assert failure.seconds < 66
+
+
+@virtual
 async def test_trying_again_creates_what_is_missing() -> None:
     """retry_failed of a create: refused ones are created, unknown ones adopted or created, the rest left alone."""
     wanted = specs(6)

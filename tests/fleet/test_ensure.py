@@ -106,7 +106,7 @@ async def test_differences_are_told_and_left() -> None:
 
 @virtual
 async def test_a_dry_run_changes_nothing() -> None:
-    """The plan has a step for each spec and prints; only the list was asked for. Then it is carried out as planned."""
+    """The plan has a step for each spec and prints; it was only read for. Then it is carried out as planned."""
     async with account() as (box, vps):
         box.world.add(name="web-001", location="us-east")
         box.world.add(name="web-002", status="stopped")
@@ -122,7 +122,7 @@ async def test_a_dry_run_changes_nothing() -> None:
         ]
         assert plan.changes == 3
         assert str(plan).startswith("4 servers: 2 to create, 1 to start, 1 to keep\n+ create web-000")
-        assert [entry.method for entry in box.requests] == ["GET"]
+        assert {entry.method for entry in box.requests} == {"GET"}
 
         report = await vps.fleet.ensure(specs(4), timeout=TIMEOUT)
 

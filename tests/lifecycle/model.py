@@ -14,7 +14,7 @@ import attrs
 from vpsorg_async import Server, ServerStatus, errors
 from vpsorg_async.lifecycle.looks import ListLook
 
-__all__ = ["Account", "Truth"]
+__all__ = ["BECOMES", "Account", "Truth"]
 
 NEEDS = {"start": "stopped", "stop": "active", "reboot": "active"}
 BECOMES = {
@@ -35,6 +35,8 @@ class Truth:
     gone: float = math.inf
     commanded: float = -math.inf
     """When the last command of a client was carried out."""
+    acknowledged: list[tuple[float, float]] = attrs.field(factory=list[tuple[float, float]])
+    """For each command when its answer came, and when it had been carried out."""
     meddled: float = -math.inf
     """When somebody else last changed it, or will have."""
 
@@ -56,6 +58,10 @@ class Truth:
         """Whether it was so at any moment of that time."""
         moments = [since, until, *(when for when, _ in self.states if since <= when <= until)]
         return any(self.at(moment) == word for moment in [*moments, min(max(self.gone, since), until)])
+
+    def grounds(self, moment: float) -> float:
+        """When the last command was carried out that was acknowledged by then."""
+        return max((done for answered, done in self.acknowledged if answered <= moment), default=-math.inf)
 
     def set(self, now: float, *states: tuple[float, str]) -> None:
         """From now on it goes through these, whatever was to come."""

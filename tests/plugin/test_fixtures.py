@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async import Client, ServerSpec
+from vpsorg_async import Client, ServerSpec, client
 from vpsorg_async.errors import PaymentRequiredError, RequestTimeoutError, WaitTimeoutError
 from vpsorg_async.pytest_plugin import (
     MakeClient,
@@ -22,7 +23,8 @@ from vpsorg_async.pytest_plugin import (
     assert_requests,
 )
 from vpsorg_async.sandbox import Rule, Sandbox, faults
-from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+from vpsorg_async.timing import SystemClock
+from vpsorg_async.virtual_time import VirtualTimeLoop
 
 
 def specs(count: int) -> list[ServerSpec]:
@@ -187,18 +189,31 @@ async def test_a_run_inside_a_running_loop(vpsorg_run: RunVirtually) -> None:
 
 
 def test_options_of_the_client_of_a_run(vpsorg_run: RunVirtually) -> None:
-    """Options given to the run are those of its client; a second client takes the loop's clock."""
+    """Options given to the run are those of its client."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
-        assert events
-        async with Client(box.token, base_url=box.url, clock=LoopClock()) as other:
-            server = await other.servers.create(specs(1)[0])
-            await vps.wait_until(server.id, "active", timeout=600)
+        await vps.servers.list()
 
-    events: list[Any] = [None]
+    events: list[Any] = []
     vpsorg_run(scenario, on_event=events.append)
 
-    assert len(events) > 2
+    assert len(events) == 2
+
+
+def test_code_that_makes_its_own_client(vpsorg_run: RunVirtually) -> None:
+    """It reaches the sandbox of the run by the environment, and waits in the same time; afterwards all is as before."""
+
+    async def scenario(vps: Client, box: Sandbox) -> None:
+        async with Client.from_env() as own, Client(box.token, base_url=box.url) as another:
+            server = await own.servers.create(specs(1)[0])
+            with pytest.raises(WaitTimeoutError):
+                await another.wait_until(server.id, "active", timeout=60)
+            await own.wait_until(server.id, "active", timeout=600)
+
+    vpsorg_run(scenario)
+
+    assert "VPSORG_API_TOKEN" not in os.environ
+    assert vars(client)["SystemClock"] is SystemClock
 
 
 def test_threads_are_heard_before_a_long_jump() -> None:

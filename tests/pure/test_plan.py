@@ -147,12 +147,12 @@ def test_a_plan_reads_well() -> None:
 
     assert str(plan(specs, servers)).splitlines() == [
         "5 servers: 1 to create, 1 to start, 1 to wait, 1 to keep, 1 to refuse",
-        "price of what is created: unknown per hour, unknown per month",
         "+ create a",
         "= keep   b [1, active]",
         "      location is 'us-east', the spec says 'us-west'",
         "> start  c [2, stopped]",
         ". wait   d [3, provisioning] (it is provisioning)",
         "! refuse e [4, suspended] (it is suspended)",
+        "price of what is created: unknown per hour, unknown per month",
     ]
     assert str(plan([], servers)) == "0 servers: nothing to do"

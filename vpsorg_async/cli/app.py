@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -198,7 +199,8 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, VpsOrgError | SandboxError | OSError):
-        return str(error)
+        # a hint at a setting is written for programs
+        return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", str(error))
     return f"{type(error).__name__}: {error} (a mistake in vpsorg; --debug shows where)"
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..client import Client
+from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
 from ..fleet.plan import Plan, StepKind
 from ..models import ServerId, ServerSpec, check_id
-from .costs import cost
+from .costs import price
 from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm
 from .passwords import Passwords, PasswordsFile
@@ -28,6 +29,9 @@ app = App(name="fleet", help="Many servers at once: one outcome for each.", help
 Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
 Seconds = Annotated[float, Parameter(name="--timeout", help="Seconds for each server, from its command.")]
 NoWait = Annotated[bool, Parameter(help="End when the commands are acknowledged.", show_default=False)]
+DryRun = Annotated[
+    bool, Parameter(help="Print what would be done and what it costs, and do nothing.", show_default=False)
+]
 StopOnFailure = Annotated[
     bool, Parameter(help="Send no further command after a failure.", show_default=False)
 ]
@@ -36,6 +40,7 @@ StopOnFailure = Annotated[
 @app.command
 def create(
     *,
+    dry_run: DryRun = False,
     timeout: Seconds = 900.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
@@ -50,9 +55,13 @@ def create(
     They cost money from now on, so the price is shown and asked for first, where it is known.
     """
     specs, settings = servers.specs(), account.settings()
-    if not yes:
+    check_seconds(timeout, "--timeout")
+    if dry_run or not yes:
+        plan = settings.run(lambda vps: vps.fleet.create(specs, dry_run=True))
+        if dry_run:
+            return _dry(plan, output)
         question = f"Create {number(specs)} ({some([spec.name for spec in specs])})?"
-        confirm(f"{question} {settings.run(lambda vps: cost(vps, specs))}", yes=yes)
+        confirm(f"{question} {price(plan)}", yes=yes)
 
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         return await vps.fleet.create(
@@ -66,9 +75,7 @@ def create(
 @app.command
 def ensure(
     *,
-    dry_run: Annotated[
-        bool, Parameter(help="Print what would be done, and do nothing.", show_default=False)
-    ] = False,
+    dry_run: DryRun = False,
     timeout: Seconds = 900.0,
     stop_on_failure: StopOnFailure = False,
     passwords: PasswordsFile = None,
@@ -82,21 +89,14 @@ def ensure(
     Run again, it completes what an earlier run left undone.
     """
     specs, settings = servers.specs(), account.settings()
+    check_seconds(timeout, "--timeout")
     if dry_run or not yes:
-
-        async def look(vps: Client) -> tuple[Plan, str]:
-            plan = await vps.fleet.ensure(specs, dry_run=True)
-            missing = _missing(plan)
-            return plan, await cost(vps, missing) if missing else ""
-
-        plan, price = settings.run(look)
+        plan = settings.run(lambda vps: vps.fleet.ensure(specs, dry_run=True))
         if dry_run:
-            output.show(_plan_rows(plan), [str(plan), *([price] if price else [])])
-            return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
-        missing = _missing(plan)
-        if missing:
-            names = some([spec.name for spec in missing])
-            confirm(f"Create {len(missing)} of {number(specs)} ({names})? {price}", yes=yes)
+            return _dry(plan, output)
+        if plan.creates:
+            names = some([spec.name for spec in plan.creates])
+            confirm(f"Create {len(plan.creates)} of {number(specs)} ({names})? {price(plan)}", yes=yes)
 
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         return await vps.fleet.ensure(
@@ -302,12 +302,13 @@ def _names(specs: Sequence[ServerSpec]) -> dict[ServerId, str]:
     return {spec.name: spec.name for spec in specs}
 
 
-def _missing(plan: Plan) -> list[ServerSpec]:
-    return [step.spec for step in plan.steps if step.kind is StepKind.CREATE]
+def _dry(plan: Plan, output: Output) -> int:
+    output.show(_plan_document(plan), str(plan).splitlines())
+    return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
 
 
-def _plan_rows(plan: Plan) -> list[dict[str, Any]]:
-    return [
+def _plan_document(plan: Plan) -> dict[str, Any]:
+    steps = [
         {
             "name": step.spec.name,
             "step": step.kind.value,
@@ -318,3 +319,4 @@ def _plan_rows(plan: Plan) -> list[dict[str, Any]]:
         }
         for step in plan.steps
     ]
+    return {"steps": steps, "price_hourly": plan.price_hourly, "price_monthly": plan.price_monthly}

@@ -187,8 +187,7 @@ class Fleet:
 
         What exists by name is adopted, and the outcome says where it differs from its spec; what is missing is
         created; what is stopped is started; what is on its way is waited for. A second run sends no change. With
-        ``dry_run=True`` the `Plan` is returned instead, with its price where the account tells it, and nothing is
-        changed.
+        ``dry_run=True`` nothing is changed: the `Plan` is returned, with its price where the account tells it.
         """
         wanted = self._specs(specs)
         if dry_run:
@@ -355,9 +354,8 @@ class Fleet:
     async def _untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
         """The account, in which none of the names may exist."""
         existing = await self._tools.servers.list() if wanted else ()
-        taken = sorted(
-            {server.name for server in existing} & set(map(self._tools.servers.shown_name, wanted))
-        )
+        names = set(map(self._tools.servers.shown_name, wanted))
+        taken = sorted({server.name for server in existing} & names)
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
         return existing

@@ -81,12 +81,12 @@ class Plan:
             for kind in StepKind
             if (number := sum(s.kind is kind for s in self.steps))
         )
-        lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}"]
+        lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)]
         if self.creates:
             hour = "unknown" if self.price_hourly is None else f"{self.price_hourly:.3f}"
             month = "unknown" if self.price_monthly is None else f"{self.price_monthly:.2f}"
             lines.append(f"price of what is created: {hour} per hour, {month} per month")
-        return "\n".join([*lines, *map(str, self.steps)])
+        return "\n".join(lines)
 
 
 def plan(

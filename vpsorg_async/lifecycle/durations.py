@@ -163,16 +163,21 @@ class Model:
         """A command of the run under way, acknowledged then, took so long; ``waits`` of its kind were waited for."""
         if not 0 < seconds < LONGEST:
             return
+        if not self._run:
+            self._first_sighted(seconds, waits)
+        self._run.append((since, seconds))
+
+    def _first_sighted(self, seconds: float, waits: int) -> None:
+        """Lay the model over itself, scaled, where the first to end tells that it is of another scale."""
         main = [span for span in self._base if not span.anything]
         beyond, whole = _beyond(main, seconds), _beyond(main, 0.0)
         # the first of many to end is expected early: surprising is what is early even for the first of so many
-        if not self._run and (whole - beyond < SURPRISE / waits or beyond < SURPRISE):
+        if whole - beyond < SURPRISE / waits or beyond < SURPRISE:
             begin = min(self._seen) if self._seen else self._base[0].low
             factor = self._factor = max(seconds / begin, 1e-3)
             again = [_scaled(span, factor, RESCALED) for span in main]
             rest = [attrs.evolve(span, weight=span.weight * (1 - RESCALED)) for span in self._base]
             self._density = _Density([*again, *rest])
-        self._run.append((since, seconds))
 
     def run_ended(self, before: float = math.inf) -> None:
         """No wait of this kind is left, or none whose command was acknowledged before then: learn from those."""
@@ -284,8 +289,9 @@ class Durations:
 
     def _both(self, kind: Kind) -> set[Model]:
         general = self._general(kind[0])
-        own = self._models.setdefault(kind, Model(kind[0], of_all=general.seen))
-        return {own, general}
+        if kind not in self._models:
+            self._models[kind] = Model(kind[0], of_all=general.seen)
+        return {self._models[kind], general}
 
     def _general(self, operation: str) -> Model:
         kind = (operation, "", "")

@@ -133,7 +133,7 @@ class Poller:
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
             self._next_look = max(when, self._rested, self._held_until)
-            self._wake.set()
+        self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
 

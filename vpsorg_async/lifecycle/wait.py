@@ -162,7 +162,7 @@ class Wait:
             return None
         self._note(now, "absent")
         unborn = self.operation == "create" and self.last_seen is None
-        if self.target.gone and not (unborn and now - self._acknowledged < self._policy.visibility):
+        if self.target.gone and not (unborn and now - self._missed_since < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
         if self.last_seen is not None or (
@@ -171,14 +171,19 @@ class Wait:
             return self._end(Reading.VANISHED, now, "it does not exist any more")
         # without a create of ours there is no reason to believe that it is only not visible yet
         reading = Reading.INVISIBLE if unborn else Reading.UNHEARD_OF
-        return self._end(reading, now, "it does not exist; it was never seen", since=self._acknowledged)
+        return self._end(reading, now, "it does not exist; it was never seen", since=self._missed_since)
 
     def suspicious(self, now: float) -> bool:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
         if self.target.gone or self.last_seen is not None:
             return True
         created = self.operation == "create"
-        return now - self._acknowledged >= (self._policy.visibility if created else 0.0)
+        return now - self._missed_since >= (self._policy.visibility if created else 0.0)
+
+    @property
+    def _missed_since(self) -> float:
+        """From when on absence is counted: a receipt of another process is as old as two clocks say, or jump."""
+        return max(self._acknowledged, self._started)
 
     def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
         """A look failed."""
@@ -222,7 +227,8 @@ class Wait:
         """Whether the server was in that status, or was last seen in it, before the command."""
         if self._receipt is None:
             return False
-        return word in (BEFORE.get(self.operation), self._receipt.status_before)
+        # after a delete, whatever is still shown is from before it
+        return self.operation == "delete" or word in (BEFORE.get(self.operation), self._receipt.status_before)
 
     def _is_on_its_way(self, word: str) -> bool:
         """Whether this word, which is neither target nor settled, was put there by the command."""

@@ -1,0 +1,103 @@
+"""All benchmarks, in one run: ``python -m benchmarks [--quick]``.
+
+Prints what was measured and what got worse since the saved results, and never fails because of it. ``--publish`` saves
+the results (benchmarks/baseline.json) and makes docs/benchmarks.md and its pictures from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+# run as a module of the checkout as well as as a folder
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from figures import changes, figures
+from machine import HERE, ROOT, about, versions
+from page import write
+from peers import Peers
+from workloads import FULL, PARTS, QUICK, Run
+
+BASELINE = HERE / "baseline.json"
+LAST = ROOT / ".nox" / "benchmarks.json"
+LIBRARIES = ("vpsorg-async", "aiohttp", "attrs", "cattrs", "msgspec", "anyio", "uvloop")
+
+
+def main() -> None:
+    options = _options()
+    if options.page:
+        _publish(json.loads(BASELINE.read_text("utf-8")))
+        return
+    peers = Peers()
+    if not options.no_peers:
+        peers.prepare()
+    else:
+        peers.why = "left out"
+    if not peers.python:
+        print(f"\n*** THE LIBRARIES OF OTHERS ARE SKIPPED: {peers.why} ***\n", file=sys.stderr)
+    amount = QUICK if options.quick else FULL
+    run = Run(amount, peers)
+    results = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "quick": options.quick,
+        "sittings": amount.sittings,
+        "machine": about(),
+        "load": [os.getloadavg()[0]],
+        "versions": versions(*LIBRARIES) | peers.versions,
+        "peers": {"why": peers.why},
+    }
+    for name in options.only or PARTS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        results[name] = PARTS[name](run)
+    results["load"].append(os.getloadavg()[0])
+    LAST.parent.mkdir(exist_ok=True)
+    LAST.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    _show(results)
+    if options.publish:
+        BASELINE.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        _publish(results)
+
+
+def _show(results: dict) -> None:
+    print("\nwhat is promised (at most), and what was measured")
+    for figure in figures(results):
+        unit = figure.form.partition("}")[2]
+        word = "" if figure.met else "  MISSED"
+        name = figure.name.replace("`", "")
+        print(f"  {name:<84} {figure.limit:>6g}{unit:<4} {figure.form.format(figure.value):>10}{word}")
+    print(f"\nall results: {LAST}; load of the machine, before and after: {results['load']}")
+    if not BASELINE.is_file():
+        print("no saved results to compare with")
+        return
+    saved = json.loads(BASELINE.read_text("utf-8"))
+    found = changes(results, saved)
+    print(f"\nagainst the results saved on {saved['date']}, by ratios:")
+    print("\n".join(f"  {line}" for line in found) or "  no noticeable change")
+
+
+def _publish(results: dict) -> None:
+    for file in write(results, ROOT / "docs"):
+        print(f"wrote {file.relative_to(ROOT)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the benchmarks.")
+    parser.add_argument("--quick", action="store_true", help="less of everything: under three minutes")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--no-peers", action="store_true", help="without the libraries of others")
+    parser.add_argument("--publish", action="store_true", help="save the results, make the page from them")
+    parser.add_argument(
+        "--page", action="store_true", help="make the page from the saved results, measure nothing"
+    )
+    options = parser.parse_args()
+    if options.publish and options.only:
+        parser.error("--publish needs all parts")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""The page and its pictures, made from the results alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from figures import figures
+from machine import ROOT
+
+NAMES = {
+    "raw": "bytes over a socket (asyncio protocol)",
+    "raw_uvloop": "bytes over a socket, uvloop",
+    "aiohttp": "aiohttp + `resp.json()`",
+    "aiohttp_read": "aiohttp, bare `read()`",
+    "aiohttp_typed": "aiohttp + msgspec, same classes",
+    "aiohttp_uvloop": "aiohttp + `resp.json()`, uvloop",
+    "vpsorg": "**vpsorg_async**",
+    "vpsorg_default": "**vpsorg_async**, 32 places (default)",
+    "vpsorg_look": "**vpsorg_async**, a look of the waits",
+    "vpsorg_uvloop": "**vpsorg_async**, uvloop",
+    "httpx": "httpx.AsyncClient + `json()`",
+    "requests": "`requests.get`, as on the API's page",
+    "requests_session": "`requests.Session`",
+    "hcloud": "hcloud",
+    "scaleway": "scaleway_async",
+    "pydo": "pydo.aio",
+}
+FLEET_NAMES = {
+    "requests": "`requests`, as on the API's page, 64 threads",
+    "hcloud": "hcloud, `action.wait_until_finished`, 64 threads",
+    "pydo": "pydo.aio, gathered, a read a second each",
+    "aiohttp": "aiohttp, gathered, a read a second each",
+    "vpsorg": "**vpsorg_async**, durations learned",
+    "vpsorg_cold": "**vpsorg_async**, nothing learned yet",
+    "vpsorg_default": "**vpsorg_async**, no options, nothing learned yet",
+}
+
+INTRO = """\
+# Benchmarks
+
+Made by `python -m benchmarks --publish` from `benchmarks/baseline.json`; `python3 noxfile.py -s bench` runs them all
+(`-- --quick`: three minutes) and says what got worse.
+
+Measured on {date}: {cpu}, {cores} cores, {memory_gb} GB, {system}, Python {python}.
+
+{versions}
+{skipped}
+All of it runs on one machine. The server answers from memory on a core of its own, {capacity} requests a second, which
+is {headroom} times what the fastest client here asks for; all clients share the other core, one at a time. What is
+compared is given the same work turn about, in processes that are started anew {sittings} times, and the ratios are
+medians of what two of them cost in the same round. CPU is user and system time of the whole client process. Answers are
+of the same content in each vendor's shape, over plain HTTP; a rival's real answers are larger.
+
+## What is promised
+
+"""
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = [_intro(results), _table(("", "at most", "measured", ""), _promises(results))]
+    parts += ["\n## One server read\n\n", "![CPU of one read by that of aiohttp](img/benchmark-get.svg)\n\n"]
+    parts.append(_gets(results["get"]))
+    parts += ["\n## Lists\n\n", _lists(results["list"])]
+    parts += ["\n## Create and wait\n\n", FLEETS, _fleets(results["fleet"])]
+    parts += ["\n## Many waiters\n\n", WAITERS, _waiters(results["waiters"])]
+    parts += ["\n## Import and size\n\n", IMPORTS, _imports(results["import"])]
+    return "".join(parts)
+
+
+def pictures(results: dict[str, Any]) -> dict[str, str]:
+    """The pictures by their file names."""
+    gets = results["get"]["64"]
+    reads = {NAMES[name]: row["cpu_ratio"] for name, row in gets.items() if name not in ("raw_uvloop",)}
+    fleet = results["fleet"]["1000"]
+    costs = {
+        FLEET_NAMES[way]: (
+            row["cpu"] / 1000 * 1e6,
+            f"{row['cpu'] / 1000 * 1e6:,.0f} us, {row['reads']:,.0f} reads, lag {row['lag_p99']:.2f} s",
+        )
+        for way, row in fleet.items()
+    }
+    return {
+        "benchmark-get.svg": bars(
+            "CPU of one read, 64 at once, by that of aiohttp + resp.json()",
+            [
+                (name, value, f"{value:.2f}")
+                for name, value in sorted(reads.items(), key=lambda item: item[1])
+            ],
+        ),
+        "benchmark-fleet.svg": bars(
+            "CPU to create a server and wait for it, 1,000 servers; reads in all; 99th percentile of the lag",
+            [(name, *cost) for name, cost in sorted(costs.items(), key=lambda item: item[1])],
+        ),
+    }
+
+
+def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
+    """A bar for each row: name, length, what stands behind it."""
+    sys.path.append(str(ROOT / "docs"))
+    from pictures import picture, text  # the documentation's own way of drawing
+
+    longest = max(value for _, value, _ in rows)
+    parts = [text(30, 34, title, "head")]
+    for number, (name, value, words) in enumerate(rows):
+        y, ours = 62 + 27 * number, "vpsorg" in name
+        length = max(value / longest * 250, 1.5)
+        colour = "--main" if ours else "--line"
+        parts += [
+            text(345, y + 14, name.replace("**", "").replace("`", ""), "head" if ours else "", "end"),
+            f'<rect x="357" y="{y}" width="{length:.1f}" height="19" rx="3" style="fill: var({colour})"/>',
+            text(365 + length, y + 14, words, "soft"),
+        ]
+    return picture(880, 62 + 27 * len(rows) + 20, title, *parts)
+
+
+def write(results: dict[str, Any], folder: Path) -> list[Path]:
+    """Write page and pictures below the folder of the documentation."""
+    files = {"benchmarks.md": page(results)}
+    files |= {f"img/{name}": drawing for name, drawing in pictures(results).items()}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content, "utf-8")
+    return [folder / name for name in files]
+
+
+def _intro(results: dict[str, Any]) -> str:
+    clients = [row for name, row in results["get"]["64"].items() if not name.startswith("raw")]
+    fastest = 1e6 / min(row["wall"] for row in clients)
+    skipped = results["peers"]["why"]
+    return INTRO.format(
+        **results["machine"],
+        date=results["date"],
+        versions=", ".join(f"{name} {version}" for name, version in sorted(results["versions"].items()))
+        + ".",
+        skipped=f"\n**The libraries of others are missing: {skipped}.**\n" if skipped else "",
+        capacity=f"{results['server']['per_second']:,.0f}",
+        headroom=f"{results['server']['per_second'] / fastest:.0f}",
+        sittings=results["sittings"],
+    )
+
+
+def _promises(results: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    for figure in figures(results):
+        unit = figure.form.partition("}")[2]
+        measured = figure.form.format(figure.value)
+        missed = "" if figure.met else f"**missed, by {figure.value / figure.limit - 1:.0%}**"
+        yield figure.name, f"{figure.limit:g}{unit}", measured, missed
+
+
+def _gets(gets: dict[str, Any]) -> str:
+    one, many = gets["1"], gets["64"]
+    rows = (
+        (
+            NAMES[name],
+            *(f"{one[name][key]:,.0f}" for key in ("cpu", "wall")),
+            f"{one[name]['cpu_ratio']:.2f}",
+            *(f"{many[name][key]:,.0f}" for key in ("cpu", "wall")),
+            f"{many[name]['cpu_ratio']:.2f}",
+            "{:.2f} to {:.2f}".format(*many[name]["cpu_spread"]),
+        )
+        for name in one
+    )
+    head = (
+        "microseconds for one read", "CPU", "wall", "CPU by aiohttp",
+        "CPU, 64 at once", "wall", "CPU by aiohttp", "its quartiles",
+    )  # fmt: skip
+    return _table(head, rows)
+
+
+def _lists(lists: dict[str, Any]) -> str:
+    head = ["milliseconds for one list, CPU"]
+    names = next(iter(lists.values()))
+    for count in lists:
+        head += [f"{int(count):,} servers", "by aiohttp + msgspec", "by bare `read()`"]
+    rows = [
+        [
+            NAMES[name],
+            *(
+                cell
+                for table in lists.values()
+                for cell in (
+                    f"{table[name]['cpu'] / 1e3:.2f}",
+                    f"{table[name]['cpu_ratio']:.2f}",
+                    f"{table[name]['cpu_by_aiohttp_read']:.1f}",
+                )
+            ),
+        ]
+        for name in names
+    ]
+    return _table(head, rows)
+
+
+FLEETS = """\
+Each answer takes 20 ms; the k-th server is active 3 to 6 seconds after its create, the same for everybody. The ideal
+is the slowest server and one answer. The lag is how late a server was seen to be active. vpsorg_async looks at least
+0.1 s apart here and has 100 places, as many as aiohttp by default; "learned" means that one fleet of 100 had been seen
+in this account and its durations kept (`durations_file`); else it knows only the page's "2-5 minutes", wrong here.
+
+![CPU to create a server and wait for it](img/benchmark-fleet.svg)
+
+"""
+
+
+def _fleets(fleets: dict[str, Any]) -> str:
+    parts = []
+    for count, ways in fleets.items():
+        head = (
+            f"{int(count):,} servers", "wall s", "by the ideal", "lag mean s", "lag p99 s", "reads", "connections",
+            "CPU us a server", "peak MB", "of it imports", "rounds",
+        )  # fmt: skip
+        rows = (
+            (
+                FLEET_NAMES[way],
+                f"{row['wall']:.2f}",
+                f"{row['wall'] / row['ideal']:.2f}",
+                f"{row['lag_mean']:.2f}",
+                f"{row['lag_p99']:.2f}",
+                f"{row['reads']:,.0f}",
+                f"{row['connections']:,.0f}",
+                f"{row['cpu'] / int(count) * 1e6:,.0f}",
+                f"{row['peak']:.0f}",
+                f"{row['peak_imported']:.0f}",
+                f"{row['rounds']}",
+            )
+            for way, row in sorted(ways.items(), key=lambda item: list(FLEET_NAMES).index(item[0]))
+        )
+        parts.append(_table(head, rows) + "\n")
+    return "".join(parts)
+
+
+WAITERS = """\
+As many tasks, each in `wait_until` on one client. Memory is the growth of the resident set for each of them, task
+included. A look at rest is one that shows nothing new; the other figure holds the endings of all waits, within six
+seconds, as well.
+
+"""
+
+
+def _waiters(waiters: dict[str, Any]) -> str:
+    head = (
+        "waits",
+        "KiB each",
+        "CPU ms a look, at rest",
+        "CPU ms a look, all in",
+        "looks",
+        "longest stall ms",
+    )
+    rows = (
+        (
+            f"{int(count):,}",
+            f"{row['bytes'] / 1024:.2f}",
+            f"{row['cpu_per_look'] * 1e3:.1f}",
+            f"{row['cpu_per_look_all'] * 1e3:.1f}",
+            f"{row['looks']:.0f}",
+            f"{row['stall'] * 1e3:.1f}",
+        )
+        for count, row in waiters.items()
+    )
+    return _table(head, rows)
+
+
+IMPORTS = """\
+Milliseconds beyond an interpreter that does nothing; megabytes of the library and all that it requires, without
+bytecode.
+
+"""
+
+
+def _imports(imports: dict[str, Any]) -> str:
+    times, sizes = imports["milliseconds"], imports["installed"]
+    rows = [
+        (
+            name,
+            f"{row['wall']:.0f}",
+            f"{row['cpu']:.0f}",
+            *(
+                (f"{sizes[key]['megabytes']:.1f}", f"{sizes[key]['packages']}")
+                if (key := name.replace("vpsorg_async", "vpsorg-async")) in sizes
+                else ("", "")
+            ),
+        )
+        for name, row in times.items()
+    ]
+    return _table(("", "wall ms", "CPU ms", "MB", "packages"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruler = ["---", *("---:" for _ in head[1:])]
+    return "".join("| " + " | ".join(row) + " |\n" for row in (head, ruler, *rows))

@@ -1,0 +1,22 @@
+"""Every test that takes ``speech`` runs in both dialects."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialects.stage import DIALECTS, Speech
+
+
+@pytest.fixture(params=DIALECTS)
+def speech(request: pytest.FixtureRequest) -> Speech:
+    return Speech(request.param)
+
+
+@pytest.fixture
+def provider() -> Speech:
+    return Speech("provider")
+
+
+@pytest.fixture
+def documented() -> Speech:
+    return Speech("documented")
