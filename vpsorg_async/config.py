@@ -119,7 +119,7 @@ def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
     except ValueError as problem:
         raise ConfigurationError(f"base_url is not a URL: {problem}") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ConfigurationError(f"base_url is an address such as {DEFAULT_BASE_URL!r}")
+        raise ConfigurationError(f"base_url is an address such as {DEFAULT_BASE_URL!r}, not {url!r}")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url holds credentials; the token is the only one used")
     # an empty query or fragment would swallow the paths put behind it; parsers differ on blanks and backslashes

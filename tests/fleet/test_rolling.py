@@ -253,10 +253,6 @@ async def was_cancelled(server: Server) -> bool:
     return True
 
 
-def not_async(server: Server) -> bool:
-    return True
-
-
 @pytest.mark.parametrize(
     ("health", "word"),
     [
@@ -264,12 +260,11 @@ def not_async(server: Server) -> bool:
         (raises, "OSError: connection refused"),
         (hangs, "TimeoutError"),
         (was_cancelled, "CancelledError"),
-        (not_async, "TypeError"),
     ],
 )
 @virtual
 async def test_a_check_that_does_not_say_yes(health: Any, word: str) -> None:
-    """No, an error, silence, somebody's cancellation, no coroutine at all: it failed, and the reason is told."""
+    """No, an error, silence, somebody's cancellation: it failed, and the reason is told."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 3)
         report = await vps.fleet.rolling_reboot(ids, health=health, health_timeout=7, health_interval=2)
@@ -642,3 +637,23 @@ async def test_nothing_asked_for() -> None:
         assert (await vps.fleet.rolling_reboot([])).outcomes == ()
         assert (await vps.fleet.reboot([], timeout=60)).outcomes == ()
         assert box.requests == ()
+
+
+@virtual
+async def test_a_plain_function_is_a_check_as_well() -> None:
+    """A check that is not async is asked all the same: a server has been rebooted for its answer."""
+    async with account(durations=quick) as (box, vps):
+        ids = fleet_of(box, 2)
+        report = await vps.fleet.rolling_reboot(ids, health=lambda server: True)
+
+        assert len(report.succeeded) == 2
+
+
+@virtual
+async def test_servers_do_where_ids_are_wanted() -> None:
+    """The records of a list or a report are taken for their ids."""
+    async with account(durations=quick) as (box, vps):
+        fleet_of(box, 2)
+        report = await vps.fleet.reboot(await vps.servers.list(), timeout=300)
+
+        assert len(report.succeeded) == 2

@@ -52,7 +52,7 @@ async def test_watching_tells_what_becomes_of_the_account() -> None:
             ("present", 2, "active"),
             ("present", 4, "active"),
             ("changed", 1, "active"),
-            ("gone", 2, None),
+            ("gone", 2, "gone"),
             ("appeared", 3, "provisioning"),
             ("touched", 4, "active"),
         ]

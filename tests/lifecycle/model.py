@@ -60,8 +60,8 @@ class Truth:
         return any(self.at(moment) == word for moment in [*moments, min(max(self.gone, since), until)])
 
     def grounds(self, moment: float) -> float:
-        """When the last command was carried out that was acknowledged by then."""
-        return max((done for answered, done in self.acknowledged if answered <= moment), default=-math.inf)
+        """When the last command was carried out that was acknowledged before then."""
+        return max((done for answered, done in self.acknowledged if answered < moment), default=-math.inf)
 
     def set(self, now: float, *states: tuple[float, str]) -> None:
         """From now on it goes through these, whatever was to come."""
@@ -96,18 +96,20 @@ class Account:
         self.servers[number] = Truth(now - 86_400, now - 86_400, [(now - 86_400, word)])
         return number
 
-    def act(self, number: int, operation: str, now: float, seconds: float) -> bool:
-        """Carry out a command; False if its status forbids it."""
+    def takes(self, number: int, operation: str, now: float) -> bool:
+        """Whether the server is there, and its status permits the command."""
+        word = self.servers[number].at(now)
+        return word is not None and word == NEEDS.get(operation, word)
+
+    def act(self, number: int, operation: str, now: float, seconds: float) -> None:
+        """Carry out a command that is taken; it takes so long."""
         server = self.servers[number]
-        if server.at(now) is None or server.at(now) != NEEDS.get(operation, server.at(now)):
-            return False
         server.commanded = now
         if operation == "delete":
             server.gone = now
         else:
             moving, then = BECOMES[operation]
             server.set(now, (now, moving), (now + seconds, then))
-        return True
 
     async def look_list(self) -> ListLook:
         """The list, as it can be read."""

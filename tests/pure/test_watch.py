@@ -42,7 +42,7 @@ DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str
     (server(1, "provisioning"), server(1, "active", 9), ("changed", "provisioning", "active")),
     (server(1), server(1, updated=9), ("touched", "active", "active")),
     (server(1, updated=None), server(1, updated=None), None),
-    (server(1), None, ("gone", "active", None)),
+    (server(1), None, ("gone", "active", "gone")),
 ]
 
 

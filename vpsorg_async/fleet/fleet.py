@@ -102,7 +102,7 @@ class Fleet:
         if dry_run:
             return await self._priced(wanted, await self._untaken(wanted))
         if timeout is None:
-            raise ConfigurationError("create needs a timeout, in seconds for each server")
+            raise ConfigurationError("timeout is a number of seconds for each server, and create needs it")
         run = self.creating(
             wanted,
             timeout=timeout,
@@ -203,19 +203,19 @@ class Fleet:
             return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
 
     async def start(
-        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Start all, and wait until each is active."""
         return await self._act("start", check_ids(ids), timeout, wait, options)
 
     async def stop(
-        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Stop all, and wait until each is stopped. They keep being charged until they are deleted."""
         return await self._act("stop", check_ids(ids), timeout, wait, options)
 
     async def reboot(
-        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Reboot all at once, and wait until each is active again after its reboot.
 
@@ -224,7 +224,7 @@ class Fleet:
         return await self._act("reboot", check_ids(ids), timeout, wait, options)
 
     async def delete(
-        self, ids: Iterable[ServerId], *, timeout: float, wait: bool = True, **options: Any
+        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
     ) -> Report:
         """Delete all for good, and wait until each is gone."""
         return await self._act("delete", check_ids(ids), timeout, wait, options)
@@ -253,7 +253,7 @@ class Fleet:
 
     async def rolling_reboot(
         self,
-        ids: Iterable[ServerId],
+        ids: Iterable[ServerId | Server],
         *,
         max_unavailable: int | float = 1,
         max_failures: int = 1,
@@ -279,7 +279,7 @@ class Fleet:
     def rolling(
         self,
         operation: Literal["reboot", "stop", "start"],
-        ids: Iterable[ServerId],
+        ids: Iterable[ServerId | Server],
         *,
         max_unavailable: int | float = 1,
         max_failures: int = 1,

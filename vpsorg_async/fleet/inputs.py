@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..models import ServerId, check_id
+from ..models import Server, ServerId, check_id
 from .events import FleetEvent
 from .jobs import Options
 
@@ -44,11 +44,11 @@ def check_function(given: object, name: str, *, awaited: bool) -> None:
         raise ConfigurationError(f"{name} is {what}, not {given!r}")
 
 
-def check_ids(ids: Iterable[ServerId]) -> tuple[ServerId, ...]:
-    """The ids, each of them once."""
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
+    """The ids of the servers, each of them once."""
+    if isinstance(ids, str | bytes | Server) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
-    wanted = tuple(check_id(server_id) for server_id in ids)
+    wanted = tuple(check_id(given.id if isinstance(given, Server) else given) for given in ids)
     no_repeats([str(server_id) for server_id in wanted], "ids")
     return wanted
 

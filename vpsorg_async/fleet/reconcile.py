@@ -96,7 +96,8 @@ class Search:
             ids = ", ".join(str(server.id) for server in hits)
             return self._end(
                 State.SEVERAL,
-                f"several servers have its name now ({ids}); none was deleted: look which is yours, and delete the rest",
+                f"several servers have its name now ({ids}); none was deleted: "
+                "look which is yours, and delete the rest",
                 hits,
             )
         return (

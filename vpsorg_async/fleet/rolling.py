@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
@@ -23,7 +24,7 @@ __all__ = ["Health", "RollingRun"]
 
 log = logging.getLogger("vpsorg_async.fleet")
 
-Health = Callable[[Server], Awaitable[bool]]
+Health = Callable[[Server], Awaitable[bool] | bool]
 """Says whether a server that came back is well. An exception counts as no."""
 
 # command -> the status a server must have to be taken up, and the status it ends in
@@ -106,7 +107,7 @@ class RollingRun:
         self._pump()
 
     async def __aenter__(self) -> Self:
-        self._began = self._tools.clock.now()
+        self._began = self._ended = self._tools.clock.now()
         wanted, _ = _OPERATIONS[self._operation]
         servers = await self._tools.servers.list() if self._ids else ()
         known = {str(server.id): server for server in servers}
@@ -239,7 +240,9 @@ class RollingRun:
                 await clock.sleep(self._health_interval)
             try:
                 async with asyncio.timeout(self._health_timeout):
-                    if await self._health(server):
+                    said_yes = self._health(server)
+                    # a plain function does as well: a server has been rebooted for its answer
+                    if await said_yes if inspect.isawaitable(said_yes) else said_yes:
                         return
                 said = "it said no"
             except (Exception, asyncio.CancelledError) as failure:

@@ -83,7 +83,7 @@ class Run:
         )
 
     async def __aenter__(self) -> Self:
-        self._began = self._tools.clock.now()
+        self._began = self._ended = self._tools.clock.now()
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
             asyncio.get_running_loop().create_task(self._work(), name=f"vpsorg-{self._operation}")
@@ -279,7 +279,8 @@ class Run:
             self._made[job.key] = server.id
         known = "look for it before sending it again" if server is None else f"it exists as {server.id}"
         unknown = OutcomeUnknownError(
-            f"{job.command} of {job.key!r}, sent at {errand.time:%Y-%m-%d %H:%M:%S} UTC, had no answer when {why}; {known}",
+            f"{job.command} of {job.key!r}, sent at {errand.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
+            f"when {why}; {known}",
             subject=job.key,
             sent_at=errand.time,
             candidates=[hit.id for hit in hits],

@@ -266,7 +266,9 @@ def _environment_proxy(base_url: str) -> str | None:
     except ValueError:
         fits = False
     if not fits:
-        raise ConfigurationError(f"{target.scheme}_proxy in the environment is not the address of an HTTP proxy")
+        raise ConfigurationError(
+            f"{target.scheme}_proxy in the environment is not the address of an HTTP proxy"
+        )
     return proxy
 
 

@@ -111,6 +111,11 @@ class Wait:
         self._elsewhere_since: float | None = None
 
     @property
+    def started(self) -> float:
+        """When the wait began; its timeline counts from here."""
+        return self._started
+
+    @property
     def receipt(self) -> Receipt | None:
         """The command that is waited for."""
         return self._receipt

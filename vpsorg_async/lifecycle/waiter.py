@@ -38,7 +38,7 @@ FATAL = (AuthenticationError, PermissionDeniedError, ClientClosedError)
 class WaitOutcome:
     """How one wait ended: ``server`` and ``evidence`` where it was reached, ``error`` where it was not.
 
-    ``seconds`` is how long it took, ``looks`` how many looks were shown to it.
+    ``seconds`` is how long the wait took, ``looks`` how many looks were shown to it.
     """
 
     server_id: ServerId
@@ -60,7 +60,7 @@ class WaitOutcome:
             evidence=None if reached is None else reached.evidence,
             timeline=tuple(wait.timeline),
             looks=wait.looks,
-            seconds=now - wait.since,
+            seconds=now - wait.started,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from ..models import Server, ServerId
+from ..models import Server, ServerId, ServerStatus
 from .looks import ListLook
 
 __all__ = ["AccountView", "Change", "StatusChange"]
@@ -86,8 +86,9 @@ class AccountView:
                 yield StatusChange(
                     change=Change.GONE,
                     server_id=server.id,
-                    server=server,
+                    server=attrs.evolve(server, status=ServerStatus("gone")),
                     before=str(server.status),
+                    after="gone",
                     seconds=seconds,
                 )
 
