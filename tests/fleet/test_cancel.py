@@ -339,6 +339,19 @@ async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> No
 
 
 @virtual
+async def test_the_last_look_is_bounded_too() -> None:
+    """Where neither creates nor the list are answered any more, the call ends all the same, and calls them unknown."""
+    async with account(Rule("create", faults.NeverAnswer(applied=True))) as (box, vps):
+        call = Call(vps, 3)
+        await asyncio.sleep(1)
+        box.faults.add(Rule("list", faults.NeverAnswer()))
+
+        assert await call.cancel() <= AT_ONCE
+        assert untracked(call.report, box) == []
+        assert all(isinstance(failure.error, OutcomeUnknownError) for failure in call.report.failed)
+
+
+@virtual
 async def test_a_cancel_scope_waits_for_the_answers() -> None:
     """A scope that goes on cancelling does not keep the call from its last second, and costs no busy loop."""
     async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):

@@ -232,6 +232,19 @@ async def test_a_list_that_fails_for_a_while() -> None:
 
 
 @virtual
+async def test_a_search_that_has_ended_costs_nothing() -> None:
+    """Once the lost server is found, the account is looked at as seldom as for any other wait."""
+    looks: list[int] = []
+    for rules in ((), (Rule("create", faults.DropAfter(), nth=2),)):
+        async with account(*rules) as (box, vps):
+            await vps.fleet.create(specs(3), timeout=TIMEOUT)
+            looks.append(sum(entry.method == "GET" for entry in box.requests))
+
+    without, with_search = looks
+    assert with_search <= without + 10
+
+
+@virtual
 async def test_a_list_that_never_works_again() -> None:
     """The account can't be read until the timeout: unknown, and it says why."""
     async with account(Rule("create", faults.DropAfter(), nth=1)) as (box, vps):
@@ -309,23 +322,30 @@ async def test_credit_for_seven_of_twenty() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule",
+    ("rule", "busy"),
     [
-        pytest.param(Rule("create", faults.RateLimit(2), times=3), id="held back by a 429"),
-        pytest.param(Rule("list", faults.Delay(3), nth=2), id="queued behind a look"),
+        pytest.param(Rule("create", faults.RateLimit(2), times=3), 0, id="held back by a 429"),
+        pytest.param(Rule("get", faults.Delay(5)), 4, id="queued behind other calls"),
     ],
 )
 @virtual
-async def test_a_post_that_has_not_left_is_kept_back(rule: Rule) -> None:
+async def test_a_post_that_has_not_left_is_kept_back(rule: Rule, busy: int) -> None:
     """Also one that a worker holds already, and that only waits for its turn, does not leave after a 402."""
-    wire = Wire()
-    options = {"max_in_flight": 3, "on_event": wire.events.append}
+    wire, loop = Wire(), asyncio.get_running_loop()
+    options = {"max_in_flight": 6, "on_event": wire.events.append}
     async with account(rule, credit=2, latency=0.2, options=options) as (box, vps):
+        (other,) = box.world.add()
+        others = [asyncio.create_task(vps.servers.get(other.id)) for _ in range(busy)]
         report = await vps.fleet.create(specs(12), timeout=TIMEOUT)
 
-        assert len(report.succeeded) == len(box.servers) == 2
+        assert len(report.succeeded) == len(box.servers) - 1 == 2
         assert wire.left_after(402) == 0
-        assert len(report.skipped) > 0
+        assert len(report.skipped) > 6
+        await asyncio.gather(*others)
+        # what was kept back keeps no place either
+        began = loop.time()
+        await asyncio.gather(*(vps.servers.list() for _ in range(6)))
+        assert loop.time() - began < 0.3
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)])

@@ -374,6 +374,21 @@ async def test_a_refusal_ends_it(status: int, error: type[Exception]) -> None:
         assert len(report.skipped) == 9 - posts(box)
 
 
+@pytest.mark.parametrize("reply", [402, 400])
+@virtual
+async def test_a_command_that_waits_for_its_turn_is_kept_back(reply: int) -> None:
+    """Also one that was let go already, and that queues behind others, does not leave after the end."""
+    rule = Rule("reboot", faults.Reply(reply), nth=1)
+    async with account(rule, durations=quick, latency=0.1, options={"max_in_flight": 1}) as (box, vps):
+        ids = fleet_of(box, 9)
+        async with vps.fleet.rolling("reboot", ids, max_unavailable=4, canary=0) as run:
+            settled = [outcome async for outcome in run]
+
+        assert len(settled) == 9
+        assert kinds(run.report) == {"Failed": 1, "Skipped": 8}
+        assert posts(box) == 1
+
+
 @virtual
 async def test_one_bad_list_does_not_end_it() -> None:
     """The list that it begins with is tried again like any other read."""
@@ -452,6 +467,42 @@ async def test_left_in_the_middle() -> None:
         await asyncio.sleep(500)
         assert len(touched(box)) == 3
         assert len(box.requests) == asked
+
+
+@virtual
+async def test_left_while_it_is_paused() -> None:
+    """To resume what has been left touches nobody."""
+    async with account(durations=quick) as (box, vps):
+        async with vps.fleet.rolling("reboot", fleet_of(box, 4)) as run:
+            run.pause()
+            async for _ in run:
+                break
+        run.resume()
+        await asyncio.sleep(500)
+
+        assert len(touched(box)) == 1
+        assert kinds(run.report) == {"Succeeded": 1, "Skipped": 3}
+
+
+@virtual
+async def test_cancelled_in_a_health_check() -> None:
+    """The check is cancelled as well, and is not asked again."""
+    asked: list[Server] = []
+
+    async def health(server: Server) -> bool:
+        asked.append(server)
+        call.cancel()
+        await asyncio.sleep(100)
+        return True
+
+    async with account(durations=quick) as (box, vps):
+        loop = asyncio.get_running_loop()
+        call = asyncio.create_task(vps.fleet.rolling_reboot(fleet_of(box, 3), health=health))
+        await asyncio.wait([call])
+
+        assert call.cancelled()
+        assert len(asked) == 1
+        assert loop.time() < REBOOT + 10
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.25, 3.0, 21.0, 23.0, 60.0])

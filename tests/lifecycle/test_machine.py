@@ -96,7 +96,8 @@ class Waits(RuleBasedStateMachine):
             self.account.add(self.now, word)
 
     async def _clients(self) -> tuple[Stage, Stage]:
-        stages = Stage(self.account), Stage(self.account)
+        account: Any = self.account
+        stages = Stage(account), Stage(account)
         for stage in stages:
             stage.clock = stage.poller._clock = stage.waiter._clock = self.clock
         return stages
@@ -135,7 +136,7 @@ class Waits(RuleBasedStateMachine):
             number
             for number, server in self.account.servers.items()
             if self.account.takes(number, operation, self.now)
-            and self.now > max(server.commanded + lag, server.meddled + lag + FRESH)
+            and self.now > max(server.visible, server.commanded + lag, server.meddled + lag + FRESH)
         ]
         if not able:
             return
@@ -154,7 +155,8 @@ class Waits(RuleBasedStateMachine):
     def _acknowledged(self, number: int, operation: str, status: str | None) -> None:
         async def answered() -> Receipt:
             await asyncio.sleep(0.05)
-            return self.mine.command(number, operation, status)
+            receipt: Receipt = self.mine.command(number, operation, status)
+            return receipt
 
         receipt, server = self.run(answered()), self.account.servers[number]
         server.acknowledged.append((self.now, server.commanded))

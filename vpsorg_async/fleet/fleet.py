@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 from ..config import check_seconds
@@ -21,7 +21,7 @@ from .jobs import Job, Options, Tools
 from .outcomes import Report
 from .plan import Plan, plan
 from .rolling import Health, RollingRun
-from .run import Run
+from .run import Run, finish
 
 __all__ = ["Fleet"]
 
@@ -147,7 +147,9 @@ class Fleet:
         return self._creating(wanted, options, Target.of("active") if wait else None)
 
     @contextlib.asynccontextmanager
-    async def _creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Any:
+    async def _creating(
+        self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
+    ) -> AsyncIterator[Run]:
         with self._working_on(wanted):
             existing = await self._untaken(wanted)
             jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
@@ -200,7 +202,7 @@ class Fleet:
             jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
             before = {str(server.id) for server in existing}
             again = self._ensure_again(wanted, options)
-            return await _finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
+            return await finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
 
     async def start(
         self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
@@ -247,7 +249,7 @@ class Fleet:
         jobs = [
             Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in ids
         ]
-        return await _finish(
+        return await finish(
             Run(self._tools, operation, jobs, options, again=self._act_again(operation, options, target))
         )
 
@@ -388,13 +390,6 @@ class Fleet:
     def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
         async def again(report: Report) -> Report:
             run = Run(self._tools, operation, jobs_again(report, operation, target), options, again=again)
-            return merged(report, await _finish(run))
+            return merged(report, await finish(run))
 
         return again
-
-
-async def _finish(run: Run) -> Report:
-    async with run:
-        async for _ in run:
-            pass
-    return run.report

@@ -28,7 +28,7 @@ from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .searches import STOPPERS, Searches
 
-__all__ = ["Run"]
+__all__ = ["Run", "finish"]
 
 log = logging.getLogger("vpsorg_async.fleet")
 
@@ -178,7 +178,8 @@ class Run:
         if job.command == "create":
             assert job.spec is not None
             return await servers.create(job.spec)
-        command: Mapping[str, Callable[..., Awaitable[object]]] = {
+        assert job.server_id is not None
+        command: Mapping[str, Callable[[ServerId], Awaitable[object]]] = {
             "start": servers.start,
             "stop": servers.stop,
             "reboot": servers.reboot,
@@ -373,3 +374,11 @@ class Run:
 
 def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:
     return Failed(key, VpsOrgError(f"{key}: {why}"), server_id=server_id)
+
+
+async def finish(run: Run) -> Report:
+    """Carry a run to its end."""
+    async with run:
+        async for _ in run:
+            pass
+    return run.report

@@ -19,8 +19,9 @@ _PORTS = {"http": 80, "https": 443}
 
 def next_path(base_url: str, current: str, link: str) -> str:
     """The path below ``base_url`` of the next page. Raises `DecodeError` for another origin."""
+    base = urlsplit(base_url)
     try:
-        base, target = urlsplit(base_url), urlsplit(urljoin(base_url + current, link))
+        target = urlsplit(urljoin(base_url + current, link))
         same = (base.scheme, base.hostname, base.port or _PORTS.get(base.scheme)) == (
             target.scheme,
             target.hostname,

@@ -92,7 +92,8 @@ class Session:
         while True:
             attempt = tries + limited + 1
             try:
-                patience_used += await self._admitted(request, priority, patience_used)
+                if self._held_until[request.method == "GET"] or not self._gate.try_acquire():
+                    patience_used += await self._admitted(request, priority, patience_used)
             except ClientClosedError:
                 if not maybe:
                     raise
