@@ -283,6 +283,31 @@ def contract(session: nox.Session) -> None:
     session.run(env / "bin" / "python", "-Im", "pytest", "tests/openapi", *session.posargs)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed thousands of mutated answers to every endpoint. Arguments after -- go to pytest."""
+    env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)
+    python = env / "bin" / "python"
+    session.run(python, "-Im", "pytest", "tests/fuzz", *session.posargs, env={"FUZZ_EXAMPLES": "2000"})
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Run thousands of creates under faults, cancellations and kills, at fixed seeds."""
+    env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)
+    session.run(env / "bin" / "python", "-Im", "pytest", "tests/chaos/sweep_fleet.py", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Put HAProxy, nginx and mitmproxy before the sandbox. What is not installed is skipped, with its reason."""
+    env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)
+    mitm = environment("mitmproxy", ["mitmproxy>=11"], python=session.python)
+    sweep = ["tests/injectors/sweep_proxies.py", *session.posargs]
+    found = {"MITMDUMP": str(mitm / "bin" / "mitmdump")}
+    session.run(env / "bin" / "python", "-Im", "pytest", *sweep, env=found)
+
+
 @nox.session(name="build")
 def build_session(session: nox.Session) -> None:
     """Build the wheel and the source archive into dist/."""
