@@ -133,9 +133,13 @@ def between(box: Sandbox, tmp_path: Path) -> Iterator[Callable[..., str]]:
         next(proxy, None)
 
 
-def client(box: Sandbox, url: str, **options: Any) -> Client:
-    options = {"retry": RetryPolicy(attempts=2), "timeout": Timeout(total=4), "max_interval": 1.0} | options
-    return Client(box.token, base_url=url, **options)
+def client(box: Sandbox, url: str, **given: Any) -> Client:
+    options: dict[str, Any] = {
+        "retry": RetryPolicy(attempts=2),
+        "timeout": Timeout(total=4),
+        "max_interval": 1.0,
+    }
+    return Client(box.token, base_url=url, **options | given)
 
 
 async def lost(box: Sandbox, url: str) -> errors.OutcomeUnknownError:

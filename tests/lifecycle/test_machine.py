@@ -38,6 +38,7 @@ from vpsorg_async.lifecycle.contract import SETTLED
 from vpsorg_async.lifecycle.poller import LAST_LOOK
 from vpsorg_async.lifecycle.receipts import FRESH, Journal
 from vpsorg_async.lifecycle.wait import Wait
+from vpsorg_async.lifecycle.waiter import Waiter
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 WHICH = st.integers(0, 5)
@@ -333,7 +334,12 @@ def _the_word_is_enough(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_deadline(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Wait, "expire", lambda self, now: None)
+    make = Waiter.make
+
+    def for_ever(self: Waiter, subject: Any, target: Any, timeout: float) -> Wait:
+        return make(self, subject, target, timeout + 1e6)
+
+    patch.setattr(Waiter, "make", for_ever)
 
 
 def _no_patience(patch: pytest.MonkeyPatch) -> None:
