@@ -7,7 +7,6 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import attrs
@@ -92,7 +91,7 @@ class Documented:
 
     def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:
         """Read one server."""
-        return _get(server_id, may_repeat)
+        return Request(Operation.GET, "GET", self._path(server_id), may_repeat=may_repeat)
 
     def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
         """PUT: all three fields."""
@@ -142,9 +141,3 @@ class Documented:
 
     def _path(self, server_id: ServerId) -> str:
         return f"{_SERVERS}{segment(server_id)}/"
-
-
-@functools.lru_cache(maxsize=4096)
-def _get(server_id: ServerId, may_repeat: bool) -> Request:
-    # the same servers are read again and again
-    return Request(Operation.GET, "GET", f"{_SERVERS}{segment(server_id)}/", may_repeat=may_repeat)

@@ -19,7 +19,7 @@ __all__ = ["Gate", "Window"]
 class Window:
     """The number of requests allowed at once: halved when the API says 429, raised by one per window of successes."""
 
-    __slots__ = ("_lowered_at", "_size", "limit", "maximum")
+    __slots__ = ("_lowered_at", "_size", "maximum")
 
     COOLDOWN = 1.0
     """Seconds in which further 429s are taken as answers to the same burst."""
@@ -27,15 +27,17 @@ class Window:
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self._size = float(maximum)
-        self.limit = maximum
-        """Requests allowed at once; never below 1."""
         self._lowered_at: float | None = None
+
+    @property
+    def limit(self) -> int:
+        """Requests allowed at once; never below 1."""
+        return int(self._size)
 
     def succeeded(self) -> None:
         """A request was answered well."""
         if self._size < self.maximum:
             self._size = min(float(self.maximum), self._size + 1.0 / self._size)
-            self.limit = int(self._size)
 
     def limited(self, now: float) -> bool:
         """A request was answered by 429. True if the window shrank."""
@@ -44,7 +46,6 @@ class Window:
         self._lowered_at = now
         before = self.limit
         self._size = max(1.0, self._size / 2)
-        self.limit = int(self._size)
         return self.limit < before
 
 
@@ -70,16 +71,10 @@ class Gate:
         """Places taken now."""
         return self._in_flight
 
-    def try_acquire(self) -> bool:
-        """Take a place if one is free and nobody queues for it."""
-        if self._queued or self._closed or self._in_flight >= self.window.limit:
-            return False
-        self._in_flight += 1
-        return True
-
     async def acquire(self, priority: Priority) -> None:
         """Take a place, queueing while there is none. Raises `ClientClosedError` when the gate closes meanwhile."""
-        if self.try_acquire():
+        if not self._queued and self._in_flight < self.window.limit and not self._closed:
+            self._in_flight += 1
             return
         if self._closed:
             raise ClientClosedError("the client is closed")
@@ -97,8 +92,7 @@ class Gate:
     def release(self) -> None:
         """Give a place back."""
         self._in_flight -= 1
-        if self._queued:
-            self._admit()
+        self._admit()
 
     def close(self) -> None:
         """Turn away everybody who is queued, and all who come."""

@@ -92,8 +92,7 @@ class Session:
         while True:
             attempt = tries + limited + 1
             try:
-                if self._held_until[request.method == "GET"] or not self._gate.try_acquire():
-                    patience_used += await self._admitted(request, priority, patience_used)
+                patience_used += await self._admitted(request, priority, patience_used)
             except ClientClosedError:
                 if not maybe:
                     raise

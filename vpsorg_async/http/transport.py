@@ -31,7 +31,6 @@ from ..errors import (
     TransportError,
 )
 from ..timing import Clock
-from .deadlines import Deadlines
 from .exchange import Request, Response
 from .resolver import DaemonResolver
 
@@ -89,11 +88,7 @@ class _Connector(aiohttp.TCPConnector):
             if not idled and not protocol.should_close:
                 break
             connection.close()
-        if req.method in _CAREFUL:
-            connection.add_callback(functools.partial(self._released, protocol))
-        else:
-            # when it was taken, not when it was given back: that errs towards idle, and costs reads no callback
-            self._used_at[protocol] = self._time()
+        connection.add_callback(functools.partial(self._released, protocol))
         return connection
 
     def _released(self, protocol: object) -> None:
@@ -129,7 +124,7 @@ class AiohttpTransport:
         self._clock = clock
         self._max_body = max_body
         self._closed = False
-        self._deadlines = Deadlines(timeout.total)
+        self._deadlines: set[asyncio.Timeout] = set()
         proxy = _environment_proxy(base_url) if trust_env else None
         # with each request, not with the session: aiohttp sends a session's headers to a proxy as well
         self._authorization = {"Authorization": f"Bearer {token()}"}
@@ -161,8 +156,10 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close all connections. Calls under way end with an error."""
         self._closed = True
-        # aiohttp wakes neither who waits for a connection nor who waits for a body
-        self._deadlines.end_all()
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                # aiohttp wakes neither who waits for a connection nor who waits for a body
+                deadline.reschedule(0.0)
         await self._reads.close()
         await self._changes.close()
         await self._connector.close()
@@ -175,11 +172,11 @@ class AiohttpTransport:
         started = self._clock.now()
         evidence: list[bool] = []
         change = request.method != "GET"
-        deadline = asyncio.timeout(None)
+        deadline = asyncio.timeout(self._timeout.total)
         try:
             async with deadline:
                 self._deadlines.add(deadline)
-                async with await (self._changes if change else self._reads).request(
+                async with (self._changes if change else self._reads).request(
                     request.method,
                     self._base_url + request.path,
                     data=request.body,
@@ -211,8 +208,7 @@ class AiohttpTransport:
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         chunks: list[bytes] = []
         size = 0
-        while not answer.content.at_eof():
-            chunk = await answer.content.readany()
+        while chunk := await answer.content.readany():
             chunks.append(chunk)
             size += len(chunk)
             if size > cap:
