@@ -216,7 +216,10 @@ class Poller:
         if self._failures:
             pause = max(pause, self._backoff.pause(self._failures, self._rng))
         self._rested = now + self._policy.min_interval
-        self._next_look = max(min(self._next_look, started + pause), self._rested, self._held_until)
+        due = max(min(self._next_look, started + pause), self._rested, self._held_until)
+        # a look shortly before a deadline would put off the one that belongs at it
+        deadline = self._first_deadline()
+        self._next_look = deadline if due < deadline < due + self._policy.min_interval else due
 
     def _expire(self, late: float) -> None:
         """Time out the waits whose deadline passed so many seconds ago."""
