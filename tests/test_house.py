@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"fleet"},
     {"servers", "lookups"},
     {"http", "lifecycle", "dialects", "codec", "config"},
-    {"models", "errors", "timing", "virtual_time", "_version"},
+    {"models", "errors", "hooks", "timing", "virtual_time", "_version"},
 ]
 # Neither of a pair imports the other, although their layers would let them.
 STRANGERS = [("http", "lifecycle")]

@@ -127,7 +127,7 @@ async def settle(vps: Client, ids: list[ServerId]) -> list[WaitOutcome]:
     return [outcome async for outcome in vps.wait_until_all(ids, "active", timeout=600)]
 
 
-async def reboot_all(box: Sandbox, vps: Client, ids: list[int]) -> list[tuple[WaitOutcome, float]]:
+async def reboot_all(box: Sandbox, vps: Client, ids: list[ServerId]) -> list[tuple[WaitOutcome, float]]:
     """Reboot each and wait for it; how long after its true end each wait ended (negative: before)."""
     for number in ids:
         await vps.servers.reboot(number)

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from vpsorg_async import Plan, Receipt, Server, ServerStatus
+from vpsorg_async import Plan, Receipt, Server, ServerStatus, errors
 from vpsorg_async.lifecycle.receipts import FRESH, Journal, earlier, later
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
@@ -156,10 +156,8 @@ def test_the_journal_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 STORED: list[Any] = [
     lambda receipt: pickle.loads(pickle.dumps(receipt)),
     lambda receipt: Receipt(**attrs.asdict(receipt)),
-    lambda receipt: attrs.evolve(
-        receipt,
-        acknowledged_at=datetime.fromisoformat(json.loads(json.dumps(receipt.acknowledged_at.isoformat()))),
-    ),
+    lambda receipt: Receipt.from_json(receipt.to_json()),
+    lambda receipt: Receipt.from_json(json.dumps(json.loads(receipt.to_json())).encode()),
 ]
 
 
@@ -178,6 +176,27 @@ def test_a_time_without_a_zone_is_utc() -> None:
     receipt = Receipt(server_id=7, operation="stop", acknowledged_at=datetime(2025, 1, 16, 12))  # noqa: DTZ001
 
     assert receipt.acknowledged_at == NOON
+    assert Receipt.from_json(receipt.to_json().replace("+00:00", "")) == receipt
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"server_id": 7, "operation": "stop"}',
+        '{"server_id": true, "operation": "stop", "acknowledged_at": "2025-01-16T12:00:00Z"}',
+        '{"server_id": "", "operation": "stop", "acknowledged_at": "2025-01-16T12:00:00Z"}',
+        '{"server_id": 7, "operation": "stop", "acknowledged_at": "noon"}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_receipt_is_refused(text: Any) -> None:
+    """What comes back from a queue is read as strictly as what comes from the network."""
+    with pytest.raises(errors.ConfigurationError):
+        Receipt.from_json(text)
 
 
 NONE = None

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..config import WaitPolicy
 from ..errors import APIError, ClientClosedError, NotFoundError, VpsOrgError
+from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
 from .contract import MOVING, Evidence
@@ -35,7 +36,7 @@ LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
 SINGLES_AT_ONCE = 8
 
-Tell = Callable[[ListLook | VpsOrgError], None]
+Watcher = Callable[[ListLook | VpsOrgError], None]
 
 
 class _Entry:
@@ -63,7 +64,7 @@ class Poller:
         journal: Journal,
         durations: Durations,
         page_size: int | None = None,
-        on_event: Callable[[Any], None] | None = None,
+        on_event: Hook | None = None,
     ) -> None:
         self._look_list = look_list
         self._look_one = look_one
@@ -75,7 +76,7 @@ class Poller:
         self._on_event = on_event
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
         self._entries: dict[str, list[_Entry]] = {}
-        self._watchers: dict[Tell, float] = {}
+        self._watchers: dict[Watcher, float] = {}
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -117,17 +118,17 @@ class Poller:
                 self._wake.set()
                 return
 
-    def subscribe(self, tell: Tell, interval: float) -> None:
+    def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
         if self._closed:
             raise ClientClosedError("the client is closed")
-        self._watchers[tell] = interval
+        self._watchers[watcher] = interval
         self._last_list = -math.inf
         self._look_by(self._clock.now())
 
-    def unsubscribe(self, tell: Tell) -> None:
+    def unsubscribe(self, watcher: Watcher) -> None:
         """Tell no more."""
-        self._watchers.pop(tell, None)
+        self._watchers.pop(watcher, None)
         self._wake.set()
 
     def _look_by(self, when: float) -> None:
@@ -259,8 +260,8 @@ class Poller:
             self._journal.saw(server, look.requested_at)
             for entry in tuple(self._entries.get(str(server.id), ())):
                 self._settle(entry, entry.wait.observe(server, look.requested_at, now), look.requested_at)
-        for tell in tuple(self._watchers):
-            tell(look)
+        for watcher in tuple(self._watchers):
+            watcher(look)
         return look
 
     async def _read_each(self, ids: Sequence[ServerId]) -> None:
@@ -312,8 +313,7 @@ class Poller:
         return self._last_list + min(self._watchers.values()) if self._watchers else math.inf
 
     def _first_deadline(self) -> float:
-        open_waits = (entry.wait for entries in self._entries.values() for entry in entries)
-        return min((wait.deadline for wait in open_waits), default=math.inf)
+        return min((entry.wait.deadline for entry in self._open()), default=math.inf)
 
     def _settle(self, entry: _Entry, verdict: Verdict | None, asked: float | None = None) -> None:
         """Hand over the verdict, if there is one; ``asked`` is when the look left that gave it."""
@@ -334,8 +334,8 @@ class Poller:
 
     def _remove(self, entry: _Entry) -> None:
         key = str(entry.wait.server_id)
-        entries = self._entries.get(key)
-        if entries is None or entry not in entries:
+        entries = self._entries.get(key, [])
+        if entry not in entries:
             return
         entries.remove(entry)
         if not entries:
@@ -355,12 +355,7 @@ class Poller:
             entry.stuck = True
             event = ServerStuck.of(entry.wait, now, expected)
             log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
-            try:
-                if self._on_event is not None:
-                    self._on_event(event)
-            except Exception:
-                # a hook that fails must not end anybody's wait
-                log.exception("the on_event hook failed on %s", type(event).__name__)
+            tell(self._on_event, event)
 
     def _note_failure(self, error: VpsOrgError) -> None:
         self._failures += 1
@@ -371,16 +366,16 @@ class Poller:
     def _all_failed(self, error: VpsOrgError) -> None:
         self._note_failure(error)
         now = self._clock.now()
-        for tell in tuple(self._watchers):
-            tell(error)
+        for watcher in tuple(self._watchers):
+            watcher(error)
         for entry in self._open():
             self._settle(entry, entry.wait.failed(error, now))
 
     def _fail_all(self, error: Exception) -> None:
         ended = ClientClosedError("looking ended")
         ended.__cause__ = error
-        for tell in tuple(self._watchers):
-            tell(error if isinstance(error, VpsOrgError) else ended)
+        for watcher in tuple(self._watchers):
+            watcher(error if isinstance(error, VpsOrgError) else ended)
         self._watchers.clear()
         for entry in self._open():
             if isinstance(error, VpsOrgError):

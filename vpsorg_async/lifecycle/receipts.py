@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import attrs
 
-from ..models import Server, ServerId
+from ..codec import Decoder
+from ..errors import ConfigurationError, DecodeError
+from ..models import Server, ServerId, check_id
 
 __all__ = ["Journal", "Known", "Receipt", "earlier", "later"]
 
@@ -45,6 +48,25 @@ class Receipt:
     status: str | None = None
     status_before: str | None = None
     updated_before: datetime | None = None
+
+    def to_json(self) -> str:
+        """As JSON, for a queue or a database; `from_json` reads it in any other process."""
+        return json.dumps(attrs.asdict(self), default=datetime.isoformat)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Receipt:
+        """What `to_json` wrote. Raises `ConfigurationError` for anything else."""
+        try:
+            receipt = _decode(text.encode() if isinstance(text, str) else text)
+        except DecodeError as error:
+            problems = "; ".join(error.problems)
+        else:
+            check_id(receipt.server_id)
+            return attrs.evolve(receipt)  # decoding runs no converters
+        raise ConfigurationError(f"this is not a receipt: {problems}")
+
+
+_decode: Decoder[Receipt] = Decoder(Receipt)
 
 
 @attrs.frozen
