@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .fleet import Failed, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
     from .lifecycle.contract import Evidence, Target
-    from .lifecycle.ready import tcp_port
+    from .lifecycle.looks import ServerStuck
+    from .lifecycle.ready import ReadyCheck, tcp_port
     from .lifecycle.receipts import Receipt
+    from .lifecycle.wait import Seen
     from .lifecycle.waiter import WaitOutcome
     from .lifecycle.watch import Change, StatusChange
     from .models import (
@@ -48,15 +50,18 @@ __all__ = [
     "OperatingSystemVersion",
     "Plan",
     "PlanOffer",
+    "ReadyCheck",
     "Receipt",
     "Report",
     "ResourceUsage",
     "RetryPolicy",
     "SSHKey",
+    "Seen",
     "Server",
     "ServerId",
     "ServerSpec",
     "ServerStatus",
+    "ServerStuck",
     "Skipped",
     "StatusChange",
     "Succeeded",
@@ -76,9 +81,12 @@ _HOMES = {
     "Client": "client",
     "Evidence": "lifecycle.contract",
     "Failed": "fleet",
+    "ReadyCheck": "lifecycle.ready",
     "Receipt": "lifecycle.receipts",
     "Report": "fleet",
     "RetryPolicy": "http.retry",
+    "Seen": "lifecycle.wait",
+    "ServerStuck": "lifecycle.looks",
     "Skipped": "fleet",
     "StatusChange": "lifecycle.watch",
     "Succeeded": "fleet",

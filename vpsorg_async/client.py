@@ -8,7 +8,7 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
@@ -237,10 +237,13 @@ class Client:
         `UnexpectedStatusError` (settled elsewhere, suspended), `ServerGoneError`, `AuthenticationError`,
         `PermissionDeniedError`, and `ConfigurationError` for bad input.
 
-        ``ready`` is an async check of the server that has to say yes as well, within ``ready_timeout`` seconds after
+        ``ready`` is a check of the server, async as a rule, that has to say yes as well, within ``ready_timeout``
+        seconds after
         the status was reached; `tcp_port` makes one.
         """
         seconds = check_seconds(ready_timeout, "ready_timeout")
+        if ready is not None and not callable(ready):
+            raise ConfigurationError(f"ready is a check to be called with the server, not {ready!r}")
         waiter = self._open().waiter
         outcome = await waiter.wait(server, Target.of(target), timeout)
         if ready is not None:
@@ -269,7 +272,7 @@ class Client:
         """
         return self._durations.expected(operation, max(count, 1))
 
-    def watch(self, *, interval: float = 5.0) -> AsyncIterator[StatusChange]:
+    def watch(self, *, interval: float = 5.0) -> AsyncGenerator[StatusChange, None]:
         """Every status change of the whole account, as a stream that does not end.
 
         One list each ``interval`` seconds, shared with all waits. The first look tells every server as ``present``.
@@ -284,7 +287,7 @@ class Client:
         target: Target | str | Iterable[str],
         *,
         timeout: float,
-    ) -> AsyncIterator[WaitOutcome]:
+    ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several; yields a `WaitOutcome` for each as it settles. ``timeout``: seconds, for each.
 
         A wait that fails is an outcome with an ``error``, and disturbs no other.

@@ -30,6 +30,7 @@ from .http.exchange import Operation, Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
 from .http.session import Bulk, Session
+from .lifecycle.contract import MOVING
 from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
 from .models import (
@@ -205,9 +206,10 @@ class Servers:
         self._journal.saw(server, self._clock.now())
 
     def adopt(self, server: Server) -> None:
-        """A create whose answer was lost turns out to have made this server."""
+        """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
         self.saw(server)
-        self._acknowledged(server.id, Operation.CREATE, server.status)
+        if server.status in MOVING:
+            self._acknowledged(server.id, Operation.CREATE, server.status)
 
     async def look_one(
         self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False
@@ -385,11 +387,8 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
 def _unknown(
     request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError, sent_at: datetime
 ) -> NoReturn:
-    what = (
-        "this server may exist now"
-        if request.operation is Operation.CREATE
-        else "it may have been carried out"
-    )
+    create = request.operation is Operation.CREATE
+    what = "this server may exist now" if create else "it may have been carried out"
     raise OutcomeUnknownError(
         f"{request.operation.value} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and its outcome is "
         f"unknown ({lost}); {what}: look at the account before sending it again",

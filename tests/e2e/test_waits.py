@@ -7,6 +7,7 @@ import pickle
 import random
 import statistics
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import attrs
 import pytest
 
 from tests.fleet.stage import account, client, specs, virtual
-from vpsorg_async import Client, Server, ServerId, WaitOutcome, errors, tcp_port
+from vpsorg_async import Client, Server, ServerId, ServerStuck, WaitOutcome, errors, tcp_port
 from vpsorg_async.lifecycle.receipts import Journal
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
@@ -345,7 +346,7 @@ async def test_the_account_is_watched() -> None:
         told += [await anext(stream) for _ in range(3)]
         await vps.servers.delete(created.id)
         told.append(await anext(stream))
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
 
         assert [(str(change.change), change.server_id, change.after) for change in told] == [
             ("present", server.id, "active"),
@@ -367,3 +368,45 @@ async def test_closing_the_client_ends_its_waits() -> None:
             await asyncio.sleep(5)
         with pytest.raises(errors.ClientClosedError):
             await waiting
+
+
+@virtual
+async def test_a_receipt_of_a_machine_whose_clock_is_wrong_teaches_nothing() -> None:
+    """An hour between two clocks makes no wait late, calls nothing stuck, and leaves no durations of an hour."""
+    told: list[object] = []
+    async with (
+        account(durations=Durations(rebooting=8.0)) as (box, vps),
+        client(box, on_event=told.append) as other,
+    ):
+        (server,) = box.world.add()
+        for _ in range(2):
+            await vps.servers.get(server.id)
+            await vps.servers.reboot(server.id)
+            receipt = vps.receipt(server.id)
+            assert receipt is not None
+            old = attrs.evolve(receipt, acknowledged_at=receipt.acknowledged_at - timedelta(hours=1))
+            await other.wait_until(old, "active", timeout=60)
+            (truth,) = box.servers
+            assert 0 <= asyncio.get_running_loop().time() - truth.since <= 3
+            await vps.wait_until(server.id, "active", timeout=60)
+
+        assert not any(isinstance(event, ServerStuck) for event in told)
+        assert (other.expected("reboot", 1) or 0.0) < 100
+
+
+@pytest.mark.parametrize("ready", [22, "yes"])
+@virtual
+async def test_a_check_that_is_none_is_refused_at_once(ready: Any) -> None:
+    """Not after minutes of waiting."""
+    async with account() as (box, vps):
+        (server,) = box.world.add()
+        before = len(box.requests)
+        with pytest.raises(errors.ConfigurationError):
+            await vps.wait_until(server.id, "active", timeout=60, ready=ready)
+        with pytest.raises(errors.ConfigurationError):
+            tcp_port(22, timeout=-1)
+        with pytest.raises(errors.ConfigurationError):
+            await anext(vps.wait_until_all(None, "active", timeout=60))  # type: ignore[arg-type]
+
+        assert len(box.requests) == before
+        assert (await vps.wait_until(server.id, "active", timeout=60, ready=lambda _: True)).id == server.id

@@ -75,7 +75,7 @@ async def test_leaving_the_stream_leaves_the_waits() -> None:
         async for outcome in stream:
             assert outcome.server_id == 1
             break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         await asyncio.sleep(0.01)
 
         assert stage.poller.statistics.waits == 0
@@ -135,7 +135,7 @@ async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
 
         outcome = await other.wait(receipt)
 
-        assert other.now >= 24.5
+        assert 24.5 <= other.now <= 29
         assert str(outcome.evidence) == "observed"
         busy.cancel()
         await asyncio.gather(busy, return_exceptions=True)

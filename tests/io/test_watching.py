@@ -186,7 +186,7 @@ async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
             ("changed", "provisioning", "active"),
         ]
         assert all(change.seconds > 50 for change in changes)
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
 
 
 @virtual
@@ -195,7 +195,7 @@ async def test_leaving_ends_the_looks() -> None:
     async with Stage(Provider(after(1, 0))) as stage:
         stream = stage.waiter.watch(5.0)
         await anext(stream)
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         await asyncio.sleep(0.01)
 
         assert not stage.polling()

@@ -190,6 +190,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
         '{"server_id": true, "operation": "stop", "acknowledged_at": "2025-01-16T12:00:00Z"}',
         '{"server_id": "", "operation": "stop", "acknowledged_at": "2025-01-16T12:00:00Z"}',
         '{"server_id": 7, "operation": "stop", "acknowledged_at": "noon"}',
+        '{"server_id": 7, "operation": "Reboot", "acknowledged_at": "2025-01-16T12:00:00Z"}',
         b"\xff",
     ],
 )

@@ -89,6 +89,8 @@ ALL_TARGETS = ["active", "stopped", "suspended", "settled", "gone", "rebooting"]
 def test_a_status_does_what_the_contract_says(word: str, target: str, operation: str) -> None:
     """For each word, target and command the machine ends, or goes on, by the row of the contract."""
     reading = Target.of(target).reading(word)
+    if reading is Reading.ELSEWHERE and (operation == "delete" or word == BEFORE.get(operation)):
+        reading = Reading.UNMOVED
     rule = CONTRACT[reading]
     wait = waiting(target, operation)
     patience = 0.0 if rule.after is None else getattr(POLICY, rule.after)
@@ -349,8 +351,28 @@ def test_a_command_in_the_middle_resets_grace_and_quiet() -> None:
     wait.acknowledge(receipt("start"), BEGAN + 10)
 
     assert told(show(wait, "stopped", 12)) == "goes on"
-    assert told(show(wait, "stopped", 21.9)) == "goes on"
-    assert told(show(wait, "stopped", 22)) == "UnexpectedStatusError"
+    assert told(show(wait, "stopped", 71.9)) == "goes on"
+    assert told(show(wait, "stopped", 72)) == "UnexpectedStatusError"
+
+
+def test_a_command_that_takes_long_to_show_is_waited_for() -> None:
+    """A word from before an acknowledged command says that nothing shows yet; after a moving one it is an end."""
+    slow, undone = waiting("stopped", "stop"), waiting("stopped", "stop")
+
+    assert told(show(slow, "active", 1)) == told(show(slow, "active", 12)) == "goes on"
+    assert told(show(slow, "stopped", 14)) == "observed"
+    assert told(show(undone, "stopping", 1)) == told(show(undone, "active", 2)) == "goes on"
+    assert told(show(undone, "active", 12)) == "UnexpectedStatusError"
+
+
+def test_timestamps_that_are_always_behind_are_believed_in_the_end() -> None:
+    """A server whose clock was set back is not stale for ever; one lagging look among others is."""
+    wait, lagging = waiting("active", newest=100), waiting("active", newest=100)
+
+    assert told(show(wait, "active", 1, 10)) == told(show(wait, "active", 15.9, 10)) == "goes on"
+    assert told(show(wait, "active", 16, 10)) == "observed"
+    assert told(show(lagging, "active", 1, 10)) == told(show(lagging, "starting", 15, 110)) == "goes on"
+    assert told(show(lagging, "active", 17, 10)) == "goes on"
 
 
 @pytest.mark.parametrize("error", [errors.AuthenticationError, errors.PermissionDeniedError])

@@ -36,6 +36,16 @@ def test_the_first_look_tells_everything() -> None:
     assert told(view, 15.0, [server(1), server(2, "stopped")]) == []
 
 
+def test_a_lagging_look_tells_nothing() -> None:
+    """Replicas that lag by different times make no changes back and forth; time set back is believed in the end."""
+    view = AccountView()
+    told(view, 10.0, [server(1, "active", 0)])
+
+    assert told(view, 11.0, [server(1, "rebooting", 9)]) == [("changed", 1, "active", "rebooting", 1.0)]
+    assert [told(view, 12.0 + n, [server(1, "active", 0)]) for n in range(3)] == [[], [], []]
+    assert told(view, 15.0, [server(1, "active", 0)]) == [("changed", 1, "rebooting", "active", 1.0)]
+
+
 DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str | None] | None]] = [
     (server(1), server(1), None),
     (None, server(1, "provisioning"), ("appeared", None, "provisioning")),

@@ -56,6 +56,7 @@ class Reading(enum.Enum):
     FAILURE = "failure"
     MOVING = "moving"
     ELSEWHERE = "elsewhere"
+    UNMOVED = "unmoved"
     UNKNOWN = "unknown"
     STALE = "stale"
     GONE = "gone"
@@ -98,6 +99,11 @@ CONTRACT: Mapping[Reading, Rule] = {
         "`active`, `stopped` or `suspended`, and neither target nor failure",
         (UnexpectedStatusError,),
         after="grace",
+    ),
+    Reading.UNMOVED: Rule(
+        "the same, but as it was before an acknowledged command that nothing was seen of yet",
+        (UnexpectedStatusError,),
+        after="visibility",
     ),
     Reading.UNKNOWN: Rule("any other word; it is named in the timeline"),
     Reading.STALE: Rule("`updated_at` lies before one already seen; the look is not counted"),

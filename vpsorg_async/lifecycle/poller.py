@@ -344,7 +344,10 @@ class Poller:
         self._schedule.remove(entry.cohort)
 
     def _kind(self, wait: Wait) -> Kind:
-        known = self._journal.known(wait.server_id) if wait.operation else None
+        mine = self._journal.receipt(wait.server_id)
+        if mine is None or mine[0] != wait.receipt:
+            return ("", "", "")  # another process's command: how long ago it was, nobody knows
+        known = self._journal.known(wait.server_id)
         return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
 
     def _report_stuck(self, now: float) -> None:

@@ -19,8 +19,19 @@ FRESH = 60.0
 """Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
 
 
+COMMANDS = frozenset({"create", "start", "stop", "reboot", "delete"})
+
+
 def _utc(at: datetime) -> datetime:
+    if not isinstance(at, datetime):
+        raise ConfigurationError(f"a receipt's time is a datetime, not {at!r}")
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _command(_: object, __: object, value: str) -> None:
+    # a misspelt reboot would be waited for without evidence
+    if value not in COMMANDS:
+        raise ConfigurationError(f"a receipt is of one of {', '.join(sorted(COMMANDS))}, not of {value!r}")
 
 
 def earlier(first: datetime | None, second: datetime | None) -> bool:
@@ -43,7 +54,7 @@ class Receipt:
     """
 
     server_id: ServerId
-    operation: str
+    operation: str = attrs.field(validator=_command)
     acknowledged_at: datetime = attrs.field(converter=_utc)
     status: str | None = None
     status_before: str | None = None
@@ -62,7 +73,7 @@ class Receipt:
             problems = "; ".join(error.problems)
         else:
             check_id(receipt.server_id)
-            return attrs.evolve(receipt)  # decoding runs no converters
+            return attrs.evolve(receipt)  # decoding runs neither converters nor validators
         raise ConfigurationError(f"this is not a receipt: {problems}")
 
 

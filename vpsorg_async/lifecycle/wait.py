@@ -10,8 +10,10 @@ after a stop that is awaited until ``"settled"``. ``observed``: the word is anot
 ``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held through ``quiet``
 seconds. A server's timestamps are compared only with each other.
 
-What this can't tell apart: reads that lag by more than ``quiet``; two commands on one server that follow each other
-within the time by which reads lag; and, where ``updated_at`` does not move, replicas that lag by different times.
+What this can't tell apart: reads that lag by more than ``quiet``; ``updated_at`` moved by the acknowledgement of the
+command, or by somebody's edit just before it, in a read that still shows the old word; two commands on one server that
+follow each other within the time by which reads lag; and, where ``updated_at`` does not move, replicas that lag by
+different times.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ class Wait:
 
     __slots__ = (
         "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_moved", "_newest",
-        "_not_before", "_policy", "_receipt", "_started", "deadline", "failed_looks", "last_failure", "last_seen",
-        "looks", "server_id", "target", "timeline",
+        "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_looks", "last_failure",
+        "last_seen", "looks", "server_id", "target", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +111,7 @@ class Wait:
         self._moved = False
         self._held_since: float | None = None
         self._elsewhere_since: float | None = None
+        self._stale_since: float | None = None
 
     @property
     def started(self) -> float:
@@ -139,7 +142,9 @@ class Wait:
         reading = self.target.reading(word)
         # timestamps that went back for good must not keep a target, once held long enough, from being believed
         believed = reading is Reading.TARGET and self._held_long(now)
-        if earlier(server.updated_at, self._newest) and not believed:
+        if not earlier(server.updated_at, self._newest):
+            self._stale_since = None
+        elif not self._went_back(now) and not believed:
             self._note(now, word, "stale")
             return None
         self._newest = later(self._newest, server.updated_at)
@@ -153,9 +158,10 @@ class Wait:
         if reading is Reading.ELSEWHERE:
             if self._elsewhere_since is None:
                 self._elsewhere_since = now
-            return self._end(
-                reading, now, f"it is {word}, and nothing is changing it", since=self._elsewhere_since
-            )
+            why = f"it is {word}, and nothing is changing it"
+            if self._was_before(word) and not self._moved:
+                reading, why = Reading.UNMOVED, f"it is {word}, as before its {self.operation}"
+            return self._end(reading, now, why, since=self._elsewhere_since)
         self._elsewhere_since = None
         self._moved = self._moved or self._is_on_its_way(word)
         return None
@@ -205,7 +211,8 @@ class Wait:
         """The time is ``now``: a timeout, if the deadline has passed."""
         if now < self.deadline:
             return None
-        seen = "it was never seen" if self.last_seen is None else f"it is {self.last_seen.status}"
+        never = "it was never seen" if self._stale_since is None else "every look was stale"
+        seen = never if self.last_seen is None else f"it is {self.last_seen.status}"
         return self._end(Reading.DEADLINE, now, f"after {now - self._started:.1f} s {seen}")
 
     def _at_target(self, server: Server, now: float) -> Verdict | None:
@@ -241,6 +248,12 @@ class Wait:
 
     def _held_long(self, now: float) -> bool:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
+
+    def _went_back(self, now: float) -> bool:
+        """Whether timestamps went back for good: every look is stale, for longer than reads lag."""
+        if self._stale_since is None:
+            self._stale_since = now
+        return now - self._stale_since >= self._policy.quiet
 
     def _note(self, now: float, status: str, note: str = "") -> None:
         if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):

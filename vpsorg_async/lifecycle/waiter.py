@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Iterable
+import inspect
+from collections.abc import AsyncGenerator, Iterable
 
 import attrs
 
@@ -111,9 +112,8 @@ class Waiter:
         """A wait on that server, grounded on the last command on it that this process knows of, or on a receipt."""
         receipt, acknowledged, now = None, None, self._clock.now()
         if isinstance(subject, Receipt):
+            # one of another process begins anew here: two machines' clocks don't tell how old it is
             server_id, receipt = subject.server_id, subject
-            # a receipt of another process: how old it is, as far as the two clocks agree
-            acknowledged = now - max((self._clock.wall() - subject.acknowledged_at).total_seconds(), 0.0)
         else:
             server_id = subject.id if isinstance(subject, Server) else subject
         mine = self._journal.receipt(check_id(server_id))
@@ -155,7 +155,8 @@ class Waiter:
             try:
                 # the one at the deadline has some time as well
                 async with asyncio.timeout(left if left > 0 else LAST_LOOK):
-                    if await check(outcome.server):
+                    said = check(outcome.server)
+                    if await said if inspect.isawaitable(said) else said:
                         return
                 last = "it said no"
             except (OSError, TimeoutError) as failure:
@@ -173,7 +174,7 @@ class Waiter:
             timeline=outcome.timeline,
         )
 
-    async def watch(self, interval: float) -> AsyncIterator[StatusChange]:
+    async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
         news = _News()
         view = AccountView()
@@ -205,11 +206,13 @@ class Waiter:
 
     async def wait_all(
         self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float
-    ) -> AsyncIterator[WaitOutcome]:
+    ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several; yields each outcome as it settles, failures among them, and raises none of them."""
         seconds = check_seconds(timeout, "timeout")
         if isinstance(subjects, str | bytes | int | Server | Receipt):
             raise ConfigurationError("several servers are wanted here; for one use wait_until")
+        if not isinstance(subjects, Iterable):
+            raise ConfigurationError(f"several servers are wanted here, not {subjects!r}")
         waits = [self.make(subject, target, seconds) for subject in subjects]
         settled: asyncio.Queue[tuple[Wait, asyncio.Future[Verdict]]] = asyncio.Queue()
         try:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterator
 
 import attrs
 
 from ..models import Server, ServerId, ServerStatus
 from .looks import ListLook
+from .receipts import earlier
 
 __all__ = ["AccountView", "Change", "StatusChange"]
+
+STALE_LOOKS = 3
+"""So many looks in a row that show an older ``updated_at`` are taken for lagging ones."""
 
 
 class Change(enum.StrEnum):
@@ -24,7 +29,7 @@ class Change(enum.StrEnum):
     """The status is the same, but ``updated_at`` moved: something came and went between the looks, or was edited."""
     GONE = "gone"
     BLIND = "blind"
-    """No look succeeded for ``seconds``; what happened in that time is told as one difference."""
+    """Told after an outage: no look succeeded for ``seconds``; what happened in that time is told as one difference."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +55,7 @@ class AccountView:
         self._servers: dict[str, Server] | None = None
         self._looked_at = 0.0
         self._failed = False
+        self._stale: Counter[str] = Counter()
 
     def failed(self) -> None:
         """A look failed."""
@@ -63,7 +69,7 @@ class AccountView:
     def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
         """Every difference. ``still`` holds the missing ones that were found by id after all."""
         old, first = self._servers or {}, self._servers is None
-        new = {str(server.id): server for server in look.servers} | still
+        new = {str(server.id): self._newer(old, server) for server in look.servers} | still
         seconds = 0.0 if first else look.requested_at - self._looked_at
         blind, self._failed = self._failed and not first, False
         self._servers, self._looked_at = new, look.requested_at
@@ -83,6 +89,7 @@ class AccountView:
                 )
         for key, server in old.items():
             if key not in new:
+                self._stale.pop(key, None)
                 yield StatusChange(
                     change=Change.GONE,
                     server_id=server.id,
@@ -91,6 +98,17 @@ class AccountView:
                     after="gone",
                     seconds=seconds,
                 )
+
+    def _newer(self, old: dict[str, Server], server: Server) -> Server:
+        """The server as shown, or as known before where this look lags: changes must not be told back and forth."""
+        key = str(server.id)
+        before = old.get(key)
+        if before is None or not earlier(server.updated_at, before.updated_at):
+            self._stale.pop(key, None)
+            return server
+        self._stale[key] += 1
+        # time that goes back for good is believed in the end
+        return before if self._stale[key] <= STALE_LOOKS else server
 
     @staticmethod
     def _change(before: Server | None, now: Server, first: bool) -> Change | None:
