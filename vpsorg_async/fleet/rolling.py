@@ -54,7 +54,7 @@ class RollingRun:
         health_interval: float,
         on_event: Callable[[FleetEvent], None] | None,
     ) -> None:
-        if operation not in _OPERATIONS:
+        if not isinstance(operation, str) or operation not in _OPERATIONS:
             raise ConfigurationError(f"rolling knows {', '.join(_OPERATIONS)}, not {operation!r}")
         if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
             raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
@@ -90,6 +90,7 @@ class RollingRun:
             operation=f"rolling {self._operation}",
             outcomes=tuple(self._outcomes[key] for key in self._ids if key in self._outcomes),
             seconds=(self._ended if done else self._tools.clock.now()) - self._began,
+            again=_not_again,
         )
 
     @property
@@ -171,7 +172,7 @@ class RollingRun:
             self._tasks[key] = asyncio.get_running_loop().create_task(
                 self._one(key), name=f"vpsorg-rolling-{key}"
             )
-        if self._over:
+        if self._over and len(self._outcomes) + len(self._tasks) < len(self._ids):
             for key in self._rollout.left:
                 if key not in self._outcomes:
                     self._settle(key, Skipped(key, self._over))
@@ -274,3 +275,11 @@ class RollingRun:
         except Exception:
             # a hook that fails must not change what becomes of a server
             log.exception("the on_event hook failed on %s", type(event).__name__)
+
+
+async def _not_again(report: Report) -> Report:
+    """A second round without a look at what is ill would take more servers away."""
+    raise ConfigurationError(
+        f"a {report.operation} is not tried again as it was: see what its failed servers lack, then roll over the "
+        "keys of report.failed and report.skipped"
+    )
