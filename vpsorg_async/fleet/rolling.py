@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from ..errors import ConfigurationError, VpsOrgError, WaitError
+from ..hooks import tell
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import WaitOutcome
@@ -21,8 +21,6 @@ from .rollout import Rollout
 from .searches import STOPPERS
 
 __all__ = ["Health", "RollingRun"]
-
-log = logging.getLogger("vpsorg_async.fleet")
 
 Health = Callable[[Server], Awaitable[bool] | bool]
 """Says whether a server that came back is well. An exception counts as no."""
@@ -268,13 +266,7 @@ class RollingRun:
         self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def _tell(self, event: FleetEvent) -> None:
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception:
-            # a hook that fails must not change what becomes of a server
-            log.exception("the on_event hook failed on %s", type(event).__name__)
+        tell(self._on_event, event)
 
 
 async def _not_again(report: Report) -> Report:
