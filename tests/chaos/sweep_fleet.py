@@ -120,9 +120,9 @@ def test_five_hundred_cancellations(figure: Figure) -> None:
 
 
 def test_killed_over_and_over(figure: Figure) -> None:
-    """kill -9 at random moments of ensure, in twenty rounds with faults: 60 servers, no duplicate."""
+    """kill -9 at random moments of ensure, in ten rounds with faults: 60 servers, no duplicate."""
     kills = 0
-    for seed in range(20):
+    for seed in range(10):
         rng = random.Random(seed)
         with Sandbox(durations=Durations(provisioning=(0.05, 0.5)), latency=0.005, seed=seed) as box:
             box.faults.add(
@@ -136,7 +136,7 @@ def test_killed_over_and_over(figure: Figure) -> None:
             report = asyncio.run(complete(box, 60))
             assert (len(report.succeeded), len(box.servers), duplicates(box)) == (60, 60, [])
             assert commands(box)["create"] == 60
-    figure(f"{kills} kills in 20 rounds of ensure over 60 specs: 60 servers each, 0 duplicates")
+    figure(f"{kills} kills in 10 rounds of ensure over 60 specs: 60 servers each, 0 duplicates")
 
 
 @virtual
