@@ -7,8 +7,12 @@ Its name keeps it out of the test command: ``python3 noxfile.py -s chaos`` runs 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
-import resource
+import subprocess
+import sys
+import textwrap
 import time
 import tracemalloc
 from collections import Counter
@@ -61,7 +65,7 @@ FAULTS: list[faults.Action | tuple[faults.Action, ...]] = [
 CREATES, FLEETS = 10_000, 20
 
 
-@pytest.mark.parametrize("share", [0.05, 0.10, 0.15, 0.20, 0.25, 0.30])
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.30])
 @virtual
 async def test_ten_thousand_creates(share: float, figure: Figure) -> None:
     """Under this share of faults: no duplicate, nothing untracked; ensure completes each fleet, still without any."""
@@ -102,20 +106,23 @@ async def test_ten_thousand_creates(share: float, figure: Figure) -> None:
 
 
 def test_five_hundred_cancellations(figure: Figure) -> None:
-    """Each at a random moment of a run of its own."""
+    """Each at a random moment of a run of its own, after which no socket is open that was not before."""
     ended: Counter[str] = Counter()
     slowest = 0.0
+    cancelled_somewhere(999)  # what a process opens once
+    opened = len(os.listdir("/dev/fd"))
     for seed in range(1000, 1500):
         where, seconds = cancelled_somewhere(seed)
         ended[where] += 1
         slowest = max(slowest, seconds)
+        assert len(os.listdir("/dev/fd")) == opened
     figure(f"500 cancellations: {dict(ended)}, the slowest took {slowest:.2f} s, nothing lost or left behind")
 
 
 def test_killed_over_and_over(figure: Figure) -> None:
-    """kill -9 at random moments of ensure, in twenty rounds with faults: 60 servers, no duplicate."""
+    """kill -9 at random moments of ensure, in ten rounds with faults: 60 servers, no duplicate."""
     kills = 0
-    for seed in range(20):
+    for seed in range(10):
         rng = random.Random(seed)
         with Sandbox(durations=Durations(provisioning=(0.05, 0.5)), latency=0.005, seed=seed) as box:
             box.faults.add(
@@ -129,12 +136,12 @@ def test_killed_over_and_over(figure: Figure) -> None:
             report = asyncio.run(complete(box, 60))
             assert (len(report.succeeded), len(box.servers), duplicates(box)) == (60, 60, [])
             assert commands(box)["create"] == 60
-    figure(f"{kills} kills in 20 rounds of ensure over 60 specs: 60 servers each, 0 duplicates")
+    figure(f"{kills} kills in 10 rounds of ensure over 60 specs: 60 servers each, 0 duplicates")
 
 
 @virtual
 async def test_ten_thousand_in_one_call(figure: Figure) -> None:
-    """Bounded memory and tasks, a quick answer for the user's own calls, and looks that go on."""
+    """Bounded tasks, a quick answer for the user's own calls, and looks that go on."""
     most, waited = 0, []
     loop = asyncio.get_running_loop()
 
@@ -156,11 +163,9 @@ async def test_ten_thousand_in_one_call(figure: Figure) -> None:
     async with account(latency=0.05) as (box, vps):
         (own,) = box.world.add(name="own")
         wanted = specs(10_000)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         user = asyncio.create_task(use(vps, own))
         report = await vps.fleet.create(wanted, timeout=900)
         user.cancel()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         last = max(entry.at for entry in box.requests if entry.method == "POST")
         looks = sum(
             entry.method == "GET" and entry.at < last and "/1" not in entry.path for entry in box.requests
@@ -171,11 +176,66 @@ async def test_ten_thousand_in_one_call(figure: Figure) -> None:
     assert most <= 32 + 8
     assert max(waited) <= 3 * 0.05
     assert looks > 5
-    assert grown < 500
     figure(
         f"10,000 in one call: {time.monotonic() - began:.0f} s of machine time, at most {most} tasks of the client, "
-        f"the process grew by {grown:.0f} MiB with the sandbox in it, a user's own get took at most "
-        f"{max(waited):.2f} s at a latency of 0.05 s, {looks} looks while creates were sent"
+        f"a user's own get took at most {max(waited):.2f} s at a latency of 0.05 s, "
+        f"{looks} looks while creates were sent"
+    )
+
+
+IN_A_PROCESS_OF_ITS_OWN = textwrap.dedent(
+    """
+    import asyncio, json, resource, sys, time
+    from vpsorg_async import Client, ServerSpec
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    async def main(url, token, own, count):
+        specs = [ServerSpec(name=f"web-{n:05}", plan_id=1, os_id=5, location="us-west") for n in range(count)]
+        tasks, waited = 0, []
+
+        async def use(vps):
+            nonlocal tasks
+            while True:
+                tasks = max(tasks, len(asyncio.all_tasks()))
+                asked = time.monotonic()
+                await vps.servers.get(own)
+                waited.append(time.monotonic() - asked)
+                await asyncio.sleep(0.2)
+
+        async with Client(token, base_url=url) as vps:
+            await vps.servers.get(own)
+            before, began, user = peak(), time.monotonic(), asyncio.create_task(use(vps))
+            report = await vps.fleet.create(specs, timeout=600)
+            user.cancel()
+            print(json.dumps({
+                "succeeded": len(report.succeeded), "seconds": time.monotonic() - began, "tasks": tasks,
+                "before": before, "peak": peak(), "own": sorted(waited)[int(len(waited) * 0.99)],
+            }))
+
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    """
+)
+
+
+def test_ten_thousand_in_a_process_of_its_own(figure: Figure) -> None:
+    """In real time, with the sandbox elsewhere: what the client alone takes."""
+    with Sandbox(durations=Durations(provisioning=(5, 20)), latency=0.01, seed=1) as box:
+        (own,) = box.world.add(name="own")
+        command = [sys.executable, "-Ic", IN_A_PROCESS_OF_ITS_OWN, box.url, box.token, str(own.id), "10000"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
+        told = json.loads(done.stdout)
+
+        assert told["succeeded"] == len(box.servers) - 1 == commands(box)["create"] == 10_000
+        assert duplicates(box) == []
+    # a worker for each request in flight, and aiohttp's own writer of its body
+    assert told["tasks"] <= 2 * 32 + 8
+    assert told["peak"] - told["before"] < 200
+    figure(
+        f"10,000 in one call, in a process of its own: {told['seconds']:.0f} s, at most {told['tasks']} tasks, "
+        f"{told['peak']:.0f} MiB at the peak ({told['before']:.0f} before), "
+        f"99 of 100 of a user's own gets within {told['own']:.2f} s"
     )
 
 

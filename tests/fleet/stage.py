@@ -127,6 +127,5 @@ def untracked(report: Report, box: Sandbox) -> list[int | str | None]:
             ids.add(outcome.server_id)
             if isinstance(outcome.error, OutcomeUnknownError):
                 unknown.add(outcome.key)
-    made = {number for number, name in committed(box).items() if name not in unknown}
-    asked = {outcome.key for outcome in report.outcomes}
-    return [number for number in made - ids if committed(box)[number] in asked]
+    asked = {outcome.key for outcome in report.outcomes} - unknown
+    return [number for number, name in committed(box).items() if name in asked and number not in ids]

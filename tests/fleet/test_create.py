@@ -665,7 +665,9 @@ async def test_closing_the_client_ends_the_call(fault: faults.Action) -> None:
         (specs(1)[0], {}, "list"),
         (None, {}, "list"),
         (5, {}, "list"),
-        ("web-01", {}, "ServerSpec"),
+        ("web-01", {}, "list"),
+        ("", {}, "list"),
+        (b"", {}, "list"),
         ([{"name": "web-01"}], {}, "ServerSpec"),
         (["web-01"], {}, "ServerSpec"),
         ([*specs(2), specs(2)[1]], {}, "web-001"),
@@ -685,6 +687,8 @@ async def test_closing_the_client_ends_the_call(fault: faults.Action) -> None:
         (specs(1), {"min_count": True}, "min_count"),
         (specs(1), {"min_count": 1.0}, "min_count"),
         (specs(2), {"min_count": 3}, "min_count"),
+        (specs(1), {"dry_run": True, "timeout": -1}, "timeout"),
+        (specs(1), {"dry_run": True, "on_cancel": "keep"}, "on_cancel"),
     ],
 )
 @virtual

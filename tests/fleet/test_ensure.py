@@ -214,6 +214,8 @@ async def test_an_account_that_can_not_be_read() -> None:
         ([None], {}, "ServerSpec"),
         (specs(2) * 2, {}, "web-000, web-001"),
         (specs(2) * 2, {"dry_run": True}, "web-000, web-001"),
+        (specs(1), {"dry_run": True, "timeout": -1}, "timeout"),
+        (specs(1), {"dry_run": True, "settle": -1}, "settle"),
     ],
 )
 @virtual

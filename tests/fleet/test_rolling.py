@@ -649,7 +649,8 @@ async def test_a_first_refusal_is_no_echo() -> None:
         ([0], {}, "id"),
         ([None], {}, "id"),
         ([1], {"max_unavailable": 0}, "max_unavailable"),
-        ([1], {"max_unavailable": 1.5}, "share"),
+        ([1], {"max_unavailable": 1.5}, "max_unavailable as a share"),
+        ([1], {"max_unavailable": "150%"}, "max_unavailable"),
         ([1], {"max_failures": 0}, "max_failures"),
         ([1], {"canary": -1}, "canary"),
         ([1], {"timeout": 0}, "timeout"),
@@ -672,10 +673,10 @@ async def test_bad_input_sends_nothing(ids: Any, options: dict[str, Any], word: 
         assert box.requests == ()
 
 
+@pytest.mark.parametrize("operation", ["wipe", None, ["reboot"]])
 @virtual
-async def test_an_operation_that_is_none() -> None:
+async def test_an_operation_that_is_none(operation: Any) -> None:
     """Only what can be rolled is taken."""
-    operation: Any = "wipe"
     async with account() as (_, vps):
         with pytest.raises(ConfigurationError, match="reboot, stop, start"):
             vps.fleet.rolling(operation, [1])
@@ -688,6 +689,19 @@ async def test_nothing_asked_for() -> None:
         assert (await vps.fleet.rolling_reboot([])).outcomes == ()
         assert (await vps.fleet.reboot([], timeout=60)).outcomes == ()
         assert box.requests == ()
+
+
+@virtual
+async def test_a_rollout_is_not_tried_again_blindly() -> None:
+    """Somebody has to look at what failed; the error says what to do then, and nothing is sent."""
+    async with account(durations=quick) as (box, vps):
+        report = await vps.fleet.rolling_reboot(fleet_of(box, 3), health=lambda server: False)
+        sent = len(box.requests)
+        with pytest.raises(ConfigurationError, match=r"report\.failed and report\.skipped"):
+            await report.retry_failed()
+
+        assert (len(report.failed), len(report.skipped)) == (1, 2)
+        assert len(box.requests) == sent
 
 
 @virtual

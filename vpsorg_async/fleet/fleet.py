@@ -99,20 +99,13 @@ class Fleet:
             raise ConfigurationError(
                 f"min_count is a number of servers from 1 to the {len(wanted)} asked for, not {min_count!r}"
             )
+        if timeout is None and not dry_run:
+            raise ConfigurationError("timeout is a number of seconds for each server, and create needs it")
+        # a dry run refuses what the real call would
+        options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
             return await self._priced(wanted, await self._untaken(wanted))
-        if timeout is None:
-            raise ConfigurationError("timeout is a number of seconds for each server, and create needs it")
-        run = self.creating(
-            wanted,
-            timeout=timeout,
-            wait=wait,
-            settle=settle,
-            on_failure=on_failure,
-            on_cancel=on_cancel,
-            on_event=on_event,
-        )
-        async with run as servers:
+        async with self._creating(wanted, options, Target.of("active") if wait else None) as servers:
             async for _ in servers:
                 pass
             if min_count is not None and len(servers.report.succeeded) < min_count:
@@ -192,11 +185,11 @@ class Fleet:
         ``dry_run=True`` nothing is changed: the `Plan` is returned, with its price where the account tells it.
         """
         wanted = self._specs(specs)
+        if timeout is None and not dry_run:
+            raise ConfigurationError("ensure needs a timeout, in seconds for each server")
+        options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
             return await self._priced(wanted, await self._tools.servers.list() if wanted else ())
-        if timeout is None:
-            raise ConfigurationError("ensure needs a timeout, in seconds for each server")
-        options = options_of(timeout, settle, on_failure, on_cancel, on_event)
         with self._working_on(wanted):
             existing = await self._tools.servers.list() if wanted else ()
             jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
@@ -327,8 +320,8 @@ class Fleet:
 
     def _specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """The specs, each of which can be created, and told from the others by its name."""
-        if not isinstance(specs, Iterable):
-            raise ConfigurationError("a fleet call takes several specs: pass a list")
+        if isinstance(specs, str | bytes) or not isinstance(specs, Iterable):
+            raise ConfigurationError("a fleet call takes several ServerSpecs: pass a list")
         wanted = tuple(specs)
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
@@ -381,6 +374,8 @@ class Fleet:
                 [by_name[str(key)] for key in open_keys(report)],
                 timeout=options.timeout,
                 settle=options.settle,
+                on_failure="stop" if options.on_failure == "stop" else "continue",
+                on_cancel="delete" if options.on_cancel == "delete" else "detach",
                 on_event=options.on_event,
             )
             return merged(report, newer)

@@ -113,7 +113,8 @@ class Report:
 
         A create is tried by `ensure`, which adopts what exists by then. A server whose command was acknowledged is only
         waited for again. A reboot whose outcome is unknown is left alone: a second one would reboot twice. Raises
-        `ConfigurationError` for a report that has been stored or sent to another process, which has no client.
+        `ConfigurationError` for a report that has been stored or sent to another process, which has no client, and
+        for that of a rolling operation, whose failed servers somebody has to look at first.
         """
         if self.again is None:
             raise ConfigurationError("this report has no client to try again with")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from ..errors import ConfigurationError, VpsOrgError, WaitError
+from ..hooks import tell
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import WaitOutcome
@@ -21,8 +21,6 @@ from .rollout import Rollout
 from .searches import STOPPERS
 
 __all__ = ["Health", "RollingRun"]
-
-log = logging.getLogger("vpsorg_async.fleet")
 
 Health = Callable[[Server], Awaitable[bool] | bool]
 """Says whether a server that came back is well. An exception counts as no."""
@@ -54,7 +52,7 @@ class RollingRun:
         health_interval: float,
         on_event: Callable[[FleetEvent], None] | None,
     ) -> None:
-        if operation not in _OPERATIONS:
+        if not isinstance(operation, str) or operation not in _OPERATIONS:
             raise ConfigurationError(f"rolling knows {', '.join(_OPERATIONS)}, not {operation!r}")
         if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
             raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
@@ -90,6 +88,7 @@ class RollingRun:
             operation=f"rolling {self._operation}",
             outcomes=tuple(self._outcomes[key] for key in self._ids if key in self._outcomes),
             seconds=(self._ended if done else self._tools.clock.now()) - self._began,
+            again=_not_again,
         )
 
     @property
@@ -171,7 +170,7 @@ class RollingRun:
             self._tasks[key] = asyncio.get_running_loop().create_task(
                 self._one(key), name=f"vpsorg-rolling-{key}"
             )
-        if self._over:
+        if self._over and len(self._outcomes) + len(self._tasks) < len(self._ids):
             for key in self._rollout.left:
                 if key not in self._outcomes:
                     self._settle(key, Skipped(key, self._over))
@@ -267,10 +266,12 @@ class RollingRun:
         self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def _tell(self, event: FleetEvent) -> None:
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception:
-            # a hook that fails must not change what becomes of a server
-            log.exception("the on_event hook failed on %s", type(event).__name__)
+        tell(self._on_event, event)
+
+
+async def _not_again(report: Report) -> Report:
+    """A second round without a look at what is ill would take more servers away."""
+    raise ConfigurationError(
+        f"a {report.operation} is not tried again as it was: see what its failed servers lack, then roll over the "
+        "keys of report.failed and report.skipped"
+    )

@@ -18,8 +18,9 @@ a server is    it becomes so when                     it counts as away
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigurationError
@@ -37,7 +38,7 @@ def window(max_unavailable: int | float, servers: int) -> int:
             raise ConfigurationError(f"max_unavailable is at least 1, not {max_unavailable}")
         return max_unavailable
     if not 0.0 < max_unavailable < 1.0:
-        raise ConfigurationError(f"a share of servers lies between 0 and 1, not {max_unavailable!r}")
+        raise ConfigurationError(f"max_unavailable as a share lies between 0 and 1, not {max_unavailable!r}")
     return max(1, math.floor(max_unavailable * servers + 1e-9))
 
 
@@ -59,7 +60,11 @@ class Rollout:
         self.paused = False
         self.done = 0
         self._locations = locations
-        self._waiting: list[ServerId] = list(locations)
+        # with their places in the order asked; one line for each location, so that the next one is found quickly
+        self._waiting: dict[str, deque[tuple[int, ServerId]]] = defaultdict(deque)
+        for place, (server_id, location) in enumerate(locations.items()):
+            self._waiting[location].append((place, server_id))
+        self._away_at: Counter[str] = Counter()
         self._away: set[ServerId] = set()
         self._failed: set[ServerId] = set()
         self._max_failures = max_failures
@@ -82,7 +87,9 @@ class Rollout:
     @property
     def left(self) -> Sequence[ServerId]:
         """Servers that were not started."""
-        return tuple(self._waiting)
+        return tuple(
+            server_id for _, server_id in sorted(itertools.chain(*self._waiting.values()), key=_place)
+        )
 
     def begin(self) -> list[ServerId]:
         """The servers whose commands may leave now; they are away from here on."""
@@ -101,12 +108,19 @@ class Rollout:
         self._away.remove(server_id)
         if healthy:
             self.done += 1
+            self._away_at[self._locations[server_id]] -= 1
         else:
             self._failed.add(server_id)
 
     def _next(self) -> ServerId:
-        away = Counter(self._locations[server_id] for server_id in self._away | self._failed)
-        chosen = min(self._waiting, key=lambda server_id: away[self._locations[server_id]])
-        self._waiting.remove(chosen)
+        location = min(self._waiting, key=lambda name: (self._away_at[name], _place(self._waiting[name][0])))
+        _, chosen = self._waiting[location].popleft()
+        if not self._waiting[location]:
+            del self._waiting[location]
         self._away.add(chosen)
+        self._away_at[location] += 1
         return chosen
+
+
+def _place(waiting: tuple[int, ServerId]) -> int:
+    return waiting[0]

@@ -17,6 +17,7 @@ from typing import Any, Self
 import anyio
 
 from ..errors import BadRequestError, NotFoundError, OutcomeUnknownError, VpsOrgError, WaitError
+from ..hooks import tell
 from ..http.session import Withdrawn
 from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
@@ -363,13 +364,7 @@ class Run:
         self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def _tell(self, event: Any) -> None:
-        if self._options.on_event is None:
-            return
-        try:
-            self._options.on_event(event)
-        except Exception:
-            # a hook that fails must not change what becomes of a server
-            log.exception("the on_event hook failed on %s", type(event).__name__)
+        tell(self._options.on_event, event)
 
 
 def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:
