@@ -238,8 +238,7 @@ class Client:
         `PermissionDeniedError`, and `ConfigurationError` for bad input.
 
         ``ready`` is a check of the server, async as a rule, that has to say yes as well, within ``ready_timeout``
-        seconds after
-        the status was reached; `tcp_port` makes one.
+        seconds after the status was reached; `tcp_port` makes one.
         """
         seconds = check_seconds(ready_timeout, "ready_timeout")
         if ready is not None and not callable(ready):
