@@ -35,6 +35,7 @@ LAST_LOOK = 5.0
 LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
 SINGLES_AT_ONCE = 8
+AT_A_TIME = 200
 
 Watcher = Callable[[ListLook | VpsOrgError], None]
 
@@ -112,11 +113,10 @@ class Poller:
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
-        for entry in self._entries.get(str(wait.server_id), ()):
+        for entry in tuple(self._entries.get(str(wait.server_id), ())):
             if entry.wait is wait:
                 self._remove(entry)
                 self._wake.set()
-                return
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
@@ -256,10 +256,14 @@ class Poller:
         self._last_list = look.requested_at
         self._account = len(look.servers)
         now = self._clock.now()
-        for server in look.servers:
+        for number, server in enumerate(look.servers, 1):
             self._journal.saw(server, look.requested_at)
             for entry in tuple(self._entries.get(str(server.id), ())):
                 self._settle(entry, entry.wait.observe(server, look.requested_at, now), look.requested_at)
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(
+                    0
+                )  # others on the loop must not wait until thousands of rows are gone through
         for watcher in tuple(self._watchers):
             watcher(look)
         return look
@@ -353,12 +357,11 @@ class Poller:
     def _report_stuck(self, now: float) -> None:
         for entry in self._open():
             expected = self._schedule.stuck_after(entry.cohort[0])
-            if entry.stuck or now - entry.wait.since <= expected:
-                continue
-            entry.stuck = True
-            event = ServerStuck.of(entry.wait, now, expected)
-            log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
-            tell(self._on_event, event)
+            if not entry.stuck and now - entry.wait.since > expected:
+                entry.stuck = True
+                event = ServerStuck.of(entry.wait, now, expected)
+                log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
+                tell(self._on_event, event)
 
     def _note_failure(self, error: VpsOrgError) -> None:
         self._failures += 1
@@ -368,11 +371,10 @@ class Poller:
 
     def _all_failed(self, error: VpsOrgError) -> None:
         self._note_failure(error)
-        now = self._clock.now()
         for watcher in tuple(self._watchers):
             watcher(error)
         for entry in self._open():
-            self._settle(entry, entry.wait.failed(error, now))
+            self._settle(entry, entry.wait.failed(error, self._clock.now()))
 
     def _fail_all(self, error: Exception) -> None:
         ended = ClientClosedError("looking ended")
