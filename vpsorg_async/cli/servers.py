@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.contract import MOVING, SETTLED
 from ..models import Server, ServerId, ServerSpec
 from .costs import cost
 from .exits import Exit
@@ -46,6 +47,9 @@ def list_(
     """List the servers of the account."""
     servers = account.settings().run(lambda vps: vps.servers.list(status, location))
     output.show(servers, server_rows(servers))
+    if status is not None and not servers and status not in SETTLED | MOVING:
+        # it was sent all the same: what the filter knows is documented in translation only
+        output.note(f"{status!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}")
     return Exit.OK
 
 
