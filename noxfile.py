@@ -275,10 +275,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def screens(session: nox.Session) -> None:
+    """Record the terminal screens of the documentation, in tmux, against the sandbox."""
+    env = environment("demo", RUNTIME, wheel=True, python=session.python)
+    session.run(env / "bin" / "python", "-I", "docs/screens.py", interrupt_timeout=10)
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
-    """Check the sandbox against docs/openapi.yaml with schemathesis. Arguments after -- go to pytest."""
+    """Check the sandbox against docs/openapi.yaml, and the example that needs a web framework.
+
+    Arguments after -- go to pytest. The client is checked against a mock of the description where prism is installed.
+    """
     env = environment("contract", RUNTIME + group("tests", "contract"), wheel=True, python=session.python)
-    session.run(env / "bin" / "python", "-Im", "pytest", "tests/openapi", *session.posargs)
+    tests = ["tests/openapi", "tests/examples/test_fastapi_service.py", *session.posargs]
+    session.run(env / "bin" / "python", "-Im", "pytest", *tests)
 
 
 @nox.session

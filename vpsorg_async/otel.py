@@ -10,8 +10,9 @@
       vpsorg.list
         GET
 
-A span tells method, path, status, ids and what became of it. It is never shown headers, bodies or queries, so the token
-is in none; nothing is sent along to the API. All times are those of the client's clock.
+A span tells method, path, status, ids and what became of it, with the message of an error, in which secrets are
+blanked. It is never shown headers, bodies or queries, so the token is in none; nothing is sent along to the API. All
+times are those of the client's clock.
 """
 
 from __future__ import annotations
