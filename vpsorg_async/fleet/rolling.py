@@ -108,9 +108,9 @@ class RollingRun:
 
     async def __aenter__(self) -> Self:
         self._began = self._ended = self._tools.clock.now()
-        self._trace = self._tools.trace(f"rolling_{self._operation}", len(self._ids))
         wanted, _ = _OPERATIONS[self._operation]
         servers = await self._tools.servers.list() if self._ids else ()
+        self._trace = self._tools.trace(f"rolling_{self._operation}", len(self._ids))
         known = {str(server.id): server for server in servers}
         locations: dict[ServerId, str] = {}
         for key in self._ids:
