@@ -104,7 +104,9 @@ def _show(
     output.show(json.loads(report.to_json()), lines)
     left = sum(row[1] == "left" for row in rows)
     if left:
-        counts = f"{len(report.succeeded)} succeeded, {left} left under way, {len(report.failed) - left} failed"
+        counts = (
+            f"{len(report.succeeded)} succeeded, {left} left under way, {len(report.failed) - left} failed"
+        )
         output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
     else:
         output.note(str(report))
