@@ -202,10 +202,8 @@ nox.options.sessions = ["tests", "lint", "typing"]
 logging.getLogger("nox").setLevel("SUCCESS")
 
 PYPROJECT = load_toml(ROOT / "pyproject.toml")
-RUNTIME: list[str] = [
-    *PYPROJECT["project"]["dependencies"],
-    *PYPROJECT["project"]["optional-dependencies"]["cli"],
-]
+EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
+RUNTIME: list[str] = [*PYPROJECT["project"]["dependencies"], *EXTRAS["cli"]]
 
 
 def group(*names: str) -> list[str]:
@@ -231,7 +229,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
-    pins = [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in RUNTIME]
+    pins = [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in RUNTIME + EXTRAS["otel"]]
     env = environment("lowest", pins + group("tests"), wheel=True, python=session.python)
     session.run(env / "bin" / "python", "-Im", "pytest", *session.posargs)
 
@@ -271,16 +269,27 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into site/, with warnings as errors. Arguments after -- go to sphinx."""
-    env = environment("docs", RUNTIME + group("docs"), wheel=True, python=session.python)
+    env = environment("docs", RUNTIME + EXTRAS["otel"] + group("docs"), wheel=True, python=session.python)
     options = ["-W", "--keep-going", "-q", "-b", "html", *session.posargs]
     session.run(env / "bin" / "python", "-Im", "sphinx", *options, "docs", "site")
 
 
 @nox.session
+def screens(session: nox.Session) -> None:
+    """Record the terminal screens of the documentation, in tmux, against the sandbox."""
+    env = environment("demo", RUNTIME, wheel=True, python=session.python)
+    session.run(env / "bin" / "python", "-I", "docs/screens.py", interrupt_timeout=10)
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
-    """Check the sandbox against docs/openapi.yaml with schemathesis. Arguments after -- go to pytest."""
+    """Check the sandbox against docs/openapi.yaml, and the example that needs a web framework.
+
+    Arguments after -- go to pytest. The client is checked against a mock of the description where prism is installed.
+    """
     env = environment("contract", RUNTIME + group("tests", "contract"), wheel=True, python=session.python)
-    session.run(env / "bin" / "python", "-Im", "pytest", "tests/openapi", *session.posargs)
+    tests = ["tests/openapi", "tests/examples/test_fastapi_service.py", *session.posargs]
+    session.run(env / "bin" / "python", "-Im", "pytest", *tests)
 
 
 @nox.session

@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -42,12 +42,9 @@ from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .models import Server, ServerId
-from .parts import Parts, Secret, Settings, check_words
+from .parts import Parts, Secret, Settings, Tracing, check_words
 from .servers import Servers
 from .timing import Clock, SystemClock
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Client"]
 
@@ -77,6 +74,7 @@ class Client:
     - ``ssl_context``: for a private certificate authority. ``trust_env``: heed the proxy variables.
     - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to look.
     - ``on_event``: called with a record of each request and retry; see `vpsorg_async.http.events`.
+    - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
 
     One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.
     """
@@ -102,6 +100,7 @@ class Client:
         trust_env: bool = False,
         allow_insecure: bool = False,
         on_event: Callable[[Any], None] | None = None,
+        tracing: Tracing | None = None,
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -131,6 +130,7 @@ class Client:
             trust_env=trust_env,
             on_event=on_event,
             clock=clock or SystemClock(),
+            tracing=tracing,
         )
         self._durations = Durations()
         self._durations_file = None if durations_file is None else os.fspath(durations_file)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 
@@ -13,22 +13,50 @@ from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .errors import ConfigurationError
 from .fleet import Fleet
+from .fleet.jobs import RunTrace, Tools
 from .http.budget import Gate
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
 from .http.session import Session
 from .lifecycle.contract import MOVING, SETTLED
 from .lifecycle.durations import Durations
+from .lifecycle.entry import OnEnd
 from .lifecycle.poller import Poller
 from .lifecycle.receipts import Journal
+from .lifecycle.wait import Wait
 from .lifecycle.waiter import Waiter
 from .lookups import Plans
 from .servers import Servers
 from .timing import Clock, Random
 
-__all__ = ["Parts", "Secret", "Settings", "check_words"]
+__all__ = ["Parts", "Secret", "Settings", "Tracer", "Tracing", "check_words"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Tracer(Protocol):
+    """Follows one client from outside. Who has none gets the plain parts: it costs nothing on the way of a call."""
+
+    def session(self, *parts: Any, **options: Any) -> Session:
+        """A `Session` whose calls are followed."""
+        ...
+
+    def look(self, kind: str, look: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same look, ``"list"`` or ``"get"``, followed."""
+        ...
+
+    def wait(self, wait: Wait) -> OnEnd:
+        """A wait begins."""
+        ...
+
+    def run(self, operation: str, servers: int) -> RunTrace:
+        """A fleet run begins."""
+        ...
+
+
+Tracing = Callable[[Clock, str], Tracer]
+"""Makes the tracer of a client, from its clock and base URL."""
 
 
 class Secret:
@@ -65,6 +93,7 @@ class Settings:
     trust_env: bool
     on_event: Callable[[Any], None] | None
     clock: Clock
+    tracing: Tracing | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("max_in_flight", "max_body", "max_list_body"):
@@ -75,6 +104,8 @@ class Settings:
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigurationError(f"retry is a RetryPolicy, not {self.retry!r}")
+        if self.tracing is not None and not callable(self.tracing):
+            raise ConfigurationError(f"tracing is an OpenTelemetry(), not {self.tracing!r}")
 
 
 def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
@@ -95,6 +126,7 @@ class Parts:
         from .http.transport import AiohttpTransport
 
         clock, rng = settings.clock, Random()
+        tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
         self.gate = Gate(settings.max_in_flight)
         self.transport: AiohttpTransport = AiohttpTransport(
             settings.base_url,
@@ -106,7 +138,7 @@ class Parts:
             ssl_context=settings.ssl_context,
             trust_env=settings.trust_env,
         )
-        self.session = Session(
+        self.session = (Session if tracer is None else tracer.session)(
             self.transport,
             self.gate,
             policy=settings.retry,
@@ -123,8 +155,8 @@ class Parts:
             self.session, dialect, journal, clock, settings.base_url, settings.status_words
         )
         self.poller = Poller(
-            self.servers.look,
-            self.servers.look_one,
+            self.servers.look if tracer is None else tracer.look("list", self.servers.look),
+            self.servers.look_one if tracer is None else tracer.look("get", self.servers.look_one),
             policy=settings.policy,
             clock=clock,
             rng=rng,
@@ -132,9 +164,17 @@ class Parts:
             durations=durations,
             page_size=dialect.page_size,
             on_event=settings.on_event,
+            on_wait=None if tracer is None else tracer.wait,
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
-        self.fleet = Fleet(self.servers, self.waiter, clock, settings.max_in_flight, self.look_up(Plans))
+        tools = Tools(
+            self.servers,
+            self.waiter,
+            clock,
+            settings.max_in_flight,
+            None if tracer is None else tracer.run,
+        )
+        self.fleet = Fleet(tools, self.look_up(Plans))
 
     def look_up(self, resource: Callable[[Session, Lookups, str], T]) -> T:
         """A resource over this session."""

@@ -160,6 +160,14 @@ def test_the_exit_code_of_several(errors: list[Exception], servers: int, code: i
     assert Exit.of_all(errors, servers) == code
 
 
+def test_all_of_several_failed(vpsorg: Any, box: Sandbox) -> None:
+    """All that failed for a reason without a code of its own are exit code 6 too; of a lone one it is that reason's."""
+    both, one = vpsorg("fleet", "reboot", "1", "2", "--yes"), vpsorg("fleet", "reboot", "1")
+
+    assert (both.code, one.code) == (6, 1)
+    assert "0 succeeded, 2 failed" in both.err
+
+
 def test_prices() -> None:
     """Exact sums, or a word that they are not known."""
     offers = [

@@ -30,6 +30,22 @@ def test_list_and_get(vpsorg: Any, box: Sandbox) -> None:
     assert (listed.code, filtered.code, got.code) == (0, 0, 0)
 
 
+def test_a_filter_that_nobody_knows(vpsorg: Any, box: Sandbox) -> None:
+    """A status word that is not known is sent all the same; that nothing was found is explained on stderr."""
+    box.world.add(1)
+
+    known, unknown = (
+        vpsorg("servers", "list", "--status", "stopped"),
+        vpsorg("servers", "list", "--status", "nonsense"),
+    )
+    quiet = vpsorg("servers", "list", "--status", "nonsense", "--quiet")
+
+    assert (known.code, unknown.code, quiet.code) == (0, 0, 0)
+    assert (known.err, quiet.err, unknown.err.count("\n")) == ("", "", 1)
+    assert "'nonsense' is not a known status; known are active" in unknown.err
+    assert "status=nonsense" in box.requests[-1].query
+
+
 def test_the_life_of_a_server(vpsorg: Any, box: Sandbox) -> None:
     """Created, changed, stopped, started, rebooted, deleted: each command prints what became of the server."""
     made = json.loads(vpsorg("servers", "create", "web-1", *NEW, "--wait", "--yes", "--json").out)

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 
@@ -43,6 +44,14 @@ def test_json_lines(start: Start, box: Sandbox) -> None:
     assert (second["change"], second["before"], second["after"]) == ("changed", "active", "stopped")
     assert second["server"]["name"] == server.name
     assert (process.returncode, out, err) == (130, "", "vpsorg: interrupted\n")
+
+
+def test_help_says_what_json_is(vpsorg: Any) -> None:
+    """`watch` does not end, so its JSON is no document."""
+    out = vpsorg("watch", "--help").out
+
+    assert "Print a line of JSON for each change." in out
+    assert "one JSON document" not in out
 
 
 def test_lines_without_a_terminal(start: Start, box: Sandbox) -> None:

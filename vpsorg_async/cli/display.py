@@ -63,8 +63,8 @@ class Pen:
         """The character of a status. There are few, and the last stands for all others."""
         if word is None:
             return " "
-        number = {"active": 0, "rebooting": 1, "provisioning": 2}.get(word, 3)
-        return ("#=.%" if self.ascii else "█▒░▓")[number]
+        number = {"active": 0, "rebooting": 1, "provisioning": 2, WAITING: 3}.get(word, 4)
+        return ("#=.:%" if self.ascii else "█▒░·▓")[number]
 
     def mark(self, word: str) -> tuple[str, str]:
         """A patch for the legend, and its style."""

@@ -67,7 +67,7 @@ _MEANINGS = {
     Exit.TIMEOUT: "a wait timed out",
     Exit.UNKNOWN: "a change may or may not have happened: look before repeating it",
     Exit.REFUSED: "refused: token, permission or payment",
-    Exit.PARTIAL: "some servers of several failed",
+    Exit.PARTIAL: "some of several servers failed, or all of them",
     Exit.INTERRUPTED: "interrupted",
 }
 

@@ -102,4 +102,11 @@ def _show(
     lines = columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
     output.show(json.loads(report.to_json()), lines)
-    output.note(str(report))
+    left = sum(row[1] == "left" for row in rows)
+    if left:
+        counts = (
+            f"{len(report.succeeded)} succeeded, {left} left under way, {len(report.failed) - left} failed"
+        )
+        output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
+    else:
+        output.note(str(report))

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.contract import MOVING, SETTLED
 from ..models import Server, ServerId, ServerSpec
 from .costs import cost
 from .exits import Exit
@@ -46,6 +47,9 @@ def list_(
     """List the servers of the account."""
     servers = account.settings().run(lambda vps: vps.servers.list(status, location))
     output.show(servers, server_rows(servers))
+    if status is not None and not servers and status not in SETTLED | MOVING:
+        # it was sent all the same: what the filter knows is documented in translation only
+        output.note(f"{status!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}")
     return Exit.OK
 
 
@@ -108,7 +112,7 @@ def create(
                 _show(made, output)
                 raise
 
-        _show(_followed(settings, "create", name, order, output, timeout), output)
+        _show(_followed(settings, "create", name, order, output, wait, timeout), output)
     return Exit.OK
 
 
@@ -230,7 +234,7 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
             return await vps.wait_until(server_id, TARGETS[operation], timeout=timeout)
         return accepted
 
-    result = _followed(settings, operation, server_id, command, output, timeout)
+    result = _followed(settings, operation, server_id, command, output, wait, timeout)
     if isinstance(result, Server):
         _show(result, output)
     elif result is None:
@@ -247,13 +251,14 @@ def _followed(
     key: ServerId,
     work: Callable[[Client, Tally], Awaitable[Any]],
     output: Output,
+    wait: bool,
     timeout: float,
 ) -> Any:
-    """Do it, and show how far it is."""
+    """Do it, and show how far it is, if that takes a while."""
     tally = Tally(operation, [key], timeout=timeout)
 
     async def followed(vps: Client) -> Any:
-        async with showing(vps, tally, quiet=output.quiet):
+        async with showing(vps, tally, quiet=output.quiet or not wait):
             result = await work(vps, tally)
             tally.settled(key, str(getattr(result, "status", "") or "done"))
             return result

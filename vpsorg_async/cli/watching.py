@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Annotated
 
 import attrs
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
@@ -23,7 +23,7 @@ from ..timing import SystemClock
 from .chart import GONE, ranked
 from .display import color
 from .exits import Exit
-from .output import OUTPUT, Output, plain, printable
+from .output import Output, plain, printable
 from .settings import ACCOUNT, Account
 
 __all__ = ["View", "watch"]
@@ -34,16 +34,26 @@ GONE_SHOWN = 60.0
 """Seconds for which a server that is gone is still shown."""
 
 
+@Parameter(name="*", group=Group("Output", sort_key=3))
+@attrs.frozen(kw_only=True)
+class Lines(Output):
+    """The same options for a command that does not end."""
+
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print a line of JSON for each change.", show_default=False)
+    ] = False
+
+
+LINES = Lines()
+
+
 def watch(
     *,
     interval: Annotated[float, Parameter(help="Seconds between two looks.")] = 5.0,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Lines = LINES,
 ) -> int:
-    """Watch the account until Ctrl-C: a table that is redrawn on a change; lines where there is no terminal.
-
-    With --json each change is a line of JSON.
-    """
+    """Watch the account until Ctrl-C: a table that is redrawn on a change; lines where there is no terminal."""
     screen = Console()
     live = screen.is_interactive and screen.file.isatty() and not output.as_json
 

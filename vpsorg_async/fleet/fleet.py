@@ -9,11 +9,8 @@ from typing import Any, Literal, overload
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
-from ..lifecycle.waiter import Waiter
 from ..lookups import Plans
 from ..models import Server, ServerId, ServerSpec
-from ..servers import Servers
-from ..timing import Clock
 from .again import job_of, jobs_again, merged, open_keys
 from .events import FleetEvent
 from .inputs import check_function, check_ids, no_repeats, options_of
@@ -45,10 +42,8 @@ class Fleet:
     - ``on_event`` is called with each `FleetEvent`.
     """
 
-    def __init__(
-        self, servers: Servers, waiter: Waiter, clock: Clock, max_in_flight: int, plans: Plans
-    ) -> None:
-        self._tools = Tools(servers, waiter, clock, max_in_flight)
+    def __init__(self, tools: Tools, plans: Plans) -> None:
+        self._tools = tools
         self._plans = plans
         self._at_work: set[str] = set()
 

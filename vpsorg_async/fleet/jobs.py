@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
 from datetime import datetime
+from typing import Protocol
 
 import attrs
 
@@ -14,20 +16,47 @@ from ..models import Server, ServerId, ServerSpec
 from ..servers import Servers
 from ..timing import Clock
 from .events import FleetEvent
+from .outcomes import Report
 
-__all__ = ["HOW", "Errand", "Job", "Options", "Tools"]
+__all__ = ["HOW", "Errand", "Job", "Options", "RunTrace", "Tools", "context_of"]
 
 HOW = {"create": "created", "start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
 
+class RunTrace(Protocol):
+    """What follows one run from outside: its events, and its end."""
+
+    def context(self) -> Context:
+        """A context for a task of the run, so that what it sends is told as part of it."""
+        ...
+
+    def tell(self, event: FleetEvent) -> None:
+        """Something happened."""
+        ...
+
+    def end(self, report: Report, error: BaseException | None) -> None:
+        """It was left, by this error or by none."""
+        ...
+
+
+def context_of(trace: RunTrace | None) -> Context | None:
+    """The context for a task of a run; None, which is the caller's, where nobody follows it."""
+    return None if trace is None else trace.context()
+
+
 @attrs.frozen
 class Tools:
-    """What a run works with."""
+    """What a run works with. ``on_run`` is told the operation and the number of servers of each run that begins."""
 
     servers: Servers
     waiter: Waiter
     clock: Clock
     workers: int
+    on_run: Callable[[str, int], RunTrace] | None = None
+
+    def trace(self, operation: str, servers: int) -> RunTrace | None:
+        """What follows a run that begins now, if anything does."""
+        return None if self.on_run is None else self.on_run(operation, servers)
 
 
 @attrs.frozen(kw_only=True)

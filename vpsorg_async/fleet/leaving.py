@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 import anyio
@@ -11,9 +12,9 @@ import anyio
 __all__ = ["to_the_end"]
 
 
-async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_the_end(work: Coroutine[Any, Any, None], context: Context | None = None) -> None:
     """Await it. A cancellation that comes meanwhile follows when it is done; a task can be cancelled several times."""
-    task = asyncio.get_running_loop().create_task(work)
+    task = asyncio.get_running_loop().create_task(work, context=context)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -14,7 +14,7 @@ from ..lifecycle.contract import Target
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
 from .events import CommandAnswered, CommandSent, FleetEvent, ServerSettled
-from .jobs import HOW, Tools
+from .jobs import HOW, RunTrace, Tools, context_of
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
@@ -79,6 +79,7 @@ class RollingRun:
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
         self._given = 0
         self._began = self._ended = tools.clock.now()
+        self._trace: RunTrace | None = None
 
     @property
     def report(self) -> Report:
@@ -109,6 +110,7 @@ class RollingRun:
         self._began = self._ended = self._tools.clock.now()
         wanted, _ = _OPERATIONS[self._operation]
         servers = await self._tools.servers.list() if self._ids else ()
+        self._trace = self._tools.trace(f"rolling_{self._operation}", len(self._ids))
         known = {str(server.id): server for server in servers}
         locations: dict[ServerId, str] = {}
         for key in self._ids:
@@ -125,10 +127,16 @@ class RollingRun:
         self._pump()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
         self._ended_by = self._ended_by or why
-        await to_the_end(self._leave(why))
+        try:
+            await to_the_end(self._leave(why), context_of(self._trace))
+        finally:
+            if self._trace is not None:
+                self._trace.end(self.report, error)
 
     async def _leave(self, why: str) -> None:
         tasks = list(self._tasks.values())
@@ -168,7 +176,7 @@ class RollingRun:
         """Start whom the rollout lets go; when it has stopped, say so of all that are left."""
         for key in () if self._ended_by else self._rollout.begin():
             self._tasks[key] = asyncio.get_running_loop().create_task(
-                self._one(key), name=f"vpsorg-rolling-{key}"
+                self._one(key), name=f"vpsorg-rolling-{key}", context=context_of(self._trace)
             )
         if self._over and len(self._outcomes) + len(self._tasks) < len(self._ids):
             for key in self._rollout.left:
@@ -266,6 +274,8 @@ class RollingRun:
         self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def _tell(self, event: FleetEvent) -> None:
+        if self._trace is not None:
+            self._trace.tell(event)
         tell(self._on_event, event)
 
 

@@ -23,7 +23,7 @@ from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted, ServerSettled
-from .jobs import HOW, Errand, Job, Options, Tools
+from .jobs import HOW, Errand, Job, Options, RunTrace, Tools, context_of
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
@@ -68,6 +68,7 @@ class Run:
         self._stopped = ""
         self._began = self._ended = tools.clock.now()
         self._rolled_back = False
+        self._trace: RunTrace | None = None
 
     # -- for users --------------------------------------------------------------------------------------------------
 
@@ -85,9 +86,12 @@ class Run:
 
     async def __aenter__(self) -> Self:
         self._began = self._ended = self._tools.clock.now()
+        self._trace = self._tools.trace(self._operation, len(self._jobs))
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
-            asyncio.get_running_loop().create_task(self._work(), name=f"vpsorg-{self._operation}")
+            asyncio.get_running_loop().create_task(
+                self._work(), name=f"vpsorg-{self._operation}", context=context_of(self._trace)
+            )
             for _ in range(min(self._tools.workers, len(self._jobs)))
         ]
         return self
@@ -96,11 +100,14 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         settled = len(self._outcomes) == len(self._jobs)
-        if not settled or (kind is not None and self._given < len(self._jobs)):
-            await to_the_end(
-                self._leave(f"the call was left before it ended ({kind.__name__ if kind else 'break'})")
-            )
-        self._searches.close()
+        try:
+            if not settled or (kind is not None and self._given < len(self._jobs)):
+                why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
+                await to_the_end(self._leave(why), context_of(self._trace))
+            self._searches.close()
+        finally:
+            if self._trace is not None:
+                self._trace.end(self.report, error)
 
     def __aiter__(self) -> Self:
         return self
@@ -117,7 +124,7 @@ class Run:
     async def roll_back(self, why: str) -> None:
         """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
         self._rolled_back = True
-        await to_the_end(self._delete_made(why))
+        await to_the_end(self._delete_made(why), context_of(self._trace))
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -364,6 +371,8 @@ class Run:
         self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def _tell(self, event: Any) -> None:
+        if self._trace is not None:
+            self._trace.tell(event)
         tell(self._options.on_event, event)
 
 

@@ -277,6 +277,10 @@ def _reason(failure: BaseException) -> str:
     match failure:
         case _Dropped():
             return str(failure)
+        case aiohttp.ClientHttpProxyError(status=407):
+            return "it wants a user and a password (407): http://user:password@host:port"
+        case aiohttp.ClientHttpProxyError():
+            return f"it refused the tunnel with {failure.status}"
         case aiohttp.ClientConnectorCertificateError():
             return str(getattr(failure.certificate_error, "verify_message", "") or type(failure).__name__)
         case aiohttp.ClientConnectorDNSError():

@@ -8,6 +8,7 @@ works. Rounds never overlap. Cancelling a waiter only takes its wait out.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import logging
 import math
@@ -21,6 +22,7 @@ from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
 from .contract import MOVING, Evidence
 from .durations import Durations, Kind
+from .entry import Entry, OnEnd
 from .looks import ListLook, PollStatistics, ServerStuck, list_is_cheaper
 from .receipts import Journal, Receipt
 from .schedule import Schedule
@@ -40,17 +42,6 @@ AT_A_TIME = 200
 Watcher = Callable[[ListLook | VpsOrgError], None]
 
 
-class _Entry:
-    __slots__ = ("cohort", "future", "stuck", "undone_at", "wait")
-
-    def __init__(self, wait: Wait, future: asyncio.Future[Verdict], cohort: tuple[Kind, float]) -> None:
-        self.wait = wait
-        self.future = future
-        self.cohort = cohort
-        self.undone_at = wait.since
-        self.stuck = False
-
-
 class Poller:
     """Looks for all waits. ``look_list`` and ``look_one`` make one request each, without retries of their own."""
 
@@ -66,6 +57,7 @@ class Poller:
         durations: Durations,
         page_size: int | None = None,
         on_event: Hook | None = None,
+        on_wait: Callable[[Wait], OnEnd] | None = None,
     ) -> None:
         self._look_list = look_list
         self._look_one = look_one
@@ -75,10 +67,10 @@ class Poller:
         self._journal = journal
         self._schedule = Schedule(policy, durations)
         self._on_event = on_event
+        self._on_wait = on_wait
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
-        self._entries: dict[str, list[_Entry]] = {}
+        self._entries: dict[str, list[Entry]] = {}
         self._watchers: dict[Watcher, float] = {}
-        self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._closed = False
@@ -87,8 +79,7 @@ class Poller:
         self._last_look = self._last_list = -math.inf
         self._next_look = math.inf
         self._rested = self._held_until = -math.inf
-        self._failures = 0
-        self._lists = self._singles = self._failed = 0
+        self._count = self._failures = self._lists = self._singles = self._failed = 0
         journal.on_receipt = self._acknowledged
 
     @property
@@ -103,7 +94,8 @@ class Poller:
         if self._closed:
             raise ClientClosedError("the client is closed")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        entry = _Entry(wait, future, self._schedule.add(self._kind(wait), wait.since))
+        on_end = None if self._on_wait is None else self._on_wait(wait)
+        entry = Entry(wait, future, self._schedule.add(self._kind(wait), wait.since), wait.since, on_end)
         self._entries.setdefault(str(wait.server_id), []).append(entry)
         self._count += 1
         now = self._clock.now()
@@ -136,7 +128,10 @@ class Poller:
             self._next_look = max(when, self._rested, self._held_until)
         self._wake.set()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
+            # it looks for everybody: it must not go on in the context (a trace, a log's) of whoever came first
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="vpsorg-poller", context=contextvars.Context()
+            )
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and the task."""
@@ -175,7 +170,7 @@ class Poller:
         finally:
             self._task = None
             if (self._entries or self._watchers) and not self._closed:
-                self._task = asyncio.get_running_loop().create_task(self._run(), name="vpsorg-poller")
+                self._look_by(math.inf)
 
     async def _idle(self, until: float, *others: asyncio.Future[None]) -> None:
         """Sleep until then, or until something changes, or one of these is done."""
@@ -309,7 +304,7 @@ class Poller:
             else:
                 self._settle(entry, entry.wait.absent(asked, now), asked)
 
-    def _open(self) -> list[_Entry]:
+    def _open(self) -> list[Entry]:
         return [entry for entries in self._entries.values() for entry in entries]
 
     def _list_due(self) -> float:
@@ -319,7 +314,7 @@ class Poller:
     def _first_deadline(self) -> float:
         return min((entry.wait.deadline for entry in self._open()), default=math.inf)
 
-    def _settle(self, entry: _Entry, verdict: Verdict | None, asked: float | None = None) -> None:
+    def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
         """Hand over the verdict, if there is one; ``asked`` is when the look left that gave it."""
         if verdict is None:
             entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
@@ -332,11 +327,11 @@ class Poller:
                 (asked - wait.since) / 2, 4 * self._policy.min_interval
             ):
                 self._schedule.sighted(entry.cohort, (entry.undone_at + asked) / 2 - wait.since)
-        self._remove(entry)
+        self._remove(entry, verdict)
         if not entry.future.done():
             entry.future.set_result(verdict)
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: Entry, verdict: Verdict | None = None) -> None:
         key = str(entry.wait.server_id)
         entries = self._entries.get(key, [])
         if entry not in entries:
@@ -346,6 +341,8 @@ class Poller:
             del self._entries[key]
         self._count -= 1
         self._schedule.remove(entry.cohort)
+        if entry.on_end is not None:
+            entry.on_end(verdict, entry.undone_at)
 
     def _kind(self, wait: Wait) -> Kind:
         mine = self._journal.receipt(wait.server_id)

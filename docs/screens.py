@@ -1,0 +1,166 @@
+"""Records what a new user's terminal shows: `python3 noxfile.py -s screens` writes docs/screens/*.txt. Needs tmux.
+
+Two terminals of 80 columns in tmux, in an empty folder: the sandbox runs in one, the commands in the other. A screen is
+what is seen after a line was typed and a text came up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+HERE = Path(__file__).parent / "screens"
+PATIENCE = 60.0
+PROMPT = "$ "
+NEW = "--plan-id 1 --os-id 5 --location us-west"
+
+
+@attrs.frozen
+class Step:
+    """A line to type, and the screens that follow: a name, or none where it is not kept, and a pattern to wait for.
+
+    ``keys`` are pressed after the last screen.
+    """
+
+    line: str
+    screens: Sequence[tuple[str, str]] = ()
+    keys: Sequence[str] = ()
+
+
+DONE = r"(^|\n)\$ *$"
+SANDBOX = "vpsorg sandbox --port 8080 --speed 60 --token try"
+STEPS = [
+    Step(f"vpsorg servers create web-01 {NEW} --yes", [("create", DONE)]),
+    Step("vpsorg wait 12345", [("wait-live", r"1 provisioning"), ("wait", DONE)]),
+    Step(
+        f"vpsorg fleet create --count 30 --name 'app-{{n:02}}' {NEW}",
+        [("", r"\[y/N\] *$")],
+        ["y", "Enter"],
+    ),
+    Step("", [("fleet-live", r"[1-9]\d* active"), ("fleet", DONE)]),
+    Step("vpsorg watch --interval 1", [("watch", r"31 active\. Ctrl-C")], ["C-c"]),
+    Step("", [("", DONE)]),
+    Step(
+        f"vpsorg fleet create --count 5 --name 'db-{{n}}' {NEW} --yes",
+        [("", r"5 provisioning")],
+        ["C-c"],
+    ),
+    Step("", [("interrupted", DONE)]),
+]
+
+
+class Terminals:
+    """A tmux server of its own with two windows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tmux = ["tmux", "-f", "/dev/null", "-S", str(folder / "tmux")]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("VPS", "TMUX"))}
+        self._env = kept | {
+            "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
+            "HOME": str(folder),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "LANG": "C.UTF-8",
+            # textures instead of colours: a screen is kept as text
+            "NO_COLOR": "1",
+            "VPSORG_BASE_URL": "http://127.0.0.1:8080",
+            "VPSORG_API_TOKEN": "try",
+        }
+        home = folder / "work"
+        home.mkdir()
+        # told here: the shell by which tmux starts this one drops it from the environment
+        shell = f"env PS1='{PROMPT}' bash --noprofile --norc -i"
+        size = ["-x", "80", "-y", "48", "-c", str(home)]
+        self._do("new-session", "-d", "-s", "s", "-n", "sandbox", *size, shell)
+        self._do("new-window", "-d", "-t", "s:1", "-n", "user", "-c", str(home), shell)
+
+    def _do(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *arguments], env=self._env, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def type(self, window: str, line: str) -> None:
+        """Type a line, and Enter."""
+        self._do("send-keys", "-t", f"s:{window}", "-l", line)
+        self._do("send-keys", "-t", f"s:{window}", "Enter")
+
+    def keys(self, window: str, *keys: str) -> None:
+        """Press keys, by their names in tmux."""
+        self._do("send-keys", "-t", f"s:{window}", *keys)
+
+    def clear(self, window: str) -> None:
+        """Begin an empty screen."""
+        self.keys(window, "C-l")
+        self.until(window, r"^\$ *$")
+
+    def until(self, window: str, pattern: str) -> str:
+        """The screen as soon as it has the pattern."""
+        began = time.monotonic()
+        while True:
+            lines = self._do("capture-pane", "-p", "-t", f"s:{window}").splitlines()
+            shown = "\n".join(line.rstrip() for line in lines).strip("\n")
+            if re.search(pattern, shown):
+                return shown
+            if time.monotonic() - began > PATIENCE:
+                raise SystemExit(f"{pattern!r} did not come up in {PATIENCE:g} s:\n{shown}")
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End the shells and what runs in them."""
+        for window in "10":
+            self.keys(window, "C-c")
+            self.until(window, r"\$ *$")
+        self._do("kill-server")
+
+
+def keep(name: str, shown: str) -> None:
+    """Write a screen, without the prompt that follows it; one without a name is only waited for."""
+    if not name:
+        return
+    text = re.sub(r"\n\$ *$", "", shown)
+    (HERE / f"{name}.txt").write_text(text + "\n", "utf-8")
+
+
+def record(terminals: Terminals) -> None:
+    """Play the steps."""
+    for window in "01":
+        terminals.until(window, r"^\$ *$")
+    terminals.type("1", "vpsorg demo")
+    keep("demo", terminals.until("1", DONE))
+    terminals.type("0", SANDBOX)
+    keep("sandbox", terminals.until("0", "Ctrl-C"))
+    for step in STEPS:
+        if step.line:
+            terminals.clear("1")
+            terminals.type("1", step.line)
+        for name, pattern in step.screens:
+            keep(name, terminals.until("1", pattern))
+        if step.keys:
+            terminals.keys("1", *step.keys)
+
+
+def main() -> None:
+    """Record all screens."""
+    if shutil.which("tmux") is None:
+        raise SystemExit("screens.py needs tmux")
+    HERE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        terminals = Terminals(Path(folder))
+        try:
+            record(terminals)
+        finally:
+            terminals.close()
+
+
+if __name__ == "__main__":
+    main()

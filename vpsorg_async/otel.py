@@ -1,0 +1,364 @@
+"""Traces and metrics by OpenTelemetry, for who asks: ``Client(token, tracing=OpenTelemetry())``. Extra ``otel``.
+
+::
+
+    vpsorg.fleet.create          a fleet run
+      vpsorg.create              a call: queueing, attempts and the pauses between them
+        POST                     an attempt, as OpenTelemetry wants an HTTP client's request
+      vpsorg.wait                a wait, with the status words that it saw as events
+    vpsorg.look                  a look of all waits together: a trace of its own
+      vpsorg.list
+        GET
+
+A span tells method, path, status, ids and what became of it, with the message of an error, in which secrets are
+blanked. It is never shown headers, bodies or queries, so the token is in none; nothing is sent along to the API. All
+times are those of the client's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+try:
+    from opentelemetry import context as otel_context
+    from opentelemetry import metrics, trace
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+except ModuleNotFoundError as missing:
+    raise ImportError('tracing needs OpenTelemetry: pip install "vpsorg-async[otel]"') from missing
+
+from ._version import __version__
+from .fleet.events import CommandLost, FleetEvent, ServerAdopted, ServerSettled
+from .fleet.outcomes import Report, Succeeded
+from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
+from .http.exchange import Priority, Request, Response
+from .http.session import Session, Withdrawn
+from .lifecycle.contract import Evidence
+from .lifecycle.entry import OnEnd
+from .lifecycle.wait import Reached, Verdict, Wait
+from .timing import Clock
+
+__all__ = ["OpenTelemetry"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OpenTelemetry:
+    """Spans and metrics of a client: ``Client(token, tracing=OpenTelemetry())``.
+
+    Spans are children of the span that is current where the call, the wait or the fleet run begins. ``tracer_provider``
+    and ``meter_provider`` are the global ones when left out, as they are when the client is opened. One object serves
+    any number of clients.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+
+    def __call__(self, clock: Clock, base_url: str) -> _Tracer:
+        """What follows one client; the client itself asks for it when it is opened."""
+        return _Tracer(
+            trace.get_tracer("vpsorg_async", __version__, self._tracer_provider),
+            metrics.get_meter("vpsorg_async", __version__, self._meter_provider),
+            clock,
+            base_url,
+        )
+
+
+class _Metrics:
+    """The instruments."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self.requests = meter.create_counter(
+            "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
+        )
+        self.request_duration = meter.create_histogram(
+            "vpsorg.request.duration", "s", "From the sending of a request to its outcome"
+        )
+        self.looks = meter.create_counter(
+            "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
+        )
+        self.wait_duration = meter.create_histogram(
+            "vpsorg.wait.duration", "s", "How long waits took, by operation and outcome"
+        )
+        self.wait_lag = meter.create_histogram(
+            "vpsorg.wait.lag", "s", "From the last look that did not show the target to the end of the wait"
+        )
+
+
+class _Call:
+    """A call under way, and its attempt that is."""
+
+    __slots__ = ("attempt", "attempts", "request", "sent_at", "span")
+
+    def __init__(self, request: Request, span: Span) -> None:
+        self.request = request
+        self.span = span
+        self.attempt: Span | None = None
+        self.attempts = 0
+        self.sent_at = 0.0
+
+
+_CALL: ContextVar[_Call] = ContextVar("vpsorg_async.otel.call")
+
+
+class _Session(Session):
+    """A session whose calls are followed."""
+
+    def __init__(
+        self, tracer: _Tracer, *parts: Any, on_event: Callable[[Any], None] | None, **options: Any
+    ) -> None:
+        def heard(event: Any) -> None:
+            tracer.heard(event)
+            if on_event is not None:
+                on_event(event)
+
+        super().__init__(*parts, on_event=heard, **options)
+        self._tracer = tracer
+
+    async def send(
+        self,
+        request: Request,
+        priority: Priority = Priority.USER,
+        *,
+        withdrawn: Callable[[], bool] | None = None,
+    ) -> Response:
+        """As `Session.send`, within a span."""
+        with self._tracer.call(request):
+            return await super().send(request, priority, withdrawn=withdrawn)
+
+
+class _Run:
+    """A fleet run under way."""
+
+    def __init__(self, tracer: _Tracer, span: Span) -> None:
+        self._tracer = tracer
+        self._span = span
+
+    def context(self) -> contextvars.Context:
+        """A new context in which the run's span is the current one."""
+        # one for each task: tasks that share a context would see each other's current span
+        context = contextvars.copy_context()
+        context.run(otel_context.attach, trace.set_span_in_context(self._span))
+        return context
+
+    def tell(self, event: FleetEvent) -> None:
+        """What is out of the ordinary becomes an event: the ordinary can be seen in the spans below."""
+        match event:
+            case CommandLost(key=key):
+                self._note("answer lost", {"vpsorg.key": str(key)})
+            case ServerAdopted(key=key, server_id=server_id):
+                self._note("server adopted", {"vpsorg.key": str(key), "vpsorg.server.id": str(server_id)})
+            case ServerSettled(key=key, outcome=outcome) if not isinstance(outcome, Succeeded):
+                error = getattr(outcome, "error", None)
+                kind = {} if error is None else {"error.type": type(error).__name__}
+                word = type(outcome).__name__.lower()
+                self._note("server " + word, {"vpsorg.key": str(key), **kind})
+
+    def end(self, report: Report, error: BaseException | None) -> None:
+        """The run was left."""
+        failed = len(report.failed)
+        self._span.set_attribute("vpsorg.succeeded", len(report.succeeded))
+        self._span.set_attribute("vpsorg.failed", failed)
+        self._span.set_attribute("vpsorg.skipped", len(report.skipped))
+        if error is not None:
+            self._span.set_attribute("vpsorg.outcome", outcome_of(error))
+        if failed or len(report.skipped):
+            self._span.set_status(Status(StatusCode.ERROR, str(report)))
+        self._span.end(self._tracer.now())
+
+    def _note(self, name: str, attributes: dict[str, str]) -> None:
+        self._span.add_event(name, attributes, self._tracer.now())
+
+
+class _Tracer:
+    """Follows one client: its calls, looks, waits and fleet runs."""
+
+    def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, clock: Clock, base_url: str) -> None:
+        self._tracer = tracer
+        self._metrics = _Metrics(meter)
+        self._clock = clock
+        self._base_url = base_url
+        address = urlsplit(base_url)
+        self._server: dict[str, str | int] = {
+            "server.address": address.hostname or "",
+            "server.port": address.port or (443 if address.scheme == "https" else 80),
+        }
+
+    def now(self) -> int:
+        """The time of day in nanoseconds, as spans want it."""
+        return int(self._clock.wall().timestamp() * 1e6) * 1000
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def session(self, *parts: Any, **options: Any) -> Session:
+        """A `Session` whose calls are followed."""
+        return _Session(self, *parts, **options)
+
+    @contextlib.contextmanager
+    def call(self, request: Request) -> Iterator[None]:
+        """The span of a call, current while it lasts."""
+        operation = request.operation.value
+        with self._span(f"vpsorg.{operation}", {"vpsorg.operation": operation, **self._server}) as span:
+            call = _Call(request, span)
+            token = _CALL.set(call)
+            try:
+                yield
+            except BaseException as error:
+                self._attempt_ended(call, outcome_of(error))
+                sent = getattr(error, "sent", None)
+                if sent is not None:
+                    span.set_attribute("vpsorg.sent", sent.name.lower())
+                raise
+            finally:
+                _CALL.reset(token)
+                span.set_attribute("vpsorg.attempts", call.attempts)
+
+    def heard(self, event: Any) -> None:
+        """What a session tells of an attempt. It tells it in the context of the call."""
+        call = _CALL.get(None)
+        if call is None:
+            return
+        match event:
+            case RequestSent(attempt=number):
+                self._attempt_began(call, number)
+            case RequestAnswered(status=status):
+                self._attempt_ended(call, "ok", status)
+            case AttemptFailed(error=kind, status=status, message=message):
+                self._attempt_ended(call, kind, status, message)
+            case RetryScheduled(after=after):
+                call.span.add_event("retry scheduled", {"vpsorg.retry.after": after}, self.now())
+            case RateLowered(limit=limit):
+                call.span.add_event("rate lowered", {"vpsorg.requests.limit": limit}, self.now())
+
+    def _attempt_began(self, call: _Call, number: int) -> None:
+        # without the query, which str leaves out
+        method, _, path = str(call.request).partition(" ")
+        again = {"http.request.resend_count": number - 1} if number > 1 else {}
+        call.attempts = number
+        call.sent_at = self._clock.now()
+        call.attempt = self._tracer.start_span(
+            method,
+            kind=SpanKind.CLIENT,
+            attributes={
+                "http.request.method": method,
+                "url.full": self._base_url + path,
+                **self._server,
+                **again,
+            },
+            start_time=self.now(),
+        )
+
+    def _attempt_ended(self, call: _Call, outcome: str, status: int | None = None, message: str = "") -> None:
+        span, call.attempt = call.attempt, None
+        if span is None:
+            return
+        labels = {"vpsorg.operation": call.request.operation.value, "vpsorg.outcome": outcome}
+        self._metrics.requests.add(1, labels)
+        self._metrics.request_duration.record(self._clock.now() - call.sent_at, labels)
+        if status is not None:
+            span.set_attribute("http.response.status_code", status)
+        if outcome != "ok":
+            span.set_attribute("error.type", str(status) if status is not None else outcome)
+            span.set_status(Status(StatusCode.ERROR, message))
+        span.end(self.now())
+
+    # -- looks and waits --------------------------------------------------------------------------------------------
+
+    def look(self, kind: str, look: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same look, counted, and a trace of its own: it is made for all who wait."""
+
+        @functools.wraps(look)
+        async def followed(*args: P.args, **options: P.kwargs) -> T:
+            outcome = "ok"
+            try:
+                with self._span("vpsorg.look", {"vpsorg.look": kind}, context=otel_context.Context()):
+                    return await look(*args, **options)
+            except BaseException as error:
+                outcome = outcome_of(error)
+                raise
+            finally:
+                self._metrics.looks.add(1, {"vpsorg.look": kind, "vpsorg.outcome": outcome})
+
+        return followed
+
+    def wait(self, wait: Wait) -> OnEnd:
+        """A wait begins: its span, which is told when it ends."""
+        began = self.now()
+        span = self._tracer.start_span(
+            "vpsorg.wait",
+            attributes={"vpsorg.server.id": str(wait.server_id), "vpsorg.target": str(wait.target)},
+            start_time=began,
+        )
+
+        def ended(verdict: Verdict | None, undone_at: float) -> None:
+            now = self._clock.now()
+            reached = isinstance(verdict, Reached)
+            error = None if verdict is None or isinstance(verdict, Reached) else verdict.error
+            outcome = "ok" if reached else "left" if error is None else outcome_of(error)
+            labels = {"vpsorg.operation": wait.operation or "none", "vpsorg.outcome": outcome}
+            self._metrics.wait_duration.record(now - wait.started, labels)
+            span.set_attributes(
+                {**labels, "vpsorg.looks": wait.looks, "vpsorg.looks.failed": wait.failed_looks}
+            )
+            for seen in wait.timeline:
+                note = {"vpsorg.note": seen.note} if seen.note else {}
+                span.add_event(
+                    "status", {"vpsorg.status": str(seen.status), **note}, began + int(seen.at * 1e9)
+                )
+            if isinstance(verdict, Reached):
+                span.set_attribute("vpsorg.evidence", str(verdict.evidence))
+                if verdict.evidence is not Evidence.ASSUMED:
+                    # what was assumed was waited for on purpose
+                    self._metrics.wait_lag.record(
+                        now - undone_at, {"vpsorg.operation": labels["vpsorg.operation"]}
+                    )
+            elif error is not None:
+                span.set_attribute("error.type", outcome)
+                span.set_status(Status(StatusCode.ERROR, str(error)))
+            span.end(self.now())
+
+        return ended
+
+    # -- fleets -----------------------------------------------------------------------------------------------------
+
+    def run(self, operation: str, servers: int) -> _Run:
+        """A fleet run begins."""
+        span = self._tracer.start_span(
+            f"vpsorg.fleet.{operation}", attributes={"vpsorg.servers": servers}, start_time=self.now()
+        )
+        return _Run(self, span)
+
+    @contextlib.contextmanager
+    def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[Span]:
+        """A span that is current while it lasts, and tells how it was left."""
+        span = self._tracer.start_span(name, attributes=attributes, start_time=self.now(), **options)
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield span
+        except BaseException as error:
+            span.set_attribute("vpsorg.outcome", outcome_of(error))
+            if not isinstance(error, asyncio.CancelledError | Withdrawn):
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(Status(StatusCode.ERROR, str(error)))
+            raise
+        finally:
+            span.end(self.now())
+
+
+def outcome_of(error: BaseException) -> str:
+    """A word for what ended something."""
+    words = {asyncio.CancelledError: "cancelled", Withdrawn: "withdrawn", GeneratorExit: "left"}
+    return words.get(type(error), type(error).__name__)
