@@ -8,13 +8,11 @@ from typing import Any
 
 __all__ = ["Hook", "tell"]
 
-log = logging.getLogger("vpsorg_async.hooks")
-
 Hook = Callable[[Any], None]
 
 
-def tell(hook: Hook | None, event: object) -> None:
-    """Hand the event to the hook, if there is one."""
+def tell(hook: Hook | None, event: object, log: logging.Logger) -> None:
+    """Hand the event to the hook, if there is one; what it raises goes to the log of whoever tells."""
     if hook is None:
         return
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ from .rollout import Rollout
 from .searches import STOPPERS
 
 __all__ = ["Health", "RollingRun"]
+
+log = logging.getLogger("vpsorg_async.fleet")
 
 Health = Callable[[Server], Awaitable[bool] | bool]
 """Says whether a server that came back is well. An exception counts as no."""
@@ -276,7 +279,7 @@ class RollingRun:
     def _tell(self, event: FleetEvent) -> None:
         if self._trace is not None:
             self._trace.tell(event)
-        tell(self._on_event, event)
+        tell(self._on_event, event, log)
 
 
 async def _not_again(report: Report) -> Report:

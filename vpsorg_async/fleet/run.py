@@ -373,7 +373,7 @@ class Run:
     def _tell(self, event: Any) -> None:
         if self._trace is not None:
             self._trace.tell(event)
-        tell(self._options.on_event, event)
+        tell(self._options.on_event, event, log)
 
 
 def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:

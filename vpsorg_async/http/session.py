@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import attrs
@@ -17,6 +17,7 @@ from ..errors import (
     Sent,
     TransportError,
 )
+from ..hooks import Hook, tell
 from ..timing import Clock, Random
 from .budget import Gate
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
@@ -53,7 +54,7 @@ class Session:
         clock: Clock,
         rng: Random,
         redact: Callable[[str], str],
-        on_event: Callable[[Any], None] | None = None,
+        on_event: Hook | None = None,
     ) -> None:
         self._transport = transport
         self._gate = gate
@@ -167,8 +168,10 @@ class Session:
         """Send once, on a place already taken."""
         try:
             if self._on_event is not None:
-                self._tell(
-                    RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
+                tell(
+                    self._on_event,
+                    RequestSent(operation=request.operation.value, request=str(request), attempt=attempt),
+                    log,
                 )
             return await self._transport.send(request)
         finally:
@@ -185,14 +188,16 @@ class Session:
 
     def _note_answer(self, request: Request, response: Response, attempt: int) -> None:
         if self._on_event is not None:
-            self._tell(
+            tell(
+                self._on_event,
                 RequestAnswered(
                     operation=request.operation.value,
                     request=str(request),
                     attempt=attempt,
                     status=response.status,
                     seconds=response.received_at - response.requested_at,
-                )
+                ),
+                log,
             )
 
     def _note_failure(
@@ -202,7 +207,8 @@ class Session:
         log.debug("attempt %d of %s failed: %s; next after %s s", attempt, request, error, after)
         if self._on_event is None:
             return
-        self._tell(
+        tell(
+            self._on_event,
             AttemptFailed(
                 operation=request.operation.value,
                 request=str(request),
@@ -211,24 +217,19 @@ class Session:
                 error=type(error).__name__,
                 message=str(error.args[0]),
                 status=error.status if isinstance(error, APIError) else None,
-            )
+            ),
+            log,
         )
         if lowered:
-            self._tell(RateLowered(limit=self._gate.window.limit))
+            tell(self._on_event, RateLowered(limit=self._gate.window.limit), log)
         if after is not None:
-            self._tell(
+            tell(
+                self._on_event,
                 RetryScheduled(
                     operation=request.operation.value, request=str(request), attempt=attempt + 1, after=after
-                )
+                ),
+                log,
             )
-
-    def _tell(self, event: Any) -> None:
-        assert self._on_event is not None
-        try:
-            self._on_event(event)
-        except Exception:
-            # a hook that fails must not change what is known of a request
-            log.exception("the on_event hook failed on %s", type(event).__name__)
 
 
 class Bulk:

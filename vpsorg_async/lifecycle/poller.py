@@ -256,9 +256,7 @@ class Poller:
             for entry in tuple(self._entries.get(str(server.id), ())):
                 self._settle(entry, entry.wait.observe(server, look.requested_at, now), look.requested_at)
             if number % AT_A_TIME == 0:
-                await asyncio.sleep(
-                    0
-                )  # others on the loop must not wait until thousands of rows are gone through
+                await asyncio.sleep(0)  # others on the loop have their turn between
         for watcher in tuple(self._watchers):
             watcher(look)
         return look
@@ -358,7 +356,7 @@ class Poller:
                 entry.stuck = True
                 event = ServerStuck.of(entry.wait, now, expected)
                 log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
-                tell(self._on_event, event)
+                tell(self._on_event, event, log)
 
     def _note_failure(self, error: VpsOrgError) -> None:
         self._failures += 1
