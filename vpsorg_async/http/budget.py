@@ -71,10 +71,16 @@ class Gate:
         """Places taken now."""
         return self._in_flight
 
+    def take(self) -> bool:
+        """Take a place if one is free and nobody stands in line for it."""
+        if self._queued or self._closed or self._in_flight >= self.window.limit:
+            return False
+        self._in_flight += 1
+        return True
+
     async def acquire(self, priority: Priority) -> None:
         """Take a place, queueing while there is none. Raises `ClientClosedError` when the gate closes meanwhile."""
-        if not self._queued and self._in_flight < self.window.limit and not self._closed:
-            self._in_flight += 1
+        if self.take():
             return
         if self._closed:
             raise ClientClosedError("the client is closed")
@@ -92,7 +98,8 @@ class Gate:
     def release(self) -> None:
         """Give a place back."""
         self._in_flight -= 1
-        self._admit()
+        if self._queued:
+            self._admit()
 
     def close(self) -> None:
         """Turn away everybody who is queued, and all who come."""

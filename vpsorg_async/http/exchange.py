@@ -59,7 +59,7 @@ class Priority(enum.IntEnum):
 
 def segment(value: int | str) -> str:
     """One path segment, percent-escaped so that no id can reach another path."""
-    return quote(str(value), safe="")
+    return str(value) if isinstance(value, int) else quote(value, safe="")
 
 
 @attrs.frozen

@@ -90,18 +90,24 @@ class Session:
         tries = limited = 0
         patience_used = 0.0
         maybe = False
+        reading = request.method == "GET"
         while True:
             attempt = tries + limited + 1
+            if self._held_until[reading] > self._clock.now() or not self._gate.take():
+                try:
+                    patience_used += await self._admitted(request, priority, patience_used)
+                except ClientClosedError:
+                    if not maybe:
+                        raise
+                    break
             try:
-                patience_used += await self._admitted(request, priority, patience_used)
-            except ClientClosedError:
-                if not maybe:
-                    raise
-                break
-            if withdrawn is not None and not maybe and withdrawn():
+                if withdrawn is not None and not maybe and withdrawn():
+                    raise Withdrawn(str(request))
+                if self._on_event is not None:
+                    self._note_sent(request, attempt)
+                outcome = await self._transport.send(request)
+            finally:
                 self._gate.release()
-                raise Withdrawn(str(request))
-            outcome = await self._attempt(request, attempt)
             error = (
                 outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
             )
@@ -112,7 +118,8 @@ class Session:
                     # what the service says about its absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
                 if error is None:
-                    self._note_answer(request, outcome, attempt)
+                    if self._on_event is not None:
+                        self._note_answer(request, outcome, attempt)
                     return outcome
             assert error is not None
             if ending(error) is Ending.RATE_LIMITED:
@@ -138,8 +145,7 @@ class Session:
                 raise error
             if isinstance(error, RateLimitError):
                 patience_used += after
-                kind = request.method == "GET"
-                self._held_until[kind] = max(self._held_until[kind], self._clock.now() + after)
+                self._held_until[reading] = max(self._held_until[reading], self._clock.now() + after)
             await self._pause(after)
         closed = ConnectionLostError(
             "the client was closed before the next attempt", sent=Sent.MAYBE, request=str(request), final=True
@@ -164,19 +170,6 @@ class Session:
             await self._pause(hold)
             held += hold
 
-    async def _attempt(self, request: Request, attempt: int) -> Response | TransportError:
-        """Send once, on a place already taken."""
-        try:
-            if self._on_event is not None:
-                tell(
-                    self._on_event,
-                    RequestSent(operation=request.operation.value, request=str(request), attempt=attempt),
-                    log,
-                )
-            return await self._transport.send(request)
-        finally:
-            self._gate.release()
-
     async def _pause(self, seconds: float) -> None:
         """Sleep so long, or until the client is closed."""
         with anyio.CancelScope() as pause:
@@ -186,19 +179,19 @@ class Session:
             finally:
                 self._pauses.discard(pause)
 
+    def _note_sent(self, request: Request, attempt: int) -> None:
+        event = RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
+        tell(self._on_event, event, log)
+
     def _note_answer(self, request: Request, response: Response, attempt: int) -> None:
-        if self._on_event is not None:
-            tell(
-                self._on_event,
-                RequestAnswered(
-                    operation=request.operation.value,
-                    request=str(request),
-                    attempt=attempt,
-                    status=response.status,
-                    seconds=response.received_at - response.requested_at,
-                ),
-                log,
-            )
+        event = RequestAnswered(
+            operation=request.operation.value,
+            request=str(request),
+            attempt=attempt,
+            status=response.status,
+            seconds=response.received_at - response.requested_at,
+        )
+        tell(self._on_event, event, log)
 
     def _note_failure(
         self, request: Request, error: TransportError | APIError, attempt: int, after: float | None

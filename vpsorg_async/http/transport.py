@@ -31,6 +31,7 @@ from ..errors import (
     TransportError,
 )
 from ..timing import Clock
+from .deadlines import Deadlines
 from .exchange import Request, Response
 from .resolver import DaemonResolver
 
@@ -124,10 +125,11 @@ class AiohttpTransport:
         self._clock = clock
         self._max_body = max_body
         self._closed = False
-        self._deadlines: set[asyncio.Timeout] = set()
+        self._deadlines = Deadlines(timeout.total)
         proxy = _environment_proxy(base_url) if trust_env else None
-        # with each request, not with the session: aiohttp sends a session's headers to a proxy as well
-        self._authorization = {"Authorization": f"Bearer {token()}"}
+        authorization = {"Authorization": f"Bearer {token()}"}
+        # aiohttp sends a session's headers to a proxy as well: where there is one, the token goes with each request
+        self._authorization = None if proxy is None else authorization
         self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         traces = aiohttp.TraceConfig()
@@ -141,14 +143,16 @@ class AiohttpTransport:
                 # the page's examples send it with every request, also with those that have no body
                 "Content-Type": "application/json",
                 "User-Agent": f"vpsorg-async/{__version__}",
-            },
+            }
+            | (authorization if proxy is None else {}),
             "cookie_jar": aiohttp.DummyCookieJar(),
             "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
-            "middlewares": (_no_resend,),
             "proxy": proxy,
         }
         self._reads = aiohttp.ClientSession(**common)
-        self._changes = aiohttp.ClientSession(**common, trace_configs=[traces])
+        # what the middleware does for changes, for less: no public switch exists, and a read may happen twice
+        self._reads._retry_connection = False
+        self._changes = aiohttp.ClientSession(**common, middlewares=(_no_resend,), trace_configs=[traces])
 
     def __repr__(self) -> str:
         return f"AiohttpTransport({self._base_url!r})"
@@ -156,10 +160,8 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close all connections. Calls under way end with an error."""
         self._closed = True
-        for deadline in self._deadlines:
-            if not deadline.expired():
-                # aiohttp wakes neither who waits for a connection nor who waits for a body
-                deadline.reschedule(0.0)
+        # aiohttp wakes neither who waits for a connection nor who waits for a body
+        self._deadlines.close()
         await self._reads.close()
         await self._changes.close()
         await self._connector.close()
@@ -172,32 +174,41 @@ class AiohttpTransport:
         started = self._clock.now()
         evidence: list[bool] = []
         change = request.method != "GET"
-        deadline = asyncio.timeout(self._timeout.total)
+        attempt = self._deadlines.enter()
+        answer: aiohttp.ClientResponse | None = None
         try:
-            async with deadline:
-                self._deadlines.add(deadline)
-                async with (self._changes if change else self._reads).request(
-                    request.method,
-                    self._base_url + request.path,
-                    data=request.body,
-                    headers=self._authorization,
-                    allow_redirects=False,
-                    trace_request_ctx=evidence if change else None,
-                ) as answer:
-                    body, cut_at = await self._read(answer, request)
-                    return Response(
-                        status=answer.status,
-                        headers=answer.headers,
-                        body=body,
-                        requested_at=started,
-                        received_at=self._clock.now(),
-                        cut_at=cut_at,
-                    )
-        except Exception as failure:
-            # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
-            known = self._known(failure, request)
+            answer = await (self._changes if change else self._reads).request(
+                request.method,
+                self._base_url + request.path,
+                data=request.body,
+                headers=self._authorization,
+                allow_redirects=False,
+                trace_request_ctx=evidence if change else None,
+            )
+            body, cut_at = await self._read(answer, request)
+            if cut_at is not None:
+                answer.close()  # the rest would stand before the next answer; at its end it is released by itself
+            return Response(
+                status=answer.status,
+                headers=answer.headers,
+                body=body,
+                requested_at=started,
+                received_at=self._clock.now(),
+                cut_at=cut_at,
+            )
+        except (Exception, asyncio.CancelledError) as failure:
+            if answer is not None:
+                answer.close()
+            ours = attempt.late and attempt.taken_back()
+            if isinstance(failure, Exception):
+                # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
+                known = self._known(failure, request)
+            elif ours:
+                known = self._known(TimeoutError(), request)
+            else:
+                raise
         finally:
-            self._deadlines.discard(deadline)
+            self._deadlines.leave(attempt)
         if change and not evidence:
             known.sent = Sent.NO
         return known
@@ -206,15 +217,19 @@ class AiohttpTransport:
         """The body, up to the cap. Counted after decompression, so that a small bomb can't become a large body."""
         good = answer.status < 300
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
-        chunks: list[bytes] = []
-        size = 0
-        while chunk := await answer.content.readany():
+        content = answer.content
+        # of nearly every answer all is there already
+        body = content.read_nowait()
+        if len(body) <= cap and content.at_eof():
+            return body, None
+        chunks, size = [body], len(body)
+        while size <= cap:
+            chunk = await content.readany()
+            if not chunk:
+                return b"".join(chunks), None
             chunks.append(chunk)
             size += len(chunk)
-            if size > cap:
-                answer.close()
-                return b"" if good else b"".join(chunks)[:cap], cap
-        return b"".join(chunks) if len(chunks) != 1 else chunks[0], None
+        return b"" if good else b"".join(chunks)[:cap], cap
 
     def _known(self, failure: Exception, request: Request) -> TransportError:
         """What is known of a failed attempt, in our words."""
