@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
     {"parts"},
     {"fleet"},
     {"servers", "lookups"},
+    {"lists"},
     {"http", "lifecycle", "dialects", "codec", "config"},
     {"models", "errors", "hooks", "timing", "virtual_time", "_version"},
 ]

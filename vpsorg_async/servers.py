@@ -5,40 +5,35 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import attrs
 
 from .config import check_base_url
-from .dialects import Dialect, Page, looks_like
+from .dialects import Dialect
 from .errors import (
     APIError,
     ConfigurationError,
     DecodeError,
-    NotFoundError,
     OutcomeUnknownError,
     Sent,
     TransportError,
     VpsOrgError,
 )
 from .http.exchange import Operation, Priority, Request, Response
-from .http.paging import MAX_PAGES, next_path
-from .http.reply import read_answer
 from .http.session import Bulk, Session
 from .lifecycle.contract import MOVING
 from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
+from .lists import Lists, answer_of
 from .models import (
     ActionAccepted,
     Server,
     ServerId,
     ServerSpec,
-    ServerStatus,
     check_bool,
     check_hostname,
     check_id,
@@ -49,11 +44,6 @@ from .timing import Clock
 __all__ = ["Servers"]
 
 T = TypeVar("T")
-
-log = logging.getLogger("vpsorg_async.servers")
-
-MAX_PASSES = 4
-"""Passes over the pages of a list that shifts while it is read."""
 
 # What a server is on the way to, and at, after a start or a stop whose answer was lost.
 _DONE: dict[Operation, frozenset[str]] = {
@@ -89,8 +79,7 @@ class Servers:
         self._dialect = dialect
         self._journal = journal
         self._clock = clock
-        self._base_url = check_base_url(base_url, allow_insecure=True)
-        self._status_words = dict(status_words or {})
+        self._lists = Lists(dialect, clock, check_base_url(base_url, allow_insecure=True), status_words)
 
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
         """All servers, filtered by the API where asked: by status word and by datacenter code.
@@ -100,11 +89,12 @@ class Servers:
         for name, value in (("status", status), ("location", location)):
             if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
-        look = await self._look(self._dialect.list(status, location), Priority.USER)
-        for server in look.servers:
-            self._journal.saw(server, look.requested_at)
-        word = None if status is None else self._word(status)
-        return tuple(server for server in look.servers if self._dialect.matches(server, word, location))
+        asked, servers = await self._lists.whole(self._session, self._dialect.list(status, location))
+        self._journal.saw_all(servers, asked)
+        if status is None and location is None:
+            return tuple(servers)
+        word = None if status is None else self._lists.word(status)
+        return tuple(server for server in servers if self._dialect.matches(server, word, location))
 
     async def create(self, spec: ServerSpec) -> Server:
         """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
@@ -189,9 +179,8 @@ class Servers:
         return other
 
     async def look(self) -> ListLook:
-        """All servers, for the poller: last in line for a place, and not repeated, as the poller looks again anyway."""
-        request = self._dialect.list()
-        return await self._look(request, Priority.POLL, may_repeat=False)
+        """The statuses of all servers, for the poller: last in line for a place, and not repeated."""
+        return await self._lists.look(self._session, self._dialect.list())
 
     def shown_name(self, spec: ServerSpec) -> str:
         """The name by which a server made from the spec will be found."""
@@ -217,104 +206,15 @@ class Servers:
         """One server and when its request left (monotonic seconds)."""
         request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
         response = await self._session.send(request, priority)
-        return response.requested_at, self._answer(request, response, self._read_server)
-
-    async def _look(self, request: Request, priority: Priority, *, may_repeat: bool = True) -> ListLook:
-        """All pages. A page that shifted while they were read can hide a server, never show one twice or invent one."""
-        seen: dict[ServerId, Server] = {}
-        began = self._clock.now()
-        for _ in range(MAX_PASSES):
-            look, whole = await self._pass(request, priority, may_repeat=may_repeat)
-            if whole or priority is Priority.POLL:
-                # the poller confirms by id what a look lacks, which is cheaper than to look again
-                return look
-            seen.update((server.id, server) for server in look.servers)
-        # rather one that has just gone than one hidden: whoever finds a name missing makes a server of it
-        log.warning("the list changed during each of %d passes over its pages", MAX_PASSES)
-        return ListLook(began, tuple(seen.values()))
-
-    async def _pass(self, request: Request, priority: Priority, *, may_repeat: bool) -> tuple[ListLook, bool]:
-        """Every page once, and whether they fit together."""
-        servers: dict[ServerId, Server] = {}
-        counts: set[int | None] = set()
-
-        async def page_at(path: str) -> tuple[float, Page]:
-            asked = self._dialect.list_page(path, may_repeat=may_repeat)
-            response = await self._session.send(asked, priority)
-            page = self._answer(asked, response, self._dialect.read_page)
-            counts.add(page.count)
-            servers.update((server.id, self._spoken(server)) for server in page.results)
-            return response.requested_at, page
-
-        async def further_page(path: str) -> None:
-            try:
-                await page_at(path)
-            except NotFoundError:
-                counts.add(None)  # the list has become shorter since the first page was cut
-
-        # a page tells nothing of what happened after it was asked for: the first one's time holds for all
-        requested_at, page = await page_at(request.path)
-        further = self._dialect.further_pages(page.count, len(page.results))
-        if further:
-            tasks = [asyncio.ensure_future(further_page(path)) for path in further]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                # where one failed, nobody wants the others any more
-                for task in tasks:
-                    task.cancel()
-        else:
-            await self._follow(request, page, page_at)
-        if page.count is not None and page.count > len(servers) and not further and page.next is None:
-            log.warning("the list says it counts %d servers but shows %d", page.count, len(servers))
-        whole = not further or (len(counts) == 1 and page.count == len(servers))
-        return ListLook(requested_at, tuple(servers.values())), whole
-
-    async def _follow(
-        self, request: Request, page: Page, page_at: Callable[[str], Awaitable[tuple[float, Page]]]
-    ) -> None:
-        """Follow ``next`` links to their end."""
-        path, visited = request.path, {request.path}
-        while page.next:
-            try:
-                path = next_path(self._base_url, path, page.next)
-            except DecodeError as error:
-                error.request = str(request)
-                # the frame below holds the link, which a traceback with local variables would show
-                error.with_traceback(None)
-                raise
-            if path in visited or len(visited) == MAX_PAGES:
-                raise DecodeError("the pages of the list form a loop", request=str(request))
-            visited.add(path)
-            _, page = await page_at(path)
-
-    def _answer(self, request: Request, response: Response, read: Callable[[bytes], T]) -> T:
-        """What an answer says. An answer in the other dialect is told as that."""
-        try:
-            return read_answer(request, response, read)
-        except DecodeError as error:
-            other = looks_like(response.body)
-            if other is not None and other != self._dialect.name:
-                error.args = (
-                    f"{error.args[0]}, but it looks like the {other} dialect: "
-                    f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
-                )
-            raise
-
-    def _spoken(self, server: Server) -> Server:
-        return attrs.evolve(server, status=self._word(server.status)) if self._status_words else server
-
-    def _word(self, status: str) -> ServerStatus:
-        """The status in the words of this package, where the user has named a translation."""
-        return ServerStatus(self._status_words.get(status, status))
+        return response.requested_at, answer_of(self._dialect, request, response, self._read_server)
 
     def _read_server(self, body: bytes) -> Server:
-        return self._spoken(self._dialect.read_server(body))
+        return self._lists.spoken(self._dialect.read_server(body))
 
     def _read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
         accepted = self._dialect.read_action(body, server_id)
         status = accepted.server_status
-        return accepted if status is None else attrs.evolve(accepted, server_status=self._word(status))
+        return accepted if status is None else attrs.evolve(accepted, server_status=self._lists.word(status))
 
     async def _act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
         request = self._dialect.action(operation, check_id(server_id))
@@ -339,7 +239,7 @@ class Servers:
         """Send a change that is never repeated blindly, and read its answer."""
         sent_at = self._clock.wall()
         try:
-            return self._answer(request, await self._session.send(request), read)
+            return answer_of(self._dialect, request, await self._session.send(request), read)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE:
                 raise
@@ -360,7 +260,7 @@ class Servers:
                 subject=server_id,
                 reason=lost,
             ) from lost
-        server = self._spoken(server)
+        server = self._lists.spoken(server)
         self.saw(server)
         return server
 

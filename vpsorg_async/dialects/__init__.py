@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConfigurationError, DecodeError
-from .base import Dialect, Page
+from .base import Dialect, Page, Statuses
 from .documented import Documented
 from .provider import Provider
 
@@ -13,6 +13,7 @@ __all__ = [
     "Documented",
     "Page",
     "Provider",
+    "Statuses",
     "check_dialect",
     "looks_like",
     "make_dialect",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
 
+from ..codec import Raw, StatusRow
 from ..http.exchange import Operation, Request
 from ..models import ActionAccepted, Server, ServerId, ServerSpec
 
-__all__ = ["Dialect", "Page", "whole"]
+__all__ = ["Dialect", "Page", "RawRows", "Statuses", "whole"]
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +22,22 @@ class Page:
     results: list[Server]
     count: int | None = None
     next: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Statuses:
+    """A list answer of which only the statuses are read."""
+
+    results: list[StatusRow]
+    count: int | None = None
+    next: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RawRows:
+    """A list answer of which no row is read."""
+
+    results: list[Raw]
 
 
 class Dialect(Protocol):
@@ -53,7 +71,15 @@ class Dialect(Protocol):
     def delete(self, server_id: ServerId) -> Request: ...
     def action(self, operation: Operation, server_id: ServerId) -> Request: ...
     def read_page(self, body: bytes) -> Page: ...
-    def read_server(self, body: bytes) -> Server: ...
+    def read_statuses(self, body: bytes) -> Statuses:
+        """A list answer of which only the statuses are wanted."""
+        ...
+
+    def rows(self, body: bytes) -> Sequence[Raw]:
+        """The rows of a list answer, undecoded, in the order of `read_statuses`; `read_server` reads one."""
+        ...
+
+    def read_server(self, body: bytes | Raw) -> Server: ...
     def read_changed(self, body: bytes) -> Server | None: ...
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted: ...
 

@@ -7,16 +7,17 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from ..codec import Decoder, dumps, unstructure
+from ..codec import Decoder, Raw, StatusRow, dumps, unstructure
 from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
-from .base import Page
+from .base import Page, RawRows, Statuses
 
 __all__ = ["Documented"]
 
@@ -39,6 +40,8 @@ class _ActionEnvelope:
 
 
 _page: Decoder[Page | list[Server]] = Decoder(Page | list[Server])
+_statuses: Decoder[Statuses | list[StatusRow]] = Decoder(Statuses | list[StatusRow])
+_rows: Decoder[RawRows | list[Raw]] = Decoder(RawRows | list[Raw])
 _server: Decoder[Server] = Decoder(Server)
 _action: Decoder[_ActionEnvelope] = Decoder(_ActionEnvelope)
 
@@ -114,8 +117,18 @@ class Documented:
         page = _page(body)
         return page if isinstance(page, Page) else Page(results=page)
 
-    def read_server(self, body: bytes) -> Server:
-        """One server, from a create or a detail answer."""
+    def read_statuses(self, body: bytes) -> Statuses:
+        """The statuses of a list answer: a tenth of the work, and no other field can make it fail."""
+        statuses = _statuses(body)
+        return statuses if isinstance(statuses, Statuses) else Statuses(results=statuses)
+
+    def rows(self, body: bytes) -> Sequence[Raw]:
+        """The rows of a list answer, undecoded."""
+        rows = _rows(body)
+        return rows if isinstance(rows, list) else rows.results
+
+    def read_server(self, body: bytes | Raw) -> Server:
+        """One server, from a create or a detail answer, or a row of a list."""
         return _server(body)
 
     def read_changed(self, body: bytes) -> Server | None:

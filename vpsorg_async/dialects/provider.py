@@ -6,12 +6,13 @@ It knows one name only (``hostname``), UUIDs for most ids, pages, one path for p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from ..codec import Decoder, dumps
+from ..codec import Decoder, Raw, StatusRow, dumps
 from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
@@ -25,7 +26,7 @@ from ..models import (
     ServerSpec,
     ServerStatus,
 )
-from .base import Page, whole
+from .base import Page, RawRows, Statuses, whole
 
 __all__ = ["Provider"]
 
@@ -121,6 +122,7 @@ class _Page:
 
 
 _page: Decoder[_Page | list[_Server]] = Decoder(_Page | list[_Server])
+_rows: Decoder[RawRows | list[Raw]] = Decoder(RawRows | list[Raw])
 _server: Decoder[_Server] = Decoder(_Server)
 
 
@@ -206,7 +208,18 @@ class Provider:
             return Page(results=[row.record() for row in page])
         return Page(results=[row.record() for row in page.results], count=page.count, next=page.next)
 
-    def read_server(self, body: bytes) -> Server:
+    def read_statuses(self, body: bytes) -> Statuses:
+        """The statuses of a page. Where id and time stand is not known for certain, so all of it is read."""
+        page = self.read_page(body)
+        rows = [StatusRow(row.id, row.status, row.updated_at) for row in page.results]
+        return Statuses(results=rows, count=page.count, next=page.next)
+
+    def rows(self, body: bytes) -> Sequence[Raw]:
+        """The rows of a page, undecoded."""
+        rows = _rows(body)
+        return rows if isinstance(rows, list) else rows.results
+
+    def read_server(self, body: bytes | Raw) -> Server:
         """One server, from a create or a detail answer."""
         return _server(body).record()
 

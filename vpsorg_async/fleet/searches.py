@@ -9,6 +9,7 @@ import anyio
 from ..errors import (
     AuthenticationError,
     ClientClosedError,
+    DecodeError,
     OutcomeUnknownError,
     PaymentRequiredError,
     PermissionDeniedError,
@@ -78,10 +79,10 @@ class Searches:
         seen: dict[str, list[Server]] = {}
         with anyio.move_on_after(LAST_LOOK):
             try:
-                look = await self._tools.servers.look()
+                servers = (await self._tools.servers.look()).servers
             except VpsOrgError:
                 return seen
-            for server in look.servers:
+            for server in servers:
                 if str(server.id) not in self._ids_before:
                     seen.setdefault(server.name, []).append(server)
         return seen
@@ -91,7 +92,11 @@ class Searches:
         now = self._tools.clock.now()
         by_name: dict[str, list[Server]] = {}
         if isinstance(look, ListLook):
-            for server in look.servers:
+            try:
+                servers = look.servers
+            except DecodeError as unfit:
+                return self._look(unfit)  # one that can't be read may be the one that is searched for
+            for server in servers:
                 by_name.setdefault(server.name, []).append(server)
         for key, (errand, search) in list(self._open.items()):
             if isinstance(look, ListLook):

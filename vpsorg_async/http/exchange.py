@@ -62,7 +62,8 @@ def segment(value: int | str) -> str:
     return str(value) if isinstance(value, int) else quote(value, safe="")
 
 
-@attrs.frozen
+# not frozen, for the price of it: each read makes one of either, and freezing costs more than a decode does
+@attrs.define(unsafe_hash=True)
 class Request:
     """What is asked: method, path from the origin with its query, and a JSON body already encoded."""
 
@@ -85,7 +86,7 @@ def with_query(path: str, **params: str | None) -> str:
     return f"{path}?{query}" if query else path
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, unsafe_hash=True)
 class Response:
     """What was answered. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock.
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from .._version import __version__
 from ..config import Timeout
@@ -38,6 +39,8 @@ from .resolver import DaemonResolver
 __all__ = ["AiohttpTransport"]
 
 MAX_ERROR_BODY = 64 * 1024
+URLS = 1024
+"""Addresses remembered."""
 
 FRESH_SECONDS = 1.0
 """A change rides on a connection that was used within this time, or on a new one.
@@ -126,6 +129,8 @@ class AiohttpTransport:
         self._max_body = max_body
         self._closed = False
         self._deadlines = Deadlines(timeout.total)
+        # to read an address costs as much as to read an answer
+        self._url = functools.lru_cache(URLS)(self._address)
         proxy = _environment_proxy(base_url) if trust_env else None
         authorization = {"Authorization": f"Bearer {token()}"}
         # aiohttp sends a session's headers to a proxy as well: where there is one, the token goes with each request
@@ -179,7 +184,7 @@ class AiohttpTransport:
         try:
             answer = await (self._changes if change else self._reads).request(
                 request.method,
-                self._base_url + request.path,
+                self._url(request.path),
                 data=request.body,
                 headers=self._authorization,
                 allow_redirects=False,
@@ -212,6 +217,12 @@ class AiohttpTransport:
         if change and not evidence:
             known.sent = Sent.NO
         return known
+
+    def _address(self, path: str) -> URL:
+        try:
+            return URL(self._base_url + path)
+        except ValueError:
+            raise aiohttp.InvalidURL(self._base_url) from None
 
     async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, int | None]:
         """The body, up to the cap. Counted after decompression, so that a small bomb can't become a large body."""

@@ -1,16 +1,17 @@
-"""A wait that is open at the poller, with what the poller keeps beside it."""
+"""The waits that are open at the poller, with what the poller keeps beside each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Set
 
 import attrs
 
 from .durations import Kind
 from .wait import Verdict, Wait
 
-__all__ = ["Entry", "OnEnd"]
+__all__ = ["Entries", "Entry", "OnEnd"]
 
 OnEnd = Callable[[Verdict | None, float], None]
 """Told how a wait ended (None: it was left), and when the last look left that did not show it done."""
@@ -25,4 +26,134 @@ class Entry:
     cohort: tuple[Kind, float]
     undone_at: float
     on_end: OnEnd | None
+    lists: int = 0
+    """How many lists it is up to date with."""
     stuck: bool = False
+
+    def took(self, asked: float, narrow: float) -> float | None:
+        """Seconds that it took, where the look that left at ``asked`` showed it done; None where nobody knows.
+
+        It was done somewhere between the look before and this one: that tells little where the two lie apart by more
+        than half of its age, and by more than ``narrow``.
+        """
+        since = self.wait.since
+        if asked - self.undone_at > max((asked - since) / 2, narrow):
+            return None
+        return (self.undone_at + asked) / 2 - since
+
+
+class Entries:
+    """The open waits by server id.
+
+    Not each list is shown to each of them: a wait that is `Wait.steady` is left alone while its row stays as it is,
+    and brought up to date when something happens to it. The others are ``restless``.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, list[Entry]] = {}
+        self._count = 0
+        self._first_deadline: float | None = math.inf
+        self._lists = 0
+        self._listed = (-math.inf, -math.inf)
+        self.restless: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter([entry for entries in self._by_id.values() for entry in entries])
+
+    @property
+    def keys(self) -> Set[str]:
+        """The servers that are waited for."""
+        return self._by_id.keys()
+
+    def of(self, key: str) -> tuple[Entry, ...]:
+        """The waits for one server."""
+        return tuple(self._by_id.get(key, ()))
+
+    def add(self, entry: Entry) -> None:
+        """A wait begins."""
+        key = str(entry.wait.server_id)
+        self._by_id.setdefault(key, []).append(entry)
+        self.restless[key] = None
+        self._count += 1
+        entry.lists = self._lists
+        if self._first_deadline is not None:
+            self._first_deadline = min(self._first_deadline, entry.wait.deadline)
+
+    def remove(self, entry: Entry) -> bool:
+        """A wait ends; False if it had ended before."""
+        key = str(entry.wait.server_id)
+        entries = self._by_id.get(key, [])
+        if entry not in entries:
+            return False
+        self.catch_up(entry)
+        entries.remove(entry)
+        if not entries:
+            del self._by_id[key]
+            self.restless.pop(key, None)
+        self._count -= 1
+        if entry.wait.deadline == self._first_deadline:
+            self._first_deadline = None
+        return True
+
+    def first_deadline(self) -> float:
+        """When the first of them is up."""
+        if self._first_deadline is None:
+            self._first_deadline = min((entry.wait.deadline for entry in self), default=math.inf)
+        return self._first_deadline
+
+    def listed(self, asked: float) -> None:
+        """One more list has come, asked for at that time."""
+        self._lists += 1
+        self._listed = (self._listed[1], asked)
+
+    def shown(self, key: str) -> tuple[Entry, ...]:
+        """The waits that are to be shown the last list, up to date with those before it; `told` follows."""
+        entries = self._up_to_date(key, self._lists - 1, self._listed[0])
+        for entry in entries:
+            entry.lists = self._lists
+        return entries
+
+    def told(self, key: str, entries: tuple[Entry, ...]) -> None:
+        """They were shown their server's row of the last list."""
+        if key in self._by_id:
+            if all(entry.wait.steady for entry in entries):
+                self.restless.pop(key, None)
+            else:
+                self.restless[key] = None
+
+    def disturbed(self, key: str) -> tuple[Entry, ...]:
+        """The waits to which something else happens than a list: the next one matters to them, even if unchanged."""
+        entries = self._up_to_date(key, self._lists, self._listed[1])
+        if entries:
+            self.restless[key] = None
+        return entries
+
+    def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
+        """The waits for servers that the last list lacks: to them it was no look."""
+        found: list[tuple[Entry, ...]] = []
+        if self._by_id.keys() <= places.keys():
+            return found
+        for key in [key for key in self._by_id if key not in places]:
+            found.append(self.shown(key))
+        return found
+
+    def catch_up(self, entry: Entry) -> None:
+        """Bring one up to date with all lists so far."""
+        self._catch_up(entry, self._lists, self._listed[1])
+
+    def _up_to_date(self, key: str, lists: int, asked: float) -> tuple[Entry, ...]:
+        entries = self.of(key)
+        for entry in entries:
+            self._catch_up(entry, lists, asked)
+        return entries
+
+    @staticmethod
+    def _catch_up(entry: Entry, lists: int, asked: float) -> None:
+        """The lists since then, the last one asked for at ``asked``, showed it nothing new."""
+        if lists > entry.lists:
+            entry.wait.looks += lists - entry.lists
+            entry.lists = lists
+            entry.undone_at = max(entry.undone_at, asked)

@@ -12,18 +12,18 @@ import contextvars
 import copy
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ..config import WaitPolicy
-from ..errors import APIError, ClientClosedError, NotFoundError, VpsOrgError
+from ..errors import APIError, ClientClosedError, DecodeError, NotFoundError, VpsOrgError
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
+from .alarm import Alarm
 from .contract import MOVING, Evidence
 from .durations import Durations, Kind
-from .entry import Entry, OnEnd
-from .looks import ListLook, PollStatistics, ServerStuck, list_is_cheaper
+from .entry import Entries, Entry, OnEnd
+from .looks import ListLook, PollStatistics, Roll, ServerStuck, list_is_cheaper
 from .receipts import Journal, Receipt
 from .schedule import Schedule
 from .wait import Ended, Reached, Verdict, Wait
@@ -69,24 +69,26 @@ class Poller:
         self._on_event = on_event
         self._on_wait = on_wait
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
-        self._entries: dict[str, list[Entry]] = {}
+        self._entries = Entries()
         self._watchers: dict[Watcher, float] = {}
         self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._alarm = Alarm(clock)
         self._closed = False
         self._account: int | None = None
         self._page_size = page_size
         self._last_look = self._last_list = -math.inf
         self._next_look = math.inf
         self._rested = self._held_until = -math.inf
-        self._count = self._failures = self._lists = self._singles = self._failed = 0
+        self._failures = self._lists = self._singles = self._failed = 0
+        self._roll = Roll()
+        self._showing = asyncio.Lock()
         journal.on_receipt = self._acknowledged
 
     @property
     def statistics(self) -> PollStatistics:
         """Looks made so far, and waits that are open now."""
         return PollStatistics(
-            waits=self._count, lists=self._lists, singles=self._singles, failed=self._failed
+            waits=len(self._entries), lists=self._lists, singles=self._singles, failed=self._failed
         )
 
     def join(self, wait: Wait) -> asyncio.Future[Verdict]:
@@ -95,9 +97,8 @@ class Poller:
             raise ClientClosedError("the client is closed")
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         on_end = None if self._on_wait is None else self._on_wait(wait)
-        entry = Entry(wait, future, self._schedule.add(self._kind(wait), wait.since), wait.since, on_end)
-        self._entries.setdefault(str(wait.server_id), []).append(entry)
-        self._count += 1
+        cohort = self._schedule.add(self._kind(wait), wait.since)
+        self._entries.add(Entry(wait, future, cohort, wait.since, on_end))
         now = self._clock.now()
         # who knows of no command wants to know how things are; after a command nothing can have happened yet
         self._look_by(now if not wait.operation else now + self._policy.min_interval)
@@ -105,10 +106,10 @@ class Poller:
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
-        for entry in tuple(self._entries.get(str(wait.server_id), ())):
+        for entry in self._entries.of(str(wait.server_id)):
             if entry.wait is wait:
                 self._remove(entry)
-                self._wake.set()
+                self._alarm.ring()
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
@@ -121,12 +122,12 @@ class Poller:
     def unsubscribe(self, watcher: Watcher) -> None:
         """Tell no more."""
         self._watchers.pop(watcher, None)
-        self._wake.set()
+        self._alarm.ring()
 
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
             self._next_look = max(when, self._rested, self._held_until)
-        self._wake.set()
+        self._alarm.ring()
         if self._task is None:
             # it looks for everybody: it must not go on in the context (a trace, a log's) of whoever came first
             self._task = asyncio.get_running_loop().create_task(
@@ -159,9 +160,9 @@ class Poller:
             # clients that start together should not look together
             await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
             while self._entries or self._watchers:
-                due = min(self._next_look, max(self._first_deadline(), self._rested))
+                due = min(self._next_look, max(self._entries.first_deadline(), self._rested))
                 if due > self._clock.now():
-                    await self._idle(due)
+                    await self._alarm.sleep_until(due)
                 else:
                     await self._round()
         except Exception as bug:
@@ -169,21 +170,9 @@ class Poller:
             self._fail_all(bug)
         finally:
             self._task = None
+            self._roll = Roll()
             if (self._entries or self._watchers) and not self._closed:
                 self._look_by(math.inf)
-
-    async def _idle(self, until: float, *others: asyncio.Future[None]) -> None:
-        """Sleep until then, or until something changes, or one of these is done."""
-        self._wake.clear()
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake.wait())]
-        if until < math.inf:
-            waiting.append(asyncio.ensure_future(self._clock.sleep(until - self._clock.now())))
-        try:
-            await asyncio.wait((*waiting, *others), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _round(self) -> None:
         """One look for everybody, and what follows from it."""
@@ -192,7 +181,7 @@ class Poller:
         look = asyncio.ensure_future(self._look())
         try:
             while not look.done() and (self._entries or self._watchers):
-                await self._idle(self._first_deadline() + LAST_LOOK, look)
+                await self._alarm.sleep_until(self._entries.first_deadline() + LAST_LOOK, look)
                 if not look.done():
                     self._expire(LAST_LOOK)
             if look.done():
@@ -214,52 +203,78 @@ class Poller:
         self._rested = now + self._policy.min_interval
         due = max(min(self._next_look, started + pause), self._rested, self._held_until)
         # a look shortly before a deadline would put off the one that belongs at it
-        deadline = self._first_deadline()
+        deadline = self._entries.first_deadline()
         self._next_look = deadline if due < deadline < due + self._policy.min_interval else due
 
     def _expire(self, late: float) -> None:
         """Time out the waits whose deadline passed so many seconds ago."""
         now = self._clock.now()
-        for entry in self._open():
+        for entry in self._entries:
             if now >= entry.wait.deadline + late:
+                self._entries.catch_up(entry)
                 if late:
                     self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
                 self._settle(entry, entry.wait.expire(now))
 
     async def _look(self) -> None:
-        ids = [entries[0].wait.server_id for entries in self._entries.values()]
         # as good as due: a look for the waits is not followed by another one for those who watch
         due = self._last_look + self._policy.min_interval >= self._list_due()
-        if not due and not list_is_cheaper(len(ids), self._account, self._page_size):
-            await self._read_each(ids)
+        if not due and not list_is_cheaper(len(self._entries.keys), self._account, self._page_size):
+            await self._read_each([self._entries.of(key)[0].wait.server_id for key in self._entries.keys])
             return
-        look = await self._read_list()
-        shown = {str(server.id) for server in look.servers}
+        places = await self._read_list()
         now = self._clock.now()
         missing = [
             entries[0].wait.server_id
-            for key, entries in self._entries.items()
-            if key not in shown and any(entry.wait.suspicious(now) for entry in entries)
+            for entries in self._entries.lacking(places)
+            if any(entry.wait.suspicious(now) for entry in entries)
         ]
         if missing:
             await self._read_each(missing)
 
-    async def _read_list(self) -> ListLook:
+    async def _read_list(self) -> Mapping[str, int]:
+        """Look at all servers, and show those that changed; returns where each server stands in the list."""
         self._lists += 1
         look = await self._look_list()
         self._failures = 0
         self._last_list = look.requested_at
-        self._account = len(look.servers)
-        now = self._clock.now()
-        for number, server in enumerate(look.servers, 1):
-            self._journal.saw(server, look.requested_at)
-            for entry in tuple(self._entries.get(str(server.id), ())):
-                self._settle(entry, entry.wait.observe(server, look.requested_at, now), look.requested_at)
-            if number % AT_A_TIME == 0:
-                await asyncio.sleep(0)  # others on the loop have their turn between
+        self._account = len(look.rows)
+        async with self._showing:
+            # a look that nobody got to the end of is none that the next one can be compared with
+            roll, self._roll = self._roll, Roll()
+            changed, gone = roll.call(look)
+            self._entries.listed(look.requested_at)
+            again = (*self._entries.restless, *self._journal.listed(look.requested_at, gone))
+            shown = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
+            for number, position in enumerate(shown, 1):
+                self._show(look, position)
+                if number % AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # others on the loop have their turn between
+            self._roll = roll
         for watcher in tuple(self._watchers):
             watcher(look)
-        return look
+        return roll.places
+
+    def _show(self, look: ListLook, position: int) -> None:
+        """Show a row of the list to the waits for that server."""
+        asked, row = look.requested_at, look.rows[position]
+        key = str(row.id)
+        entries = self._entries.shown(key)
+        if not entries:
+            self._journal.saw(row, asked, listed=True)
+            return
+        now = self._clock.now()
+        try:
+            server = look.record(position)
+        except DecodeError as unfit:
+            self._journal.saw(row, asked, listed=True)
+            for entry in entries:
+                self._settle(entry, entry.wait.failed(unfit, now))
+        else:
+            self._journal.saw(server, asked, listed=True)
+            for entry in entries:
+                self._settle(entry, entry.wait.observe(server, asked, now), asked)
+        self._entries.told(key, entries)
 
     async def _read_each(self, ids: Sequence[ServerId]) -> None:
         """Read each by its id, a few at once. A failure is told to the waits of that server alone."""
@@ -294,7 +309,7 @@ class Poller:
             self._note_failure(error)
         if server is not None:
             self._journal.saw(server, asked)
-        for entry in tuple(self._entries.get(str(server_id), ())):
+        for entry in self._entries.disturbed(str(server_id)):
             if error is not None:
                 self._settle(entry, entry.wait.failed(error, now))
             elif server is not None:
@@ -302,15 +317,9 @@ class Poller:
             else:
                 self._settle(entry, entry.wait.absent(asked, now), asked)
 
-    def _open(self) -> list[Entry]:
-        return [entry for entries in self._entries.values() for entry in entries]
-
     def _list_due(self) -> float:
         """When those who watch want the next list."""
         return self._last_list + min(self._watchers.values()) if self._watchers else math.inf
-
-    def _first_deadline(self) -> float:
-        return min((entry.wait.deadline for entry in self._open()), default=math.inf)
 
     def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
         """Hand over the verdict, if there is one; ``asked`` is when the look left that gave it."""
@@ -320,24 +329,16 @@ class Poller:
         wait = entry.wait
         if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
             self._journal.fulfilled(wait.server_id, wait.receipt)
-            # it was done somewhere between the look before and this one; where that is wide, nobody knows when
-            if verdict.evidence is not Evidence.ASSUMED and asked - entry.undone_at <= max(
-                (asked - wait.since) / 2, 4 * self._policy.min_interval
-            ):
-                self._schedule.sighted(entry.cohort, (entry.undone_at + asked) / 2 - wait.since)
+            took = entry.took(asked, 4 * self._policy.min_interval)
+            if took is not None and verdict.evidence is not Evidence.ASSUMED:
+                self._schedule.sighted(entry.cohort, took)
         self._remove(entry, verdict)
         if not entry.future.done():
             entry.future.set_result(verdict)
 
     def _remove(self, entry: Entry, verdict: Verdict | None = None) -> None:
-        key = str(entry.wait.server_id)
-        entries = self._entries.get(key, [])
-        if entry not in entries:
+        if not self._entries.remove(entry):
             return
-        entries.remove(entry)
-        if not entries:
-            del self._entries[key]
-        self._count -= 1
         self._schedule.remove(entry.cohort)
         if entry.on_end is not None:
             entry.on_end(verdict, entry.undone_at)
@@ -350,7 +351,7 @@ class Poller:
         return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
 
     def _report_stuck(self, now: float) -> None:
-        for entry in self._open():
+        for entry in self._entries:
             expected = self._schedule.stuck_after(entry.cohort[0])
             if not entry.stuck and now - entry.wait.since > expected:
                 entry.stuck = True
@@ -368,8 +369,9 @@ class Poller:
         self._note_failure(error)
         for watcher in tuple(self._watchers):
             watcher(error)
-        for entry in self._open():
-            self._settle(entry, entry.wait.failed(error, self._clock.now()))
+        for key in tuple(self._entries.keys):
+            for entry in self._entries.disturbed(key):
+                self._settle(entry, entry.wait.failed(error, self._clock.now()))
 
     def _fail_all(self, error: Exception) -> None:
         ended = ClientClosedError("looking ended")
@@ -377,7 +379,7 @@ class Poller:
         for watcher in tuple(self._watchers):
             watcher(error if isinstance(error, VpsOrgError) else ended)
         self._watchers.clear()
-        for entry in self._open():
+        for entry in self._entries:
             if isinstance(error, VpsOrgError):
                 self._settle(entry, Ended(copy.copy(error)))
                 continue
@@ -388,7 +390,7 @@ class Poller:
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
         """A command on a watched server was acknowledged: its waits begin anew."""
-        for entry in self._entries.get(str(receipt.server_id), ()):
+        for entry in self._entries.disturbed(str(receipt.server_id)):
             entry.wait.acknowledge(receipt, at)
             old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
             self._schedule.remove(old)

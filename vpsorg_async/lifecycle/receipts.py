@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import attrs
 
-from ..codec import Decoder
+from ..codec import Decoder, StatusRow
 from ..errors import ConfigurationError, DecodeError
 from ..models import Server, ServerId, check_id
 
@@ -83,15 +84,38 @@ class Receipt:
 _decode: Decoder[Receipt] = Decoder(Receipt)
 
 
+class Listing:
+    """The look that is made again and again. Those it shows unchanged were seen at its last time."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = -math.inf
+
+
 @attrs.define
 class Known:
-    """The last sighting of a server: what a stale read is told from."""
+    """The last sighting of a server: what a stale read is told from. ``at`` is in monotonic seconds."""
 
     status: str
     updated_at: datetime | None
-    at: float
+    _at: float
     plan: str = ""
     location: str = ""
+    listing: Listing | None = None
+
+    @property
+    def at(self) -> float:
+        """When the request left that showed it so the last time."""
+        return self._at if self.listing is None else max(self._at, self.listing.at)
+
+    def again(self, at: float) -> None:
+        """It was shown once more as it is known."""
+        self._at = at
+
+    def unlisted(self) -> None:
+        """The listing does not show it like this any more."""
+        self._at, self.listing = self.at, None
 
 
 class Journal:
@@ -106,22 +130,67 @@ class Journal:
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._receipts: OrderedDict[str, tuple[Receipt, float]] = OrderedDict()
         self.on_receipt: Callable[[Receipt, float], None] | None = None
+        self._listing = Listing()
+        self._overtaken: set[str] = set()
 
-    def saw(self, server: Server, at: float) -> None:
-        """A server was read by a request that left at the monotonic time ``at``."""
+    def listed(self, at: float, gone: Iterable[str] | None) -> set[str]:
+        """The whole account was listed: all as before, but for those that are ``gone``, and what `saw` tells next.
+
+        ``gone`` is None where nobody knows what it showed before. Returns the ids of which the list has to be told
+        even if unchanged, since they were seen otherwise in between.
+        """
+        if gone is None:
+            self._listing = Listing()
+        for key in gone or ():
+            known = self._known.get(key)
+            if known is not None:
+                known.unlisted()
+        self._listing.at = at
+        overtaken, self._overtaken = self._overtaken, set()
+        return overtaken
+
+    def saw(self, server: Server | StatusRow, at: float, *, listed: bool = False) -> None:
+        """A server was read by a request that left at the monotonic time ``at``; by the list of all if ``listed``."""
         key = str(server.id)
         known = self._known.get(key)
         if known is not None and earlier(server.updated_at, known.updated_at):
+            if listed:
+                known.unlisted()
             return  # a lagging read
-        if known is not None and (known.status, known.updated_at) == (server.status, server.updated_at):
-            known.at = at
+        listing = self._listing if listed else None
+        if known is not None and known.status == server.status and known.updated_at == server.updated_at:
+            known.again(at)
+            known.listing = listing or known.listing
             self._known.move_to_end(key)
             return
-        plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
-        self._known[key] = Known(server.status, server.updated_at, at, plan, str(server.location or ""))
+        plan = location = ""
+        if isinstance(server, StatusRow):
+            if known is not None:
+                plan, location = known.plan, known.location
+        else:
+            plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
+            location = str(server.location or "")
+        if known is not None and known.listing is not None and not listed:
+            self._overtaken.add(key)
+        self._known[key] = Known(server.status, server.updated_at, at, plan, location, listing)
         self._known.move_to_end(key)
         if len(self._known) > self.LIMIT:
             self._known.popitem(last=False)
+
+    def saw_all(self, servers: Iterable[Server], at: float) -> None:
+        """Many servers were read by one request."""
+        known, saw = self._known, self.saw
+        for server in servers:
+            before = known.get(str(server.id))
+            # of thousands nearly all are as they were, and that has to cost nearly nothing
+            if (
+                before is not None
+                and before.updated_at == server.updated_at
+                and before.status == server.status
+            ):
+                before.again(at)
+            else:
+                saw(server, at)
 
     def known(self, server_id: ServerId) -> Known | None:
         """The last sighting."""

@@ -69,7 +69,7 @@ class Wait:
     __slots__ = (
         "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_moved", "_newest",
         "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_looks", "last_failure",
-        "last_seen", "looks", "server_id", "target", "timeline",
+        "last_seen", "looks", "server_id", "steady", "target", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,8 @@ class Wait:
         self.last_seen: Server | None = None
         self.last_failure: VpsOrgError | None = None
         self.timeline: list[Seen] = []
+        self.steady = False
+        """Whether to be shown the same once more would change nothing but the number of looks."""
         self._policy = policy
         self._started = now
         self._newest = newest
@@ -108,7 +110,7 @@ class Wait:
         self._not_before = at if receipt is None else math.nextafter(at, math.inf)
         self._baseline = None if receipt is None else receipt.updated_before
         self._newest = later(self._newest, self._baseline)
-        self._moved = False
+        self._moved = self.steady = False
         self._held_since: float | None = None
         self._elsewhere_since: float | None = None
         self._stale_since: float | None = None
@@ -136,6 +138,7 @@ class Wait:
     def observe(self, server: Server, requested_at: float, now: float) -> Verdict | None:
         """A look showed the server."""
         self.looks += 1
+        self.steady = False
         if requested_at < self._not_before:
             return None
         word = str(server.status)
@@ -164,11 +167,13 @@ class Wait:
             return self._end(reading, now, why, since=self._elsewhere_since)
         self._elsewhere_since = None
         self._moved = self._moved or self._is_on_its_way(word)
+        self.steady = True
         return None
 
     def absent(self, requested_at: float, now: float) -> Verdict | None:
         """The server was read by its id, and the answer was 404."""
         self.looks += 1
+        self.steady = False
         if requested_at < self._not_before:
             return None
         self._note(now, "absent")
@@ -199,6 +204,7 @@ class Wait:
     def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
         """A look failed."""
         self.looks += 1
+        self.steady = False
         self.failed_looks += 1
         self.last_failure = error
         self._note(now, "no answer", type(error).__name__)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import attrs
 
 from ..models import Server, ServerId, ServerStatus
-from .looks import ListLook
+from .looks import ListLook, Row
 from .receipts import earlier
 
 __all__ = ["AccountView", "Change", "StatusChange"]
@@ -53,6 +53,7 @@ class AccountView:
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] | None = None
+        self._rows: dict[str, Row] = {}
         self._looked_at = 0.0
         self._failed = False
         self._stale: Counter[str] = Counter()
@@ -63,13 +64,20 @@ class AccountView:
 
     def missing(self, look: ListLook) -> list[Server]:
         """Servers of the last look that this one lacks, which proves nothing: to be read by id."""
-        shown = {str(server.id) for server in look.servers}
+        shown = {str(row.id) for row in look.rows}
         return [server for key, server in (self._servers or {}).items() if key not in shown]
 
     def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
         """Every difference. ``still`` holds the missing ones that were found by id after all."""
         old, first = self._servers or {}, self._servers is None
-        new = {str(server.id): self._newer(old, server) for server in look.servers} | still
+        rows = {str(row.id): (position, row) for position, row in enumerate(look.rows)}
+        new = {
+            # what is shown as before is not read again
+            key: old[key] if self._is_known(key, row) else self._newer(old, look.shown(position))
+            for key, (position, row) in rows.items()
+        }
+        new |= still
+        self._rows = {key: row for key, (_, row) in rows.items()}
         seconds = 0.0 if first else look.requested_at - self._looked_at
         blind, self._failed = self._failed and not first, False
         self._servers, self._looked_at = new, look.requested_at
@@ -98,6 +106,9 @@ class AccountView:
                     after="gone",
                     seconds=seconds,
                 )
+
+    def _is_known(self, key: str, row: Row) -> bool:
+        return self._rows.get(key) == row and key in (self._servers or ()) and key not in self._stale
 
     def _newer(self, old: dict[str, Server], server: Server) -> Server:
         """The server as shown, or as known before where this look lags: changes must not be told back and forth."""

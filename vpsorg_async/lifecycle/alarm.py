@@ -1,0 +1,36 @@
+"""A sleep that can be cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from ..timing import Clock
+
+__all__ = ["Alarm"]
+
+
+class Alarm:
+    """Sleeps until a time, or until it is rung."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """End the sleep; does nothing while nobody sleeps."""
+        self._rung.set()
+
+    async def sleep_until(self, when: float, *others: asyncio.Future[Any]) -> None:
+        """Return at that time (monotonic seconds), when it is rung, or when one of the others is done."""
+        self._rung.clear()
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._rung.wait())]
+        if when < math.inf:
+            waiting.append(asyncio.ensure_future(self._clock.sleep(when - self._clock.now())))
+        try:
+            await asyncio.wait((*waiting, *others), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,242 @@
+"""The list of servers, read to its end: page by page, whole or the statuses alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from .codec import Raw, StatusRow
+from .dialects import Dialect, Page, Statuses, looks_like
+from .errors import DecodeError, NotFoundError
+from .http.exchange import Priority, Request, Response
+from .http.paging import MAX_PAGES, next_path
+from .http.reply import read_answer
+from .http.session import Bulk, Session
+from .lifecycle.looks import ListLook
+from .models import Server, ServerId, ServerStatus
+from .timing import Clock
+
+__all__ = ["Lists", "answer_of"]
+
+T = TypeVar("T")
+P = TypeVar("P", Page, Statuses)
+
+log = logging.getLogger("vpsorg_async.servers")
+
+MAX_PASSES = 4
+"""Passes over the pages of a list that shifts while it is read."""
+
+
+def answer_of(dialect: Dialect, request: Request, response: Response, how: Callable[[bytes], T]) -> T:
+    """What an answer says. An answer in the other dialect is told as that. Raises `DecodeError`."""
+    try:
+        return read_answer(request, response, how)
+    except DecodeError as error:
+        other = looks_like(response.body)
+        if other is not None and other != dialect.name:
+            error.args = (
+                f"{error.args[0]}, but it looks like the {other} dialect: "
+                f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
+            )
+        raise
+
+
+@attrs.define(eq=False)
+class _Records:
+    """The whole records behind the rows of a look, each decoded when it is wanted."""
+
+    read: Callable[[Raw], Server]
+    split: Callable[[bytes], Sequence[Raw]]
+    pages: Mapping[str, tuple[bytes, Statuses]]
+    picked: Sequence[int] | None
+    request: str
+    _rows: list[Raw] = attrs.field(init=False, factory=list)
+
+    def __call__(self, position: int) -> Server:
+        try:
+            if not self._rows:
+                self._rows = [row for body, _ in self.pages.values() for row in self.split(body)]
+            return self.read(self._rows[position if self.picked is None else self.picked[position]])
+        except DecodeError as error:
+            error.request = self.request
+            # the frames below hold the raw body, which a traceback with local variables would show
+            error.with_traceback(None)
+            raise
+
+
+class _Pass(Generic[P]):
+    """One way through all pages. One whose body is known from ``before`` is not read again."""
+
+    def __init__(
+        self,
+        lists: Lists,
+        send: Callable[[Request], Awaitable[Response]],
+        how: Callable[[bytes], P],
+        *,
+        repeat: bool,
+        before: Mapping[str, tuple[bytes, P]] | None = None,
+    ) -> None:
+        self._lists = lists
+        self._send = send
+        self._how: Callable[[bytes], P] = how
+        self._repeat = repeat
+        self._before: Mapping[str, tuple[bytes, P]] = before or {}
+        self._counts: set[int | None] = set()
+        self.pages: dict[str, tuple[bytes, P]] = {}
+        self.requested_at = 0.0
+
+    async def run(self, request: Request) -> bool:
+        """Read every page once; whether they fit together, as far as the pages tell it."""
+        dialect = self._lists.dialect
+        # a page tells nothing of what happened after it was asked for: the first one's time holds for all
+        self.requested_at, page = await self._page(request.path)
+        further: tuple[str, ...] = dialect.further_pages(page.count, len(page.results))
+        if further:
+            tasks = [asyncio.ensure_future(self._further(path)) for path in further]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                # where one failed, nobody wants the others any more
+                for task in tasks:
+                    task.cancel()
+            order = (request.path, *further)  # in which they came tells nothing
+            self.pages = {path: self.pages[path] for path in order if path in self.pages}
+            return self._counts == {page.count} and page.count == len(self.picked() or page.results)
+        if page.next is not None:
+            page = await self._follow(request, page)
+        shown = sum(len(page.results) for _, page in self.pages.values())
+        if page.count is not None and page.next is None and page.count > shown:
+            log.warning("the list says it counts %d servers but shows %d", page.count, shown)
+        return True
+
+    def picked(self) -> list[int] | None:
+        """Where each server was shown last, counting through the rows of all pages; None: each is shown once."""
+        if len(self.pages) == 1:
+            return None
+        rows = (row for _, page in self.pages.values() for row in page.results)
+        return list({row.id: number for number, row in enumerate(rows)}.values())
+
+    async def _page(self, path: str) -> tuple[float, P]:
+        asked = self._lists.dialect.list_page(path, may_repeat=self._repeat)
+        response = await self._send(asked)
+        known = self._before.get(path)
+        same = known is not None and known[0] == response.body and response.cut_at is None
+        page = known[1] if known and same else answer_of(self._lists.dialect, asked, response, self._how)
+        self._counts.add(page.count)
+        self.pages[path] = (known[0] if known and same else response.body, page)
+        return response.requested_at, page
+
+    async def _further(self, path: str) -> None:
+        try:
+            await self._page(path)
+        except NotFoundError:
+            self._counts.add(None)  # the list has become shorter since the first page was cut
+
+    async def _follow(self, request: Request, page: P) -> P:
+        """Follow ``next`` links to their end, and return the last page."""
+        path, visited = request.path, {request.path}
+        while page.next:
+            try:
+                path = next_path(self._lists.base_url, path, page.next)
+            except DecodeError as error:
+                error.request = str(request)
+                # the frame below holds the link, which a traceback with local variables would show
+                error.with_traceback(None)
+                raise
+            if path in visited or len(visited) == MAX_PAGES:
+                raise DecodeError("the pages of the list form a loop", request=str(request))
+            visited.add(path)
+            _, page = await self._page(path)
+        return page
+
+
+class Lists:
+    """Reads lists, over whichever session is handed in."""
+
+    def __init__(
+        self, dialect: Dialect, clock: Clock, base_url: str, words: Mapping[str, str] | None = None
+    ) -> None:
+        """``words`` are status words of the account, and what they are in this package."""
+        self.dialect = dialect
+        self.base_url = base_url
+        self._clock = clock
+        self._words = dict(words or {})
+        # kept alive by whoever compares looks, and not by this
+        self._last: weakref.ref[ListLook] | None = None
+
+    def word(self, status: str) -> ServerStatus:
+        """The status in the words of this package, where the user has named a translation."""
+        return ServerStatus(self._words.get(status, status))
+
+    def spoken(self, server: Server) -> Server:
+        """The server with its status in the words of this package."""
+        return attrs.evolve(server, status=self.word(server.status)) if self._words else server
+
+    async def whole(self, session: Session | Bulk, request: Request) -> tuple[float, Sequence[Server]]:
+        """All records, and when the first request left.
+
+        A page that shifted while they were read can hide a server, never show one twice or invent one.
+        """
+        seen: dict[ServerId, Server] = {}
+        began = self._clock.now()
+        for _ in range(MAX_PASSES):
+            found = _Pass(self, session.send, self.dialect.read_page, repeat=True)
+            fits = await found.run(request)
+            pages = [page.results for _, page in found.pages.values()]
+            servers = (
+                pages[0]
+                if len(pages) == 1
+                else list({row.id: row for rows in pages for row in rows}.values())
+            )
+            if self._words:
+                servers = [self.spoken(server) for server in servers]
+            if fits:
+                return found.requested_at, servers
+            seen.update((server.id, server) for server in servers)
+        # rather one that has just gone than one hidden: whoever finds a name missing makes a server of it
+        log.warning("the list changed during each of %d passes over its pages", MAX_PASSES)
+        return began, tuple(seen.values())
+
+    async def look(self, session: Session | Bulk, request: Request) -> ListLook:
+        """The statuses alone, last in line for a place.
+
+        Not repeated, as the poller looks again anyway; and it confirms by id what a look lacks, which is cheaper than
+        a second pass over the pages.
+        """
+        last = None if self._last is None else self._last()
+        records = None if last is None else last.read
+        found = _Pass(
+            self,
+            lambda asked: session.send(asked, Priority.POLL),
+            self._statuses,
+            repeat=False,
+            before=records.pages if isinstance(records, _Records) else None,
+        )
+        await found.run(request)
+        picked = found.picked()
+        pages = [page.results for _, page in found.pages.values()]
+        # the same list where nothing changed, which is what most looks find: nobody has to look at any row
+        rows = pages[0] if len(pages) == 1 else [row for rows in pages for row in rows]
+        if picked is not None:
+            rows = [rows[number] for number in picked]
+        read_row = self._read_row
+        look = ListLook(
+            found.requested_at, rows, _Records(read_row, self.dialect.rows, found.pages, picked, str(request))
+        )
+        self._last = weakref.ref(look)
+        return look
+
+    def _statuses(self, body: bytes) -> Statuses:
+        page = self.dialect.read_statuses(body)
+        if not self._words:
+            return page
+        rows = [StatusRow(row.id, self.word(row.status), row.updated_at) for row in page.results]
+        return attrs.evolve(page, results=rows)
+
+    def _read_row(self, row: Raw) -> Server:
+        return self.spoken(self.dialect.read_server(row))
