@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from .codec import Raw, StatusRow
-from .dialects import Dialect, Page, Statuses, looks_like
+from .dialects import Dialect, Page, RawPage, looks_like
 from .errors import DecodeError, NotFoundError
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
@@ -24,7 +24,7 @@ from .timing import Clock
 __all__ = ["Lists", "answer_of"]
 
 T = TypeVar("T")
-P = TypeVar("P", Page, Statuses)
+P = TypeVar("P", Page, RawPage)
 
 log = logging.getLogger("vpsorg_async.servers")
 
@@ -46,25 +46,30 @@ def answer_of(dialect: Dialect, request: Request, response: Response, how: Calla
         raise
 
 
-@attrs.define(eq=False)
-class _Records:
-    """The whole records behind the rows of a look, each decoded when it is wanted."""
+@attrs.frozen(eq=False)
+class _Rows:
+    """Reads the rows of a look, one by one, where they are wanted."""
 
-    read: Callable[[Raw], Server]
-    split: Callable[[bytes], Sequence[Raw]]
-    pages: Mapping[str, tuple[bytes, Statuses]]
-    picked: Sequence[int] | None
+    lists: Lists
     request: str
-    _rows: list[Raw] = attrs.field(init=False, factory=list)
+    pages: Mapping[str, tuple[bytes, RawPage]]
+    """By their paths, with their bodies."""
 
-    def __call__(self, position: int) -> Server:
+    def status(self, row: Raw) -> StatusRow:
+        status = self._read(row, self.lists.dialect.read_status)
+        if not self.lists.words:
+            return status
+        return StatusRow(status.id, self.lists.word(status.status), status.updated_at)
+
+    def record(self, row: Raw) -> Server:
+        return self.lists.spoken(self._read(row, self.lists.dialect.read_server))
+
+    def _read(self, row: Raw, how: Callable[[Raw], T]) -> T:
         try:
-            if not self._rows:
-                self._rows = [row for body, _ in self.pages.values() for row in self.split(body)]
-            return self.read(self._rows[position if self.picked is None else self.picked[position]])
+            return how(row)
         except DecodeError as error:
             error.request = self.request
-            # the frames below hold the raw body, which a traceback with local variables would show
+            # the frames below hold the raw row, which a traceback with local variables would show
             error.with_traceback(None)
             raise
 
@@ -87,39 +92,34 @@ class _Pass(Generic[P]):
         self._repeat = repeat
         self._before: Mapping[str, tuple[bytes, P]] = before or {}
         self._counts: set[int | None] = set()
+        self._further: tuple[str, ...] = ()
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
 
-    async def run(self, request: Request) -> bool:
-        """Read every page once; whether they fit together, as far as the pages tell it."""
-        dialect = self._lists.dialect
+    async def run(self, request: Request) -> None:
+        """Read every page once."""
         # a page tells nothing of what happened after it was asked for: the first one's time holds for all
         self.requested_at, page = await self._page(request.path)
-        further: tuple[str, ...] = dialect.further_pages(page.count, len(page.results))
-        if further:
-            tasks = [asyncio.ensure_future(self._further(path)) for path in further]
+        self._further = self._lists.dialect.further_pages(page.count, len(page.results))
+        if self._further:
+            tasks = [asyncio.ensure_future(self._further_page(path)) for path in self._further]
             try:
                 await asyncio.gather(*tasks)
             finally:
                 # where one failed, nobody wants the others any more
                 for task in tasks:
                     task.cancel()
-            order = (request.path, *further)  # in which they came tells nothing
+            order = (request.path, *self._further)  # in which they came tells nothing
             self.pages = {path: self.pages[path] for path in order if path in self.pages}
-            return self._counts == {page.count} and page.count == len(self.picked() or page.results)
-        if page.next is not None:
-            page = await self._follow(request, page)
+            return
+        page = await self._follow(request, page)
         shown = sum(len(page.results) for _, page in self.pages.values())
-        if page.count is not None and page.next is None and page.count > shown:
+        if page.count is not None and page.count > shown:
             log.warning("the list says it counts %d servers but shows %d", page.count, shown)
-        return True
 
-    def picked(self) -> list[int] | None:
-        """Where each server was shown last, counting through the rows of all pages; None: each is shown once."""
-        if len(self.pages) == 1:
-            return None
-        rows = (row for _, page in self.pages.values() for row in page.results)
-        return list({row.id: number for number, row in enumerate(rows)}.values())
+    def fits(self, servers: int) -> bool:
+        """Whether the pages fit together, if they showed so many servers."""
+        return not self._further or self._counts == {servers}
 
     async def _page(self, path: str) -> tuple[float, P]:
         asked = self._lists.dialect.list_page(path, may_repeat=self._repeat)
@@ -131,7 +131,7 @@ class _Pass(Generic[P]):
         self.pages[path] = (known[0] if known and same else response.body, page)
         return response.requested_at, page
 
-    async def _further(self, path: str) -> None:
+    async def _further_page(self, path: str) -> None:
         try:
             await self._page(path)
         except NotFoundError:
@@ -165,17 +165,17 @@ class Lists:
         self.dialect = dialect
         self.base_url = base_url
         self._clock = clock
-        self._words = dict(words or {})
+        self.words = dict(words or {})
         # kept alive by whoever compares looks, and not by this
         self._last: weakref.ref[ListLook] | None = None
 
     def word(self, status: str) -> ServerStatus:
         """The status in the words of this package, where the user has named a translation."""
-        return ServerStatus(self._words.get(status, status))
+        return ServerStatus(self.words.get(status, status))
 
     def spoken(self, server: Server) -> Server:
         """The server with its status in the words of this package."""
-        return attrs.evolve(server, status=self.word(server.status)) if self._words else server
+        return attrs.evolve(server, status=self.word(server.status)) if self.words else server
 
     async def whole(self, session: Session | Bulk, request: Request) -> tuple[float, Sequence[Server]]:
         """All records, and when the first request left.
@@ -186,16 +186,14 @@ class Lists:
         began = self._clock.now()
         for _ in range(MAX_PASSES):
             found = _Pass(self, session.send, self.dialect.read_page, repeat=True)
-            fits = await found.run(request)
+            await found.run(request)
             pages = [page.results for _, page in found.pages.values()]
-            servers = (
-                pages[0]
-                if len(pages) == 1
-                else list({row.id: row for rows in pages for row in rows}.values())
-            )
-            if self._words:
+            servers: Sequence[Server] = pages[0]
+            if len(pages) > 1:
+                servers = list({row.id: row for rows in pages for row in rows}.values())
+            if self.words:
                 servers = [self.spoken(server) for server in servers]
-            if fits:
+            if found.fits(len(servers)):
                 return found.requested_at, servers
             seen.update((server.id, server) for server in servers)
         # rather one that has just gone than one hidden: whoever finds a name missing makes a server of it
@@ -209,34 +207,18 @@ class Lists:
         a second pass over the pages.
         """
         last = None if self._last is None else self._last()
-        records = None if last is None else last.read
+        reader = None if last is None else last.reader
         found = _Pass(
             self,
             lambda asked: session.send(asked, Priority.POLL),
-            self._statuses,
+            self.dialect.read_rows,
             repeat=False,
-            before=records.pages if isinstance(records, _Records) else None,
+            before=reader.pages if isinstance(reader, _Rows) else None,
         )
         await found.run(request)
-        picked = found.picked()
         pages = [page.results for _, page in found.pages.values()]
         # the same list where nothing changed, which is what most looks find: nobody has to look at any row
         rows = pages[0] if len(pages) == 1 else [row for rows in pages for row in rows]
-        if picked is not None:
-            rows = [rows[number] for number in picked]
-        read_row = self._read_row
-        look = ListLook(
-            found.requested_at, rows, _Records(read_row, self.dialect.rows, found.pages, picked, str(request))
-        )
+        look = ListLook(found.requested_at, rows, _Rows(self, str(request), found.pages))
         self._last = weakref.ref(look)
         return look
-
-    def _statuses(self, body: bytes) -> Statuses:
-        page = self.dialect.read_statuses(body)
-        if not self._words:
-            return page
-        rows = [StatusRow(row.id, self.word(row.status), row.updated_at) for row in page.results]
-        return attrs.evolve(page, results=rows)
-
-    def _read_row(self, row: Raw) -> Server:
-        return self.spoken(self.dialect.read_server(row))

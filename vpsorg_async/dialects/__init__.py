@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConfigurationError, DecodeError
-from .base import Dialect, Page, Statuses
+from .base import Dialect, Page, RawPage
 from .documented import Documented
 from .provider import Provider
 
@@ -13,7 +13,7 @@ __all__ = [
     "Documented",
     "Page",
     "Provider",
-    "Statuses",
+    "RawPage",
     "check_dialect",
     "looks_like",
     "make_dialect",

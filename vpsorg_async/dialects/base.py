@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -12,7 +11,7 @@ from ..codec import Raw, StatusRow
 from ..http.exchange import Operation, Request
 from ..models import ActionAccepted, Server, ServerId, ServerSpec
 
-__all__ = ["Dialect", "Page", "RawRows", "Statuses", "whole"]
+__all__ = ["Dialect", "Page", "RawPage", "whole"]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,19 +24,12 @@ class Page:
 
 
 @attrs.frozen(kw_only=True)
-class Statuses:
-    """A list answer of which only the statuses are read."""
-
-    results: list[StatusRow]
-    count: int | None = None
-    next: str | None = attrs.field(default=None, repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class RawRows:
-    """A list answer of which no row is read."""
+class RawPage:
+    """A list answer of which no row has been read."""
 
     results: list[Raw]
+    count: int | None = None
+    next: str | None = attrs.field(default=None, repr=False)
 
 
 class Dialect(Protocol):
@@ -71,14 +63,11 @@ class Dialect(Protocol):
     def delete(self, server_id: ServerId) -> Request: ...
     def action(self, operation: Operation, server_id: ServerId) -> Request: ...
     def read_page(self, body: bytes) -> Page: ...
-    def read_statuses(self, body: bytes) -> Statuses:
-        """A list answer of which only the statuses are wanted."""
+    def read_rows(self, body: bytes) -> RawPage:
+        """A list answer whose rows are left as they are, for `read_status` and `read_server`."""
         ...
 
-    def rows(self, body: bytes) -> Sequence[Raw]:
-        """The rows of a list answer, undecoded, in the order of `read_statuses`; `read_server` reads one."""
-        ...
-
+    def read_status(self, row: Raw) -> StatusRow: ...
     def read_server(self, body: bytes | Raw) -> Server: ...
     def read_changed(self, body: bytes) -> Server | None: ...
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted: ...

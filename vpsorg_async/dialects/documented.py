@@ -7,7 +7,6 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -17,7 +16,7 @@ from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
-from .base import Page, RawRows, Statuses
+from .base import Page, RawPage
 
 __all__ = ["Documented"]
 
@@ -40,8 +39,8 @@ class _ActionEnvelope:
 
 
 _page: Decoder[Page | list[Server]] = Decoder(Page | list[Server])
-_statuses: Decoder[Statuses | list[StatusRow]] = Decoder(Statuses | list[StatusRow])
-_rows: Decoder[RawRows | list[Raw]] = Decoder(RawRows | list[Raw])
+_rows: Decoder[RawPage | list[Raw]] = Decoder(RawPage | list[Raw])
+_status: Decoder[StatusRow] = Decoder(StatusRow)
 _server: Decoder[Server] = Decoder(Server)
 _action: Decoder[_ActionEnvelope] = Decoder(_ActionEnvelope)
 
@@ -117,15 +116,14 @@ class Documented:
         page = _page(body)
         return page if isinstance(page, Page) else Page(results=page)
 
-    def read_statuses(self, body: bytes) -> Statuses:
-        """The statuses of a list answer: a tenth of the work, and no other field can make it fail."""
-        statuses = _statuses(body)
-        return statuses if isinstance(statuses, Statuses) else Statuses(results=statuses)
+    def read_rows(self, body: bytes) -> RawPage:
+        """A list answer whose rows are left as they are."""
+        page = _rows(body)
+        return page if isinstance(page, RawPage) else RawPage(results=page)
 
-    def rows(self, body: bytes) -> Sequence[Raw]:
-        """The rows of a list answer, undecoded."""
-        rows = _rows(body)
-        return rows if isinstance(rows, list) else rows.results
+    def read_status(self, row: Raw) -> StatusRow:
+        """What a look needs of a row: a tenth of the work of the whole."""
+        return _status(row)
 
     def read_server(self, body: bytes | Raw) -> Server:
         """One server, from a create or a detail answer, or a row of a list."""

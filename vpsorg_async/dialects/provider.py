@@ -6,7 +6,6 @@ It knows one name only (``hostname``), UUIDs for most ids, pages, one path for p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +25,7 @@ from ..models import (
     ServerSpec,
     ServerStatus,
 )
-from .base import Page, RawRows, Statuses, whole
+from .base import Page, RawPage, whole
 
 __all__ = ["Provider"]
 
@@ -122,7 +121,7 @@ class _Page:
 
 
 _page: Decoder[_Page | list[_Server]] = Decoder(_Page | list[_Server])
-_rows: Decoder[RawRows | list[Raw]] = Decoder(RawRows | list[Raw])
+_rows: Decoder[RawPage | list[Raw]] = Decoder(RawPage | list[Raw])
 _server: Decoder[_Server] = Decoder(_Server)
 
 
@@ -208,16 +207,15 @@ class Provider:
             return Page(results=[row.record() for row in page])
         return Page(results=[row.record() for row in page.results], count=page.count, next=page.next)
 
-    def read_statuses(self, body: bytes) -> Statuses:
-        """The statuses of a page. Where id and time stand is not known for certain, so all of it is read."""
-        page = self.read_page(body)
-        rows = [StatusRow(row.id, row.status, row.updated_at) for row in page.results]
-        return Statuses(results=rows, count=page.count, next=page.next)
+    def read_rows(self, body: bytes) -> RawPage:
+        """A page, or a bare list, whose rows are left as they are."""
+        page = _rows(body)
+        return page if isinstance(page, RawPage) else RawPage(results=page)
 
-    def rows(self, body: bytes) -> Sequence[Raw]:
-        """The rows of a page, undecoded."""
-        rows = _rows(body)
-        return rows if isinstance(rows, list) else rows.results
+    def read_status(self, row: Raw) -> StatusRow:
+        """What a look needs of a row. Where id and time stand is not known for certain, so all of it is read."""
+        server = _server(row).record()
+        return StatusRow(server.id, server.status, server.updated_at)
 
     def read_server(self, body: bytes | Raw) -> Server:
         """One server, from a create or a detail answer."""

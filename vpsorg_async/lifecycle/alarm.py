@@ -1,14 +1,19 @@
-"""A sleep that can be cut short."""
+"""Sleep that can be cut short, and work that gives way."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeVar
 
 from ..timing import Clock
 
-__all__ = ["Alarm"]
+__all__ = ["Alarm", "unhurried"]
+
+T = TypeVar("T")
+
+AT_A_TIME = 50
 
 
 class Alarm:
@@ -34,3 +39,11 @@ class Alarm:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, a few at a time: others on the loop have their turn between."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % AT_A_TIME == 0:
+            await asyncio.sleep(0)

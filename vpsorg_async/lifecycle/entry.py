@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import attrs
 
@@ -104,8 +104,10 @@ class Entries:
             self._first_deadline = min((entry.wait.deadline for entry in self), default=math.inf)
         return self._first_deadline
 
-    def listed(self, asked: float) -> None:
-        """One more list has come, asked for at that time."""
+    def listed(self, asked: float, gone: Iterable[str] | None) -> None:
+        """One more list has come, asked for at that time; it lacks those that are ``gone``, None: who knows."""
+        for key in self._by_id if gone is None else self._by_id.keys() & gone:
+            self.restless[key] = None
         self._lists += 1
         self._listed = (self._listed[1], asked)
 
@@ -133,12 +135,8 @@ class Entries:
 
     def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
         """The waits for servers that the last list lacks: to them it was no look."""
-        found: list[tuple[Entry, ...]] = []
-        if self._by_id.keys() <= places.keys():
-            return found
-        for key in [key for key in self._by_id if key not in places]:
-            found.append(self.shown(key))
-        return found
+        # whoever is not restless was shown its row, and would have been told if it were gone
+        return [self.shown(key) for key in self.restless if key not in places]
 
     def catch_up(self, entry: Entry) -> None:
         """Bring one up to date with all lists so far."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Protocol
 
 import attrs
 
 from ..codec import StatusRow
-from ..errors import DecodeError
 from ..models import Server, ServerId
 from .wait import Wait
 
-__all__ = ["ListLook", "PollStatistics", "Roll", "Row", "ServerStuck", "list_is_cheaper"]
+__all__ = ["ListLook", "PollStatistics", "Roll", "RowReader", "ServerStuck", "list_is_cheaper"]
 
 REQUEST_COST = 64 * 1024
 """What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
@@ -33,35 +33,43 @@ def list_is_cheaper(watched: int, account: int | None, page_size: int | None = N
     return pages * REQUEST_COST + account * ROW_BYTES < watched * (REQUEST_COST + DETAIL_BYTES)
 
 
-Row = Server | StatusRow
+class RowReader(Protocol):
+    """Reads rows that were left as they came. Raises `DecodeError`."""
+
+    def status(self, row: Any) -> StatusRow:
+        """What a look needs of it."""
+        ...
+
+    def record(self, row: Any) -> Server:
+        """All of it."""
+        ...
 
 
 @attrs.frozen(eq=False)
 class ListLook:
     """One list of the account and when its request left (monotonic seconds).
 
-    ``rows`` are records, or as much of them as a look needs: then ``read`` reads the whole one at a position.
+    ``rows`` are records where there is no ``reader``; else whatever it reads. A row equals one that says the same.
     """
 
     requested_at: float
-    rows: Sequence[Row]
-    read: Callable[[int], Server] | None = None
+    rows: Sequence[Any]
+    reader: RowReader | None = None
+
+    def status(self, position: int) -> StatusRow:
+        """Id, status and ``updated_at`` of a row. Raises `DecodeError`."""
+        row = self.rows[position]
+        return (
+            StatusRow(row.id, row.status, row.updated_at) if self.reader is None else self.reader.status(row)
+        )
 
     def record(self, position: int) -> Server:
-        """The whole record of a row. Raises `DecodeError` where only the rest of it does not fit."""
+        """The whole record of a row. Raises `DecodeError`, perhaps for what is of no matter to its status."""
         row = self.rows[position]
-        if isinstance(row, Server):
-            return row
-        assert self.read is not None
-        return self.read(position)
-
-    def shown(self, position: int) -> Server:
-        """As much of the record of a row as can be read."""
-        try:
-            return self.record(position)
-        except DecodeError:
-            row = self.rows[position]
-            return Server(id=row.id, name="", status=row.status, updated_at=row.updated_at)
+        if self.reader is not None:
+            return self.reader.record(row)
+        assert isinstance(row, Server)
+        return row
 
     @property
     def servers(self) -> Sequence[Server]:
@@ -70,32 +78,52 @@ class ListLook:
 
 
 class Roll:
-    """The account as it was listed last: what the next look is compared with."""
+    """The account as it was listed last, and what the next list says against it.
+
+    `compare` tells which rows have to be read, and `settle`, given their statuses, what has changed.
+    """
 
     def __init__(self) -> None:
-        self.look: ListLook | None = None
+        self._rows: Sequence[Any] | None = None
+        self._next: Sequence[Any] = ()
+        self.ids: list[str] = []
+        """The server of each row."""
         self.places: dict[str, int] = {}
-        """The position of each server in the look, by its id."""
+        """The row of each server."""
 
-    def call(self, look: ListLook) -> tuple[list[int], Set[str] | None]:
-        """The positions of rows that are new or changed since the last look, and the ids that are gone.
-
-        None for those that are gone where there was no look before.
-        """
-        before, self.look = self.look, look
-        rows = look.rows
-        old: Sequence[Row] = () if before is None else before.rows
+    def compare(self, rows: Sequence[Any]) -> Sequence[int]:
+        """The positions of rows that are not as they were in the same place."""
+        self._next = rows
+        old = self._rows or ()
         if rows is old:
-            return [], frozenset()
-        if before is not None and len(rows) == len(old):
-            pairs = enumerate(zip(rows, old, strict=True))
-            changed = [position for position, (row, last) in pairs if row != last]
-            if all(rows[position].id == old[position].id for position in changed):
-                return changed, frozenset()
-        known = {row.id: row for row in old}
-        places, self.places = self.places, {str(row.id): position for position, row in enumerate(rows)}
-        changed = [position for position, row in enumerate(rows) if known.get(row.id) != row]
-        return changed, None if before is None else places.keys() - self.places.keys()
+            return ()
+        changed = [
+            position for position, (row, before) in enumerate(zip(rows, old, strict=False)) if row != before
+        ]
+        return [*changed, *range(len(old), len(rows))]
+
+    def settle(self, statuses: Mapping[int, StatusRow]) -> tuple[Sequence[int], Set[str] | None]:
+        """The positions of servers that are new or changed, and the ids of those that are gone.
+
+        None for those that are gone where there was no list before.
+        """
+        old, rows, self._rows = self._rows, self._next, self._next
+        ids = self.ids[: len(rows)]
+        ids.extend("" for _ in range(len(rows) - len(ids)))
+        for position, status in statuses.items():
+            ids[position] = str(status.id)
+        if old is not None and ids == self.ids:
+            return [position for position in statuses if self.places[ids[position]] == position], frozenset()
+        places, self.ids = self.places, ids
+        # the last one counts where pages that shifted show a server twice
+        self.places = {key: position for position, key in enumerate(ids)}
+        changed = []
+        for position in statuses:
+            before = places.get(ids[position])
+            new = old is None or before is None or old[before] != rows[position]
+            if new and self.places[ids[position]] == position:
+                changed.append(position)
+        return changed, None if old is None else places.keys() - self.places.keys()
 
 
 @attrs.frozen(kw_only=True)

@@ -12,14 +12,15 @@ import contextvars
 import copy
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from ..codec import StatusRow
 from ..config import WaitPolicy
 from ..errors import APIError, ClientClosedError, DecodeError, NotFoundError, VpsOrgError
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
-from .alarm import Alarm
+from .alarm import Alarm, unhurried
 from .contract import MOVING, Evidence
 from .durations import Durations, Kind
 from .entry import Entries, Entry, OnEnd
@@ -37,7 +38,6 @@ LAST_LOOK = 5.0
 LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
 SINGLES_AT_ONCE = 8
-AT_A_TIME = 200
 
 Watcher = Callable[[ListLook | VpsOrgError], None]
 
@@ -209,6 +209,8 @@ class Poller:
     def _expire(self, late: float) -> None:
         """Time out the waits whose deadline passed so many seconds ago."""
         now = self._clock.now()
+        if now < self._entries.first_deadline() + late:
+            return
         for entry in self._entries:
             if now >= entry.wait.deadline + late:
                 self._entries.catch_up(entry)
@@ -222,52 +224,47 @@ class Poller:
         if not due and not list_is_cheaper(len(self._entries.keys), self._account, self._page_size):
             await self._read_each([self._entries.of(key)[0].wait.server_id for key in self._entries.keys])
             return
-        places = await self._read_list()
+        missing = await self._read_list()
         now = self._clock.now()
-        missing = [
-            entries[0].wait.server_id
-            for entries in self._entries.lacking(places)
-            if any(entry.wait.suspicious(now) for entry in entries)
-        ]
-        if missing:
-            await self._read_each(missing)
+        suspects = [each[0] for each in missing if any(entry.wait.suspicious(now) for entry in each)]
+        if suspects:
+            await self._read_each([entry.wait.server_id for entry in suspects])
 
-    async def _read_list(self) -> Mapping[str, int]:
-        """Look at all servers, and show those that changed; returns where each server stands in the list."""
+    async def _read_list(self) -> list[tuple[Entry, ...]]:
+        """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
         self._lists += 1
         look = await self._look_list()
         self._failures = 0
         self._last_list = look.requested_at
-        self._account = len(look.rows)
         async with self._showing:
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
-            changed, gone = roll.call(look)
-            self._entries.listed(look.requested_at)
+            statuses: dict[int, StatusRow] = {}
+            async for position in unhurried(roll.compare(look.rows)):
+                statuses[position] = look.status(position)
+            changed, gone = roll.settle(statuses)
+            self._account = len(roll.places)
+            self._entries.listed(look.requested_at, gone)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, gone))
-            shown = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
-            for number, position in enumerate(shown, 1):
-                self._show(look, position)
-                if number % AT_A_TIME == 0:
-                    await asyncio.sleep(0)  # others on the loop have their turn between
+            places = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
+            async for position in unhurried(places):
+                self._show(look, position, roll.ids[position], statuses.get(position))
             self._roll = roll
         for watcher in tuple(self._watchers):
             watcher(look)
-        return roll.places
+        return self._entries.lacking(roll.places)
 
-    def _show(self, look: ListLook, position: int) -> None:
+    def _show(self, look: ListLook, position: int, key: str, status: StatusRow | None) -> None:
         """Show a row of the list to the waits for that server."""
-        asked, row = look.requested_at, look.rows[position]
-        key = str(row.id)
-        entries = self._entries.shown(key)
+        asked, entries = look.requested_at, self._entries.shown(key)
         if not entries:
-            self._journal.saw(row, asked, listed=True)
+            self._journal.saw(status or look.status(position), asked, listed=True)
             return
         now = self._clock.now()
         try:
             server = look.record(position)
         except DecodeError as unfit:
-            self._journal.saw(row, asked, listed=True)
+            self._journal.saw(status or look.status(position), asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.failed(unfit, now))
         else:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import attrs
 
+from ..errors import DecodeError
 from ..models import Server, ServerId, ServerStatus
-from .looks import ListLook, Row
+from .looks import ListLook, Roll
 from .receipts import earlier
 
 __all__ = ["AccountView", "Change", "StatusChange"]
@@ -53,7 +54,9 @@ class AccountView:
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] | None = None
-        self._rows: dict[str, Row] = {}
+        self._roll = Roll()
+        self._look: ListLook | None = None
+        self._changed: set[str] = set()
         self._looked_at = 0.0
         self._failed = False
         self._stale: Counter[str] = Counter()
@@ -64,20 +67,16 @@ class AccountView:
 
     def missing(self, look: ListLook) -> list[Server]:
         """Servers of the last look that this one lacks, which proves nothing: to be read by id."""
-        shown = {str(row.id) for row in look.rows}
-        return [server for key, server in (self._servers or {}).items() if key not in shown]
+        self._read(look)
+        return [server for key, server in (self._servers or {}).items() if key not in self._roll.places]
 
     def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
         """Every difference. ``still`` holds the missing ones that were found by id after all."""
         old, first = self._servers or {}, self._servers is None
-        rows = {str(row.id): (position, row) for position, row in enumerate(look.rows)}
+        self._read(look)
         new = {
-            # what is shown as before is not read again
-            key: old[key] if self._is_known(key, row) else self._newer(old, look.shown(position))
-            for key, (position, row) in rows.items()
-        }
-        new |= still
-        self._rows = {key: row for key, (_, row) in rows.items()}
+            key: self._server(old, key, look, position) for key, position in self._roll.places.items()
+        } | still
         seconds = 0.0 if first else look.requested_at - self._looked_at
         blind, self._failed = self._failed and not first, False
         self._servers, self._looked_at = new, look.requested_at
@@ -107,8 +106,21 @@ class AccountView:
                     seconds=seconds,
                 )
 
-    def _is_known(self, key: str, row: Row) -> bool:
-        return self._rows.get(key) == row and key in (self._servers or ()) and key not in self._stale
+    def _read(self, look: ListLook) -> None:
+        if look is not self._look:
+            self._look = look
+            statuses = {position: look.status(position) for position in self._roll.compare(look.rows)}
+            self._changed = {self._roll.ids[position] for position in self._roll.settle(statuses)[0]}
+
+    def _server(self, old: dict[str, Server], key: str, look: ListLook, position: int) -> Server:
+        if key in old and key not in self._changed and key not in self._stale:
+            return old[key]  # what is shown as before is not read again
+        try:
+            server = look.record(position)
+        except DecodeError:
+            row = look.status(position)
+            server = Server(id=row.id, name="", status=row.status, updated_at=row.updated_at)
+        return self._newer(old, server)
 
     def _newer(self, old: dict[str, Server], server: Server) -> Server:
         """The server as shown, or as known before where this look lags: changes must not be told back and forth."""
