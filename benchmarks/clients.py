@@ -224,10 +224,20 @@ class Vpsorg(Async):
 
 
 class VpsorgLook(Vpsorg):
-    """What the poller asks for: one look at the statuses of the account."""
+    """One look of the waits at the account, all that the poller does with it: one server in a hundred has changed."""
 
     async def list(self, count: int) -> object:
-        return await (await self.of(count))._parts.servers.look()
+        return await (await self.of(count))._parts.poller._read_list()
+
+
+class VpsorgFirstLook(VpsorgLook):
+    """The same where nothing is known from before: every status is new."""
+
+    async def list(self, count: int) -> object:
+        from vpsorg_async.lifecycle.looks import Roll
+
+        (await self.of(count))._parts.poller._roll = Roll()
+        return await super().list(count)
 
 
 class VpsorgDefault(Vpsorg):
@@ -354,6 +364,7 @@ CLIENTS: dict[str, type[Sync] | type[Async]] = {
     "vpsorg": Vpsorg,
     "vpsorg_default": VpsorgDefault,
     "vpsorg_look": VpsorgLook,
+    "vpsorg_first_look": VpsorgFirstLook,
     "vpsorg_uvloop": VpsorgUvloop,
     "httpx": Httpx,
     "requests": Requests,

@@ -274,12 +274,13 @@ def waiters(_: str, port: int, count: int) -> dict[str, float]:
         begin(port, count, (2, 8), made=True)
         async with Client(TOKEN, base_url=base, min_interval=0.25, max_interval=0.25) as vps:
             await vps.servers.get(1)
+            gc.collect()
             tasks = await waits(vps, iter(range(1, count + 1)))
             await asyncio.sleep(0)
             if watched:
-                with stalls() as longest:
+                with stalls() as (longest, collections):
                     await asyncio.gather(*tasks)
-                found["stall"] = max(longest)
+                found["stall"], found["collection"] = max(longest), max(collections)
                 return
             cpu = time.process_time()
             await asyncio.gather(*tasks)
@@ -290,6 +291,28 @@ def waiters(_: str, port: int, count: int) -> dict[str, float]:
     asyncio.run(to_the_end(False))
     asyncio.run(to_the_end(True))
     return found
+
+
+def waiters_in_one(_: str, port: int, count: int) -> dict[str, float]:
+    """As many in one `wait_until_all`, which needs no task for each; what each holds."""
+    from vpsorg_async import Client
+
+    async def work() -> dict[str, float]:
+        begin(port, count, (600, 900), made=True)
+        options = {"min_interval": 0.25, "max_interval": 0.25}
+        async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
+            await vps.servers.get(1)
+            gc.collect()
+            before = resident()
+            outcomes = vps.wait_until_all(range(1, count + 1), "active", timeout=300)
+            task = asyncio.ensure_future(anext(outcomes))
+            await looked(vps._parts.poller, 3)
+            gc.collect()
+            found = {"bytes_all": (resident() - before) / count}
+            await stop([task])
+            return found
+
+    return asyncio.run(work())
 
 
 async def looked(poller: Any, lists: int) -> None:
@@ -304,21 +327,32 @@ async def stop(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 @contextlib.contextmanager
-def stalls() -> Iterator[list[float]]:
-    """How long the event loop could not get to a timer of a millisecond, while this is entered."""
-    loop, late = asyncio.get_running_loop(), [0.0]
-    due = loop.time()
+def stalls() -> Iterator[tuple[list[float], list[float]]]:
+    """How long the event loop could not get to a timer of a millisecond, while this is entered, without the time that
+    full garbage collections took; and that time, of each of them."""
+    loop, late, collections = asyncio.get_running_loop(), [0.0], [0.0]
+    due, counted, began = loop.time(), 0.0, 0.0
 
     def tick() -> None:
-        nonlocal due, timer
-        late.append(loop.time() - due)
+        nonlocal due, counted, timer
+        late.append(loop.time() - due - (sum(collections) - counted))
+        counted = sum(collections)
         due = loop.time() + 0.001
         timer = loop.call_at(due, tick)
 
+    def collecting(phase: str, info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = loop.time()
+        elif info["generation"] == 2:
+            collections.append(loop.time() - began)
+
     timer = loop.call_at(due, tick)
+    gc.callbacks.append(collecting)
     try:
-        yield late
+        yield late, collections
     finally:
+        gc.callbacks.remove(collecting)
         timer.cancel()
 
 
@@ -336,7 +370,7 @@ def main() -> None:
     way, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if len(sys.argv) > 4:
         os.sched_setaffinity(0, {int(sys.argv[4])})
-    measure = waiters if way == "waiters" else create_and_wait
+    measure = {"waiters": waiters, "waiters_in_one": waiters_in_one}.get(way, create_and_wait)
     try:
         print(json.dumps(measure(way, port, count)))
     finally:

@@ -19,7 +19,8 @@ NAMES = {
     "aiohttp_uvloop": "aiohttp + `resp.json()`, uvloop",
     "vpsorg": "**vpsorg_async**",
     "vpsorg_default": "**vpsorg_async**, 32 places (default)",
-    "vpsorg_look": "**vpsorg_async**, a look of the waits",
+    "vpsorg_look": "**vpsorg_async**, a look of the waits, 1 % changed",
+    "vpsorg_first_look": "**vpsorg_async**, a look of the waits, the first one",
     "vpsorg_uvloop": "**vpsorg_async**, uvloop",
     "httpx": "httpx.AsyncClient + `json()`",
     "requests": "`requests.get`, as on the API's page",
@@ -233,9 +234,11 @@ def _fleets(fleets: dict[str, Any]) -> str:
 
 
 WAITERS = """\
-As many tasks, each in `wait_until` on one client. Memory is the growth of the resident set for each of them, task
-included. A look at rest is one that shows nothing new; the other figure holds the endings of all waits, within six
-seconds, as well.
+As many tasks, each in `wait_until` on one client; and, for the memory, the same in one `wait_until_all`, which needs no
+task for each. Memory is the growth of the resident set for each wait, its task and the account's last list included. A
+look at rest is one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as
+well. The longest stall of the event loop is that of the waits' own work; the interpreter's full garbage collections,
+which stop everything, stand beside it: they grow with all objects of a process, whoever made them.
 
 """
 
@@ -244,19 +247,23 @@ def _waiters(waiters: dict[str, Any]) -> str:
     head = (
         "waits",
         "KiB each",
+        "KiB each, `wait_until_all`",
         "CPU ms a look, at rest",
         "CPU ms a look, all in",
         "looks",
         "longest stall ms",
+        "longest collection ms",
     )
     rows = (
         (
             f"{int(count):,}",
             f"{row['bytes'] / 1024:.2f}",
+            f"{row['bytes_all'] / 1024:.2f}",
             f"{row['cpu_per_look'] * 1e3:.1f}",
             f"{row['cpu_per_look_all'] * 1e3:.1f}",
             f"{row['looks']:.0f}",
             f"{row['stall'] * 1e3:.1f}",
+            f"{row['collection'] * 1e3:.1f}",
         )
         for count, row in waiters.items()
     )

@@ -51,9 +51,14 @@ class World:
         self.fixed: dict[bytes, bytes] = {
             GETS[shape].format(ONE).encode(): answer(encode(make(ONE))) for shape, make in SHAPES.items()
         }
+        # the lists are answered in turn: from one to the next one server in a hundred changes
+        self.lists: dict[bytes, list[bytes]] = {}
         for count in LISTS:
-            rows = [encode(listed(number)) for number in range(1, count + 1)]
-            self.fixed[b"/of%d/api/v1/servers/" % count] = answer(page(rows))
+            before, after = (
+                answer(page([encode(listed(number, states[number % 100 == 0])) for number in ids(count)]))
+                for states in (("active", "active"), ("active", "provisioning"))
+            )
+            self.lists[b"/of%d/api/v1/servers/" % count] = [before, after]
         self.latency = 0.0
         self.ready_at: list[float] = []
 
@@ -153,6 +158,9 @@ class Connection(asyncio.Protocol):
         found = self.world.fixed.get(path)
         if found is not None:
             self.write(found)
+        elif (turns := self.world.lists.get(path)) is not None:
+            self.write(turns[0])
+            turns.reverse()
         elif path.startswith(b"/_"):
             self.write(self.statistics() if path == b"/_statistics" else self.world.control(path, body))
         else:

@@ -21,7 +21,7 @@ from peers import Peers
 OURS = ("raw", "aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_default")
 ON_UVLOOP = ("raw_uvloop", "aiohttp_uvloop", "vpsorg_uvloop")
 THEIRS = ("httpx", "requests", "requests_session", "hcloud", "scaleway", "pydo")
-LISTS = ("aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_look")
+LISTS = ("aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_look", "vpsorg_first_look")
 LISTS_THEIRS = ("httpx", "requests")
 
 Table = dict[str, dict[str, Any]]
@@ -174,10 +174,14 @@ class Run:
     def waiters(self) -> Table:
         """Many waits on one client."""
         rounds = 1 if self.amount is QUICK else 3
-        return {
-            str(count): medians([self.alone("fleets.py", "waiters", count) for _ in range(rounds)])
-            for count in self.amount.waiters
-        }
+        ways = ("waiters", "waiters_in_one")
+        found: Table = {}
+        for count in self.amount.waiters:
+            found[str(count)] = {}
+            for way in ways:
+                costs = [self.alone("fleets.py", way, count) for _ in range(rounds)]
+                found[str(count)] |= medians(costs)
+        return found
 
     def alone(self, script: str, way: str, count: int) -> dict[str, float]:
         server = Server()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -28,6 +28,8 @@ P = TypeVar("P", Page, RawPage)
 
 log = logging.getLogger("vpsorg_async.servers")
 
+PARTS = 1000
+"""Plans and operating systems remembered, so that servers share them."""
 MAX_PASSES = 4
 """Passes over the pages of a list that shifts while it is read."""
 
@@ -62,7 +64,7 @@ class _Rows:
         return StatusRow(status.id, self.lists.word(status.status), status.updated_at)
 
     def record(self, row: Raw) -> Server:
-        return self.lists.spoken(self._read(row, self.lists.dialect.read_server))
+        return self.lists.shared(self.lists.spoken(self._read(row, self.lists.dialect.read_server)))
 
     def _read(self, row: Raw, how: Callable[[Raw], T]) -> T:
         try:
@@ -166,6 +168,7 @@ class Lists:
         self.base_url = base_url
         self._clock = clock
         self.words = dict(words or {})
+        self._parts: dict[Any, Any] = {}
         # kept alive by whoever compares looks, and not by this
         self._last: weakref.ref[ListLook] | None = None
 
@@ -176,6 +179,17 @@ class Lists:
     def spoken(self, server: Server) -> Server:
         """The server with its status in the words of this package."""
         return attrs.evolve(server, status=self.word(server.status)) if self.words else server
+
+    def shared(self, server: Server) -> Server:
+        """The server, with plan and operating system in common with all others that have the same."""
+        for name in ("plan", "os"):
+            part = getattr(server, name)
+            if part is not None:
+                if len(self._parts) > PARTS:
+                    self._parts.clear()
+                # set in place: it was made just now, and a copy would cost more than the decoding did
+                object.__setattr__(server, name, self._parts.setdefault(part, part))
+        return server
 
     async def whole(self, session: Session | Bulk, request: Request) -> tuple[float, Sequence[Server]]:
         """All records, and when the first request left.

@@ -7,6 +7,7 @@ outside these sets is `Reading.UNKNOWN` and ends nothing.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -165,21 +166,14 @@ class Target:
         if isinstance(target, Target):
             return target
         try:
-            words = [target] if isinstance(target, str) else list(target)
+            words = (target,) if isinstance(target, str) else tuple(target)
         except TypeError:
             raise ConfigurationError(f"a target is a status word or several, not {target!r}") from None
-        statuses: set[str] = set()
         for word in words:
-            if word == "settled":
-                statuses |= SETTLED
-            elif isinstance(word, str) and (word in SETTLED or word in MOVING):
-                statuses.add(str(word))
-            elif word != GONE:
-                raise ConfigurationError(
-                    f"{word!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}, 'settled' "
-                    "and 'gone'; for any other word pass Target({...})"
-                )
-        return cls(frozenset(statuses), GONE in words, FAILURES - statuses)
+            if not isinstance(word, str):
+                raise _not_known(word)
+        # thousands wait for the same, and need no copy of it each
+        return _of_words(words)
 
     def reading(self, word: str) -> Reading:
         """What a status word is to this target."""
@@ -193,3 +187,23 @@ class Target:
 
     def __str__(self) -> str:
         return " or ".join([*sorted(self.statuses), *([GONE] if self.gone else [])])
+
+
+@functools.lru_cache(64)
+def _of_words(words: tuple[str, ...]) -> Target:
+    statuses: set[str] = set()
+    for word in words:
+        if word == "settled":
+            statuses |= SETTLED
+        elif word in SETTLED or word in MOVING:
+            statuses.add(str(word))
+        elif word != GONE:
+            raise _not_known(word)
+    return Target(frozenset(statuses), GONE in words, FAILURES - statuses)
+
+
+def _not_known(word: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"{word!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}, 'settled' "
+        "and 'gone'; for any other word pass Target({...})"
+    )

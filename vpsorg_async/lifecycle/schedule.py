@@ -51,12 +51,15 @@ class Schedule:
         self._durations = durations
         self._cohorts: Counter[tuple[Kind, float]] = Counter()
         self._joined: Counter[float] = Counter()
+        self._newest: tuple[Kind, float] = (("", "", ""), 0.0)
 
     def add(self, kind: Kind, since: float) -> tuple[Kind, float]:
         """A wait joins; the key is what `remove` wants back."""
         # whole quarters of a second: exact enough for waits, few enough to go through
         parts = 4 if len(self._cohorts) < MANY else 1
         key = (kind, math.floor(since * parts) / parts)
+        # one for all that join together, not one each
+        key = self._newest = self._newest if key == self._newest else key
         self._cohorts[key] += 1
         if kind[0]:
             self._joined[key[1]] += 1
