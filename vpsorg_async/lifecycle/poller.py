@@ -100,8 +100,7 @@ class Poller:
         cohort = self._schedule.add(self._kind(wait), wait.since)
         self._entries.add(Entry(wait, future, cohort, wait.since, on_end))
         now = self._clock.now()
-        # who knows of no command wants to know how things are; after a command nothing can have happened yet
-        self._look_by(now if not wait.operation else now + self._policy.min_interval)
+        self._look_by(now + self._schedule.first(cohort, now))
         return future
 
     def leave(self, wait: Wait) -> None:

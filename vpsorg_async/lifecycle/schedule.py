@@ -30,7 +30,7 @@ __all__ = ["Schedule"]
 C = 0.015
 """Seconds of lag per wait that one look is worth."""
 C_LEARNED = 0.012
-FEWEST = 2.9
+FEWEST = 1.5
 GROWTH = 0.35
 BLIND = 12.0
 BLIND_LEARNED = 60.0
@@ -91,6 +91,16 @@ class Schedule:
     def stuck_after(self, kind: Kind) -> float:
         """The age from which a wait of that kind is stuck, in seconds."""
         return self._durations.model(kind).stuck_after if kind[0] else math.inf
+
+    def first(self, key: tuple[Kind, float], now: float) -> float:
+        """Seconds until the first look that a wait which joins now has a use for."""
+        kind, since = key
+        if not kind[0]:
+            return 0.0  # who knows of no command wants to know how things are
+        # after one nothing can have happened yet; once learned, nothing much before the fastest of its kind
+        model = self._durations.model(kind)
+        early = model.fastest / FIRST - max(now - since, 0.0) if model.learned else 0.0
+        return max(early, self._policy.min_interval)
 
     def pause(self, now: float) -> float:
         """Seconds until the next look that serves all of them."""
