@@ -55,7 +55,9 @@ def _figures(results: dict[str, Any]) -> Iterator[Figure]:
         if row := _row(results, "waiters", count):
             what = f"{int(count):,} waiters: "
             if cpu is not None:
-                yield Figure(f"{what}memory of each, its task included", row["bytes"] / 1024, 2.0, "{:.2f} KiB")
+                yield Figure(
+                    f"{what}memory of each, its task included", row["bytes"] / 1024, 2.0, "{:.2f} KiB"
+                )
                 name = f"{what}memory of each in one `wait_until_all`"
                 yield Figure(name, row["bytes_all"] / 1024, 2.0, "{:.2f} KiB")
                 yield Figure(f"{what}CPU of a look", row["cpu_per_look"] * 1e3, cpu, "{:.1f} ms", timed=True)

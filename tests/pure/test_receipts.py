@@ -218,3 +218,71 @@ def test_times_are_compared_where_both_are_known(
     """An absent timestamp proves nothing in either direction."""
     assert earlier(first, second) is before
     assert later(first, second) == last
+
+
+def test_what_the_listing_repeats_stays_fresh() -> None:
+    """A row that a look shows unchanged is not told again, and counts as seen at the look's time all the same."""
+    journal = Journal()
+    assert journal.listed(10.0, None) == set()
+    for number in (1, 2, 3):
+        journal.saw(server(number), 10.0, listed=True)
+    journal.listed(20.0, ())
+    journal.listed(30.0, {"2"})
+    journal.saw(server(3, "stopped", at(5)), 30.0, listed=True)
+    journal.listed(40.0, ())
+
+    ages = {number: known.at for number in (1, 2, 3) if (known := journal.known(number))}
+    assert ages == {1: 40.0, 2: 20.0, 3: 40.0}
+
+    journal.listed(90.0, None)
+    again = {number: known.at for number in (1, 2, 3) if (known := journal.known(number))}
+    assert again == ages
+
+
+def test_the_listing_has_to_tell_again_what_was_seen_otherwise_in_between() -> None:
+    """Without timestamps nobody knows which of the two is news, if the list is only heard where it changed."""
+    journal = Journal()
+    journal.listed(10.0, None)
+    journal.saw(server(7, "active", None), 10.0, listed=True)
+    journal.saw(server(7, "stopped", None), 12.0)
+
+    assert journal.listed(20.0, ()) == {"7"}
+    journal.saw(server(7, "active", None), 20.0, listed=True)
+
+    known = journal.known(7)
+    assert known is not None
+    assert (known.status, known.at) == ("active", 20.0)
+    assert journal.listed(30.0, ()) == set()
+
+
+def test_a_lagging_list_does_not_refresh_what_it_does_not_show() -> None:
+    """What is known from elsewhere is newer; the list shows something else, again and again."""
+    journal = Journal()
+    journal.listed(10.0, None)
+    journal.saw(server(7, "active", at(0)), 10.0, listed=True)
+    journal.saw(server(7, "stopped", at(5)), 12.0)
+    for when in (20.0, 30.0):
+        journal.listed(when, ())
+        journal.saw(server(7, "active", at(0)), when, listed=True)
+
+    known = journal.known(7)
+    assert known is not None
+    assert (known.status, known.at) == ("stopped", 12.0)
+
+
+def test_many_at_once_are_remembered_as_one_by_one() -> None:
+    """Known ones, new ones, changed ones and lagging ones."""
+    rows = [server(1), server(2), server(3, "stopped", at(5)), server(4, "stopped", at(-5))]
+    one, many = Journal(), Journal()
+    for journal in (one, many):
+        for number in (1, 3, 4):
+            journal.saw(server(number), 1.0)
+    for each in rows:
+        one.saw(each, 2.0)
+    many.saw_all(rows, 2.0)
+
+    for number in (1, 2, 3, 4):
+        first, second = one.known(number), many.known(number)
+        assert first is not None
+        assert second is not None
+        assert attrs.evolve(first) == attrs.evolve(second)

@@ -1,0 +1,88 @@
+"""The one timer of all attempts: each is interrupted at its own time, and cancelled by others only by others."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.lifecycle.stage import virtual
+from vpsorg_async.http.deadlines import Deadlines
+
+
+async def attempt(deadlines: Deadlines, seconds: float) -> str:
+    """Something that takes so long, as one attempt."""
+    under_way = deadlines.enter()
+    try:
+        await asyncio.sleep(seconds)
+        return "done"
+    except asyncio.CancelledError:
+        if under_way.late and under_way.taken_back():
+            return "late"
+        raise
+    finally:
+        deadlines.leave(under_way)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@virtual
+async def test_each_ends_at_its_own_time() -> None:
+    """Attempts that begin one after another have the same time each, also after a rest, and with others between."""
+    deadlines = Deadlines(10.0)
+
+    async def timed(start: float, seconds: float) -> tuple[str, float]:
+        await asyncio.sleep(start)
+        return await attempt(deadlines, seconds), now() - start
+
+    results = await asyncio.gather(timed(0, 3), timed(1, 50), timed(4, 50), timed(4, 9), timed(40, 50))
+
+    assert results == [("done", 3), ("late", 10), ("late", 10), ("done", 9), ("late", 10)]
+
+
+@virtual
+async def test_a_cancellation_by_others_gets_through() -> None:
+    """Before its time, at its time, and in an `asyncio.timeout` around it."""
+    deadlines = Deadlines(10.0)
+    for when in (3.0, 10.0):
+        task = asyncio.create_task(attempt(deadlines, 50))
+        asyncio.get_running_loop().call_later(when, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    began = now()
+    try:
+        async with asyncio.timeout(4):
+            await attempt(deadlines, 50)
+    except TimeoutError:
+        pass
+    assert now() - began == 4
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@virtual
+async def test_an_attempt_that_is_late_leaves_its_task_as_it_was() -> None:
+    """What comes after it in the task is not cancelled any more."""
+    deadlines = Deadlines(1.0)
+
+    assert [await attempt(deadlines, 5) for _ in range(3)] == ["late"] * 3
+    await asyncio.sleep(5)
+
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@virtual
+async def test_closing_interrupts_all() -> None:
+    """And each only once, however near its end was."""
+    deadlines = Deadlines(10.0)
+    tasks = [asyncio.create_task(attempt(deadlines, 50)) for _ in range(3)]
+    await asyncio.sleep(9.5)
+
+    deadlines.close()
+
+    assert await asyncio.gather(*tasks) == ["late"] * 3
+    assert now() == 9.5

@@ -1,0 +1,194 @@
+"""Looks that are compared with each other: nobody is shown what did not change, and nobody misses what did."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.io.raw_server import RawServer, answer
+from tests.io.stages import sends
+from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from vpsorg_async import Client, Server, errors
+from vpsorg_async.codec import StatusRow
+from vpsorg_async.lifecycle.looks import ListLook
+
+
+@attrs.define
+class Counting:
+    """Reads rows, and counts how often each is."""
+
+    spoiled: set[int] = attrs.field(factory=set[int])
+    statuses: Counter[int] = attrs.field(factory=Counter[int])
+    records: Counter[int] = attrs.field(factory=Counter[int])
+
+    def status(self, row: Server) -> StatusRow:
+        self.statuses[int(row.id)] += 1
+        return StatusRow(row.id, row.status, row.updated_at)
+
+    def record(self, row: Server) -> Server:
+        self.records[int(row.id)] += 1
+        if int(row.id) in self.spoiled:
+            raise errors.DecodeError("the answer does not fit", problems=["$.name: expected a string"])
+        return row
+
+
+class Read(Provider):
+    """A provider whose rows have to be read."""
+
+    def __init__(self, *courses: Any, **options: Any) -> None:
+        super().__init__(*courses, **options)
+        self.reader = Counting()
+
+    async def look_list(self) -> ListLook:
+        look = await super().look_list()
+        return ListLook(look.requested_at, look.rows, self.reader)
+
+
+@virtual
+async def test_a_row_is_read_when_it_changes() -> None:
+    """Thirty waits over a minute: two readings of each row, however many looks, and every look is counted."""
+    provider = Read(*(after(n, 30 + n) for n in range(1, 31)))
+    async with Stage(provider, max_interval=1.0) as stage:
+        results = await asyncio.gather(*stage.begin(range(1, 31)))
+
+        assert len(provider.lists) > 20
+        # the last one, alone, is read by its id
+        assert provider.reader.statuses == {**dict.fromkeys(range(1, 30), 2), 30: 1}
+        assert provider.reader.records == provider.reader.statuses
+        for result in results[:-1]:
+            assert result.looks == sum(asked <= result.seconds for asked in provider.lists)
+
+
+@virtual
+async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
+    """The others get there; the one hears of it in its timeline, and is not taken for gone."""
+    provider = Read(*(after(n, 20) for n in range(1, 5)), after(5, 300))
+    provider.reader.spoiled.add(3)
+    async with Stage(provider, max_interval=1.0) as stage:
+        results = await asyncio.gather(*stage.begin(range(1, 6), timeout=40), return_exceptions=True)
+
+        reached = [not isinstance(result, BaseException) for result in results]
+        assert reached == [True, True, False, True, False]
+        late = results[2]
+        assert isinstance(late, errors.WaitTimeoutError)
+        assert isinstance(late.last_failure, errors.DecodeError)
+
+
+@virtual
+async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None:
+    """Without timestamps, a list that says again what it said before the reboot is news after the reboot was seen."""
+
+    class Lonely(Provider):
+        """Its lists say active all the time: they come while it is."""
+
+        async def look_list(self) -> ListLook:
+            look = await super().look_list()
+            return ListLook(look.requested_at, [record(1, "active"), record(2, "provisioning")])
+
+    rebooting = lambda now: record(1, "rebooting" if 2.0 <= now < 6.0 else "active")  # noqa: E731
+    async with Stage(Lonely(rebooting, after(2, 300)), quiet=1000.0, max_interval=1.0) as stage:
+        other = stage.begin([2])
+        await asyncio.sleep(1.5)  # the list has told of both
+        stage.command(1, "reboot")
+        waiting = stage.begin([1])
+        await asyncio.sleep(2.0)
+        # somebody reads it by its id, for all who wait
+        await stage.poller._read_one(1)
+
+        result = (await asyncio.wait_for(asyncio.gather(*waiting), 60))[0]
+
+        assert [seen.status for seen in result.timeline][-2:] == ["rebooting", "active"]
+        other[0].cancel()
+        await asyncio.gather(*other, return_exceptions=True)
+
+
+@virtual
+async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
+    """The list was the same before it came: for this wait it is new."""
+    async with Stage(Provider(after(1, 0), after(2, 100), after(3, 100)), max_interval=1.0) as stage:
+        others = stage.begin([2, 3])
+        await asyncio.sleep(5)
+
+        result = (await asyncio.gather(*stage.begin([1])))[0]
+
+        assert result.seconds < 2
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+@virtual
+async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
+    """A wait that was left alone hears of it all the same: it may only be hidden, or gone."""
+    provider = Provider(*(after(n, 60) for n in range(1, 5)))
+    async with Stage(provider, max_interval=1.0) as stage:
+        waiting = stage.begin(range(1, 5), "gone", timeout=50)
+        await asyncio.sleep(10)
+        assert not provider.singles
+        provider.unlisted = {2, 3}
+        provider.courses[2] = lambda now: None
+        await asyncio.sleep(3)
+        provider.unlisted = set()
+
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert [isinstance(result, errors.WaitTimeoutError) for result in results] == [
+            True,
+            True,
+            False,
+            True,
+        ]
+        assert {number for _, number in provider.singles} == {2, 3}
+
+
+def body(*rows: dict[str, Any], count: int | None = None) -> bytes:
+    return json.dumps({"count": len(rows) if count is None else count, "results": rows}).encode()
+
+
+def wire(number: int, status: str, updated: str = "2025-01-10T14:30:00Z") -> dict[str, Any]:
+    return {"id": number, "name": f"web-{number}", "status": status, "updated_at": updated}
+
+
+def step(*words: str) -> bytes:
+    return body(*(wire(number, word) for number, word in enumerate(words, 1)))
+
+
+SPOILED = body(
+    wire(1, "active"),
+    wire(2, "provisioning"),
+    {"id": 3, "name": 7, "status": "active"},
+    wire(4, "provisioning"),
+)
+STEPS = [
+    step("provisioning", "provisioning", "provisioning", "provisioning"),
+    step("provisioning", "provisioning", "provisioning", "provisioning"),
+    SPOILED,
+    step("active", "active", "provisioning", "provisioning"),
+    step("active", "active", "active", "active"),
+]
+
+
+@pytest.mark.parametrize("words", [None, {"building": "provisioning", "running": "active"}])
+async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
+    """Equal answers, changed rows, a row whose name is none, words of another language: each wait gets its record."""
+    steps = STEPS
+    if words is not None:
+        steps = [each.replace(b"provisioning", b"building").replace(b"active", b"running") for each in steps]
+    async with RawServer(*(sends(answer(200, each)) for each in steps)) as server:
+        options: dict[str, Any] = {"min_interval": 0.01, "max_interval": 0.01, "status_words": words}
+        async with Client("vps_x", base_url=server.url, **options) as vps:
+            results = {
+                result.server_id: result
+                async for result in vps.wait_until_all([1, 2, 3, 4], "active", timeout=20)
+            }
+
+    assert {number: result.error for number, result in results.items()} == dict.fromkeys([1, 2, 3, 4])
+    names = {number: result.server and result.server.name for number, result in results.items()}
+    assert names == {number: f"web-{number}" for number in (1, 2, 3, 4)}
+    assert [results[n].looks for n in (1, 2)] == [3, 4]
+    assert "no answer" in [seen.status for seen in results[3].timeline]
