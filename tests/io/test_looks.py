@@ -80,6 +80,32 @@ async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
 
 
 @virtual
+async def test_a_look_that_nobody_got_to_the_end_of_is_forgotten() -> None:
+    """All leave while its rows are gone through: the next look tells the rest, as if there had been none."""
+    provider = Read(*(after(n, 10) for n in range(1, 1001)))
+    async with Stage(provider, max_interval=1.0) as stage:
+        waiting = stage.begin([1, 2])
+        await asyncio.sleep(8)
+        assert {known.status for n in range(1, 1001) if (known := stage.journal.known(n))} == {"provisioning"}
+
+        class Leaving(Counter[int]):
+            def __setitem__(self, number: int, count: int) -> None:
+                super().__setitem__(number, count)
+                if number == 75:
+                    for task in waiting:
+                        task.cancel()
+
+        provider.reader.statuses = Leaving()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert 75 <= len(provider.reader.statuses) < 1000
+        provider.reader.statuses = Counter()
+
+        await asyncio.gather(*stage.begin([1, 2]))
+
+        assert {known.status for n in range(1, 1001) if (known := stage.journal.known(n))} == {"active"}
+
+
+@virtual
 async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None:
     """Without timestamps, a list that says again what it said before the reboot is news after the reboot was seen."""
 

@@ -270,6 +270,21 @@ def test_a_lagging_list_does_not_refresh_what_it_does_not_show() -> None:
     assert (known.status, known.at) == ("stopped", 12.0)
 
 
+def test_a_list_that_lags_once_refreshes_nothing_from_then_on() -> None:
+    """It shows an older time than it did before, and then goes on to show it unchanged."""
+    journal = Journal()
+    journal.listed(10.0, None)
+    journal.saw(server(7, "stopped", at(5)), 10.0, listed=True)
+    journal.listed(20.0, ())
+    journal.saw(server(7, "active", at(0)), 20.0, listed=True)
+    journal.listed(30.0, ())
+
+    known = journal.known(7)
+    assert known is not None
+    # it was as known at 20 at the latest: the list of then is told before its rows are
+    assert (known.status, known.at) == ("stopped", 20.0)
+
+
 def test_many_at_once_are_remembered_as_one_by_one() -> None:
     """Known ones, new ones, changed ones and lagging ones."""
     rows = [server(1), server(2), server(3, "stopped", at(5)), server(4, "stopped", at(-5))]

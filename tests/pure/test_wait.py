@@ -507,3 +507,38 @@ def test_a_list_without_the_server_proves_nothing() -> None:
     assert created.suspicious(BEGAN + POLICY.visibility)
     show(created, "provisioning", 2)
     assert created.suspicious(BEGAN + 3)
+
+
+def test_when_the_same_once_more_would_change_nothing() -> None:
+    """On its way or in an unknown word: steady. Held, settled elsewhere, stale, or disturbed: time or news decide."""
+    now = iter(range(200, 300))
+
+    def steady(wait: Wait, *seen: Server) -> bool:
+        for each in seen:
+            assert wait.observe(each, float(moment := next(now)), moment) is None
+        return wait.steady
+
+    def waiting(operation: str = "reboot") -> Wait:
+        return Wait(
+            7,
+            Target.of("active"),
+            now=BEGAN,
+            timeout=600,
+            policy=POLICY,
+            receipt=receipt(operation, "active", 0),
+        )
+
+    assert not waiting().steady
+    assert steady(waiting(), server("rebooting", 1))
+    assert steady(waiting(), server("hibernating", 1))
+    assert not steady(waiting(), server("active", 0))
+    assert not steady(waiting(), server("stopped", 1))
+    assert not steady(waiting(), server("rebooting", 1), server("rebooting", 0))
+    for disturb in (
+        lambda wait: wait.failed(errors.ServiceError("down", status=503), 310.0),
+        lambda wait: wait.acknowledge(receipt("reboot"), 310.0),
+    ):
+        wait = waiting()
+        assert steady(wait, server("rebooting", 1))
+        disturb(wait)
+        assert not wait.steady
