@@ -84,7 +84,7 @@ async def test_a_look_that_nobody_got_to_the_end_of_is_forgotten() -> None:
     """All leave while its rows are gone through: the next look tells the rest, as if there had been none."""
     provider = Read(*(after(n, 10) for n in range(1, 1001)))
     async with Stage(provider, max_interval=1.0) as stage:
-        waiting = stage.begin([1, 2])
+        waiting = stage.begin(range(1, 21))
         await asyncio.sleep(8)
         assert {known.status for n in range(1, 1001) if (known := stage.journal.known(n))} == {"provisioning"}
 
@@ -100,7 +100,7 @@ async def test_a_look_that_nobody_got_to_the_end_of_is_forgotten() -> None:
         assert 75 <= len(provider.reader.statuses) < 1000
         provider.reader.statuses = Counter()
 
-        await asyncio.gather(*stage.begin([1, 2]))
+        await asyncio.gather(*stage.begin(range(1, 21)))
 
         assert {known.status for n in range(1, 1001) if (known := stage.journal.known(n))} == {"active"}
 
