@@ -191,7 +191,7 @@ class Run:
             server.close()
 
     def imports(self) -> dict[str, Any]:
-        """Milliseconds of a fresh interpreter, beyond those of one that does nothing; megabytes on disk."""
+        """Milliseconds of a fresh interpreter, beyond those of one that does nothing (``bare``); megabytes on disk."""
         ours = {
             "vpsorg_async": "import vpsorg_async",
             "vpsorg_async, Client": "from vpsorg_async import Client",
@@ -207,17 +207,19 @@ class Run:
             "pydo": "import pydo.aio",
         }
         times = self.timed(sys.executable, ours)
+        bare = times.pop("pass")
         sizes = {"vpsorg-async": size("vpsorg-async")}
         if self.peers.python:
             times |= self.timed(self.peers.python, theirs)
+            del times["pass"]
             sizes |= once(self.peers.python, "imports.py", "size", *theirs)
-        return {"milliseconds": times, "installed": sizes}
+        return {"bare": bare, "milliseconds": times, "installed": sizes}
 
     def timed(self, python: str, statements: dict[str, str]) -> dict[str, dict[str, float]]:
         raw = once(python, "imports.py", "time", str(self.amount.imports), "pass", *statements.values())
-        bare = {kind: statistics.median(raw["pass"][kind]) for kind in ("wall", "cpu")}
-        return {
-            name: {kind: (statistics.median(raw[code][kind]) - bare[kind]) * 1e3 for kind in ("wall", "cpu")}
+        bare = {kind: statistics.median(raw["pass"][kind]) * 1e3 for kind in ("wall", "cpu")}
+        return {"pass": bare} | {
+            name: {kind: statistics.median(raw[code][kind]) * 1e3 - bare[kind] for kind in ("wall", "cpu")}
             for name, code in statements.items()
         }
 

@@ -37,7 +37,7 @@ async def test_each_ends_at_its_own_time() -> None:
 
     results = await asyncio.gather(timed(0, 3), timed(1, 50), timed(4, 50), timed(4, 9), timed(40, 50))
 
-    assert results == [("done", 3), ("late", 10), ("late", 10), ("done", 9), ("late", 10)]
+    assert list(results) == [("done", 3.0), ("late", 10.0), ("late", 10.0), ("done", 9.0), ("late", 10.0)]
 
 
 @virtual
@@ -57,9 +57,9 @@ async def test_a_cancellation_by_others_gets_through() -> None:
     except TimeoutError:
         pass
     assert now() - began == 4
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
+    this = asyncio.current_task()
+    assert this is not None
+    assert this.cancelling() == 0
 
 
 @virtual
@@ -70,9 +70,9 @@ async def test_an_attempt_that_is_late_leaves_its_task_as_it_was() -> None:
     assert [await attempt(deadlines, 5) for _ in range(3)] == ["late"] * 3
     await asyncio.sleep(5)
 
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
+    this = asyncio.current_task()
+    assert this is not None
+    assert this.cancelling() == 0
 
 
 @virtual

@@ -15,6 +15,7 @@ from tests.io.stages import sends
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import Client, Server, errors
 from vpsorg_async.codec import StatusRow
+from vpsorg_async.dialects import Documented, RawPage
 from vpsorg_async.lifecycle.looks import ListLook
 
 
@@ -218,3 +219,24 @@ async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
     assert names == {number: f"web-{number}" for number in (1, 2, 3, 4)}
     assert [results[n].looks for n in (1, 2)] == [3, 4]
     assert "no answer" in [seen.status for seen in results[3].timeline]
+
+
+async def test_an_answer_like_the_last_one_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred equal answers the first is taken apart; one that differs is again."""
+    taken_apart: list[int] = []
+    read_rows = Documented.read_rows
+
+    def counting(dialect: Documented, text: bytes) -> RawPage:
+        taken_apart.append(len(text))
+        return read_rows(dialect, text)
+
+    monkeypatch.setattr(Documented, "read_rows", counting)
+    before, after_ = step("provisioning", "provisioning"), step("active", "active")
+    async with (
+        RawServer(*[sends(answer(200, before))] * 100, sends(answer(200, after_))) as server,
+        Client("vps_x", base_url=server.url, min_interval=0.001, max_interval=0.001) as vps,
+    ):
+        results = [result async for result in vps.wait_until_all([1, 2], "active", timeout=60)]
+
+    assert [result.looks for result in results] == [101, 101]
+    assert taken_apart == [len(before), len(after_)]

@@ -24,7 +24,7 @@ def row(number: int, word: str = "active", updated: int = 0) -> Server:
 
 def call(roll: Roll, look: ListLook) -> tuple[list[object], set[str] | None, int]:
     """The ids that changed, those that are gone, and how many rows had to be read."""
-    statuses = {position: look.status(position) for position in roll.compare(look.rows)}
+    statuses = {position: look.status(position) for position in roll.compare(look)}
     changed, gone = roll.settle(statuses)
     return (
         [look.rows[position].id for position in changed],

@@ -534,10 +534,14 @@ def test_when_the_same_once_more_would_change_nothing() -> None:
     assert not steady(waiting(), server("active", 0))
     assert not steady(waiting(), server("stopped", 1))
     assert not steady(waiting(), server("rebooting", 1), server("rebooting", 0))
-    for disturb in (
-        lambda wait: wait.failed(errors.ServiceError("down", status=503), 310.0),
-        lambda wait: wait.acknowledge(receipt("reboot"), 310.0),
-    ):
+
+    def failed(wait: Wait) -> None:
+        wait.failed(errors.ServiceError("down", status=503), 310.0)
+
+    def acknowledged(wait: Wait) -> None:
+        wait.acknowledge(receipt("reboot"), 310.0)
+
+    for disturb in (failed, acknowledged):
         wait = waiting()
         assert steady(wait, server("rebooting", 1))
         disturb(wait)

@@ -84,17 +84,18 @@ class Roll:
     """
 
     def __init__(self) -> None:
-        self._rows: Sequence[Any] | None = None
-        self._next: Sequence[Any] = ()
+        # the whole look: whoever made it compares the answers with those of the next one, while it is kept
+        self._look: ListLook | None = None
+        self._next: ListLook | None = None
         self.ids: list[str] = []
         """The server of each row."""
         self.places: dict[str, int] = {}
         """The row of each server."""
 
-    def compare(self, rows: Sequence[Any]) -> Sequence[int]:
+    def compare(self, look: ListLook) -> Sequence[int]:
         """The positions of rows that are not as they were in the same place."""
-        self._next = rows
-        old = self._rows or ()
+        self._next = look
+        rows, old = look.rows, () if self._look is None else self._look.rows
         if rows is old:
             return ()
         changed = [
@@ -107,7 +108,9 @@ class Roll:
 
         None for those that are gone where there was no list before.
         """
-        old, rows, self._rows = self._rows, self._next, self._next
+        assert self._next is not None
+        old = None if self._look is None else self._look.rows
+        self._look, rows = self._next, self._next.rows
         ids = self.ids[: len(rows)]
         ids.extend("" for _ in range(len(rows) - len(ids)))
         for position, status in statuses.items():

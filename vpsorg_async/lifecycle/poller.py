@@ -239,7 +239,7 @@ class Poller:
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow] = {}
-            async for position in unhurried(roll.compare(look.rows)):
+            async for position in unhurried(roll.compare(look)):
                 statuses[position] = look.status(position)
             changed, gone = roll.settle(statuses)
             self._account = len(roll.places)

@@ -109,7 +109,7 @@ class AccountView:
     def _read(self, look: ListLook) -> None:
         if look is not self._look:
             self._look = look
-            statuses = {position: look.status(position) for position in self._roll.compare(look.rows)}
+            statuses = {position: look.status(position) for position in self._roll.compare(look)}
             self._changed = {self._roll.ids[position] for position in self._roll.settle(statuses)[0]}
 
     def _server(self, old: dict[str, Server], key: str, look: ListLook, position: int) -> Server:
