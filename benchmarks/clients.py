@@ -227,7 +227,11 @@ class VpsorgLook(Vpsorg):
     """One look of the waits at the account, all that the poller does with it: one server in a hundred has changed."""
 
     async def list(self, count: int) -> object:
-        return await (await self.of(count))._parts.poller._read_list()
+        poller = (await self.of(count))._parts.poller
+        if poller._task is None:
+            # as while there are waits: only then a look is kept to be compared with
+            poller._task = asyncio.get_running_loop().create_future()
+        return await poller._read_list()
 
 
 class VpsorgFirstLook(VpsorgLook):

@@ -201,10 +201,8 @@ class Lists:
         for _ in range(MAX_PASSES):
             found = _Pass(self, session.send, self.dialect.read_page, repeat=True)
             await found.run(request)
-            pages = [page.results for _, page in found.pages.values()]
-            servers: Sequence[Server] = pages[0]
-            if len(pages) > 1:
-                servers = list({row.id: row for rows in pages for row in rows}.values())
+            once = {server.id: server for _, page in found.pages.values() for server in page.results}
+            servers: Sequence[Server] = list(once.values())
             if self.words:
                 servers = [self.spoken(server) for server in servers]
             if found.fits(len(servers)):

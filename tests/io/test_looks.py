@@ -173,6 +173,74 @@ async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
         assert {number for _, number in provider.singles} == {2, 3}
 
 
+@virtual
+async def test_a_look_does_not_date_what_it_does_not_show() -> None:
+    """A sighting of five minutes ago, and a list in which that row lags: a reboot's evidence can't stand on either."""
+
+    def course(now: float) -> Server:
+        if now < 100:
+            return record(1, "active", 10)
+        if 290 < now < 301:
+            return record(1, "active", 5)  # from a replica that lags
+        if now < 310:
+            return record(1, "active", 200)
+        return record(1, "rebooting", 310) if now < 330 else record(1, "active", 330)
+
+    async with Stage(Provider(course, *(after(n, 1000) for n in range(2, 9)))) as stage:
+        await stage.poller.glance(range(1, 9))
+        await asyncio.sleep(300 - stage.now)
+        await stage.poller.glance(range(1, 9))
+        await asyncio.sleep(301 - stage.now)
+        receipt = stage.command(1, "reboot")
+        await asyncio.sleep(2)
+
+        result = await stage.wait(receipt)
+
+        assert receipt.updated_before is None
+        assert stage.now >= 330
+        assert str(result.evidence) == "observed"
+
+
+@virtual
+async def test_a_wait_is_not_lost_where_a_server_stands_on_two_pages() -> None:
+    """The page that said provisioning is gone; the one that has said active all the time counts now."""
+    provider = Provider(after(1, 1000), after(2, 1000), after(3, 1000))
+
+    async def look_list() -> ListLook:
+        look = await Provider.look_list(provider)
+        rows = [record(1, "provisioning"), record(2, "active"), record(3, "provisioning")]
+        return ListLook(
+            look.requested_at, rows if look.requested_at > 5 else [*rows, record(2, "provisioning")]
+        )
+
+    provider.look_list = look_list  # type: ignore[method-assign]
+    async with Stage(provider, max_interval=1.0) as stage:
+        waiting = stage.begin([1, 2, 3], timeout=30)
+
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert [isinstance(result, errors.WaitTimeoutError) for result in results] == [True, False, True]
+
+
+@virtual
+async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
+    """A list whose rows have no readable status is no look: five minutes of it are few requests."""
+
+    class Spoiled(Counting):
+        def status(self, row: Server) -> StatusRow:
+            raise errors.DecodeError("the answer does not fit", problems=["$.status: expected a string"])
+
+    provider = Read(after(1, 1000), after(2, 1000))
+    provider.reader = Spoiled()
+    async with Stage(provider) as stage:
+        results = await asyncio.gather(*stage.begin([1, 2], timeout=300), return_exceptions=True)
+
+        assert len(provider.lists) <= 60
+        for result in results:
+            assert isinstance(result, errors.WaitTimeoutError)
+            assert isinstance(result.last_failure, errors.DecodeError)
+
+
 def body(*rows: dict[str, Any], count: int | None = None) -> bytes:
     return json.dumps({"count": len(rows) if count is None else count, "results": rows}).encode()
 

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from vpsorg_async import Plan, Receipt, Server, ServerStatus, errors
+from vpsorg_async.codec import StatusRow
 from vpsorg_async.lifecycle.receipts import FRESH, Journal, earlier, later
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
@@ -227,7 +228,7 @@ def test_what_the_listing_repeats_stays_fresh() -> None:
     for number in (1, 2, 3):
         journal.saw(server(number), 10.0, listed=True)
     journal.listed(20.0, ())
-    journal.listed(30.0, {"2"})
+    journal.listed(30.0, {"2", "3"})
     journal.saw(server(3, "stopped", at(5)), 30.0, listed=True)
     journal.listed(40.0, ())
 
@@ -275,14 +276,39 @@ def test_a_list_that_lags_once_refreshes_nothing_from_then_on() -> None:
     journal = Journal()
     journal.listed(10.0, None)
     journal.saw(server(7, "stopped", at(5)), 10.0, listed=True)
-    journal.listed(20.0, ())
+    journal.listed(20.0, {"7"})
     journal.saw(server(7, "active", at(0)), 20.0, listed=True)
     journal.listed(30.0, ())
 
     known = journal.known(7)
     assert known is not None
-    # it was as known at 20 at the latest: the list of then is told before its rows are
-    assert (known.status, known.at) == ("stopped", 20.0)
+    assert (known.status, known.at) == ("stopped", 10.0)
+
+
+def test_what_is_forgotten_is_told_again_by_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list shows it unchanged, and would not tell it otherwise."""
+    monkeypatch.setattr(Journal, "LIMIT", 2)
+    journal = Journal()
+    journal.listed(10.0, None)
+    for number in (1, 2):
+        journal.saw(server(number), 10.0, listed=True)
+    journal.saw(server(9), 12.0)
+
+    assert journal.known(1) is None
+    assert journal.listed(20.0, ()) == {"1"}
+
+
+def test_plan_and_location_are_learned_from_a_whole_record() -> None:
+    """A look does not tell them; a later record of the same status does, and one that lacks them takes nothing away."""
+    journal = Journal()
+    journal.listed(10.0, None)
+    journal.saw(StatusRow(7, ServerStatus.ACTIVE, NOON), 10.0, listed=True)
+    journal.saw_all([server(7)], 11.0)
+    journal.saw(StatusRow(7, ServerStatus.STOPPED, at(5)), 12.0)
+
+    known = journal.known(7)
+    assert known is not None
+    assert (known.plan, known.location, known.status) == ("3", "us-west", "stopped")
 
 
 def test_many_at_once_are_remembered_as_one_by_one() -> None:

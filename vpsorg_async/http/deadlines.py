@@ -15,23 +15,27 @@ __all__ = ["Attempt", "Deadlines"]
 class Attempt:
     """One attempt under way. ``late``: its time ran out, or the transport was closed."""
 
-    __slots__ = ("_cancelling", "_task", "ends_at", "late")
+    __slots__ = ("_cancelling", "_owed", "_task", "ends_at", "late")
 
     def __init__(self, task: asyncio.Task[Any], ends_at: float) -> None:
         self._task = task
         self._cancelling = task.cancelling()
+        self._owed = False
         self.ends_at = ends_at
         self.late = False
 
     def interrupt(self) -> None:
         """Cancel what it is waiting for; once."""
         if not self.late:
-            self.late = True
+            self.late = self._owed = True
             self._task.cancel()
 
     def taken_back(self) -> bool:
-        """Take the interruption back. False where others have cancelled the task as well."""
-        return self._task.uncancel() <= self._cancelling
+        """Take the interruption back, if there was one. False where others have cancelled the task as well."""
+        if self._owed:
+            self._owed = False
+            self._task.uncancel()
+        return self._task.cancelling() <= self._cancelling
 
 
 class Deadlines:
@@ -45,7 +49,7 @@ class Deadlines:
 
     def enter(self) -> Attempt:
         """An attempt of the running task begins."""
-        task = asyncio.current_task(self._loop)
+        task = asyncio.current_task()
         assert task is not None
         attempt = Attempt(task, self._loop.time() + self._seconds)
         self._under_way[attempt] = None
@@ -54,8 +58,10 @@ class Deadlines:
         return attempt
 
     def leave(self, attempt: Attempt) -> None:
-        """An attempt has ended."""
+        """An attempt has ended, however."""
         self._under_way.pop(attempt, None)
+        if attempt.late:
+            attempt.taken_back()
 
     def close(self) -> None:
         """Interrupt all attempts."""

@@ -201,14 +201,14 @@ class AiohttpTransport:
                 received_at=self._clock.now(),
                 cut_at=cut_at,
             )
-        except (Exception, asyncio.CancelledError) as failure:
+        except BaseException as failure:
             if answer is not None:
                 answer.close()
             ours = attempt.late and attempt.taken_back()
             if isinstance(failure, Exception):
                 # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
                 known = self._known(failure, request)
-            elif ours:
+            elif ours and isinstance(failure, asyncio.CancelledError):
                 known = self._known(TimeoutError(), request)
             else:
                 raise

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from ..timing import Clock
 
-__all__ = ["Alarm", "unhurried"]
-
-T = TypeVar("T")
+__all__ = ["Alarm", "give_way"]
 
 AT_A_TIME = 50
 
@@ -41,9 +38,7 @@ class Alarm:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, a few at a time: others on the loop have their turn between."""
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % AT_A_TIME == 0:
-            await asyncio.sleep(0)
+async def give_way(number: int) -> None:
+    """One more of many was worked on; every so often others on the loop have their turn."""
+    if number % AT_A_TIME == 0:
+        await asyncio.sleep(0)

@@ -104,9 +104,9 @@ class Entries:
             self._first_deadline = min((entry.wait.deadline for entry in self), default=math.inf)
         return self._first_deadline
 
-    def listed(self, asked: float, gone: Iterable[str] | None) -> None:
-        """One more list has come, asked for at that time; it lacks those that are ``gone``, None: who knows."""
-        for key in self._by_id if gone is None else self._by_id.keys() & gone:
+    def listed(self, asked: float, news: Iterable[str] | None) -> None:
+        """One more list has come, asked for at that time; of which servers it has ``news``, None: who knows."""
+        for key in self._by_id if news is None else self._by_id.keys() & news:
             self.restless[key] = None
         self._lists += 1
         self._listed = (self._listed[1], asked)

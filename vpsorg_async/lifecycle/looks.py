@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import attrs
@@ -73,8 +73,9 @@ class ListLook:
 
     @property
     def servers(self) -> Sequence[Server]:
-        """All records. Raises `DecodeError`."""
-        return [self.record(position) for position in range(len(self.rows))]
+        """All records, each server once. Raises `DecodeError`."""
+        records = map(self.record, range(len(self.rows)))
+        return list({record.id: record for record in records}.values())
 
 
 class Roll:
@@ -104,9 +105,9 @@ class Roll:
         return [*changed, *range(len(old), len(rows))]
 
     def settle(self, statuses: Mapping[int, StatusRow]) -> tuple[Sequence[int], Set[str] | None]:
-        """The positions of servers that are new or changed, and the ids of those that are gone.
+        """The positions of servers that are new or changed, and the ids of all of which there is news: gone as well.
 
-        None for those that are gone where there was no list before.
+        None for the news where there was no list before, and so everything is.
         """
         assert self._next is not None
         old = None if self._look is None else self._look.rows
@@ -115,18 +116,22 @@ class Roll:
         ids.extend("" for _ in range(len(rows) - len(ids)))
         for position, status in statuses.items():
             ids[position] = str(status.id)
-        if old is not None and ids == self.ids:
-            return [position for position in statuses if self.places[ids[position]] == position], frozenset()
-        places, self.ids = self.places, ids
-        # the last one counts where pages that shifted show a server twice
-        self.places = {key: position for position, key in enumerate(ids)}
+        places, were = self.places, self.ids
+        candidates: Iterable[int] = statuses
+        if ids != were:
+            # the last one counts where pages that shifted show a server twice
+            self.ids, self.places = ids, {key: position for position, key in enumerate(ids)}
+            if len(places) < len(were) or len(self.places) < len(ids):
+                candidates = self.places.values()  # a row may come to count without having changed
         changed = []
-        for position in statuses:
+        for position in candidates:
             before = places.get(ids[position])
             new = old is None or before is None or old[before] != rows[position]
             if new and self.places[ids[position]] == position:
                 changed.append(position)
-        return changed, None if old is None else places.keys() - self.places.keys()
+        if old is None:
+            return changed, None
+        return changed, {ids[position] for position in changed} | (places.keys() - self.places.keys())
 
 
 @attrs.frozen(kw_only=True)

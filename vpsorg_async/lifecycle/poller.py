@@ -20,7 +20,7 @@ from ..errors import APIError, ClientClosedError, DecodeError, NotFoundError, Vp
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
-from .alarm import Alarm, unhurried
+from .alarm import Alarm, give_way
 from .contract import MOVING, Evidence
 from .durations import Durations, Kind
 from .entry import Entries, Entry, OnEnd
@@ -233,22 +233,25 @@ class Poller:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
         self._lists += 1
         look = await self._look_list()
-        self._failures = 0
-        self._last_list = look.requested_at
         async with self._showing:
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow] = {}
-            async for position in unhurried(roll.compare(look)):
+            for number, position in enumerate(roll.compare(look), 1):
                 statuses[position] = look.status(position)
-            changed, gone = roll.settle(statuses)
+                await give_way(number)
+            changed, news = roll.settle(statuses)
+            self._failures = 0
+            self._last_list = look.requested_at
             self._account = len(roll.places)
-            self._entries.listed(look.requested_at, gone)
-            again = (*self._entries.restless, *self._journal.listed(look.requested_at, gone))
+            self._entries.listed(look.requested_at, news)
+            again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
             places = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
-            async for position in unhurried(places):
+            for number, position in enumerate(places, 1):
                 self._show(look, position, roll.ids[position], statuses.get(position))
-            self._roll = roll
+                await give_way(number)
+            if self._task is not None:
+                self._roll = roll  # there will be a next look; else nobody lets go of this one
         for watcher in tuple(self._watchers):
             watcher(look)
         return self._entries.lacking(roll.places)
@@ -262,7 +265,9 @@ class Poller:
         now = self._clock.now()
         try:
             server = look.record(position)
-        except DecodeError as unfit:
+        except DecodeError as error:
+            # it stays with the waits: its frames hold the whole look
+            unfit = error.with_traceback(None)
             self._journal.saw(status or look.status(position), asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.failed(unfit, now))

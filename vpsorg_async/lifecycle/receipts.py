@@ -109,9 +109,12 @@ class Known:
         """When the request left that showed it so the last time."""
         return self._at if self.listing is None else max(self._at, self.listing.at)
 
-    def again(self, at: float) -> None:
-        """It was shown once more as it is known."""
+    def again(self, at: float, server: Server | StatusRow) -> None:
+        """It was shown as it is known, perhaps by a record that tells more than the one before."""
         self._at = at
+        if not self.plan and not self.location and isinstance(server, Server):
+            self.plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
+            self.location = str(server.location or "")
 
     def unlisted(self) -> None:
         """The listing does not show it like this any more."""
@@ -133,15 +136,15 @@ class Journal:
         self._listing = Listing()
         self._overtaken: set[str] = set()
 
-    def listed(self, at: float, gone: Iterable[str] | None) -> set[str]:
-        """The whole account was listed: all as before, but for those that are ``gone``, and what `saw` tells next.
+    def listed(self, at: float, news: Iterable[str] | None) -> set[str]:
+        """The whole account was listed: all as before, but for the ``news``, those that are gone or have changed.
 
-        ``gone`` is None where nobody knows what it showed before. Returns the ids of which the list has to be told
-        even if unchanged, since they were seen otherwise in between.
+        What changed `saw` tells next. ``news`` is None where nobody knows what it showed before. Returns the ids of
+        which the list has to tell even if unchanged: they were seen otherwise in between, or have been forgotten.
         """
-        if gone is None:
+        if news is None:
             self._listing = Listing()
-        for key in gone or ():
+        for key in news or ():
             known = self._known.get(key)
             if known is not None:
                 known.unlisted()
@@ -159,23 +162,22 @@ class Journal:
             return  # a lagging read
         listing = self._listing if listed else None
         if known is not None and known.status == server.status and known.updated_at == server.updated_at:
-            known.again(at)
+            known.again(at, server)
             known.listing = listing or known.listing
             self._known.move_to_end(key)
             return
-        plan = location = ""
-        if isinstance(server, StatusRow):
-            if known is not None:
-                plan, location = known.plan, known.location
-        else:
-            plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
-            location = str(server.location or "")
         if known is not None and known.listing is not None and not listed:
             self._overtaken.add(key)
-        self._known[key] = Known(server.status, server.updated_at, at, plan, location, listing)
+        new = Known(server.status, server.updated_at, at, listing=listing)
+        new.again(at, server)
+        if known is not None and not new.plan and not new.location:
+            new.plan, new.location = known.plan, known.location
+        self._known[key] = new
         self._known.move_to_end(key)
         if len(self._known) > self.LIMIT:
-            self._known.popitem(last=False)
+            forgotten, last = self._known.popitem(last=False)
+            if last.listing is self._listing:
+                self._overtaken.add(forgotten)
 
     def saw_all(self, servers: Iterable[Server], at: float) -> None:
         """Many servers were read by one request."""
@@ -188,7 +190,7 @@ class Journal:
                 and before.updated_at == server.updated_at
                 and before.status == server.status
             ):
-                before.again(at)
+                before.again(at, server)
             else:
                 saw(server, at)
 
