@@ -41,22 +41,18 @@ class Amount:
     imports: int
 
 
+OWN = dict.fromkeys(("vpsorg", "vpsorg_cold", "vpsorg_default"), 3)
 FULL = Amount(
-    sittings=5,
-    rounds=7,
-    gets=300,
-    gets_at_once=1280,
-    lists={100: 50, 1000: 10, 10_000: 3},
+    sittings=3,
+    rounds=5,
+    gets=150,
+    gets_at_once=640,
+    lists={100: 50, 1000: 5, 10_000: 2},
     fleets={
-        50: dict.fromkeys(
-            ("requests", "hcloud", "pydo", "aiohttp", "vpsorg", "vpsorg_cold", "vpsorg_default"), 3
-        ),
-        200: dict.fromkeys(
-            ("requests", "hcloud", "pydo", "aiohttp", "vpsorg", "vpsorg_cold", "vpsorg_default"), 3
-        ),
+        50: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp"), 2),
+        200: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp"), 2),
         # the two that hold a thread for each server take a minute and a half
-        1000: dict.fromkeys(("requests", "hcloud"), 1)
-        | dict.fromkeys(("pydo", "aiohttp", "vpsorg", "vpsorg_cold", "vpsorg_default"), 3),
+        1000: OWN | {"requests": 1, "hcloud": 1, "pydo": 2, "aiohttp": 2},
     },
     waiters=(1000, 10_000),
     imports=15,
