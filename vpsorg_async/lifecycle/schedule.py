@@ -36,6 +36,7 @@ BLIND = 12.0
 BLIND_LEARNED = 60.0
 GROWTH_LEARNED = 3.0
 LOOK_AHEAD = 4
+LOOK_CLOSER = 2
 FIRST = 4
 UNKNOWN_GROWTH = 0.1
 UNKNOWN_LONGEST = 5.0
@@ -106,9 +107,10 @@ class Schedule:
         """Seconds until the next look that serves all of them."""
         self._forget(now)
         pause = self._best(now)
-        # not past the beginning of a span in which looks are to be denser
-        ahead = [pause * step / LOOK_AHEAD for step in range(1, LOOK_AHEAD + 1)]
-        pause = min([pause, *(later + self._best(now + later) for later in ahead)])
+        # not past the beginning of a span in which looks are to be denser, which a long pause only finds in steps
+        for _ in range(LOOK_CLOSER):
+            ahead = [pause * step / LOOK_AHEAD for step in range(1, LOOK_AHEAD + 1)]
+            pause = min([pause, *(later + self._best(now + later) for later in ahead)])
         return min(max(pause, self._policy.min_interval), self._policy.max_interval)
 
     def _forget(self, now: float) -> None:
