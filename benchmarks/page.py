@@ -36,7 +36,7 @@ FLEET_NAMES = {
     "aiohttp": "aiohttp, gathered, a read a second each",
     "vpsorg": "**vpsorg_async**, durations learned",
     "vpsorg_cold": "**vpsorg_async**, nothing learned yet",
-    "vpsorg_default": "**vpsorg_async**, no options, nothing learned yet",
+    "vpsorg_default": "**vpsorg_async**, no options at all",
 }
 
 INTRO = """\
