@@ -244,7 +244,11 @@ class Client:
         if ready is not None and not callable(ready):
             raise ConfigurationError(f"ready is a check to be called with the server, not {ready!r}")
         waiter = self._open().waiter
-        outcome = await waiter.wait(server, Target.of(target), timeout)
+        wait, verdict = waiter.begin(server, Target.of(target), timeout)
+        try:
+            outcome = waiter.reached(wait, await verdict)
+        finally:
+            waiter.poller.leave(wait)
         if ready is not None:
             await waiter.ready(outcome, ready, seconds)
         assert outcome.server is not None

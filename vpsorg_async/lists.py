@@ -125,12 +125,12 @@ class _Pass(Generic[P]):
 
     async def _page(self, path: str) -> tuple[float, P]:
         asked = self._lists.dialect.list_page(path, may_repeat=self._repeat)
+        asked.known, page = self._before.get(path, (None, None))
         response = await self._send(asked)
-        known = self._before.get(path)
-        same = known is not None and known[0] == response.body and response.cut_at is None
-        page = known[1] if known and same else answer_of(self._lists.dialect, asked, response, self._how)
+        if page is None or response.cut_at is not None or response.body != asked.known:
+            page = answer_of(self._lists.dialect, asked, response, self._how)
         self._counts.add(page.count)
-        self.pages[path] = (known[0] if known and same else response.body, page)
+        self.pages[path] = (response.body, page)
         return response.requested_at, page
 
     async def _further_page(self, path: str) -> None:

@@ -26,6 +26,7 @@ def call(roll: Roll, look: ListLook) -> tuple[list[object], set[str] | None, int
     """The ids that changed, those that are gone, and how many rows had to be read."""
     statuses = {position: look.status(position) for position in roll.compare(look)}
     changed, news = roll.settle(statuses)
+    roll.turn()
     ids = [look.rows[position].id for position in changed]
     if news is None:
         return ids, None, len(statuses)

@@ -9,6 +9,7 @@ and every server is in the report.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -60,7 +61,7 @@ class Run:
         self._workers: list[asyncio.Task[None]] = []
         self._under_way: dict[ServerId, Errand] = {}
         self._searches = Searches(tools, options, ids_before, self._found)
-        self._waits: dict[ServerId, tuple[Errand, Wait, Server | None]] = {}
+        self._waits: dict[Wait, tuple[Errand, Server | None, str]] = {}
         self._made: dict[ServerId, ServerId] = {}
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
@@ -87,9 +88,11 @@ class Run:
     async def __aenter__(self) -> Self:
         self._began = self._ended = self._tools.clock.now()
         self._trace = self._tools.trace(self._operation, len(self._jobs))
+        self._loop = asyncio.get_running_loop()
+        self._context = context_of(self._trace) or contextvars.copy_context()
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
-            asyncio.get_running_loop().create_task(
+            self._loop.create_task(
                 self._work(), name=f"vpsorg-{self._operation}", context=context_of(self._trace)
             )
             for _ in range(min(self._tools.workers, len(self._jobs)))
@@ -206,29 +209,31 @@ class Run:
         try:
             wait = self._tools.waiter.make(server_id, job.target, self._options.timeout)
             wait.deadline = errand.sent_at + self._options.timeout
-            verdict = self._tools.waiter.poller.join(wait)
+            self._tools.waiter.poller.join(wait, self._waited)
         except VpsOrgError as error:
             # it can't be waited for (the client was closed, or its id is none), and is there all the same
             self._fail(errand, error, server=server)
             return
-        self._waits[job.key] = (errand, wait, server)
+        self._waits[wait] = (errand, server, how)
 
-        def settled(done: asyncio.Future[Verdict]) -> None:
-            if done.cancelled() or job.key not in self._waits:
-                return
-            bug = done.exception()
-            if bug is not None:
-                # it stays among the waits, and is told when the run is left
-                self._settled.put_nowait(bug)
-                return
-            del self._waits[job.key]
-            outcome = WaitOutcome.of(wait, done.result(), self._tools.clock.now())
-            if outcome.error is not None:
-                self._fail(errand, outcome.error, wait, server)
-            else:
-                self._succeed(errand, with_password(outcome.server, server), how, outcome)
+    def _waited(self, wait: Wait, verdict: Verdict | Exception) -> None:
+        # the hooks of the user are not to hold up the poller, nor to run in its context
+        self._loop.call_soon(self._judge, wait, verdict, context=self._context)
 
-        verdict.add_done_callback(settled)
+    def _judge(self, wait: Wait, verdict: Verdict | Exception) -> None:
+        """A wait got its verdict."""
+        if wait not in self._waits:
+            return  # the run was left in between
+        if isinstance(verdict, Exception):
+            # it stays among the waits, and is told when the run is left
+            self._settled.put_nowait(verdict)
+            return
+        errand, server, how = self._waits.pop(wait)
+        outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
+        if outcome.error is not None:
+            self._fail(errand, outcome.error, wait, server)
+        else:
+            self._succeed(errand, with_password(outcome.server, server), how, outcome)
 
     def _found(self, errand: Errand, found: Found) -> None:
         """What became of a create whose answer was lost."""
@@ -264,7 +269,7 @@ class Run:
         seen = await self._searches.last_look() if any(errand.job.spec for errand in lost) else {}
         for errand in lost:
             self._give_up(errand, seen, why)
-        for errand, wait, server in list(self._waits.values()):
+        for wait, (errand, server, _) in list(self._waits.items()):
             self._tools.waiter.poller.leave(wait)
             detached = WaitError(
                 f"server {wait.server_id}: {why}; its command was acknowledged, and nobody waits for it any more",
@@ -358,7 +363,7 @@ class Run:
             if wait is not None
             else job.server_id,
             server=server,
-            timeline=tuple(wait.timeline) if wait is not None else (),
+            timeline=wait.timeline if wait is not None else (),
             seconds=self._tools.clock.now() - errand.sent_at,
             attempts=errand.attempts,
         )

@@ -75,6 +75,8 @@ class Request:
     """Bytes of the answer that are read at most; None: the client's limit for one server."""
     may_repeat: bool = True
     """False: the caller wants no second attempt, whatever the operation allows."""
+    known: bytes | None = attrs.field(default=None, repr=False)
+    """The answer that is likely, because it was the last one: an equal body is not kept twice, but is this object."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"

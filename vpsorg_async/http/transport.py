@@ -231,16 +231,25 @@ class AiohttpTransport:
         content = answer.content
         # of nearly every answer all is there already
         body = content.read_nowait()
+        known = request.known or b""
         if len(body) <= cap and content.at_eof():
-            return body, None
-        chunks, size = [body], len(body)
-        while size <= cap:
-            chunk = await content.readany()
-            if not chunk:
-                return b"".join(chunks), None
-            chunks.append(chunk)
-            size += len(chunk)
-        return b"" if good else b"".join(chunks)[:cap], cap
+            return known if body == known else body, None
+        # compared as it comes, megabytes that say what is known already are never put together
+        chunks, size, same = [b""], 0, True
+        while True:
+            if same and not known.startswith(body, size):
+                chunks, same = [known[:size]], False
+            if not same:
+                chunks.append(body)
+            size += len(body)
+            if size > cap:
+                return b"" if good else b"".join(chunks)[:cap], cap
+            body = await content.readany()
+            if not body:
+                break
+        if same:
+            return known if size == len(known) else known[:size], None
+        return b"".join(chunks), None
 
     def _known(self, failure: Exception, request: Request) -> TransportError:
         """What is known of a failed attempt, in our words."""

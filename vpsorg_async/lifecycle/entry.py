@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import attrs
 
 from .durations import Kind
-from .wait import Verdict, Wait
+from .wait import Records, Verdict, Wait
 
-__all__ = ["Entries", "Entry", "OnEnd"]
+__all__ = ["Deliver", "Entries", "Entry", "OnEnd"]
 
+Deliver = Callable[[Wait, Verdict | Exception], None]
+"""Given the verdict of a wait, once; an exception where looking itself broke. Must not raise."""
 OnEnd = Callable[[Verdict | None, float], None]
 """Told how a wait ended (None: it was left), and when the last look left that did not show it done."""
 
@@ -22,7 +23,7 @@ class Entry:
     """``undone_at`` is when the last look left that did not show it done; monotonic seconds."""
 
     wait: Wait
-    future: asyncio.Future[Verdict]
+    deliver: Deliver
     cohort: tuple[Kind, float]
     undone_at: float
     on_end: OnEnd | None
@@ -50,7 +51,7 @@ class Entries:
     """
 
     def __init__(self) -> None:
-        self._by_id: dict[str, list[Entry]] = {}
+        self._by_id: dict[str, tuple[Entry, ...]] = {}
         self._count = 0
         self._first_deadline: float | None = math.inf
         self._lists = 0
@@ -70,12 +71,12 @@ class Entries:
 
     def of(self, key: str) -> tuple[Entry, ...]:
         """The waits for one server."""
-        return tuple(self._by_id.get(key, ()))
+        return self._by_id.get(key, ())
 
     def add(self, entry: Entry) -> None:
         """A wait begins."""
         key = str(entry.wait.server_id)
-        self._by_id.setdefault(key, []).append(entry)
+        self._by_id[key] = (*self.of(key), entry)
         self.restless[key] = None
         self._count += 1
         entry.lists = self._lists
@@ -85,14 +86,15 @@ class Entries:
     def remove(self, entry: Entry) -> bool:
         """A wait ends; False if it had ended before."""
         key = str(entry.wait.server_id)
-        entries = self._by_id.get(key, [])
+        entries = self.of(key)
         if entry not in entries:
             return False
         self.catch_up(entry)
-        entries.remove(entry)
-        if not entries:
+        if len(entries) > 1:
+            self._by_id[key] = tuple(other for other in entries if other is not entry)
+        else:
             del self._by_id[key]
-            self.restless.pop(key, None)
+            self._rests(key)
         self._count -= 1
         if entry.wait.deadline == self._first_deadline:
             self._first_deadline = None
@@ -106,8 +108,13 @@ class Entries:
 
     def listed(self, asked: float, news: Iterable[str] | None) -> None:
         """One more list has come, asked for at that time; of which servers it has ``news``, None: who knows."""
-        for key in self._by_id if news is None else self._by_id.keys() & news:
-            self.restless[key] = None
+        if news is None:
+            self.restless = dict.fromkeys(self._by_id)
+        else:
+            for key in self._by_id.keys() & news:
+                self.restless[key] = None
+                for entry in self.of(key):
+                    entry.wait.recall()
         self._lists += 1
         self._listed = (self._listed[1], asked)
 
@@ -118,13 +125,21 @@ class Entries:
             entry.lists = self._lists
         return entries
 
-    def told(self, key: str, entries: tuple[Entry, ...]) -> None:
-        """They were shown their server's row of the last list."""
-        if key in self._by_id:
-            if all(entry.wait.steady for entry in entries):
-                self.restless.pop(key, None)
+    def told(self, key: str, entries: tuple[Entry, ...], records: Records) -> None:
+        """They were shown their server's row of the last list, which ``records`` has as long as it stays as it is."""
+        if key not in self._by_id:
+            return
+        self._rests(key)
+        for entry in entries:
+            if entry.wait.steady:
+                entry.wait.rest_on(records)
             else:
                 self.restless[key] = None
+
+    def _rests(self, key: str) -> None:
+        self.restless.pop(key, None)
+        if not self.restless:
+            self.restless = {}  # one that was emptied keeps its room
 
     def disturbed(self, key: str) -> tuple[Entry, ...]:
         """The waits to which something else happens than a list: the next one matters to them, even if unchanged."""

@@ -81,21 +81,27 @@ class ListLook:
 class Roll:
     """The account as it was listed last, and what the next list says against it.
 
-    `compare` tells which rows have to be read, and `settle`, given their statuses, what has changed.
+    `compare` tells which rows have to be read, `settle`, given their statuses, what has changed, and with `turn` the
+    next list takes the place of the last.
     """
 
     def __init__(self) -> None:
         # the whole look: whoever made it compares the answers with those of the next one, while it is kept
         self._look: ListLook | None = None
-        self._next: ListLook | None = None
+        self._next: tuple[ListLook, list[str], dict[str, int]] | None = None
         self.ids: list[str] = []
         """The server of each row."""
         self.places: dict[str, int] = {}
         """The row of each server."""
 
+    def record(self, key: str) -> Server | None:
+        """The record of a server, as it was listed last."""
+        position = self.places.get(key)
+        return None if position is None or self._look is None else self._look.record(position)
+
     def compare(self, look: ListLook) -> Sequence[int]:
         """The positions of rows that are not as they were in the same place."""
-        self._next = look
+        self._next = look, self.ids, self.places
         rows, old = look.rows, () if self._look is None else self._look.rows
         if rows is old:
             return ()
@@ -110,28 +116,37 @@ class Roll:
         None for the news where there was no list before, and so everything is.
         """
         assert self._next is not None
-        old = None if self._look is None else self._look.rows
-        self._look, rows = self._next, self._next.rows
-        ids = self.ids[: len(rows)]
+        look, were, places = self._next
+        rows, old = look.rows, None if self._look is None else self._look.rows
+        if rows is old:
+            return (), set()
+        ids = were[: len(rows)]
         ids.extend("" for _ in range(len(rows) - len(ids)))
         for position, status in statuses.items():
             ids[position] = str(status.id)
-        places, were = self.places, self.ids
         candidates: Iterable[int] = statuses
+        now = places
         if ids != were:
             # the last one counts where pages that shifted show a server twice
-            self.ids, self.places = ids, {key: position for position, key in enumerate(ids)}
-            if len(places) < len(were) or len(self.places) < len(ids):
-                candidates = self.places.values()  # a row may come to count without having changed
+            now = {key: position for position, key in enumerate(ids)}
+            self._next = look, ids, now
+            if len(places) < len(were) or len(now) < len(ids):
+                candidates = now.values()  # a row may come to count without having changed
         changed = []
         for position in candidates:
             before = places.get(ids[position])
             new = old is None or before is None or old[before] != rows[position]
-            if new and self.places[ids[position]] == position:
+            if new and now[ids[position]] == position:
                 changed.append(position)
         if old is None:
             return changed, None
-        return changed, {ids[position] for position in changed} | (places.keys() - self.places.keys())
+        gone = set() if now is places else places.keys() - now.keys()
+        return changed, {ids[position] for position in changed} | gone
+
+    def turn(self) -> None:
+        """From now on the last list is that which was compared."""
+        assert self._next is not None
+        (self._look, self.ids, self.places), self._next = self._next, None
 
 
 @attrs.frozen(kw_only=True)

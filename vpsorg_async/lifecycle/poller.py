@@ -23,7 +23,7 @@ from ..timing import Backoff, Clock, Random
 from .alarm import Alarm, give_way
 from .contract import MOVING, Evidence
 from .durations import Durations, Kind
-from .entry import Entries, Entry, OnEnd
+from .entry import Deliver, Entries, Entry, OnEnd
 from .looks import ListLook, PollStatistics, Roll, ServerStuck, list_is_cheaper
 from .receipts import Journal, Receipt
 from .schedule import Schedule
@@ -91,17 +91,15 @@ class Poller:
             waits=len(self._entries), lists=self._lists, singles=self._singles, failed=self._failed
         )
 
-    def join(self, wait: Wait) -> asyncio.Future[Verdict]:
-        """Watch for this wait. The future gets its verdict; `leave` takes it out before that."""
+    def join(self, wait: Wait, deliver: Deliver) -> None:
+        """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
         if self._closed:
             raise ClientClosedError("the client is closed")
-        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         on_end = None if self._on_wait is None else self._on_wait(wait)
         cohort = self._schedule.add(self._kind(wait), wait.since)
-        self._entries.add(Entry(wait, future, cohort, wait.since, on_end))
+        self._entries.add(Entry(wait, deliver, cohort, wait.since, on_end))
         now = self._clock.now()
         self._look_by(now + self._schedule.first(cohort, now))
-        return future
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
@@ -243,12 +241,14 @@ class Poller:
             changed, news = roll.settle(statuses)
             self._failures = 0
             self._last_list = look.requested_at
-            self._account = len(roll.places)
+            # whom there is news of rests no more on what was listed before, which goes now
             self._entries.listed(look.requested_at, news)
+            roll.turn()
+            self._account = len(roll.places)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
             places = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
             for number, position in enumerate(places, 1):
-                self._show(look, position, roll.ids[position], statuses.get(position))
+                self._show(look, roll, position, statuses.get(position))
                 await give_way(number)
             if self._task is not None:
                 self._roll = roll  # there will be a next look; else nobody lets go of this one
@@ -256,9 +256,10 @@ class Poller:
             watcher(look)
         return self._entries.lacking(roll.places)
 
-    def _show(self, look: ListLook, position: int, key: str, status: StatusRow | None) -> None:
+    def _show(self, look: ListLook, roll: Roll, position: int, status: StatusRow | None) -> None:
         """Show a row of the list to the waits for that server."""
-        asked, entries = look.requested_at, self._entries.shown(key)
+        asked, key = look.requested_at, roll.ids[position]
+        entries = self._entries.shown(key)
         if not entries:
             self._journal.saw(status or look.status(position), asked, listed=True)
             return
@@ -275,7 +276,7 @@ class Poller:
             self._journal.saw(server, asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.observe(server, asked, now), asked)
-        self._entries.told(key, entries)
+        self._entries.told(key, entries, roll)
 
     async def _read_each(self, ids: Sequence[ServerId]) -> None:
         """Read each by its id, a few at once. A failure is told to the waits of that server alone."""
@@ -334,8 +335,7 @@ class Poller:
             if took is not None and verdict.evidence is not Evidence.ASSUMED:
                 self._schedule.sighted(entry.cohort, took)
         self._remove(entry, verdict)
-        if not entry.future.done():
-            entry.future.set_result(verdict)
+        entry.deliver(wait, verdict)
 
     def _remove(self, entry: Entry, verdict: Verdict | None = None) -> None:
         if not self._entries.remove(entry):
@@ -385,9 +385,7 @@ class Poller:
                 self._settle(entry, Ended(copy.copy(error)))
                 continue
             self._remove(entry)
-            if not entry.future.done():
-                entry.future.set_exception(error)
-                entry.future.exception()  # whoever has gone meanwhile is not to be missed
+            entry.deliver(entry.wait, error)
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
         """A command on a watched server was acknowledged: its waits begin anew."""

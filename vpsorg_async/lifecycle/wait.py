@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 import math
 from datetime import datetime
+from typing import Protocol
 
 import attrs
 
@@ -30,7 +31,7 @@ from ..models import Server, ServerId, ServerStatus
 from .contract import BEFORE, CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
 from .receipts import Receipt, earlier, later
 
-__all__ = ["Ended", "Reached", "Seen", "Verdict", "Wait"]
+__all__ = ["Ended", "Reached", "Records", "Seen", "Verdict", "Wait"]
 
 
 @attrs.frozen
@@ -63,13 +64,21 @@ class Ended:
 Verdict = Reached | Ended
 
 
+class Records(Protocol):
+    """Has the records of servers, as they were listed last."""
+
+    def record(self, key: str) -> Server | None:
+        """The record of the server with that id."""
+        ...
+
+
 class Wait:
     """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on."""
 
     __slots__ = (
-        "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_moved", "_newest",
+        "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_last_seen", "_moved", "_newest",
         "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_looks", "last_failure",
-        "last_seen", "looks", "server_id", "steady", "target", "timeline",
+        "looks", "server_id", "steady", "target", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -89,9 +98,9 @@ class Wait:
         self.deadline = now + timeout
         self.looks = 0
         self.failed_looks = 0
-        self.last_seen: Server | None = None
+        self._last_seen: Server | Records | None = None
         self.last_failure: VpsOrgError | None = None
-        self.timeline: list[Seen] = []
+        self.timeline: tuple[Seen, ...] = ()
         self.steady = False
         """Whether to be shown the same once more would change nothing but the number of looks."""
         self._policy = policy
@@ -119,6 +128,20 @@ class Wait:
     def started(self) -> float:
         """When the wait began; its timeline counts from here."""
         return self._started
+
+    @property
+    def last_seen(self) -> Server | None:
+        """The record that was seen last."""
+        seen = self._last_seen
+        return seen if seen is None or isinstance(seen, Server) else seen.record(str(self.server_id))
+
+    def rest_on(self, records: Records) -> None:
+        """What was seen last is there as well, and need not be kept twice, until `recall`."""
+        self._last_seen = records
+
+    def recall(self) -> None:
+        """It will not be there any more."""
+        self._last_seen = self.last_seen
 
     @property
     def receipt(self) -> Receipt | None:
@@ -151,7 +174,7 @@ class Wait:
             self._note(now, word, "stale")
             return None
         self._newest = later(self._newest, server.updated_at)
-        self.last_seen = server
+        self._last_seen = server
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
         if reading is Reading.TARGET:
             return self._at_target(server, now)
@@ -177,11 +200,11 @@ class Wait:
         if requested_at < self._not_before:
             return None
         self._note(now, "absent")
-        unborn = self.operation == "create" and self.last_seen is None
+        unborn = self.operation == "create" and self._last_seen is None
         if self.target.gone and not (unborn and now - self._missed_since < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
-        if self.last_seen is not None or (
+        if self._last_seen is not None or (
             self._receipt is not None and self._receipt.status_before is not None
         ):
             return self._end(Reading.VANISHED, now, "it does not exist any more")
@@ -191,7 +214,7 @@ class Wait:
 
     def suspicious(self, now: float) -> bool:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
-        if self.target.gone or self.last_seen is not None:
+        if self.target.gone or self._last_seen is not None:
             return True
         created = self.operation == "create"
         return now - self._missed_since >= (self._policy.visibility if created else 0.0)
@@ -263,7 +286,7 @@ class Wait:
 
     def _note(self, now: float, status: str, note: str = "") -> None:
         if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):
-            self.timeline.append(Seen(now - self._started, str(status), note))
+            self.timeline = (*self.timeline, Seen(now - self._started, str(status), note))
 
     def _end(self, reading: Reading, now: float, why: str, *, since: float | None = None) -> Ended | None:
         """End as the contract says for this reading; None while its patience lasts."""

@@ -59,7 +59,7 @@ class WaitOutcome:
             server=None if reached is None else reached.server,
             error=None if isinstance(verdict, Reached) else verdict.error,
             evidence=None if reached is None else reached.evidence,
-            timeline=tuple(wait.timeline),
+            timeline=wait.timeline,
             looks=wait.looks,
             seconds=now - wait.started,
         )
@@ -99,6 +99,15 @@ class _News:
         return look
 
 
+class _Promise(asyncio.Future[Verdict | Exception]):
+    """A verdict to come. Called with it: ten thousand waits need no callback each besides this."""
+
+    def __call__(self, _: Wait, verdict: Verdict | Exception) -> None:
+        # whoever was cancelled at this moment has not taken its wait out yet
+        if not self.done():
+            self.set_result(verdict)
+
+
 class Waiter:
     """Makes waits and awaits them."""
 
@@ -133,16 +142,35 @@ class Waiter:
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
         """Wait for one. Raises `WaitError`s, and what ends a look for good (401, 403)."""
-        wait = self.make(subject, target, check_seconds(timeout, "timeout"))
-        future = self.poller.join(wait)
+        wait, verdict = self.begin(subject, target, timeout)
         try:
-            verdict = await future
+            return self.reached(wait, await verdict)
         finally:
             self.poller.leave(wait)
-        outcome = WaitOutcome.of(wait, verdict, self._clock.now())
+
+    def begin(
+        self, subject: ServerId | Server | Receipt, target: Target, timeout: float
+    ) -> tuple[Wait, asyncio.Future[Verdict | Exception]]:
+        """What `wait` does before it awaits: for who has ten thousand, and would have a coroutine less for each.
+
+        In the end, however it comes, the wait has to leave the poller.
+        """
+        wait, verdict = self.make(subject, target, check_seconds(timeout, "timeout")), _Promise()
+        self.poller.join(wait, verdict)
+        return wait, verdict
+
+    def reached(self, wait: Wait, verdict: Verdict | Exception) -> WaitOutcome:
+        """The outcome of a wait that got this verdict. Raises what it ended with."""
+        outcome = self.outcome(wait, verdict)
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    def outcome(self, wait: Wait, verdict: Verdict | Exception) -> WaitOutcome:
+        """The same, with the error in it. Raises only where looking itself broke."""
+        if isinstance(verdict, Exception):
+            raise verdict
+        return WaitOutcome.of(wait, verdict, self._clock.now())
 
     async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> None:
         """Ask the check, again and again, until it says yes. Raises `WaitTimeoutError`."""
@@ -214,14 +242,16 @@ class Waiter:
         if not isinstance(subjects, Iterable):
             raise ConfigurationError(f"several servers are wanted here, not {subjects!r}")
         waits = [self.make(subject, target, seconds) for subject in subjects]
-        settled: asyncio.Queue[tuple[Wait, asyncio.Future[Verdict]]] = asyncio.Queue()
+        settled: asyncio.Queue[tuple[Wait, Verdict | Exception]] = asyncio.Queue()
+
+        def deliver(wait: Wait, verdict: Verdict | Exception) -> None:
+            settled.put_nowait((wait, verdict))
+
         try:
             for wait in waits:
-                future = self.poller.join(wait)
-                future.add_done_callback(lambda done, wait=wait: settled.put_nowait((wait, done)))  # type: ignore[misc]
+                self.poller.join(wait, deliver)
             for _ in waits:
-                wait, done = await settled.get()
-                yield WaitOutcome.of(wait, done.result(), self._clock.now())
+                yield self.outcome(*await settled.get())
         finally:
             for wait in waits:
                 self.poller.leave(wait)

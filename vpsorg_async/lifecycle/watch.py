@@ -110,7 +110,9 @@ class AccountView:
         if look is not self._look:
             self._look = look
             statuses = {position: look.status(position) for position in self._roll.compare(look)}
-            self._changed = {self._roll.ids[position] for position in self._roll.settle(statuses)[0]}
+            changed, _ = self._roll.settle(statuses)
+            self._roll.turn()
+            self._changed = {self._roll.ids[position] for position in changed}
 
     def _server(self, old: dict[str, Server], key: str, look: ListLook, position: int) -> Server:
         if key in old and key not in self._changed and key not in self._stale:
