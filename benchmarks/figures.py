@@ -81,13 +81,17 @@ def _row(results: dict[str, Any], *path: str) -> Any:
 def changes(results: dict[str, Any], saved: dict[str, Any]) -> list[str]:
     """What is noticeably worse or better than in the saved results, in words."""
     before = {figure.name: figure for figure in figures(saved)}
-    faster = _yardstick(results) / _yardstick(saved)
+    here, there = _yardstick(results), _yardstick(saved)
     lines = []
     for figure in figures(results):
         old = before.get(figure.name)
         if old is None or not old.value or not figure.value:
             continue
-        change = figure.value / old.value / (faster if figure.timed else 1.0)
+        change = figure.value / old.value
+        if figure.timed:
+            if here is None or there is None:
+                continue
+            change /= here / there
         if 1 / NOTICEABLE <= change <= NOTICEABLE:
             continue
         word = "worse" if change > 1 else "better"
@@ -96,7 +100,7 @@ def changes(results: dict[str, Any], saved: dict[str, Any]) -> list[str]:
     return sorted(lines, reverse=True)
 
 
-def _yardstick(results: dict[str, Any]) -> float:
-    """Microseconds of one bare aiohttp read: how fast this machine is just now; 1 where it was not measured."""
+def _yardstick(results: dict[str, Any]) -> float | None:
+    """Microseconds of one bare aiohttp read: how fast this machine is just now; None where it was not measured."""
     row = _row(results, "get", "64", "aiohttp")
-    return float(row["cpu"]) if row else 1.0
+    return float(row["cpu"]) if row else None

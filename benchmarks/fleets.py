@@ -1,4 +1,4 @@
-"""Create-and-wait and many waiters, each in a process of its own: ``python fleets.py <way> <port> <count> [core]``.
+"""Create-and-wait, each way in a process of its own: ``python fleets.py <way> <port> <count> [core]``.
 
 The server is told to begin anew; the k-th server is ready after its own delay, the same for every way. What is printed
 is what it cost: wall, CPU (imports excluded), how late each server was seen, requests, connections, memory.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import http.client
 import importlib
 import json
@@ -18,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -156,6 +155,44 @@ def aiohttp_gather(base: str, count: int) -> Seen:
     return asyncio.run(work())
 
 
+def aiohttp_shared(base: str, count: int) -> Seen:
+    """The least that this costs: bare aiohttp, one list for all ten times a second, told when the first is ready.
+
+    Nothing is checked, retried, bounded or remembered, and only ids and statuses are read.
+    """
+    import aiohttp
+    import msgspec
+
+    row = msgspec.defstruct("Row", [("id", int), ("status", str)])
+    page = msgspec.defstruct("Page", [("results", list[row])])
+    made, listed = msgspec.json.Decoder(row), msgspec.json.Decoder(page)
+    seen: Seen = {}
+
+    async def work() -> Seen:
+        url = f"{base}/api/v1/servers/"
+        connector = aiohttp.TCPConnector(limit=FLEET_WIDTH)
+        async with aiohttp.ClientSession(headers=BEARER, connector=connector) as session:
+            waiting: set[int] = set()
+
+            async def create(number: int) -> None:
+                async with session.post(url, json=spec(number)) as response:
+                    waiting.add(made.decode(await response.read()).id)
+
+            creating = asyncio.gather(*(create(number) for number in range(count)))
+            await asyncio.sleep(DELAYS[0])
+            while waiting or not creating.done():
+                async with session.get(url) as response:
+                    rows = listed.decode(await response.read()).results
+                ready = {each.id for each in rows if each.status == "active"} & waiting
+                seen.update(dict.fromkeys(ready, time.monotonic()))
+                waiting -= ready
+                await asyncio.sleep(0.1)
+            await creating
+        return seen
+
+    return asyncio.run(work())
+
+
 def vpsorg(base: str, count: int, **options: Any) -> Seen:
     """`fleet.create` of the SDK."""
     from vpsorg_async import Client, ServerSpec
@@ -195,6 +232,7 @@ WAYS: dict[str, Callable[[str, int], Seen]] = {
     "hcloud": hcloud,
     "pydo": pydo,
     "aiohttp": aiohttp_gather,
+    "aiohttp_shared": aiohttp_shared,
     "vpsorg": vpsorg_learned,
     "vpsorg_cold": vpsorg_cold,
     "vpsorg_default": vpsorg,
@@ -204,6 +242,7 @@ MODULES = {
     "hcloud": "hcloud",
     "pydo": "pydo.aio",
     "aiohttp": "aiohttp",
+    "aiohttp_shared": "aiohttp",
     "vpsorg": "vpsorg_async.http.transport",
     "vpsorg_cold": "vpsorg_async.http.transport",
     "vpsorg_default": "vpsorg_async.http.transport",
@@ -237,142 +276,17 @@ def create_and_wait(way: str, port: int, count: int) -> dict[str, float]:
     }
 
 
-def waiters(_: str, port: int, count: int) -> dict[str, float]:
-    """Many `wait_until` at once on one client: what each holds, what a look costs, how long the loop stands still."""
-    from vpsorg_async import Client
-
-    base = f"http://127.0.0.1:{port}"
-    found: dict[str, float] = {}
-
-    async def waits(vps: Any, numbers: Iterator[int]) -> list[asyncio.Task[Any]]:
-        tasks = []
-        for number in numbers:
-            tasks.append(asyncio.ensure_future(vps.wait_until(number, "active", timeout=300)))
-            if number % 50 == 0:
-                await asyncio.sleep(0)
-        return tasks
-
-    async def at_rest() -> None:
-        """Nothing happens for twelve looks."""
-        begin(port, count, (600, 900), made=True)
-        async with Client(TOKEN, base_url=base, min_interval=0.25, max_interval=0.25) as vps:
-            await vps.servers.get(1)
-            gc.collect()
-            before = resident()
-            tasks = await waits(vps, iter(range(1, count + 1)))
-            poller = vps._parts.poller
-            await looked(poller, 2)
-            gc.collect()
-            found["bytes"] = (resident() - before) / count
-            cpu, lists = time.process_time(), poller.statistics.lists
-            await looked(poller, lists + 12)
-            found["cpu_per_look"] = (time.process_time() - cpu) / (poller.statistics.lists - lists)
-            await stop(tasks)
-
-    async def to_the_end(watched: bool) -> None:
-        """All become active, over six seconds."""
-        begin(port, count, (2, 8), made=True)
-        async with Client(TOKEN, base_url=base, min_interval=0.25, max_interval=0.25) as vps:
-            await vps.servers.get(1)
-            gc.collect()
-            tasks = await waits(vps, iter(range(1, count + 1)))
-            await asyncio.sleep(0)
-            if watched:
-                with stalls() as (longest, collections):
-                    await asyncio.gather(*tasks)
-                found["stall"], found["collection"] = max(longest), max(collections)
-                return
-            cpu = time.process_time()
-            await asyncio.gather(*tasks)
-            found["cpu_per_look_all"] = (time.process_time() - cpu) / vps._parts.poller.statistics.lists
-            found["looks"] = vps._parts.poller.statistics.lists
-
-    asyncio.run(at_rest())
-    asyncio.run(to_the_end(False))
-    asyncio.run(to_the_end(True))
-    return found
-
-
-def waiters_in_one(_: str, port: int, count: int) -> dict[str, float]:
-    """As many in one `wait_until_all`, which needs no task for each; what each holds."""
-    from vpsorg_async import Client
-
-    async def work() -> dict[str, float]:
-        begin(port, count, (600, 900), made=True)
-        options = {"min_interval": 0.25, "max_interval": 0.25}
-        async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
-            await vps.servers.get(1)
-            gc.collect()
-            before = resident()
-            outcomes = vps.wait_until_all(range(1, count + 1), "active", timeout=300)
-            task = asyncio.ensure_future(anext(outcomes))
-            await looked(vps._parts.poller, 3)
-            gc.collect()
-            found = {"bytes_all": (resident() - before) / count}
-            await stop([task])
-            return found
-
-    return asyncio.run(work())
-
-
-async def looked(poller: Any, lists: int) -> None:
-    while poller.statistics.lists < lists:  # noqa: ASYNC110 - nothing tells of it
-        await asyncio.sleep(0.25)
-
-
-async def stop(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def stalls() -> Iterator[tuple[list[float], list[float]]]:
-    """How long the event loop could not get to a timer of a millisecond, while this is entered, without the time that
-    full garbage collections took; and that time, of each of them."""
-    loop, late, collections = asyncio.get_running_loop(), [0.0], [0.0]
-    due, counted, began = loop.time(), 0.0, 0.0
-
-    def tick() -> None:
-        nonlocal due, counted, timer
-        late.append(loop.time() - due - (sum(collections) - counted))
-        counted = sum(collections)
-        due = loop.time() + 0.001
-        timer = loop.call_at(due, tick)
-
-    def collecting(phase: str, info: dict[str, int]) -> None:
-        nonlocal began
-        if phase == "start":
-            began = loop.time()
-        elif info["generation"] == 2:
-            collections.append(loop.time() - began)
-
-    timer = loop.call_at(due, tick)
-    gc.callbacks.append(collecting)
-    try:
-        yield late, collections
-    finally:
-        gc.callbacks.remove(collecting)
-        timer.cancel()
-
-
 def peak() -> float:
     """Peak memory of this process so far, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def main() -> None:
     way, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if len(sys.argv) > 4:
         os.sched_setaffinity(0, {int(sys.argv[4])})
-    measure = {"waiters": waiters, "waiters_in_one": waiters_in_one}.get(way, create_and_wait)
     try:
-        print(json.dumps(measure(way, port, count)))
+        print(json.dumps(create_and_wait(way, port, count)))
     finally:
         with contextlib.suppress(OSError):
             os.remove(DURATIONS)

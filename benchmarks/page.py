@@ -34,6 +34,7 @@ FLEET_NAMES = {
     "hcloud": "hcloud, `action.wait_until_finished`, 64 threads",
     "pydo": "pydo.aio, gathered, a read a second each",
     "aiohttp": "aiohttp, gathered, a read a second each",
+    "aiohttp_shared": "aiohttp, by hand: one list for all, told when the first is ready",
     "vpsorg": "**vpsorg_async**, durations learned",
     "vpsorg_cold": "**vpsorg_async**, nothing learned yet",
     "vpsorg_default": "**vpsorg_async**, no options at all",
@@ -47,7 +48,7 @@ INTRO = """\
 Made by `python -m benchmarks --publish` from `benchmarks/baseline.json`; `python3 noxfile.py -s bench` runs them all
 (`-- --quick`: three minutes) and says what got worse.
 
-Measured on {date}: {cpu}, {cores} cores, {memory_gb} GB, {system}, Python {python}.
+Measured on {dates}: {cpu}, {cores} cores, {memory_gb} GB, {system}, Python {python}.
 
 {versions}
 {skipped}
@@ -70,6 +71,7 @@ def page(results: dict[str, Any]) -> str:
     parts += ["\n## Lists\n\n", _lists(results["list"])]
     parts += ["\n## Create and wait\n\n", FLEETS, _fleets(results["fleet"])]
     parts += ["\n## Many waiters\n\n", WAITERS, _waiters(results["waiters"])]
+    parts += ["\n## How often to look\n\n", SIMULATION, _simulation(results["simulation"])]
     parts += [
         "\n## Import and size\n\n",
         IMPORTS.format(**results["import"]["bare"]),
@@ -140,7 +142,7 @@ def _intro(results: dict[str, Any]) -> str:
     skipped = results["peers"]["why"]
     return INTRO.format(
         **results["machine"],
-        date=results["date"],
+        dates=_dates(results["dates"]),
         versions=", ".join(f"{name} {version}" for name, version in sorted(results["versions"].items()))
         + ".",
         skipped=f"\n**The libraries of others are missing: {skipped}.**\n" if skipped else "",
@@ -148,6 +150,15 @@ def _intro(results: dict[str, Any]) -> str:
         headroom=f"{results['server']['per_second'] / fastest:.0f}",
         sittings=results["sittings"],
     )
+
+
+def _dates(dates: dict[str, str]) -> str:
+    """When the parts were measured: one date, or each with its parts."""
+    days = sorted(set(dates.values()))
+    if len(days) == 1:
+        return days[0]
+    parts = {day: ", ".join(part for part, date in dates.items() if date == day) for day in days}
+    return " and ".join(f"{day} ({parts[day]})" for day in days)
 
 
 def _promises(results: dict[str, Any]) -> Iterable[tuple[str, ...]]:
@@ -242,9 +253,10 @@ def _fleets(fleets: dict[str, Any]) -> str:
 WAITERS = """\
 As many tasks, each in `wait_until` on one client; and, for the memory, the same in one `wait_until_all`, which needs no
 task for each. Memory is the growth of the resident set for each wait, its task and the account's last list included. A
-look at rest is one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as
-well. The longest stall of the event loop is that of the waits' own work; the interpreter's full garbage collections,
-which stop everything, stand beside it: they grow with all objects of a process, whoever made them.
+bare task is one that awaits a future of its own and nothing else: what asyncio itself takes for each. A look at rest is
+one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as well. The longest
+stall of the event loop is that of the waits' own work; the interpreter's full garbage collections, which stop
+everything, stand beside it: they grow with all objects of a process, whoever made them.
 
 """
 
@@ -254,6 +266,7 @@ def _waiters(waiters: dict[str, Any]) -> str:
         "waits",
         "KiB each",
         "KiB each, `wait_until_all`",
+        "KiB, a bare task",
         "CPU ms a look, at rest",
         "CPU ms a look, all in",
         "looks",
@@ -265,6 +278,7 @@ def _waiters(waiters: dict[str, Any]) -> str:
             f"{int(count):,}",
             f"{row['bytes'] / 1024:.2f}",
             f"{row['bytes_all'] / 1024:.2f}",
+            f"{row['bytes_bare'] / 1024:.2f}",
             f"{row['cpu_per_look'] * 1e3:.1f}",
             f"{row['cpu_per_look_all'] * 1e3:.1f}",
             f"{row['looks']:.0f}",
@@ -274,6 +288,30 @@ def _waiters(waiters: dict[str, Any]) -> str:
         for count, row in waiters.items()
     )
     return _table(head, rows)
+
+
+SIMULATION = """\
+Requests, and seconds from ready to noticed, for servers that are ready after 2 to 5 minutes: each library's default
+schedule, from its published source, on a virtual clock ([how](schedule.md)).
+
+"""
+
+
+def _simulation(rows: list[dict[str, Any]]) -> str:
+    sizes = sorted({row["servers"] for row in rows})
+    head = ["schedule"]
+    for servers in sizes:
+        head += [f"{servers:,} servers: requests" if servers > 1 else "1 server: requests", "lag", "99 %"]
+    names = dict.fromkeys(row["schedule"] for row in rows)
+    played = {(row["schedule"], row["servers"]): row for row in rows}
+    table = []
+    for name in names:
+        cells = [f"**{name}**" if name.startswith("vpsorg") else name]
+        for servers in sizes:
+            row = played[name, servers]
+            cells += [f"{row['requests']:,}", f"{row['lag']:.2f}", f"{row['lag_p99']:.2f}"]
+        table.append(cells)
+    return _table(head, table)
 
 
 IMPORTS = """\

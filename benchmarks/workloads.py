@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import simulate_waits
 from clients import FLEET_WIDTH, WIDEST
 from imports import size
 from machine import CLIENT_CORE, Client, Server, once
@@ -49,26 +50,27 @@ FULL = Amount(
     gets_at_once=640,
     lists={100: 50, 1000: 5, 10_000: 2},
     fleets={
-        50: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp"), 2),
-        200: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp"), 2),
+        50: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp", "aiohttp_shared"), 2),
+        200: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp", "aiohttp_shared"), 2),
         # the two that hold a thread for each server take a minute and a half
-        1000: OWN | {"requests": 1, "hcloud": 1, "pydo": 2, "aiohttp": 2},
+        1000: OWN | {"requests": 1, "hcloud": 1, "pydo": 2, "aiohttp": 2, "aiohttp_shared": 3},
     },
     waiters=(1000, 10_000),
     imports=15,
 )
 QUICK = Amount(
-    sittings=2,
-    rounds=3,
-    gets=100,
-    gets_at_once=640,
-    lists={100: 30, 1000: 5, 10_000: 2},
+    sittings=1,
+    rounds=5,
+    gets=50,
+    gets_at_once=192,
+    # an even number for the longest: every other answer differs
+    lists={100: 20, 1000: 3, 10_000: 2},
     fleets={
         50: dict.fromkeys(("requests", "hcloud", "pydo", "vpsorg"), 1),
-        1000: dict.fromkeys(("aiohttp", "vpsorg"), 1),
+        1000: dict.fromkeys(("aiohttp", "aiohttp_shared", "vpsorg"), 1),
     },
     waiters=(10_000,),
-    imports=5,
+    imports=3,
 )
 
 
@@ -170,12 +172,11 @@ class Run:
     def waiters(self) -> Table:
         """Many waits on one client."""
         rounds = 1 if self.amount is QUICK else 3
-        ways = ("waiters", "waiters_in_one")
         found: Table = {}
         for count in self.amount.waiters:
             found[str(count)] = {}
-            for way in ways:
-                costs = [self.alone("fleets.py", way, count) for _ in range(rounds)]
+            for what in ("each", "in_one", "bare"):
+                costs = [self.alone("waiters.py", what, count) for _ in range(rounds)]
                 found[str(count)] |= medians(costs)
         return found
 
@@ -185,6 +186,10 @@ class Run:
             return dict(once(self.python(way), script, way, server.port, str(count), *CLIENT_CORE))
         finally:
             server.close()
+
+    def simulation(self) -> list[dict[str, Any]]:
+        """How often, and how late, the schedules of other libraries and ours look, on a virtual clock."""
+        return [row for servers in simulate_waits.SIZES for row in simulate_waits.rows(servers)]
 
     def imports(self) -> dict[str, Any]:
         """Milliseconds of a fresh interpreter, beyond those of one that does nothing (``bare``); megabytes on disk."""
@@ -258,6 +263,7 @@ PARTS: dict[str, Callable[[Run], Any]] = {
     "list": Run.lists,
     "fleet": Run.fleets,
     "waiters": Run.waiters,
+    "simulation": Run.simulation,
     "import": Run.imports,
 }
 

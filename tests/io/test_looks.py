@@ -136,6 +136,34 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
 
 
 @virtual
+@pytest.mark.parametrize("then", ["nothing", "a stale row", "not listed", "all fails"])
+async def test_what_a_resting_wait_saw_last_is_told_when_it_times_out(then: str) -> None:
+    """It is not kept beside the last list while that has it, and must not be lost, or grow older, when that goes."""
+
+    def course(now: float) -> Server:
+        return record(1, "provisioning", 5 if now < 8 or (now > 20 and then == "a stale row") else 8)
+
+    provider = Provider(course, *(after(n, 300) for n in range(2, 9)))
+    async with Stage(provider, max_interval=1.0, quiet=1000.0) as stage:
+        waiting = stage.begin(range(1, 9), timeout=30)
+        await asyncio.sleep(22)
+        if then == "not listed":
+            provider.unlisted = {1}
+        if then == "all fails":
+            provider.trouble = lambda now: errors.ServiceError("down", status=503)
+
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+
+        for number, error in enumerate(ends, 1):
+            assert isinstance(error, errors.WaitTimeoutError)
+            assert error.last_seen is not None
+            assert int(error.last_seen.id) == number
+        first = ends[0]
+        assert isinstance(first, errors.WaitTimeoutError)
+        assert first.last_seen == record(1, "provisioning", 8)
+
+
+@virtual
 async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
     """The list was the same before it came: for this wait it is new."""
     async with Stage(Provider(after(1, 0), after(2, 100), after(3, 100)), max_interval=1.0) as stage:

@@ -1,0 +1,84 @@
+"""A list that says again what the last one said is compared as it comes, and never kept twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.io.faults import TOKEN
+from tests.io.raw_server import RawServer, answer
+from tests.io.stages import sends
+from vpsorg_async import Client, errors
+from vpsorg_async.http.retry import RetryPolicy
+
+COUNT = 3000
+
+
+def listing(*changed: int, rows: int = COUNT, word: str = "active") -> bytes:
+    """A list of many chunks; the servers that ``changed`` are at ``word``."""
+    servers = [
+        {"id": n, "name": f"web-{n}", "status": word if n in changed else "provisioning"}
+        for n in range(1, rows + 1)
+    ]
+    return json.dumps({"count": rows, "next": None, "previous": None, "results": servers}).encode()
+
+
+async def ended(*answers: bytes, wanted: int, **options: Any) -> Any:
+    """What a wait for that server and another one ends with, where these are the answers, the last over and over."""
+    async with (
+        RawServer(*(sends(answer(200, body)) for body in answers)) as server,
+        Client(
+            TOKEN,
+            base_url=server.url,
+            min_interval=0.05,
+            max_interval=0.05,
+            retry=RetryPolicy(attempts=1),
+            **options,
+        ) as vps,
+    ):
+        other = asyncio.ensure_future(vps.wait_until(2, "active", timeout=60))
+        more = [asyncio.ensure_future(vps.wait_until(n, "active", timeout=60)) for n in range(50, 120)]
+        try:
+            return await anext(vps.wait_until_all([wanted], "active", timeout=30))
+        finally:
+            for task in (other, *more):
+                task.cancel()
+            await asyncio.gather(other, *more, return_exceptions=True)
+
+
+@pytest.mark.parametrize("wanted", [1, COUNT // 2, COUNT])
+async def test_a_change_is_seen_wherever_it_stands(wanted: int) -> None:
+    """Two equal lists, and a third that differs in its first, a middle or its last chunk."""
+    outcome = await ended(*[listing()] * 2, listing(wanted), wanted=wanted)
+
+    assert (outcome.server.id, outcome.server.status) == (wanted, "active")
+    assert outcome.looks == 3
+    assert [seen.status for seen in outcome.timeline] == ["provisioning", "active"]
+
+
+@pytest.mark.parametrize("rows", [COUNT - 1, COUNT + 1], ids=["shorter", "longer"])
+async def test_a_list_of_another_length_is_read_anew(rows: int) -> None:
+    outcome = await ended(*[listing()] * 2, listing(rows=rows), listing(7, rows=rows), wanted=7)
+
+    assert outcome.looks == 4
+
+
+async def test_a_list_that_begins_like_the_last_one_and_breaks_off_is_no_list() -> None:
+    """Cut in the middle by a server that calls it whole: the look fails, no wait ends by it."""
+    whole = listing()
+    outcome = await ended(whole, whole[: len(whole) // 2], listing(7), wanted=7)
+
+    assert [seen.status for seen in outcome.timeline] == ["provisioning", "no answer", "active"]
+
+
+async def test_a_list_over_the_limit_fails_though_it_begins_like_the_last_one() -> None:
+    whole = listing()
+    outcome = await ended(
+        whole, whole + b" " * 400_000, listing(7), wanted=7, max_list_body=len(whole) + 1000
+    )
+
+    failed = outcome.timeline[1]
+    assert (failed.status, failed.note) == ("no answer", errors.DecodeError.__name__)
