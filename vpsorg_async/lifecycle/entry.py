@@ -113,8 +113,6 @@ class Entries:
         else:
             for key in self._by_id.keys() & news:
                 self.restless[key] = None
-                for entry in self.of(key):
-                    entry.wait.recall()
         self._lists += 1
         self._listed = (self._listed[1], asked)
 
@@ -124,6 +122,11 @@ class Entries:
         for entry in entries:
             entry.lists = self._lists
         return entries
+
+    def recall(self, key: str) -> None:
+        """What its waits saw last will not be where they rest on it."""
+        for entry in self.of(key):
+            entry.wait.recall()
 
     def told(self, key: str, entries: tuple[Entry, ...], records: Records) -> None:
         """They were shown their server's row of the last list, which ``records`` has as long as it stays as it is."""

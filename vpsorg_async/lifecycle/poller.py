@@ -239,9 +239,11 @@ class Poller:
                 statuses[position] = look.status(position)
                 await give_way(number)
             changed, news = roll.settle(statuses)
-            self._failures = 0
-            self._last_list = look.requested_at
             # whom there is news of rests no more on what was listed before, which goes now
+            for number, key in enumerate(news or (), 1):
+                self._entries.recall(key)
+                await give_way(number)
+            self._failures, self._last_list = 0, look.requested_at
             self._entries.listed(look.requested_at, news)
             roll.turn()
             self._account = len(roll.places)
