@@ -30,6 +30,8 @@ MAX_PROBLEMS = 10
 _UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
 
 _decode = msgspec.json.Decoder().decode
+# not by msgspec, which writes null for NaN and base64 for bytes without a word
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 Raw = msgspec.Raw
 """A part of an answer that is left as it came, to be decoded later."""
@@ -48,8 +50,7 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 
 def dumps(value: object) -> bytes:
     """JSON for a request body. Raises `TypeError` or `ValueError` for what JSON can't hold."""
-    # not by msgspec, which writes null for NaN and base64 for bytes without a word
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def loads(body: bytes) -> Any:

@@ -188,7 +188,7 @@ class Servers:
 
     def check(self, spec: ServerSpec) -> None:
         """Raises `ConfigurationError` for a spec that the dialect can't say."""
-        self._dialect.create(spec)
+        self._dialect.check(spec)
 
     def saw(self, server: Server) -> None:
         """A server was read by other means: what later commands on it are compared with."""

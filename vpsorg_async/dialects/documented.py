@@ -74,21 +74,25 @@ class Documented:
         """The name of the spec."""
         return spec.name
 
-    def create(self, spec: ServerSpec) -> Request:
-        """Create a server. Raises `ConfigurationError` for what the page has no field for."""
-        body = unstructure(spec)
-        keys = body.pop("ssh_key_ids", ())
+    def check(self, spec: ServerSpec) -> None:
+        """Raises `ConfigurationError` for what the page has no field for."""
         if len(spec.all_ssh_keys) > 1:
             raise ConfigurationError(
                 f"{spec.name}: the documented API takes one ssh key, not {len(spec.all_ssh_keys)}"
             )
-        if keys:
-            body["ssh_key_id"] = keys[0]
         if not isinstance(spec.location, str):
             raise ConfigurationError(
                 f"{spec.name}: the documented API names a location by its code, such as 'us-west', "
                 f"not {spec.location!r}"
             )
+
+    def create(self, spec: ServerSpec) -> Request:
+        """Create a server. Raises `ConfigurationError` for what the page has no field for."""
+        self.check(spec)
+        body = unstructure(spec)
+        keys = body.pop("ssh_key_ids", ())
+        if keys:
+            body["ssh_key_id"] = keys[0]
         return Request(Operation.CREATE, "POST", _SERVERS, dumps(body))
 
     def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:

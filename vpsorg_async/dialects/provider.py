@@ -160,14 +160,18 @@ class Provider:
         """The name that a server made from the spec shows: there is only one."""
         return spec.hostname or spec.name
 
-    def create(self, spec: ServerSpec) -> Request:
-        """Create a server. Raises `ConfigurationError` for what this form can't say."""
+    def check(self, spec: ServerSpec) -> None:
+        """Raises `ConfigurationError` for what this form can't say."""
         if spec.backups_enabled:
             raise ConfigurationError(f"{spec.name}: the provider dialect can't enable backups at a create")
         if not str(spec.location).isdecimal():
             raise ConfigurationError(
                 f"{spec.name}: the provider dialect names a location by its integer id, not {spec.location!r}"
             )
+
+    def create(self, spec: ServerSpec) -> Request:
+        """Create a server. Raises `ConfigurationError` for what this form can't say."""
+        self.check(spec)
         body: dict[str, Any] = {
             "hostname": self.shown_name(spec),
             "location": int(spec.location),

@@ -17,6 +17,8 @@ REQUEST_COST = 64 * 1024
 """What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
 DETAIL_BYTES = 700
 ROW_BYTES = 330
+ROWS_AT_ONCE = 50
+"""Rows compared in one go, which costs a third of one by one; nearly all are as they were."""
 
 
 def list_is_cheaper(watched: int, account: int | None, page_size: int | None = None) -> bool:
@@ -105,9 +107,12 @@ class Roll:
         rows, old = look.rows, () if self._look is None else self._look.rows
         if rows is old:
             return ()
-        changed = [
-            position for position, (row, before) in enumerate(zip(rows, old, strict=False)) if row != before
-        ]
+        changed: list[int] = []
+        for start in range(0, min(len(rows), len(old)), ROWS_AT_ONCE):
+            some, before = rows[start : start + ROWS_AT_ONCE], old[start : start + ROWS_AT_ONCE]
+            if some != before:
+                pairs = enumerate(zip(some, before, strict=False), start)
+                changed += [position for position, (row, was) in pairs if row != was]
         return [*changed, *range(len(old), len(rows))]
 
     def settle(self, statuses: Mapping[int, StatusRow]) -> tuple[Sequence[int], Set[str] | None]:

@@ -235,9 +235,11 @@ class Poller:
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow] = {}
-            for number, position in enumerate(roll.compare(look), 1):
+            for number, position in enumerate(roll.compare(look)):
+                await give_way(
+                    number
+                )  # before the first as well: to read and compare a long list took its time
                 statuses[position] = look.status(position)
-                await give_way(number)
             changed, news = roll.settle(statuses)
             # whom there is news of rests no more on what was listed before, which goes now
             for number, key in enumerate(news or (), 1):

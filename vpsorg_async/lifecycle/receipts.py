@@ -95,11 +95,14 @@ class Listing:
 
 @attrs.define
 class Known:
-    """The last sighting of a server: what a stale read is told from. ``at`` is in monotonic seconds."""
+    """The last sighting of a server: what a stale read is told from.
+
+    ``read_at``, in monotonic seconds, is when the last request left that told it apart from the ``listing``.
+    """
 
     status: str
     updated_at: datetime | None
-    _at: float
+    read_at: float
     plan: str = ""
     location: str = ""
     listing: Listing | None = None
@@ -107,18 +110,18 @@ class Known:
     @property
     def at(self) -> float:
         """When the request left that showed it so the last time."""
-        return self._at if self.listing is None else max(self._at, self.listing.at)
+        return self.read_at if self.listing is None else max(self.read_at, self.listing.at)
 
     def again(self, at: float, server: Server | StatusRow) -> None:
         """It was shown as it is known, perhaps by a record that tells more than the one before."""
-        self._at = at
+        self.read_at = at
         if not self.plan and not self.location and isinstance(server, Server):
             self.plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
             self.location = str(server.location or "")
 
     def unlisted(self) -> None:
         """The listing does not show it like this any more."""
-        self._at, self.listing = self.at, None
+        self.read_at, self.listing = self.at, None
 
 
 class Journal:
@@ -190,7 +193,10 @@ class Journal:
                 and before.updated_at == server.updated_at
                 and before.status == server.status
             ):
-                before.again(at, server)
+                if before.plan or before.location:
+                    before.read_at = at
+                else:
+                    before.again(at, server)
             else:
                 saw(server, at)
 
