@@ -38,7 +38,9 @@ class Alarm:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def give_way(number: int) -> None:
-    """One more of many was worked on; every so often others on the loop have their turn."""
+async def give_way(number: int = 0) -> None:
+    """The next of many, counted from 0, is about to be worked on; every so often others on the loop go first."""
     if number % AT_A_TIME == 0:
+        # once is not enough: what has become due since the last turn comes behind this task in the next one
+        await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -76,9 +76,8 @@ class Poller:
         self._closed = False
         self._account: int | None = None
         self._page_size = page_size
-        self._last_look = self._last_list = -math.inf
+        self._last_look = self._last_list = self._rested = self._held_until = -math.inf
         self._next_look = math.inf
-        self._rested = self._held_until = -math.inf
         self._failures = self._lists = self._singles = self._failed = 0
         self._roll = Roll()
         self._showing = asyncio.Lock()
@@ -224,36 +223,35 @@ class Poller:
         missing = await self._read_list()
         now = self._clock.now()
         suspects = [each[0] for each in missing if any(entry.wait.suspicious(now) for entry in each)]
-        if suspects:
-            await self._read_each([entry.wait.server_id for entry in suspects])
+        await self._read_each([entry.wait.server_id for entry in suspects])
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
         self._lists += 1
         look = await self._look_list()
+        await give_way()  # to read a long list took its time, and so will comparing it
         async with self._showing:
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow] = {}
             for number, position in enumerate(roll.compare(look)):
-                await give_way(
-                    number
-                )  # before the first as well: to read and compare a long list took its time
+                await give_way(number)
                 statuses[position] = look.status(position)
             changed, news = roll.settle(statuses)
             # whom there is news of rests no more on what was listed before, which goes now
-            for number, key in enumerate(news or (), 1):
-                self._entries.recall(key)
+            for number, key in enumerate(news or ()):
                 await give_way(number)
+                self._entries.recall(key)
             self._failures, self._last_list = 0, look.requested_at
             self._entries.listed(look.requested_at, news)
             roll.turn()
             self._account = len(roll.places)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
-            places = dict.fromkeys((*changed, *(roll.places[key] for key in again if key in roll.places)))
-            for number, position in enumerate(places, 1):
-                self._show(look, roll, position, statuses.get(position))
+            # of the first list all is news
+            rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
+            for number, position in enumerate(dict.fromkeys((*changed, *rest))):
                 await give_way(number)
+                self._show(look, roll, position, statuses.get(position))
             if self._task is not None:
                 self._roll = roll  # there will be a next look; else nobody lets go of this one
         for watcher in tuple(self._watchers):
