@@ -1,4 +1,4 @@
-"""All benchmarks, in one run: ``python -m benchmarks [--quick]``.
+"""All benchmarks, in one run: ``python3 noxfile.py -s bench [-- --quick]``.
 
 Prints what was measured and what got worse since the saved results, and never fails because of it. ``--publish`` saves
 the results (benchmarks/baseline.json) and makes docs/benchmarks.md and its pictures from them.
@@ -30,7 +30,7 @@ LIBRARIES = ("vpsorg-async", "aiohttp", "attrs", "cattrs", "msgspec", "anyio", "
 def main() -> None:
     options = _options()
     if options.page:
-        _publish(json.loads(BASELINE.read_text("utf-8")))
+        _publish(_saved() or sys.exit(f"there are no saved results: {BASELINE} is missing"))
         return
     peers = Peers()
     if not options.no_peers:
@@ -52,21 +52,28 @@ def main() -> None:
         "versions": versions(*LIBRARIES) | peers.versions,
         "peers": {"why": peers.why},
     }
+    saved = _saved()
+    if options.publish and options.only:
+        _check_fits(results, saved)
     for name in options.only or PARTS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         results[name] = PARTS[name](run)
     results["load"].append(os.getloadavg()[0])
     LAST.parent.mkdir(exist_ok=True)
     LAST.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    _show(results)
+    _show(results, saved)
     if options.publish:
-        if options.only:
-            results = _merged(json.loads(BASELINE.read_text("utf-8")), results)
+        if options.only and saved is not None:
+            results = _merged(saved, results)
         BASELINE.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         _publish(results)
 
 
-def _show(results: dict) -> None:
+def _saved() -> dict | None:
+    return json.loads(BASELINE.read_text("utf-8")) if BASELINE.is_file() else None
+
+
+def _show(results: dict, saved: dict | None) -> None:
     print("\nwhat is promised (at most), and what was measured")
     for figure in figures(results):
         unit = figure.form.partition("}")[2]
@@ -74,23 +81,32 @@ def _show(results: dict) -> None:
         name = figure.name.replace("`", "")
         print(f"  {name:<84} {figure.limit:>6g}{unit:<4} {figure.form.format(figure.value):>10}{word}")
     print(f"\nall results: {LAST}; load of the machine, before and after: {results['load']}")
-    if not BASELINE.is_file():
+    if saved is None:
         print("no saved results to compare with")
         return
-    saved = json.loads(BASELINE.read_text("utf-8"))
-    found = changes(results, saved)
-    print(f"\nagainst the results saved on {saved['date']}, by ratios:")
-    print("\n".join(f"  {line}" for line in found) or "  no noticeable change")
+    print(f"\nagainst the results saved on {saved['date']}:")
+    print("\n".join(f"  {line}" for line in changes(results, saved)))
+
+
+def _check_fits(results: dict, saved: dict | None) -> None:
+    """Refuse, before anything is measured, to publish parts that would stand beside others they do not belong to."""
+    if saved is None:
+        sys.exit("parts can be published beside saved results only: publish a whole run first")
+    differing = [
+        f"{name}: {theirs.get(name, 'none')} there, {ours.get(name, 'none')} here"
+        for theirs, ours in ((saved[kind], results[kind]) for kind in ("machine", "versions"))
+        for name in sorted(theirs.keys() | ours.keys())
+        if theirs.get(name) != ours.get(name)
+    ]
+    if differing:
+        sys.exit("parts can't be published beside the saved ones, which differ: " + "; ".join(differing))
 
 
 def _merged(saved: dict, results: dict) -> dict:
-    """The saved results with the parts that were measured anew in their place, on the same machine and versions."""
-    for same in ("machine", "versions", "quick"):
-        if saved[same] != results[same]:
-            raise SystemExit(f"parts can't be published beside saved ones: the {same} differ")
+    """The saved results with the parts that were measured anew in their place."""
     parts = {name: results[name] for name in results["dates"]}
     dates = {name: results["dates"].get(name) or saved["dates"][name] for name in saved["dates"] | parts}
-    return saved | parts | {"dates": dates}
+    return saved | parts | {"date": results["date"], "dates": dates, "load": results["load"]}
 
 
 def _publish(results: dict) -> None:
@@ -99,7 +115,7 @@ def _publish(results: dict) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the benchmarks.")
+    parser = argparse.ArgumentParser(prog="python3 noxfile.py -s bench --", description="Run the benchmarks.")
     parser.add_argument("--quick", action="store_true", help="less of everything: under three minutes")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--no-peers", action="store_true", help="without the libraries of others")
@@ -108,6 +124,10 @@ def _options() -> argparse.Namespace:
         "--page", action="store_true", help="make the page from the saved results, measure nothing"
     )
     options = parser.parse_args()
+    if options.page and (options.quick or options.only or options.no_peers or options.publish):
+        parser.error("--page measures nothing, and goes alone")
+    if options.publish and options.quick:
+        parser.error("the results of a quick run are too rough to be published")
     return options
 
 

@@ -482,6 +482,19 @@ def test_errors_say_what_happened(shown: str, target: str, message: str) -> None
     assert str(error_of(verdict or wait.expire(BEGAN + 600))) == message
 
 
+def test_a_wait_for_what_was_never_there_does_not_advise_to_go_on() -> None:
+    """A deadline before the patience with an absent server is up asks whether it exists."""
+    wait = waiting("active", timeout=5.0)
+    assert wait.absent(BEGAN + 1, BEGAN + 1) is None
+
+    error = error_of(wait.expire(BEGAN + 5))
+
+    assert type(error) is errors.WaitTimeoutError
+    assert str(error) == (
+        "server 7 is not active: after 5.0 s it was never seen; seen: absent at 1.0 s; does it exist?"
+    )
+
+
 def test_wait_errors_pickle() -> None:
     """A wait's error keeps all it knows on its way to another process."""
     wait = waiting("active", "create", timeout=10.0)

@@ -33,6 +33,9 @@ from .receipts import Receipt, earlier, later
 
 __all__ = ["Ended", "Reached", "Records", "Seen", "Verdict", "Wait"]
 
+ABSENT = "absent"
+"""In a timeline: the server was read by its id, and was not there."""
+
 
 @attrs.frozen
 class Seen:
@@ -199,7 +202,7 @@ class Wait:
         self.steady = False
         if requested_at < self._not_before:
             return None
-        self._note(now, "absent")
+        self._note(now, ABSENT)
         unborn = self.operation == "create" and self._last_seen is None
         if self.target.gone and not (unborn and now - self._missed_since < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
@@ -301,7 +304,8 @@ class Wait:
                 f"{self.failed_looks} of {self.looks} looks failed, the last with: {self.last_failure}"
             )
         if reading is Reading.DEADLINE:
-            lines.append("it may still get there: wait again, or look at it")
+            never = self.last_seen is None and self.timeline and self.timeline[-1].status == ABSENT
+            lines.append("does it exist?" if never else "it may still get there: wait again, or look at it")
         error = rule.ends[0]
         assert issubclass(error, WaitError)
         return Ended(
