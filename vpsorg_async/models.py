@@ -150,6 +150,7 @@ class ActionAccepted:
 
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
+_CODE_LIMIT = 100  # characters of a datacenter code, which has a handful
 _ID_LIMIT = 10**100  # far beyond any id, and short enough to be written as digits
 # A host name as it is typed: labels of letters, digits, hyphens and underscores, parted by dots.
 _HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -210,7 +211,8 @@ def _valid_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 def _valid_location(_: Any, __: Any, value: Any) -> None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _ID_LIMIT:
         return  # the provider dialect; the documented one refuses it when a request is made of it
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+    fits = isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= _CODE_LIMIT
+    if not fits:
         raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {_shown(value)}")
 
 

@@ -12,6 +12,7 @@ from tests.io.faults import TOKEN
 from tests.io.raw_server import RawServer, answer
 from tests.io.stages import sends
 from vpsorg_async import Client, errors
+from vpsorg_async.http.exchange import Operation, Request
 from vpsorg_async.http.retry import RetryPolicy
 
 COUNT = 3000
@@ -82,3 +83,18 @@ async def test_a_list_over_the_limit_fails_though_it_begins_like_the_last_one() 
 
     failed = outcome.timeline[1]
     assert (failed.status, failed.note) == ("no answer", errors.DecodeError.__name__)
+
+
+async def test_an_error_that_begins_like_the_last_list_is_told_as_it_is() -> None:
+    """Of an error over its limit the beginning is kept, whatever is known from before."""
+    whole = listing()
+    refused = sends(answer(503, whole + b"x" * 200_000))
+    async with (
+        RawServer(sends(answer(200, whole)), refused) as server,
+        Client(TOKEN, base_url=server.url, retry=RetryPolicy(attempts=1)) as vps,
+    ):
+        known = await vps.send(Request(Operation.LIST, "GET", "/api/v1/servers/"))
+        with pytest.raises(errors.ServiceError) as caught:
+            await vps.send(Request(Operation.LIST, "GET", "/api/v1/servers/", known=known.body))
+
+    assert caught.value.body.startswith('{"count"')

@@ -242,7 +242,7 @@ def test_no_id_leaves_its_segment(value: str) -> None:
         ("plan_id", None), ("plan_id", True), ("plan_id", 0), ("plan_id", -1), ("plan_id", 1.0), ("plan_id", ""),
         ("os_id", None), ("os_id", False), ("os_id", 0), ("os_id", "\n"), ("os_id", [5]),
         ("location", None), ("location", ""), ("location", "  "), ("location", 0), ("location", True),
-        ("location", "us\nwest"),
+        ("location", "us\nwest"), ("location", "9" * 101),
         ("hostname", ""), ("hostname", 5), ("hostname", "web 01"), ("hostname", ".example.com"), ("hostname", "a..b"),
         ("hostname", "https://example.com"), ("hostname", "exämple.com"), ("hostname", "x" * 64 + ".com"),
         ("hostname", ".".join(["x" * 60] * 5)), ("hostname", "web01.example.com\n"),

@@ -221,6 +221,12 @@ class Run:
         self._loop.call_soon(self._judge, wait, verdict, context=self._context)
 
     def _judge(self, wait: Wait, verdict: Verdict | Exception) -> None:
+        try:
+            self._judged(wait, verdict)
+        except Exception as bug:
+            self._settled.put_nowait(bug)
+
+    def _judged(self, wait: Wait, verdict: Verdict | Exception) -> None:
         """A wait got its verdict."""
         if wait not in self._waits:
             return  # the run was left in between

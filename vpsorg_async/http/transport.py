@@ -231,10 +231,11 @@ class AiohttpTransport:
         content = answer.content
         # of nearly every answer all is there already
         body = content.read_nowait()
-        known = request.known or b""
+        known = (request.known or b"") if good else b""
         if len(body) <= cap and content.at_eof():
             return known if body == known else body, None
-        # compared as it comes, megabytes that say what is known already are never put together
+        # compared as it comes, megabytes that say what is known already are never put together: as long as it is
+        # the same, its first bytes are those that are known, and no chunk is kept
         chunks, size, same = [b""], 0, True
         while True:
             if same and not known.startswith(body, size):

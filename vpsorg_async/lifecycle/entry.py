@@ -47,7 +47,8 @@ class Entries:
     """The open waits by server id.
 
     Not each list is shown to each of them: a wait that is `Wait.steady` is left alone while its row stays as it is,
-    and brought up to date when something happens to it. The others are ``restless``.
+    and brought up to date when something happens to it. The others are ``restless``. A list begins with `listing`,
+    goes on with `shown` and `told` for whom it has news, and with `lacking`, and is over with `listed`.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,9 @@ class Entries:
         self._count = 0
         self._first_deadline: float | None = math.inf
         self._lists = 0
-        self._listed = (-math.inf, -math.inf)
+        self._under_way = 0
+        self.listed_at = -math.inf
+        """When the last list was asked for that is over."""
         self.restless: dict[str, None] = {}
 
     def __len__(self) -> int:
@@ -63,6 +66,9 @@ class Entries:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter([entry for entries in self._by_id.values() for entry in entries])
+
+    def __contains__(self, entry: Entry) -> bool:
+        return entry in self.of(str(entry.wait.server_id))
 
     @property
     def keys(self) -> Set[str]:
@@ -79,19 +85,22 @@ class Entries:
         self._by_id[key] = (*self.of(key), entry)
         self.restless[key] = None
         self._count += 1
-        entry.lists = self._lists
+        # a list that is being shown was asked for before
+        entry.lists = self._lists + self._under_way
         if self._first_deadline is not None:
             self._first_deadline = min(self._first_deadline, entry.wait.deadline)
 
     def remove(self, entry: Entry) -> bool:
         """A wait ends; False if it had ended before."""
-        key = str(entry.wait.server_id)
-        entries = self.of(key)
-        if entry not in entries:
+        if entry not in self:
             return False
-        self.catch_up(entry)
-        if len(entries) > 1:
-            self._by_id[key] = tuple(other for other in entries if other is not entry)
+        key = str(entry.wait.server_id)
+        self._catch_up(entry)
+        # the list that it rests on goes on without it
+        entry.wait.recall()
+        others = tuple(other for other in self.of(key) if other is not entry)
+        if others:
+            self._by_id[key] = others
         else:
             del self._by_id[key]
             self._rests(key)
@@ -106,30 +115,29 @@ class Entries:
             self._first_deadline = min((entry.wait.deadline for entry in self), default=math.inf)
         return self._first_deadline
 
-    def listed(self, asked: float, news: Iterable[str] | None) -> None:
-        """One more list has come, asked for at that time; of which servers it has ``news``, None: who knows."""
-        if news is None:
-            self.restless = dict.fromkeys(self._by_id)
-        else:
-            for key in self._by_id.keys() & news:
-                self.restless[key] = None
-        self._lists += 1
-        self._listed = (self._listed[1], asked)
-
-    def shown(self, key: str) -> tuple[Entry, ...]:
-        """The waits that are to be shown the last list, up to date with those before it; `told` follows."""
-        entries = self._up_to_date(key, self._lists - 1, self._listed[0])
-        for entry in entries:
-            entry.lists = self._lists
-        return entries
-
     def recall(self, key: str) -> None:
         """What its waits saw last will not be where they rest on it."""
         for entry in self.of(key):
             entry.wait.recall()
 
+    def listing(self, news: Iterable[str] | None) -> None:
+        """One more list has come and is going to be shown; of which servers it has ``news``, None: who knows."""
+        self._under_way = 1
+        if news is None:
+            self.restless = dict.fromkeys(self._by_id)
+        else:
+            for key in self._by_id.keys() & news:
+                self.restless[key] = None
+
+    def shown(self, key: str) -> tuple[Entry, ...]:
+        """The waits that are to be shown the list under way, up to date with those before it; `told` follows."""
+        entries = self._up_to_date(key)
+        for entry in entries:
+            entry.lists = self._lists + 1
+        return entries
+
     def told(self, key: str, entries: tuple[Entry, ...], records: Records) -> None:
-        """They were shown their server's row of the last list, which ``records`` has as long as it stays as it is."""
+        """They were shown their server's row of the list, which ``records`` has as long as it stays as it is."""
         if key not in self._by_id:
             return
         self._rests(key)
@@ -137,39 +145,41 @@ class Entries:
             if entry.wait.steady:
                 entry.wait.rest_on(records)
             else:
+                # also where it has just ended: another wait may have joined meanwhile
                 self.restless[key] = None
+
+    def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
+        """The waits for servers that the list under way lacks: to them it is no look."""
+        # whoever is not restless was shown its row, and would have been told if it were gone
+        return [self.shown(key) for key in self.restless if key not in places]
+
+    def listed(self, asked: float) -> None:
+        """The list under way, asked for at that time, was shown to everybody whom it has news for."""
+        self._lists += 1
+        self._under_way = 0
+        self.listed_at = asked
+
+    def disturbed(self, key: str) -> tuple[Entry, ...]:
+        """The waits to which something else happens than a list: the next one matters to them, even if unchanged."""
+        entries = self._up_to_date(key)
+        if entries:
+            self.restless[key] = None
+        return entries
 
     def _rests(self, key: str) -> None:
         self.restless.pop(key, None)
         if not self.restless:
             self.restless = {}  # one that was emptied keeps its room
 
-    def disturbed(self, key: str) -> tuple[Entry, ...]:
-        """The waits to which something else happens than a list: the next one matters to them, even if unchanged."""
-        entries = self._up_to_date(key, self._lists, self._listed[1])
-        if entries:
-            self.restless[key] = None
-        return entries
-
-    def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
-        """The waits for servers that the last list lacks: to them it was no look."""
-        # whoever is not restless was shown its row, and would have been told if it were gone
-        return [self.shown(key) for key in self.restless if key not in places]
-
-    def catch_up(self, entry: Entry) -> None:
-        """Bring one up to date with all lists so far."""
-        self._catch_up(entry, self._lists, self._listed[1])
-
-    def _up_to_date(self, key: str, lists: int, asked: float) -> tuple[Entry, ...]:
+    def _up_to_date(self, key: str) -> tuple[Entry, ...]:
         entries = self.of(key)
         for entry in entries:
-            self._catch_up(entry, lists, asked)
+            self._catch_up(entry)
         return entries
 
-    @staticmethod
-    def _catch_up(entry: Entry, lists: int, asked: float) -> None:
-        """The lists since then, the last one asked for at ``asked``, showed it nothing new."""
-        if lists > entry.lists:
-            entry.wait.looks += lists - entry.lists
-            entry.lists = lists
-            entry.undone_at = max(entry.undone_at, asked)
+    def _catch_up(self, entry: Entry) -> None:
+        """The lists since then that are over showed it nothing new."""
+        if self._lists > entry.lists:
+            entry.wait.again(self._lists - entry.lists, self.listed_at)
+            entry.lists = self._lists
+            entry.undone_at = max(entry.undone_at, self.listed_at)

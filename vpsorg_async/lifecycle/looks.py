@@ -180,10 +180,11 @@ class ServerStuck:
     @classmethod
     def of(cls, wait: Wait, now: float, expected: float) -> ServerStuck:
         """What this wait has to tell."""
+        seen = wait.last_seen
         return cls(
             server_id=wait.server_id,
             operation=wait.operation,
-            status="" if wait.last_seen is None else str(wait.last_seen.status),
+            status="" if seen is None else str(seen.status),
             seconds=now - wait.since,
             expected=expected,
         )

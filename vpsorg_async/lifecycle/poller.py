@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import copy
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..codec import StatusRow
 from ..config import WaitPolicy
-from ..errors import APIError, ClientClosedError, DecodeError, NotFoundError, VpsOrgError
+from ..errors import APIError, ClientClosedError, NotFoundError, VpsOrgError
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
 from .alarm import Alarm, give_way
-from .contract import MOVING, Evidence
-from .durations import Durations, Kind
-from .entry import Deliver, Entries, Entry, OnEnd
-from .looks import ListLook, PollStatistics, Roll, ServerStuck, list_is_cheaper
+from .durations import Durations
+from .entry import Deliver, Entry, OnEnd
+from .looks import ListLook, PollStatistics, Roll, list_is_cheaper
 from .receipts import Journal, Receipt
 from .schedule import Schedule
-from .wait import Ended, Reached, Verdict, Wait
+from .wait import Wait
+from .waits import Waits
 
 __all__ = ["Poller"]
 
@@ -67,9 +66,9 @@ class Poller:
         self._journal = journal
         self._schedule = Schedule(policy, durations)
         self._on_event = on_event
-        self._on_wait = on_wait
         self._backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
-        self._entries = Entries()
+        self._waits = Waits(policy, journal, self._schedule, on_wait)
+        self._entries = self._waits.entries
         self._watchers: dict[Watcher, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._alarm = Alarm(clock)
@@ -94,18 +93,12 @@ class Poller:
         """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
         if self._closed:
             raise ClientClosedError("the client is closed")
-        on_end = None if self._on_wait is None else self._on_wait(wait)
-        cohort = self._schedule.add(self._kind(wait), wait.since)
-        self._entries.add(Entry(wait, deliver, cohort, wait.since, on_end))
-        now = self._clock.now()
-        self._look_by(now + self._schedule.first(cohort, now))
+        self._look_by(self._waits.join(wait, deliver, self._clock.now()))
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
-        for entry in self._entries.of(str(wait.server_id)):
-            if entry.wait is wait:
-                self._remove(entry)
-                self._alarm.ring()
+        if self._waits.leave(wait):
+            self._alarm.ring()
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
@@ -179,18 +172,18 @@ class Poller:
             while not look.done() and (self._entries or self._watchers):
                 await self._alarm.sleep_until(self._entries.first_deadline() + LAST_LOOK, look)
                 if not look.done():
-                    self._expire(LAST_LOOK)
+                    await self._expire(LAST_LOOK)
             if look.done():
                 look.result()
         except VpsOrgError as error:
-            self._all_failed(error)
+            await self._all_failed(error)
         finally:
             look.cancel()
             await asyncio.gather(look, return_exceptions=True)
+        await self._expire(0.0)
         now = self._clock.now()
-        self._expire(0.0)
         if self._schedule.overdue(now):
-            self._report_stuck(now)
+            await self._report_stuck(now)
         pause = self._schedule.pause(now) if self._entries else math.inf
         if self._watchers:
             pause = min(pause, max(self._list_due() - started, 0.0))
@@ -202,17 +195,23 @@ class Poller:
         deadline = self._entries.first_deadline()
         self._next_look = deadline if due < deadline < due + self._policy.min_interval else due
 
-    def _expire(self, late: float) -> None:
-        """Time out the waits whose deadline passed so many seconds ago."""
+    async def _expire(self, late: float) -> None:
+        """Time out the waits whose deadline passed so many seconds ago: 0 after a look, else while it goes on."""
         now = self._clock.now()
         if now < self._entries.first_deadline() + late:
             return
-        for entry in self._entries:
+        for number, entry in enumerate(self._entries):
+            await give_way(number)
             if now >= entry.wait.deadline + late:
-                self._entries.catch_up(entry)
-                if late:
-                    self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
-                self._settle(entry, entry.wait.expire(now))
+                self._waits.expire(entry, now, None if late else self._last_look)
+
+    async def _report_stuck(self, now: float) -> None:
+        for number, entry in enumerate(self._entries):
+            await give_way(number)
+            event = self._waits.stuck(entry, now)
+            if event is not None:
+                log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
+                tell(self._on_event, event, log)
 
     async def _look(self) -> None:
         # as good as due: a look for the waits is not followed by another one for those who watch
@@ -231,6 +230,8 @@ class Poller:
         look = await self._look_list()
         await give_way()  # to read a long list took its time, and so will comparing it
         async with self._showing:
+            if look.requested_at < self._entries.listed_at:
+                return []  # another one overtook it, and what that one showed is newer
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow] = {}
@@ -243,7 +244,7 @@ class Poller:
                 await give_way(number)
                 self._entries.recall(key)
             self._failures, self._last_list = 0, look.requested_at
-            self._entries.listed(look.requested_at, news)
+            self._entries.listing(news)
             roll.turn()
             self._account = len(roll.places)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
@@ -251,34 +252,14 @@ class Poller:
             rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
             for number, position in enumerate(dict.fromkeys((*changed, *rest))):
                 await give_way(number)
-                self._show(look, roll, position, statuses.get(position))
+                self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
+            missing = self._entries.lacking(roll.places)
+            self._entries.listed(look.requested_at)
             if self._task is not None:
                 self._roll = roll  # there will be a next look; else nobody lets go of this one
         for watcher in tuple(self._watchers):
             watcher(look)
-        return self._entries.lacking(roll.places)
-
-    def _show(self, look: ListLook, roll: Roll, position: int, status: StatusRow | None) -> None:
-        """Show a row of the list to the waits for that server."""
-        asked, key = look.requested_at, roll.ids[position]
-        entries = self._entries.shown(key)
-        if not entries:
-            self._journal.saw(status or look.status(position), asked, listed=True)
-            return
-        now = self._clock.now()
-        try:
-            server = look.record(position)
-        except DecodeError as error:
-            # it stays with the waits: its frames hold the whole look
-            unfit = error.with_traceback(None)
-            self._journal.saw(status or look.status(position), asked, listed=True)
-            for entry in entries:
-                self._settle(entry, entry.wait.failed(unfit, now))
-        else:
-            self._journal.saw(server, asked, listed=True)
-            for entry in entries:
-                self._settle(entry, entry.wait.observe(server, asked, now), asked)
-        self._entries.told(key, entries, roll)
+        return missing
 
     async def _read_each(self, ids: Sequence[ServerId]) -> None:
         """Read each by its id, a few at once. A failure is told to the waits of that server alone."""
@@ -299,68 +280,20 @@ class Poller:
         self._singles += 1
         asked = self._clock.now()
         server: Server | None = None
-        error: VpsOrgError | None = None
         try:
             asked, server = await self._look_one(server_id)
         except NotFoundError:
             pass
         except VpsOrgError as failure:
-            error = failure
-        now = self._clock.now()
-        if error is None:
-            self._failures = 0
-        else:
-            self._note_failure(error)
-        if server is not None:
-            self._journal.saw(server, asked)
-        for entry in self._entries.disturbed(str(server_id)):
-            if error is not None:
-                self._settle(entry, entry.wait.failed(error, now))
-            elif server is not None:
-                self._settle(entry, entry.wait.observe(server, asked, now), asked)
-            else:
-                self._settle(entry, entry.wait.absent(asked, now), asked)
+            self._note_failure(failure)
+            self._waits.failed(str(server_id), failure, self._clock.now())
+            return
+        self._failures = 0
+        self._waits.read(server_id, server, asked, self._clock.now())
 
     def _list_due(self) -> float:
         """When those who watch want the next list."""
         return self._last_list + min(self._watchers.values()) if self._watchers else math.inf
-
-    def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
-        """Hand over the verdict, if there is one; ``asked`` is when the look left that gave it."""
-        if verdict is None:
-            entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
-            return
-        wait = entry.wait
-        if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
-            self._journal.fulfilled(wait.server_id, wait.receipt)
-            took = entry.took(asked, 4 * self._policy.min_interval)
-            if took is not None and verdict.evidence is not Evidence.ASSUMED:
-                self._schedule.sighted(entry.cohort, took)
-        self._remove(entry, verdict)
-        entry.deliver(wait, verdict)
-
-    def _remove(self, entry: Entry, verdict: Verdict | None = None) -> None:
-        if not self._entries.remove(entry):
-            return
-        self._schedule.remove(entry.cohort)
-        if entry.on_end is not None:
-            entry.on_end(verdict, entry.undone_at)
-
-    def _kind(self, wait: Wait) -> Kind:
-        mine = self._journal.receipt(wait.server_id)
-        if mine is None or mine[0] != wait.receipt:
-            return ("", "", "")  # another process's command: how long ago it was, nobody knows
-        known = self._journal.known(wait.server_id)
-        return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
-
-    def _report_stuck(self, now: float) -> None:
-        for entry in self._entries:
-            expected = self._schedule.stuck_after(entry.cohort[0])
-            if not entry.stuck and now - entry.wait.since > expected:
-                entry.stuck = True
-                event = ServerStuck.of(entry.wait, now, expected)
-                log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
-                tell(self._on_event, event, log)
 
     def _note_failure(self, error: VpsOrgError) -> None:
         self._failures += 1
@@ -368,13 +301,13 @@ class Poller:
         if isinstance(error, APIError) and error.retry_after is not None:
             self._held_until = self._clock.now() + min(error.retry_after, LONGEST_HOLD)
 
-    def _all_failed(self, error: VpsOrgError) -> None:
+    async def _all_failed(self, error: VpsOrgError) -> None:
         self._note_failure(error)
         for watcher in tuple(self._watchers):
             watcher(error)
-        for key in tuple(self._entries.keys):
-            for entry in self._entries.disturbed(key):
-                self._settle(entry, entry.wait.failed(error, self._clock.now()))
+        for number, key in enumerate(tuple(self._entries.keys)):
+            await give_way(number)
+            self._waits.failed(key, error, self._clock.now())
 
     def _fail_all(self, error: Exception) -> None:
         ended = ClientClosedError("looking ended")
@@ -382,19 +315,8 @@ class Poller:
         for watcher in tuple(self._watchers):
             watcher(error if isinstance(error, VpsOrgError) else ended)
         self._watchers.clear()
-        for entry in self._entries:
-            if isinstance(error, VpsOrgError):
-                self._settle(entry, Ended(copy.copy(error)))
-                continue
-            self._remove(entry)
-            entry.deliver(entry.wait, error)
+        self._waits.end_all(error)
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
-        """A command on a watched server was acknowledged: its waits begin anew."""
-        for entry in self._entries.disturbed(str(receipt.server_id)):
-            entry.wait.acknowledge(receipt, at)
-            old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
-            self._schedule.remove(old)
-            entry.undone_at = at
-            entry.stuck = False
+        if self._waits.acknowledged(receipt, at):
             self._look_by(at + self._policy.min_interval)

@@ -114,7 +114,7 @@ class Known:
 
     def again(self, at: float, server: Server | StatusRow) -> None:
         """It was shown as it is known, perhaps by a record that tells more than the one before."""
-        self.read_at = at
+        self.read_at = max(self.read_at, at)
         if not self.plan and not self.location and isinstance(server, Server):
             self.plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
             self.location = str(server.location or "")
@@ -159,6 +159,10 @@ class Journal:
         """A server was read by a request that left at the monotonic time ``at``; by the list of all if ``listed``."""
         key = str(server.id)
         known = self._known.get(key)
+        if known is not None and at < known.at:
+            if listed:
+                self._overtaken.add(key)  # the next list has to tell
+            return  # another request left later, and its answer came first
         if known is not None and earlier(server.updated_at, known.updated_at):
             if listed:
                 known.unlisted()
@@ -194,7 +198,7 @@ class Journal:
                 and before.status == server.status
             ):
                 if before.plan or before.location:
-                    before.read_at = at
+                    before.read_at = max(before.read_at, at)
                 else:
                     before.again(at, server)
             else:

@@ -2,8 +2,9 @@
 
 Theory of operation. A wait is about one server, one target and, mostly, one command that was acknowledged before. A
 look is one reading of the server. It counts only if its request left after the command was acknowledged, since an
-older one may show the state before it. What a look that counts shows is a `Reading`, and `CONTRACT` says for each what
-it does to the wait; the machine acts by that table, and the documentation prints it.
+older one may show the state before it, and not before the request of one that counted: answers overtake each other.
+What a look that counts shows is a `Reading`, and `CONTRACT` says for each what it does to the wait; the machine acts by
+that table, and the documentation prints it.
 
 Evidence. A word proves nothing if the server was in that status before its command: ``active`` after a reboot, or
 after a stop that is awaited until ``"settled"``. ``observed``: the word is another, or the server was seen on its way.
@@ -142,6 +143,11 @@ class Wait:
         """What was seen last is there as well, and need not be kept twice, until `recall`."""
         self._last_seen = records
 
+    def again(self, looks: int, requested_at: float) -> None:
+        """So many looks more, the last of which left at that time, showed it the same."""
+        self.looks += looks
+        self._not_before = max(self._not_before, requested_at)
+
     def recall(self) -> None:
         """It will not be there any more."""
         self._last_seen = self.last_seen
@@ -176,6 +182,7 @@ class Wait:
         elif not self._went_back(now) and not believed:
             self._note(now, word, "stale")
             return None
+        self._not_before = requested_at
         self._newest = later(self._newest, server.updated_at)
         self._last_seen = server
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
@@ -202,9 +209,10 @@ class Wait:
         self.steady = False
         if requested_at < self._not_before:
             return None
+        self._not_before = requested_at
         self._note(now, ABSENT)
         unborn = self.operation == "create" and self._last_seen is None
-        if self.target.gone and not (unborn and now - self._missed_since < self._policy.visibility):
+        if self.target.gone and not (unborn and now - self.begun < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
         if self._last_seen is not None or (
@@ -213,18 +221,18 @@ class Wait:
             return self._end(Reading.VANISHED, now, "it does not exist any more")
         # without a create of ours there is no reason to believe that it is only not visible yet
         reading = Reading.INVISIBLE if unborn else Reading.UNHEARD_OF
-        return self._end(reading, now, "it does not exist; it was never seen", since=self._missed_since)
+        return self._end(reading, now, "it does not exist; it was never seen", since=self.begun)
 
     def suspicious(self, now: float) -> bool:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
         if self.target.gone or self._last_seen is not None:
             return True
         created = self.operation == "create"
-        return now - self._missed_since >= (self._policy.visibility if created else 0.0)
+        return now - self.begun >= (self._policy.visibility if created else 0.0)
 
     @property
-    def _missed_since(self) -> float:
-        """From when on absence is counted: a receipt of another process is as old as two clocks say, or jump."""
+    def begun(self) -> float:
+        """From when on looks and absence are counted: a receipt of another process is as old as two clocks say."""
         return max(self._acknowledged, self._started)
 
     def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
@@ -243,6 +251,7 @@ class Wait:
         """The time is ``now``: a timeout, if the deadline has passed."""
         if now < self.deadline:
             return None
+        self.recall()  # what is asked for several times is read once
         never = "it was never seen" if self._stale_since is None else "every look was stale"
         seen = never if self.last_seen is None else f"it is {self.last_seen.status}"
         return self._end(Reading.DEADLINE, now, f"after {now - self._started:.1f} s {seen}")

@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..models import Server, ServerId, check_id
 from ..timing import Backoff, Clock
+from .alarm import give_way
 from .contract import Evidence, Target
 from .looks import ListLook
 from .poller import LAST_LOOK, Poller
@@ -108,6 +109,12 @@ class _Promise(asyncio.Future[Verdict | Exception]):
             self.set_result(verdict)
 
 
+def _id(subject: ServerId | Server | Receipt) -> ServerId:
+    if isinstance(subject, Receipt):
+        return subject.server_id
+    return subject.id if isinstance(subject, Server) else subject
+
+
 class Waiter:
     """Makes waits and awaits them."""
 
@@ -119,13 +126,10 @@ class Waiter:
 
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
         """A wait on that server, grounded on the last command on it that this process knows of, or on a receipt."""
-        receipt, acknowledged, now = None, None, self._clock.now()
-        if isinstance(subject, Receipt):
-            # one of another process begins anew here: two machines' clocks don't tell how old it is
-            server_id, receipt = subject.server_id, subject
-        else:
-            server_id = subject.id if isinstance(subject, Server) else subject
-        mine = self._journal.receipt(check_id(server_id))
+        # a receipt of another process begins anew here: two machines' clocks don't tell how old it is
+        server_id, receipt = check_id(_id(subject)), subject if isinstance(subject, Receipt) else None
+        acknowledged, now = None, self._clock.now()
+        mine = self._journal.receipt(server_id)
         if mine is not None and (receipt is None or receipt == mine[0]):
             receipt, acknowledged = mine
         known = self._journal.known(server_id)
@@ -241,16 +245,22 @@ class Waiter:
             raise ConfigurationError("several servers are wanted here; for one use wait_until")
         if not isinstance(subjects, Iterable):
             raise ConfigurationError(f"several servers are wanted here, not {subjects!r}")
-        waits = [self.make(subject, target, seconds) for subject in subjects]
+        wanted = list(subjects)
+        for subject in wanted:
+            check_id(_id(subject))
+        waits: list[Wait] = []
         settled: asyncio.Queue[tuple[Wait, Verdict | Exception]] = asyncio.Queue()
 
         def deliver(wait: Wait, verdict: Verdict | Exception) -> None:
             settled.put_nowait((wait, verdict))
 
         try:
-            for wait in waits:
-                self.poller.join(wait, deliver)
-            for _ in waits:
+            for number, subject in enumerate(wanted):
+                await give_way(number)
+                # made when it joins: nothing that happens to its server goes past it
+                waits.append(self.make(subject, target, seconds))
+                self.poller.join(waits[-1], deliver)
+            for _ in wanted:
                 yield self.outcome(*await settled.get())
         finally:
             for wait in waits:

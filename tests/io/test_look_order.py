@@ -1,0 +1,221 @@
+"""Looks and waits that meet at bad moments: answers that overtake each other, waits that begin or end in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from vpsorg_async import Server, Target, errors
+from vpsorg_async.codec import StatusRow
+from vpsorg_async.lifecycle.looks import ListLook
+from vpsorg_async.lifecycle.wait import Reached, Wait
+
+
+class Slow(Provider):
+    """The account is as it was when the request came in; the way back of some lists is long."""
+
+    def __init__(self, *courses: Any) -> None:
+        super().__init__(*courses)
+        self.way_back = 0.01
+
+    async def look_list(self) -> ListLook:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        self.lists.append(asked)
+        servers, way_back = list(self.servers(asked).values()), self.way_back
+        await asyncio.sleep(way_back)
+        return ListLook(asked, servers)
+
+
+async def begun(provider: Provider) -> float:
+    """When the next list has left."""
+    before = len(provider.lists)
+    while len(provider.lists) == before:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.005)
+    return provider.lists[-1]
+
+
+@virtual
+async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
+    """Without timestamps: active, from before the reboot began, comes after rebooting, and proves nothing."""
+    status = ["active"]
+    provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
+    async with Stage(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as stage:
+        others = stage.begin(range(2, 30))
+        await asyncio.sleep(5)
+        stage.command(1, "reboot")
+        provider.way_back = 2.0
+        waiting = stage.begin([1])
+        await begun(provider)
+        provider.way_back, status[0] = 0.01, "rebooting"
+        await asyncio.sleep(0.1)
+        await stage.poller.glance(range(1, 30))  # another list, which shows it
+        await asyncio.sleep(5)
+
+        assert not waiting[0].done()
+        status[0] = "active"
+        (result,) = await asyncio.gather(*waiting)
+
+        assert [seen.status for seen in result.timeline] == ["rebooting", "active"]
+        assert result.seconds > 5
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+@virtual
+async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
+    """The list that overtook it said nothing new, so that nobody was shown it."""
+    status = ["rebooting"]
+    provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
+    async with Stage(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as stage:
+        waiting = [*stage.begin([1], "active", 20), *stage.begin(range(2, 30))]
+        await asyncio.sleep(5)
+        asked = stage.now
+        await asyncio.sleep(3)
+
+        stage.poller._waits.read(1, record(1, "active"), asked, stage.now)
+        await asyncio.sleep(0.1)
+
+        assert not waiting[0].done()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@virtual
+@pytest.mark.parametrize("timeout", [0.2, 1.0])
+async def test_a_wait_has_a_look_of_its_own_before_it_times_out(timeout: float) -> None:
+    """It begins while a list is under way, and its time is up before that list is there."""
+    provider = Slow(lambda now: record(1, "active"), *(after(n, 1000) for n in range(2, 30)))
+    async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
+        others = stage.begin(range(2, 30))
+        await asyncio.sleep(5)
+        provider.way_back = timeout + 0.5
+        left = await begun(provider)
+        provider.way_back = 0.01
+        await asyncio.sleep(0.1)
+
+        result = await stage.wait(1, "active", timeout)
+
+        assert result.server is not None
+        assert provider.looks[-1] > left
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+@attrs.define
+class Reader:
+    """Reads rows, and counts the records."""
+
+    records: int = 0
+    while_reading: Any = None
+
+    def status(self, row: Server) -> StatusRow:
+        return StatusRow(row.id, row.status, row.updated_at)
+
+    def record(self, row: Server) -> Server:
+        self.records += 1
+        if self.while_reading is not None:
+            self.while_reading(row)
+        return row
+
+
+class Read(Provider):
+    """A provider whose rows have to be read."""
+
+    reader = Reader()
+
+    async def look_list(self) -> ListLook:
+        look = await super().look_list()
+        return ListLook(look.requested_at, look.rows, self.reader)
+
+
+@virtual
+async def test_what_a_wait_saw_last_is_not_changed_by_lists_after_its_end() -> None:
+    """Whoever left, or was judged a little later, reads what that wait saw, and nothing newer."""
+    provider = Read(*(after(n, 10) for n in range(1, 30)))
+    async with Stage(provider, max_interval=1.0) as stage:
+        others = stage.begin(range(2, 30))
+        wait = stage.waiter.make(1, Target.of("active"), 60)
+        stage.poller.join(wait, lambda *_: None)
+        await asyncio.sleep(8)
+        stage.poller.leave(wait)
+        await asyncio.gather(*others)
+
+        assert wait.last_seen is not None
+        assert wait.last_seen.status == "provisioning"
+
+
+@virtual
+async def test_waits_that_time_out_together_give_way() -> None:
+    """Each reads its row once more, and no more, and other work goes on between them."""
+    count, turns = 2000, [0]
+    provider = Read(*(after(n, 1000) for n in range(1, count + 1)))
+    provider.reader = Reader()
+    ends: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+            if turns[0] % 100 == 0:
+                await asyncio.sleep(0.01)  # or time would stand still
+
+    async with Stage(provider, max_interval=1.0) as stage:
+        for n in range(1, count + 1):
+            wait = stage.waiter.make(n, Target.of("active"), 30)
+            stage.poller.join(wait, lambda *_: ends.append(turns[0]))
+        await asyncio.sleep(25)
+        assert provider.reader.records == count
+        other = asyncio.ensure_future(others())
+        await asyncio.sleep(10)
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+
+    assert len(ends) == count
+    assert provider.reader.records == 2 * count
+    assert len(set(ends)) > 20
+
+
+@virtual
+async def test_a_list_that_is_being_shown_is_counted_once() -> None:
+    """A wait that hears of something else while the list is gone through has as many looks as its neighbours."""
+    provider = Read(*(after(n, 10) for n in range(1, 200)))
+    provider.reader = Reader()
+    async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
+        waiting = stage.begin(range(1, 200))
+        await asyncio.sleep(9.2)
+
+        def meanwhile(row: Server) -> None:
+            if row.id == 2 and row.status == "active":
+                provider.reader.while_reading = None
+                asyncio.get_running_loop().call_soon(
+                    stage.poller._waits.failed, "180", errors.ServiceError("down", status=503), stage.now
+                )
+
+        provider.reader.while_reading = meanwhile
+        results = await asyncio.gather(*waiting)
+
+        assert [seen.note for seen in results[179].timeline] == ["", "ServiceError", ""]
+        # the failure is a look as well
+        assert results[179].looks == results[178].looks + 1 == results[180].looks + 1
+
+
+def test_an_older_look_counts_for_nothing() -> None:
+    """The pure rule: what left before a look that counted is not believed, whatever it shows."""
+    policy = Stage(Provider()).policy
+    wait = Wait(1, Target.of("active"), now=0.0, timeout=60.0, policy=policy)
+
+    assert wait.observe(record(1, "rebooting"), 5.0, 5.1) is None
+    assert wait.observe(record(1, "active"), 4.0, 5.2) is None
+    assert wait.absent(4.5, 5.3) is None
+    wait.again(1, 7.0)
+    assert wait.observe(record(1, "active"), 6.0, 7.1) is None
+    assert isinstance(wait.observe(record(1, "active"), 7.5, 7.6), Reached)
+    assert wait.looks == 6

@@ -1,0 +1,161 @@
+"""All open waits together: who joins and leaves, what a look does to them, how they end. No I/O, no clock."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from ..codec import StatusRow
+from ..config import WaitPolicy
+from ..errors import DecodeError, VpsOrgError
+from ..models import Server, ServerId
+from .contract import MOVING, Evidence
+from .durations import Kind
+from .entry import Deliver, Entries, Entry, OnEnd
+from .looks import ListLook, Roll, ServerStuck
+from .receipts import Journal, Receipt
+from .schedule import Schedule
+from .wait import Ended, Reached, Verdict, Wait
+
+__all__ = ["Waits"]
+
+
+class Waits:
+    """Every time is an argument, in monotonic seconds. ``on_wait`` is told of each that joins."""
+
+    def __init__(
+        self,
+        policy: WaitPolicy,
+        journal: Journal,
+        schedule: Schedule,
+        on_wait: Callable[[Wait], OnEnd] | None = None,
+    ) -> None:
+        self._policy = policy
+        self._journal = journal
+        self._schedule = schedule
+        self._on_wait = on_wait
+        self.entries = Entries()
+
+    def join(self, wait: Wait, deliver: Deliver, now: float) -> float:
+        """A wait begins; returns when it wants its first look. ``deliver`` is given its verdict."""
+        on_end = None if self._on_wait is None else self._on_wait(wait)
+        cohort = self._schedule.add(self._kind(wait), wait.since)
+        self.entries.add(Entry(wait, deliver, cohort, wait.since, on_end))
+        return now + self._schedule.first(cohort, now)
+
+    def leave(self, wait: Wait) -> bool:
+        """Nobody wants its verdict any more; False if it has ended."""
+        entries = [entry for entry in self.entries.of(str(wait.server_id)) if entry.wait is wait]
+        for entry in entries:
+            self._end(entry, None)
+        return bool(entries)
+
+    def acknowledged(self, receipt: Receipt, at: float) -> bool:
+        """A command on a server was acknowledged: its waits begin anew. False where there are none."""
+        entries = self.entries.disturbed(str(receipt.server_id))
+        for entry in entries:
+            entry.wait.acknowledge(receipt, at)
+            old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
+            self._schedule.remove(old)
+            entry.undone_at = at
+            entry.stuck = False
+        return bool(entries)
+
+    def show(self, look: ListLook, roll: Roll, position: int, status: StatusRow | None, now: float) -> None:
+        """Show a row of the list under way to the waits for that server, and to the journal."""
+        asked, key = look.requested_at, roll.ids[position]
+        entries = self.entries.shown(key)
+        if not entries:
+            self._journal.saw(status or look.status(position), asked, listed=True)
+            return
+        try:
+            server = look.record(position)
+        except DecodeError as error:
+            # it stays with the waits: its frames hold the whole look
+            unfit = error.with_traceback(None)
+            self._journal.saw(status or look.status(position), asked, listed=True)
+            for entry in entries:
+                self._settle(entry, entry.wait.failed(unfit, now))
+        else:
+            self._journal.saw(server, asked, listed=True)
+            for entry in entries:
+                self._settle(entry, entry.wait.observe(server, asked, now), asked)
+        self.entries.told(key, entries, roll)
+
+    def read(self, server_id: ServerId, server: Server | None, asked: float, now: float) -> None:
+        """A server was read by its id; None: it does not exist."""
+        if server is not None:
+            self._journal.saw(server, asked)
+        for entry in self.entries.disturbed(str(server_id)):
+            if server is not None:
+                self._settle(entry, entry.wait.observe(server, asked, now), asked)
+            else:
+                self._settle(entry, entry.wait.absent(asked, now), asked)
+
+    def failed(self, key: str, error: VpsOrgError, now: float) -> None:
+        """A look at that server failed."""
+        for entry in self.entries.disturbed(key):
+            self._settle(entry, entry.wait.failed(error, now))
+
+    def expire(self, entry: Entry, now: float, looked_at: float | None) -> None:
+        """The time of a wait may be up. ``looked_at`` is when its last look left, None: that one takes too long."""
+        if entry not in self.entries:
+            return
+        self.entries.disturbed(str(entry.wait.server_id))
+        if looked_at is None:
+            self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
+        elif entry.wait.begun > looked_at:
+            return  # it has had none yet
+        self._settle(entry, entry.wait.expire(now))
+
+    def stuck(self, entry: Entry, now: float) -> ServerStuck | None:
+        """What is to be told of a wait that takes longer than its kind, the first time that it does."""
+        expected = self._schedule.stuck_after(entry.cohort[0])
+        if entry.stuck or now - entry.wait.since <= expected:
+            return None
+        entry.stuck = True
+        return ServerStuck.of(entry.wait, now, expected)
+
+    def end_all(self, error: Exception) -> None:
+        """No wait is looked for any more."""
+        for entry in self.entries:
+            # each of their callers gets an exception of its own to raise
+            try:
+                mine = copy.copy(error).with_traceback(error.__traceback__)
+            except Exception:
+                mine = error  # one that can't be copied is no reason to leave anybody waiting
+            self._end(entry, Ended(mine) if isinstance(mine, VpsOrgError) else mine)
+
+    def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
+        """End a wait where there is a verdict; ``asked`` is when the look left that gave it."""
+        if verdict is None:
+            entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
+            return
+        if entry not in self.entries:
+            return
+        wait = entry.wait
+        if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
+            self._journal.fulfilled(wait.server_id, wait.receipt)
+            took = entry.took(asked, 4 * self._policy.min_interval)
+            if took is not None and verdict.evidence is not Evidence.ASSUMED:
+                self._schedule.sighted(entry.cohort, took)
+        self._end(entry, verdict)
+
+    def _end(self, entry: Entry, verdict: Verdict | Exception | None) -> None:
+        """Take a wait out, and hand over its verdict; None: it was left."""
+        if not self.entries.remove(entry):
+            return
+        self._schedule.remove(entry.cohort)
+        try:
+            if verdict is not None:
+                entry.deliver(entry.wait, verdict)
+        finally:
+            if entry.on_end is not None:
+                entry.on_end(verdict if isinstance(verdict, Reached | Ended) else None, entry.undone_at)
+
+    def _kind(self, wait: Wait) -> Kind:
+        mine = self._journal.receipt(wait.server_id)
+        if mine is None or mine[0] != wait.receipt:
+            return ("", "", "")  # another process's command: how long ago it was, nobody knows
+        known = self._journal.known(wait.server_id)
+        return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
