@@ -41,11 +41,19 @@ async def begun(provider: Provider) -> float:
 
 @virtual
 async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
-    """Without timestamps: active, from before the reboot began, comes after rebooting, and proves nothing."""
+    """Without timestamps: active, from before the reboot began, comes after rebooting, and is told to nobody."""
     status = ["active"]
     provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
     async with Stage(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as stage:
-        others = stage.begin(range(2, 30))
+        others: list[asyncio.Task[Any]] = [*stage.begin(range(2, 30))]
+        told: list[str | None] = []
+
+        async def watch() -> None:
+            async for change in stage.waiter.watch(1.0):
+                if change.server_id == 1:
+                    told.append(change.after)
+
+        others.append(asyncio.ensure_future(watch()))
         await asyncio.sleep(5)
         stage.command(1, "reboot")
         provider.way_back = 2.0
@@ -62,6 +70,8 @@ async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
 
         assert [seen.status for seen in result.timeline] == ["rebooting", "active"]
         assert result.seconds > 5
+        await asyncio.sleep(2)
+        assert told == ["active", "rebooting", "active"]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
