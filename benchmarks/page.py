@@ -276,6 +276,7 @@ bare task is one that awaits a future of its own and nothing else: what asyncio 
 one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as well. The longest
 stall of the event loop is that of the waits' own work; the interpreter's full garbage collections, which stop
 everything, stand beside it: they grow with all objects of a process, whoever made them (0.0: there was none meanwhile).
+"All time out" is one `wait_until_all` whose waits all have the same deadline.
 
 """
 
@@ -290,6 +291,7 @@ def _waiters(waiters: dict[str, Any]) -> str:
         "CPU ms a look, all in",
         "looks",
         "longest stall ms",
+        "the same, all time out",
         "longest collection ms",
     )
     rows = (
@@ -302,6 +304,7 @@ def _waiters(waiters: dict[str, Any]) -> str:
             f"{row['cpu_per_look_all'] * 1e3:.1f}",
             f"{row['looks']:.0f}",
             f"{row['stall'] * 1e3:.1f}",
+            f"{row['stall_late'] * 1e3:.1f}",
             f"{row['collection'] * 1e3:.1f}",
         )
         for count, row in waiters.items()

@@ -102,6 +102,26 @@ def in_one(port: int, count: int) -> dict[str, float]:
     return asyncio.run(work())
 
 
+def late(port: int, count: int) -> dict[str, float]:
+    """As many in one `wait_until_all` that all time out together: how long the loop stands still, joining included."""
+    from vpsorg_async import Client
+
+    async def work() -> dict[str, float]:
+        begin(port, count, (600, 900), made=True)
+        options = {"min_interval": 0.25, "max_interval": 0.25}
+        async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
+            await vps.servers.get(1)
+            gc.collect()
+            ends = 0
+            with stalls() as (longest, _):
+                async for outcome in vps.wait_until_all(range(1, count + 1), "active", timeout=4):
+                    ends += outcome.error is not None
+            assert ends == count
+            return {"stall_late": max(longest)}
+
+    return asyncio.run(work())
+
+
 def bare(_: int, count: int) -> dict[str, float]:
     """As many tasks that await a future and do nothing else: what asyncio itself needs for each."""
 
@@ -168,7 +188,12 @@ def resident() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-WHAT: dict[str, Callable[[int, int], dict[str, float]]] = {"each": each, "in_one": in_one, "bare": bare}
+WHAT: dict[str, Callable[[int, int], dict[str, float]]] = {
+    "each": each,
+    "in_one": in_one,
+    "late": late,
+    "bare": bare,
+}
 
 
 def main() -> None:

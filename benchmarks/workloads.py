@@ -175,7 +175,7 @@ class Run:
         found: Table = {}
         for count in self.amount.waiters:
             found[str(count)] = {}
-            for what in ("each", "in_one", "bare"):
+            for what in ("each", "in_one", "late", "bare"):
                 costs = [self.alone("waiters.py", what, count) for _ in range(rounds)]
                 found[str(count)] |= medians(costs)
         return found
