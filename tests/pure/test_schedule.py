@@ -181,6 +181,33 @@ def test_once_learned_it_is_quiet_while_nothing_can_have_happened() -> None:
     assert looks <= 6
 
 
+def test_the_last_of_many_are_not_left_alone() -> None:
+    """Two of a thousand take longer than any before: they are noticed within a small share of their age."""
+    rng, known = random.Random(10), Durations()
+    play([rng.uniform(3.0, 6.0) for _ in range(100)], known, min_interval=0.1)
+
+    course = play(
+        [*(rng.uniform(3.0, 6.0) for _ in range(998)), 7.5, 9.0], known, spread=0.5, min_interval=0.1
+    )
+
+    assert max(course.lags) <= 9.5 / 30 + 0.1
+    assert course.looks <= 55
+
+
+def test_while_waits_keep_coming_it_is_quiet_at_the_age_at_which_nothing_can_have_happened() -> None:
+    """That others of their kind are done already is no reason to look at the young ones all the time."""
+    rng, known = random.Random(11), Durations()
+    play([triangular(rng) for _ in range(50)], known)
+    schedule = Schedule(WaitPolicy(), known)
+    schedule.add(KIND, 0.0)
+    schedule.sighted(schedule.add(KIND, 0.0), 150.0)
+    young = Schedule(WaitPolicy(), known)
+    young.add(KIND, 155.0)
+
+    assert known.model(KIND).started
+    assert young.pause(160.0) > 5.0
+
+
 def test_where_waits_keep_coming_they_are_learned_and_not_starved() -> None:
     """One server a minute, without a pause: the schedule gets better with time, not slower."""
     rng, known = random.Random(9), Durations()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import attrs
 
@@ -19,6 +20,8 @@ __all__ = ["Journal", "Known", "Receipt", "earlier", "later"]
 FRESH = 60.0
 """Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
 
+
+_id = attrgetter("id")
 
 COMMANDS = frozenset({"create", "start", "stop", "reboot", "delete"})
 
@@ -186,23 +189,21 @@ class Journal:
             if last.listing is self._listing:
                 self._overtaken.add(forgotten)
 
-    def saw_all(self, servers: Iterable[Server], at: float) -> None:
+    def saw_all(self, servers: Sequence[Server], at: float) -> None:
         """Many servers were read by one request."""
-        known, saw = self._known, self.saw
-        for server in servers:
-            before = known.get(str(server.id))
+        ids = map(str, map(_id, servers))
+        for before, server in zip(map(self._known.get, ids), servers, strict=True):
             # of thousands nearly all are as they were, and that has to cost nearly nothing
             if (
                 before is not None
                 and before.updated_at == server.updated_at
-                and before.status == server.status
+                and (before.status is server.status or before.status == server.status)
+                and (before.plan or before.location)
             ):
-                if before.plan or before.location:
-                    before.read_at = max(before.read_at, at)
-                else:
-                    before.again(at, server)
+                if at > before.read_at:
+                    before.read_at = at
             else:
-                saw(server, at)
+                self.saw(server, at)
 
     def known(self, server_id: ServerId) -> Known | None:
         """The last sighting."""

@@ -12,6 +12,7 @@ limit            why
 ``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
 ``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
 ``FIRST``        once learned: so many looks are spread over the time in which nothing was ever done yet
+``STARTED``      once the first of many are done, the last ones hold up everybody: a small share of their age
 ``LOOK_AHEAD``   a pause does not reach far into a span in which looks are to be denser
 the user's       ``min_interval`` and ``max_interval``
 ===============  ======================================================================================
@@ -35,6 +36,7 @@ GROWTH = 0.35
 BLIND = 12.0
 BLIND_LEARNED = 60.0
 GROWTH_LEARNED = 3.0
+STARTED = 1 / 30
 LOOK_AHEAD = 4
 LOOK_CLOSER = 2
 FIRST = 4
@@ -133,6 +135,8 @@ class Schedule:
             if model.learned:
                 far = max(age * GROWTH_LEARNED, model.fastest / FIRST, shortest)
                 longest = min(longest, far, BLIND_LEARNED)
+                if model.started and age >= model.fastest:
+                    longest = min(longest, max(age * STARTED, shortest))
             else:
                 longest = min(longest, max(age * GROWTH, 2 * shortest), BLIND)
         if rate > 0:
