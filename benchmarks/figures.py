@@ -74,9 +74,8 @@ def _figures(results: dict[str, Any]) -> Iterator[Figure]:
                 yield Figure(f"{what}CPU of a look", row["cpu_per_look"] * 1e3, cpu, "{:.1f} ms", timed=True)
             name = f"{what}longest stall of the event loop by work of the waits"
             yield Figure(name, row["stall"] * 1e3, stall, "{:.1f} ms", timed=True)
-            if "stall_late" in row:
-                name = f"{what}the same, where all time out together"
-                yield Figure(name, row["stall_late"] * 1e3, stall, "{:.1f} ms", timed=True)
+            name = f"{what}the same, where all time out together"
+            yield Figure(name, row["stall_late"] * 1e3, stall, "{:.1f} ms", timed=True)
     if row := _row(results, "import", "milliseconds", "vpsorg_async"):
         name = "`import vpsorg_async` beyond a bare interpreter"
         yield Figure(name, row["wall"], 60, "{:.0f} ms", timed=True)

@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from clients import TOKEN
@@ -25,9 +25,6 @@ SETTLED = 5
 
 def each(port: int, count: int) -> dict[str, float]:
     """Many `wait_until` at once on one client: what each holds, what a look costs, how long the loop stands still."""
-    from vpsorg_async import Client
-
-    base = f"http://127.0.0.1:{port}"
     found: dict[str, float] = {}
 
     async def waits(vps: Any, numbers: Iterator[int]) -> list[asyncio.Task[Any]]:
@@ -40,10 +37,7 @@ def each(port: int, count: int) -> dict[str, float]:
 
     async def at_rest() -> None:
         """Nothing happens for twelve looks."""
-        begin(port, count, (600, 900), made=True)
-        async with Client(TOKEN, base_url=base, min_interval=0.25, max_interval=0.25) as vps:
-            await vps.servers.get(1)
-            gc.collect()
+        async with account(port, count, (600, 900)) as vps:
             before = resident()
             tasks = await waits(vps, iter(range(1, count + 1)))
             poller = vps._parts.poller
@@ -57,10 +51,7 @@ def each(port: int, count: int) -> dict[str, float]:
 
     async def to_the_end(watched: bool) -> None:
         """All become active, over six seconds."""
-        begin(port, count, (2, 8), made=True)
-        async with Client(TOKEN, base_url=base, min_interval=0.25, max_interval=0.25) as vps:
-            await vps.servers.get(1)
-            gc.collect()
+        async with account(port, count, (2, 8)) as vps:
             tasks = await waits(vps, iter(range(1, count + 1)))
             await asyncio.sleep(0)
             ends = asyncio.gather(*tasks)  # which takes its own time to begin with so many
@@ -82,14 +73,9 @@ def each(port: int, count: int) -> dict[str, float]:
 
 def in_one(port: int, count: int) -> dict[str, float]:
     """As many in one `wait_until_all`, which needs no task for each; what each holds."""
-    from vpsorg_async import Client
 
     async def work() -> dict[str, float]:
-        begin(port, count, (600, 900), made=True)
-        options = {"min_interval": 0.25, "max_interval": 0.25}
-        async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
-            await vps.servers.get(1)
-            gc.collect()
+        async with account(port, count, (600, 900)) as vps:
             before = resident()
             outcomes = vps.wait_until_all(range(1, count + 1), "active", timeout=300)
             task = asyncio.ensure_future(anext(outcomes))
@@ -104,14 +90,9 @@ def in_one(port: int, count: int) -> dict[str, float]:
 
 def late(port: int, count: int) -> dict[str, float]:
     """As many in one `wait_until_all` that all time out together: how long the loop stands still, joining included."""
-    from vpsorg_async import Client
 
     async def work() -> dict[str, float]:
-        begin(port, count, (600, 900), made=True)
-        options = {"min_interval": 0.25, "max_interval": 0.25}
-        async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
-            await vps.servers.get(1)
-            gc.collect()
+        async with account(port, count, (600, 900)) as vps:
             ends = 0
             with stalls() as (longest, _):
                 async for outcome in vps.wait_until_all(range(1, count + 1), "active", timeout=4):
@@ -140,6 +121,19 @@ def bare(_: int, count: int) -> dict[str, float]:
         return found
 
     return asyncio.run(work())
+
+
+@contextlib.asynccontextmanager
+async def account(port: int, count: int, delays: tuple[float, float]) -> AsyncIterator[Any]:
+    """So many servers that become active after their delays, and a warm client that looks four times a second."""
+    from vpsorg_async import Client
+
+    begin(port, count, delays, made=True)
+    options = {"min_interval": 0.25, "max_interval": 0.25}
+    async with Client(TOKEN, base_url=f"http://127.0.0.1:{port}", **options) as vps:
+        await vps.servers.get(1)
+        gc.collect()
+        yield vps
 
 
 async def looked(poller: Any, lists: int) -> None:

@@ -465,6 +465,27 @@ async def test_what_is_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         assert all(str(server.id) in record.getMessage() for server in box.servers)
 
 
+@virtual
+async def test_a_verdict_that_can_not_be_judged_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with the bug, and its report tells of each server that it was made."""
+
+    class Broken:
+        @staticmethod
+        def of(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr("vpsorg_async.fleet.run.WaitOutcome", Broken)
+    async with account() as (box, vps):
+        async with vps.fleet.creating(specs(2), timeout=TIMEOUT) as run:
+            with pytest.raises(RuntimeError, match="a bug"):
+                await anext(run)
+
+        made = {server.id for server in box.servers}
+        assert len(made) == 2
+        assert {failed.server_id for failed in run.report.failed} == made
+        assert run.report.skipped == ()
+
+
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 INTERRUPTED = textwrap.dedent(

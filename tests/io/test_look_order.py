@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.stage import Provider, Read, Stage, after, record, virtual
 from vpsorg_async import Server, Target, errors
-from vpsorg_async.codec import StatusRow
 from vpsorg_async.lifecycle.looks import ListLook
 from vpsorg_async.lifecycle.wait import Reached, Wait
 
@@ -37,6 +36,13 @@ async def begun(provider: Provider) -> float:
     while len(provider.lists) == before:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.005)
     return provider.lists[-1]
+
+
+async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Nobody waits any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @virtual
@@ -72,9 +78,7 @@ async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
         assert result.seconds > 5
         await asyncio.sleep(2)
         assert told == ["active", "rebooting", "active"]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await called_off(others)
 
 
 @virtual
@@ -92,9 +96,7 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
         await asyncio.sleep(0.1)
 
         assert not waiting[0].done()
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await called_off(waiting)
 
 
 @virtual
@@ -114,36 +116,7 @@ async def test_a_wait_has_a_look_of_its_own_before_it_times_out(timeout: float) 
 
         assert result.server is not None
         assert provider.looks[-1] > left
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-
-@attrs.define
-class Reader:
-    """Reads rows, and counts the records."""
-
-    records: int = 0
-    while_reading: Any = None
-
-    def status(self, row: Server) -> StatusRow:
-        return StatusRow(row.id, row.status, row.updated_at)
-
-    def record(self, row: Server) -> Server:
-        self.records += 1
-        if self.while_reading is not None:
-            self.while_reading(row)
-        return row
-
-
-class Read(Provider):
-    """A provider whose rows have to be read."""
-
-    reader = Reader()
-
-    async def look_list(self) -> ListLook:
-        look = await super().look_list()
-        return ListLook(look.requested_at, look.rows, self.reader)
+        await called_off(others)
 
 
 @virtual
@@ -167,7 +140,6 @@ async def test_waits_that_time_out_together_give_way() -> None:
     """Each reads its row once more, and no more, and other work goes on between them."""
     count, turns = 2000, [0]
     provider = Read(*(after(n, 1000) for n in range(1, count + 1)))
-    provider.reader = Reader()
     ends: list[int] = []
 
     async def others() -> None:
@@ -182,14 +154,14 @@ async def test_waits_that_time_out_together_give_way() -> None:
             wait = stage.waiter.make(n, Target.of("active"), 30)
             stage.poller.join(wait, lambda *_: ends.append(turns[0]))
         await asyncio.sleep(25)
-        assert provider.reader.records == count
+        assert provider.reader.records.total() == count
         other = asyncio.ensure_future(others())
         await asyncio.sleep(10)
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
 
     assert len(ends) == count
-    assert provider.reader.records == 2 * count
+    assert provider.reader.records.total() == 2 * count
     assert len(set(ends)) > 20
 
 
@@ -197,14 +169,13 @@ async def test_waits_that_time_out_together_give_way() -> None:
 async def test_a_list_that_is_being_shown_is_counted_once() -> None:
     """A wait that hears of something else while the list is gone through has as many looks as its neighbours."""
     provider = Read(*(after(n, 10) for n in range(1, 200)))
-    provider.reader = Reader()
     async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
         waiting = stage.begin(range(1, 200))
         await asyncio.sleep(9.2)
 
         def meanwhile(row: Server) -> None:
             if row.id == 2 and row.status == "active":
-                provider.reader.while_reading = None
+                provider.reader.while_reading = lambda _: None
                 asyncio.get_running_loop().call_soon(
                     stage.poller._waits.failed, "180", errors.ServiceError("down", status=503), stage.now
                 )

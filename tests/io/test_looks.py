@@ -7,47 +7,15 @@ import json
 from collections import Counter
 from typing import Any
 
-import attrs
 import pytest
 
 from tests.io.raw_server import RawServer, answer
 from tests.io.stages import sends
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.stage import Counting, Provider, Read, Stage, after, record, virtual
 from vpsorg_async import Client, Server, errors
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.dialects import Documented, RawPage
 from vpsorg_async.lifecycle.looks import ListLook
-
-
-@attrs.define
-class Counting:
-    """Reads rows, and counts how often each is."""
-
-    spoiled: set[int] = attrs.field(factory=set[int])
-    statuses: Counter[int] = attrs.field(factory=Counter[int])
-    records: Counter[int] = attrs.field(factory=Counter[int])
-
-    def status(self, row: Server) -> StatusRow:
-        self.statuses[int(row.id)] += 1
-        return StatusRow(row.id, row.status, row.updated_at)
-
-    def record(self, row: Server) -> Server:
-        self.records[int(row.id)] += 1
-        if int(row.id) in self.spoiled:
-            raise errors.DecodeError("the answer does not fit", problems=["$.name: expected a string"])
-        return row
-
-
-class Read(Provider):
-    """A provider whose rows have to be read."""
-
-    def __init__(self, *courses: Any, **options: Any) -> None:
-        super().__init__(*courses, **options)
-        self.reader = Counting()
-
-    async def look_list(self) -> ListLook:
-        look = await super().look_list()
-        return ListLook(look.requested_at, look.rows, self.reader)
 
 
 @virtual

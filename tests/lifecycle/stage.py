@@ -6,11 +6,15 @@ import asyncio
 import functools
 import gc
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec
 
+import attrs
+
 from vpsorg_async import Receipt, Server, ServerStatus, Target, WaitOutcome, errors
+from vpsorg_async.codec import StatusRow
 from vpsorg_async.config import WaitPolicy
 from vpsorg_async.lifecycle.durations import Durations
 from vpsorg_async.lifecycle.looks import ListLook
@@ -19,7 +23,7 @@ from vpsorg_async.lifecycle.receipts import Journal
 from vpsorg_async.lifecycle.waiter import Waiter
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
-__all__ = ["Provider", "Stage", "after", "record", "virtual"]
+__all__ = ["Counting", "Provider", "Read", "Stage", "after", "record", "virtual"]
 
 P = ParamSpec("P")
 
@@ -108,6 +112,39 @@ class Provider:
         if trouble is not None:
             raise trouble
         return servers
+
+
+@attrs.define
+class Counting:
+    """Reads rows, and counts how often each is."""
+
+    spoiled: set[int] = attrs.field(factory=set[int])
+    statuses: Counter[int] = attrs.field(factory=Counter[int])
+    records: Counter[int] = attrs.field(factory=Counter[int])
+    while_reading: Callable[[Server], object] = lambda row: None
+
+    def status(self, row: Server) -> StatusRow:
+        self.statuses[int(row.id)] += 1
+        return StatusRow(row.id, row.status, row.updated_at)
+
+    def record(self, row: Server) -> Server:
+        self.records[int(row.id)] += 1
+        self.while_reading(row)
+        if int(row.id) in self.spoiled:
+            raise errors.DecodeError("the answer does not fit", problems=["$.name: expected a string"])
+        return row
+
+
+class Read(Provider):
+    """A provider whose rows have to be read."""
+
+    def __init__(self, *courses: Course, **options: Any) -> None:
+        super().__init__(*courses, **options)
+        self.reader = Counting()
+
+    async def look_list(self) -> ListLook:
+        look = await super().look_list()
+        return ListLook(look.requested_at, look.rows, self.reader)
 
 
 class Stage:

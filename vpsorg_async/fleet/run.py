@@ -221,25 +221,22 @@ class Run:
         self._loop.call_soon(self._judge, wait, verdict, context=self._context)
 
     def _judge(self, wait: Wait, verdict: Verdict | Exception) -> None:
-        try:
-            self._judged(wait, verdict)
-        except Exception as bug:
-            self._settled.put_nowait(bug)
-
-    def _judged(self, wait: Wait, verdict: Verdict | Exception) -> None:
-        """A wait got its verdict."""
+        """A wait got its verdict. Where that fails it stays among the waits, and is told when the run is left."""
         if wait not in self._waits:
             return  # the run was left in between
-        if isinstance(verdict, Exception):
-            # it stays among the waits, and is told when the run is left
-            self._settled.put_nowait(verdict)
-            return
-        errand, server, how = self._waits.pop(wait)
-        outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
-        if outcome.error is not None:
-            self._fail(errand, outcome.error, wait, server)
+        errand, server, how = self._waits[wait]
+        try:
+            if isinstance(verdict, Exception):
+                raise verdict
+            outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
+            if outcome.error is not None:
+                self._fail(errand, outcome.error, wait, server)
+            else:
+                self._succeed(errand, with_password(outcome.server, server), how, outcome)
+        except Exception as bug:
+            self._settled.put_nowait(bug)
         else:
-            self._succeed(errand, with_password(outcome.server, server), how, outcome)
+            del self._waits[wait]
 
     def _found(self, errand: Errand, found: Found) -> None:
         """What became of a create whose answer was lost."""

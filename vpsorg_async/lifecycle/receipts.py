@@ -117,7 +117,7 @@ class Known:
 
     def again(self, at: float, server: Server | StatusRow) -> None:
         """It was shown as it is known, perhaps by a record that tells more than the one before."""
-        self.read_at = max(self.read_at, at)
+        self.read_at = at
         if not self.plan and not self.location and isinstance(server, Server):
             self.plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
             self.location = str(server.location or "")

@@ -99,13 +99,11 @@ class Waits:
 
     def expire(self, entry: Entry, now: float, looked_at: float | None) -> None:
         """The time of a wait may be up. ``looked_at`` is when its last look left, None: that one takes too long."""
-        if entry not in self.entries:
-            return
+        if entry not in self.entries or (looked_at is not None and entry.wait.begun > looked_at):
+            return  # it has ended meanwhile, or had no look of its own yet
         self.entries.disturbed(str(entry.wait.server_id))
         if looked_at is None:
             self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
-        elif entry.wait.begun > looked_at:
-            return  # it has had none yet
         self._settle(entry, entry.wait.expire(now))
 
     def stuck(self, entry: Entry, now: float) -> ServerStuck | None:
