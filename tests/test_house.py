@@ -33,8 +33,9 @@ LAYERS: list[set[str]] = [
     {"parts"},
     {"fleet"},
     {"servers", "lookups"},
-    {"lists"},
-    {"http", "lifecycle", "dialects", "codec", "config"},
+    {"changes", "lists"},
+    {"answers"},
+    {"http", "lifecycle", "dialects", "codec", "lenient", "config"},
     {"models", "errors", "hooks", "timing", "virtual_time", "_version"},
 ]
 # Neither of a pair imports the other, although their layers would let them.
@@ -46,7 +47,7 @@ KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
 HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.transport", "http.resolver", SANDBOX},
     "cattrs": {"codec"},
-    "msgspec": {"codec"},
+    "msgspec": {"codec", "lenient", "models"},
     "random": {"timing", SANDBOX},
     "time": {"timing", SANDBOX},
     "cyclopts": {"cli"},

@@ -65,7 +65,10 @@ class Client:
 
     - ``base_url``: the address of the API without ``/api/v1``; https, or http on this machine.
     - ``dialect``: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
-    - ``status_words``: status words of the account that mean one of the documented: ``{"running": "active"}``.
+    - ``status_words``: status words of the account that mean one of the documented, ``{"running": "active"}``, or that
+      the server is deleted, ``{"terminated": "gone"}``.
+    - ``strict``: an answer with any field that does not fit raises `DecodeError`. By default only id and status (and
+      the name, where a name is looked for) have to fit; any other field is None then, and reported once.
     - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
     - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
     - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
@@ -86,6 +89,7 @@ class Client:
         base_url: str = DEFAULT_BASE_URL,
         dialect: str = "documented",
         status_words: Mapping[str, str] | None = None,
+        strict: bool = False,
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
@@ -114,6 +118,7 @@ class Client:
             base_url=self._base_url,
             dialect=check_dialect(dialect),
             status_words=check_words(status_words),
+            strict=strict,
             timeout=Timeout() if timeout is None else timeout,
             retry=RetryPolicy() if retry is None else retry,
             policy=WaitPolicy(

@@ -1,8 +1,8 @@
 """JSON to records and back. Pure: bytes in, records out, or a `DecodeError` with paths.
 
 msgspec reads the wire straight into the attrs records and is strict: ``"12"`` is not 12, null is not ``"None"``,
-``"false"`` is not True. Unknown keys are ignored. cattrs turns specs into JSON objects, and spec files into specs: as
-strictly, and there an unknown key is an error.
+``"false"`` is not True. Unknown keys are ignored. What does not fit is read again, field by field, by `lenient`. cattrs
+turns specs into JSON objects, and spec files into specs: as strictly, and there an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -11,23 +11,37 @@ import functools
 import json
 import typing
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import attrs
 import msgspec
 
 from .errors import ConfigurationError, DecodeError
-from .models import ServerSpec, ServerStatus
+from .models import ServerSpec, ServerStatus, Timestamp
 
-__all__ = ["Decoder", "Raw", "StatusRow", "dumps", "loads", "read_specs", "unstructure"]
+__all__ = [
+    "UNFIT",
+    "Decoder",
+    "Raw",
+    "StatusRow",
+    "check_density",
+    "dumps",
+    "loads",
+    "problem_of",
+    "read_specs",
+    "unstructure",
+]
 
 T = TypeVar("T")
 
 MAX_PROBLEMS = 10
+FURTHER_ROWS = 1000
+"""Rows that are searched for more problems after the first one."""
+SAMPLE = 4096
+"""Bytes at the beginning, the middle and the end of a list, by which `check_density` judges it."""
 
 # RecursionError: nesting beyond any sense; ValueError: a number of thousands of digits; both come from the network.
-_UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
+UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
 
 _decode = msgspec.json.Decoder().decode
 # not by msgspec, which writes null for NaN and base64 for bytes without a word
@@ -45,7 +59,7 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 
     id: int | str
     status: ServerStatus
-    updated_at: datetime | None = None
+    updated_at: Timestamp | None = None
 
 
 def dumps(value: object) -> bytes:
@@ -57,8 +71,8 @@ def loads(body: bytes) -> Any:
     """Any JSON, untyped. Raises `DecodeError`."""
     try:
         return _decode(body)
-    except _UNFIT as unfit:
-        problem = _line(unfit)
+    except UNFIT as unfit:
+        problem = problem_of(unfit)
     raise DecodeError("the answer is not JSON", problems=[problem])
 
 
@@ -73,12 +87,12 @@ class Decoder(Generic[T]):
         """The record in ``body``. Raises `DecodeError` naming where and why it does not fit."""
         try:
             return self._decode(body)  # type: ignore[no-any-return]
-        except _UNFIT as unfit:
-            first = _line(unfit)
+        except UNFIT as unfit:
+            first = problem_of(unfit)
         raise DecodeError("the answer does not fit", problems=_explain(self._shape, body, first))
 
 
-def _line(unfit: Exception) -> str:
+def problem_of(unfit: Exception) -> str:
     """msgspec's sentence, with the path in front. The offending values are never in it."""
     if isinstance(unfit, RecursionError):
         return "$: nested too deeply"
@@ -86,26 +100,53 @@ def _line(unfit: Exception) -> str:
     return f"{path[:-1]}: {what}" if what else f"$: {unfit}"
 
 
+def check_density(body: bytes | Raw) -> None:
+    """Raise `DecodeError` for a list whose rows are too short to be servers, before it is taken apart.
+
+    Sixty megabytes of ``{}`` are twenty million rows, and gigabytes of memory. The shortest row with an id and a status
+    has 21 bytes.
+    """
+    text = memoryview(body)
+    if len(text) <= 4 * SAMPLE:
+        return
+    for start in (0, len(text) // 2, len(text) - SAMPLE):
+        sample = bytes(text[start : start + SAMPLE])
+        if sample.count(b"{") > SAMPLE // 16 or sample.count(b",") + sample.count(b"[") > SAMPLE // 6:
+            raise DecodeError("the answer does not fit", problems=["$: its rows are too short to be servers"])
+
+
+class _Rows(msgspec.Struct):
+    results: list[Raw]
+
+
+_rows = msgspec.json.Decoder(_Rows | list[Raw]).decode
+
+
 def _explain(shape: Any, body: bytes | Raw, first: str) -> list[str]:
-    """All problems of a list answer with their places: msgspec stops at the first and does not count rows."""
-    try:
-        data = _decode(body)
-    except _UNFIT:
-        return [first]
-    rows, base = (data, "$") if isinstance(data, list) else (None, "$")
-    if isinstance(data, dict) and isinstance(data.get("results"), list):
-        rows, base = data["results"], "$.results"
+    """The problems of a list answer with their places: msgspec stops at the first and does not count rows."""
     item = _row_of(shape)
-    if rows is None or item is None:
+    if item is None:
         return [first]
+    try:
+        check_density(body)
+        found = _rows(body)
+    except (*UNFIT, DecodeError):
+        return [first]
+    rows, base = (found, "$") if isinstance(found, list) else (found.results, "$.results")
+    decode = msgspec.json.Decoder(item).decode
     problems: list[str] = []
+    last = len(rows)
     for index, row in enumerate(rows):
-        try:
-            msgspec.convert(row, item)
-        except _UNFIT as unfit:
-            problems.append(_line(unfit).replace("$", f"{base}[{index}]", 1))
-        if len(problems) == MAX_PROBLEMS:
+        if index > last:
             break
+        try:
+            decode(row)
+        except UNFIT as unfit:
+            if not problems:
+                last = index + FURTHER_ROWS
+            problems.append(problem_of(unfit).replace("$", f"{base}[{index}]", 1))
+            if len(problems) == MAX_PROBLEMS:
+                break
     return problems or [first]
 
 

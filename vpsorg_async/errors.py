@@ -127,7 +127,11 @@ class APIError(VpsOrgError):
     raw body with secrets blanked out, ``request`` the method and path, ``retry_after`` the seconds that the answer
     asked to wait (None where it did not), ``sent`` whether the request was refused or may have been carried out.
 
-    Error bodies are documented nowhere; any shape is accepted.
+    ``from_api`` says whether the answer has the API's own form, a JSON object. A page, a text or an empty body can come
+    from a gateway in front of the API: such a 403 or 404 proves nothing about the server or the token.
+
+    Error bodies are documented nowhere; any shape is accepted. A 2xx whose body says that the request failed is an
+    `APIError` too, with that status.
     Codes: https://www.vps.org/api/v1/docs/servers/
     """
 
@@ -140,6 +144,7 @@ class APIError(VpsOrgError):
         request: str = "",
         sent: Sent = Sent.REJECTED,
         retry_after: float | None = None,
+        from_api: bool = True,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -148,6 +153,7 @@ class APIError(VpsOrgError):
         self.request = request
         self.sent = sent
         self.retry_after = retry_after
+        self.from_api = from_api
         self.attempts = 1
 
     def __str__(self) -> str:
@@ -174,6 +180,18 @@ class PermissionDeniedError(APIError):
 
 class NotFoundError(APIError):
     """404: no such server."""
+
+
+def is_absence(error: Exception) -> bool:
+    """Whether this is the API's own word that something does not exist, and not a page of a gateway."""
+    return isinstance(error, NotFoundError) and error.from_api
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether every further read would be refused: a 401, or the API's own 403."""
+    return isinstance(error, AuthenticationError) or (
+        isinstance(error, PermissionDeniedError) and error.from_api
+    )
 
 
 class RateLimitError(APIError):

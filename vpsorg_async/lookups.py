@@ -18,10 +18,9 @@ T = TypeVar("T")
 
 
 class _Resource:
-    def __init__(self, session: Session, lookups: Lookups, base_url: str) -> None:
+    def __init__(self, session: Session, lookups: Lookups) -> None:
         self._session = session
         self._lookups = lookups
-        self._base_url = base_url
 
     async def _all(self, lookup: Lookup[T]) -> tuple[T, ...]:
         rows: list[T] = []
@@ -34,7 +33,7 @@ class _Resource:
             request = Request(Operation.READ, "GET", path)
             page, link = read_answer(request, await self._session.send(request), lookup.read)
             rows += page
-            path = next_path(self._base_url, path, link) if link else None
+            path = next_path(path, link) if link else None
         return tuple(rows)
 
 

@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
+import msgspec
 
 from .errors import ConfigurationError
 
@@ -34,13 +35,19 @@ __all__ = [
     "ServerId",
     "ServerSpec",
     "ServerStatus",
+    "Timestamp",
     "check_hostname",
     "check_id",
     "check_name",
+    "name_key",
+    "same_id",
 ]
 
 ServerId = int | str
 """Integers in the documented API; treat them as opaque."""
+
+# an aware datetime; one without a zone, or without a time, is read as UTC (`codec`)
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ServerStatus(enum.StrEnum):
@@ -126,8 +133,8 @@ class Server:
     os: OperatingSystem | None = None
     backups_enabled: bool | None = None
     resource_usage: ResourceUsage | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
+    created_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
     message: str | None = None
     """Only in the answer to a create: a notice for people."""
     password: str | None = attrs.field(default=None, repr=False)
@@ -163,6 +170,16 @@ def _shown(value: object) -> str:
     except ValueError:
         return f"{type(value).__name__} with too many digits"
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def name_key(name: str) -> str:
+    """What names are compared by: services store them in lower case, and host names without the final dot."""
+    return name.strip().rstrip(".").casefold()
+
+
+def same_id(first: object, second: object) -> bool:
+    """Whether both name the same server: ids are compared as they stand in paths, UUIDs in any case."""
+    return str(first).casefold() == str(second).casefold()
 
 
 def check_name(value: object) -> str:

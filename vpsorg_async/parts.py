@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 
+from .answers import Answers
 from .config import Timeout, WaitPolicy
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
@@ -18,7 +19,7 @@ from .http.budget import Gate
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
 from .http.session import Session
-from .lifecycle.contract import MOVING, SETTLED
+from .lifecycle.contract import GONE, MOVING, SETTLED
 from .lifecycle.durations import Durations
 from .lifecycle.entry import OnEnd
 from .lifecycle.poller import Poller
@@ -26,6 +27,7 @@ from .lifecycle.receipts import Journal
 from .lifecycle.wait import Wait
 from .lifecycle.waiter import Waiter
 from .lookups import Plans
+from .models import check_bool
 from .servers import Servers
 from .timing import Clock, Random
 
@@ -94,12 +96,14 @@ class Settings:
     on_event: Callable[[Any], None] | None
     clock: Clock
     tracing: Tracing | None = None
+    strict: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in ("max_in_flight", "max_body", "max_list_body"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
+        check_bool(self.strict, "strict")
         if not isinstance(self.timeout, Timeout):
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
         if not isinstance(self.retry, RetryPolicy):
@@ -110,7 +114,7 @@ class Settings:
 
 def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
     """A translation of status words into the known ones. Raises `ConfigurationError`."""
-    known = SETTLED | MOVING
+    known = SETTLED | MOVING | {GONE}
     for word, meaning in (words or {}).items():
         if not isinstance(word, str) or not word or meaning not in known:
             raise ConfigurationError(
@@ -125,7 +129,7 @@ class Parts:
     def __init__(self, settings: Settings, durations: Durations) -> None:
         from .http.transport import AiohttpTransport
 
-        clock, rng = settings.clock, Random()
+        clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
         self.gate = Gate(settings.max_in_flight)
         self.transport: AiohttpTransport = AiohttpTransport(
@@ -144,16 +148,20 @@ class Parts:
             policy=settings.retry,
             clock=clock,
             rng=rng,
-            redact=Redactor(settings.token.reveal()),
+            redact=redact,
             on_event=settings.on_event,
         )
         self.lookups = Lookups(settings.dialect)
-        self.base_url = settings.base_url
         self.journal = journal = Journal()
         dialect = make_dialect(settings.dialect, max_list_body=settings.max_list_body)
-        self.servers = Servers(
-            self.session, dialect, journal, clock, settings.base_url, settings.status_words
+        answers = Answers(
+            dialect,
+            redact=redact,
+            words=settings.status_words,
+            strict=settings.strict,
+            on_event=settings.on_event,
         )
+        self.servers = Servers(self.session, answers, journal, clock, settings.on_event)
         self.poller = Poller(
             self.servers.look if tracer is None else tracer.look("list", self.servers.look),
             self.servers.look_one if tracer is None else tracer.look("get", self.servers.look_one),
@@ -165,6 +173,7 @@ class Parts:
             page_size=dialect.page_size,
             on_event=settings.on_event,
             on_wait=None if tracer is None else tracer.wait,
+            json_errors=lambda: self.session.json_errors,
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
         tools = Tools(
@@ -176,9 +185,9 @@ class Parts:
         )
         self.fleet = Fleet(tools, self.look_up(Plans))
 
-    def look_up(self, resource: Callable[[Session, Lookups, str], T]) -> T:
+    def look_up(self, resource: Callable[[Session, Lookups], T]) -> T:
         """A resource over this session."""
-        return resource(self.session, self.lookups, self.base_url)
+        return resource(self.session, self.lookups)
 
     async def close(self) -> None:
         """Close in the order of dependence: waits, queue, connections."""

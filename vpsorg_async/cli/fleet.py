@@ -13,7 +13,8 @@ from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
 from ..fleet.plan import Plan, StepKind
-from ..models import ServerId, ServerSpec, check_id
+from ..lists import Listing
+from ..models import ServerId, ServerSpec, check_id, name_key
 from .costs import price
 from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm
@@ -275,12 +276,14 @@ def _found(
         raise ConfigurationError("give ids, --name or --file")
     if not names and not named:
         return ids
-    servers = settings.run(lambda vps: vps.servers.list())
-    known = {str(server.id): server.name for server in servers}
+    keys, listing = settings.run(_account)
+    known = {str(server.id): server.name for server in listing.servers}
+    if names and missing_ok:
+        listing.check_whole("another server of these names may exist")
     found = {server_id: known.get(str(server_id), "") for server_id in ids}
     missing = []
     for name in names:
-        hits = [server.id for server in servers if server.name == name]
+        hits = keys.get(name_key(name), [])
         if len(hits) > 1:
             raise ConfigurationError(f"{len(hits)} servers are called {name}: give their ids ({some(hits)})")
         found.update(dict.fromkeys(hits, name))
@@ -290,6 +293,15 @@ def _found(
     if missing:
         output.note(f"not in the account: {some(missing)}")
     return found
+
+
+async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
+    """The ids of all servers by their names, and the list that showed them."""
+    listing = await vps.servers.listing()
+    keys: dict[str, list[ServerId]] = {}
+    for server in listing.servers:
+        keys.setdefault(vps.servers.key_of(server), []).append(server.id)
+    return keys, listing
 
 
 def _ask(verb: str, found: dict[ServerId, str], how: str, *, yes: bool) -> None:

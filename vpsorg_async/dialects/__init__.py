@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import ConfigurationError, DecodeError
+from ..errors import ConfigurationError
+from ..lenient import list_beginning
 from .base import Dialect, Page, RawPage
 from .documented import Documented
 from .provider import Provider
@@ -15,8 +16,8 @@ __all__ = [
     "Provider",
     "RawPage",
     "check_dialect",
-    "looks_like",
     "make_dialect",
+    "other_dialect",
 ]
 
 DIALECTS = ("documented", "provider")
@@ -34,16 +35,9 @@ def make_dialect(name: str, *, max_list_body: int | None = None) -> Dialect:
     return (Provider if check_dialect(name) == "provider" else Documented)(max_list_body=max_list_body)
 
 
-def looks_like(body: bytes) -> str | None:
-    """The dialect that an answer with servers fits, if it fits exactly one."""
-    fitting = []
-    for name in DIALECTS:
-        dialect = make_dialect(name)
-        for read in (dialect.read_page, dialect.read_server):
-            try:
-                read(body)
-            except DecodeError:
-                continue
-            fitting.append(name)
-            break
-    return fitting[0] if len(fitting) == 1 else None
+def other_dialect(name: str, body: bytes) -> str | None:
+    """The other dialect, if an answer has that one's own marks and none of the dialect of that name."""
+    row = list_beginning(body)
+    if row is None or make_dialect(name).is_marked(row):
+        return None
+    return next((other for other in DIALECTS if other != name and make_dialect(other).is_marked(row)), None)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
-from ..codec import Raw, StatusRow
+from ..codec import Decoder, Raw, StatusRow, check_density
 from ..http.exchange import Operation, Request
+from ..http.reply import Expected
 from ..models import ActionAccepted, Server, ServerId, ServerSpec
 
-__all__ = ["Dialect", "Page", "RawPage", "whole"]
+__all__ = ["Dialect", "Page", "RawPage", "read_rows", "whole"]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,11 +27,39 @@ class Page:
 
 @attrs.frozen(kw_only=True)
 class RawPage:
-    """A list answer of which no row has been read."""
+    """A list answer of which no row has been read. ``problems``: what did not fit beside the rows."""
 
     results: list[Raw]
     count: int | None = None
     next: str | None = attrs.field(default=None, repr=False)
+    problems: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class _Envelope:
+    results: list[Raw]
+    count: Any = None
+    next: Any = None
+
+
+_envelope: Decoder[_Envelope | list[Raw]] = Decoder(_Envelope | list[Raw])
+
+
+def read_rows(body: bytes) -> RawPage:
+    """A list answer, in an envelope or bare, whose rows are left as they are. Raises `DecodeError`."""
+    check_density(body)
+    page = _envelope(body)
+    if isinstance(page, list):
+        return RawPage(results=page)
+    problems = []
+    count, link = page.count, page.next
+    if count is not None and (type(count) is not int or count < 0):
+        problems.append(f"$.count: Expected `int | null`, got `{type(count).__name__}`")
+        count = None
+    if link is not None and not isinstance(link, str):
+        problems.append(f"$.next: Expected `str | null`, got `{type(link).__name__}`")
+        link = None
+    return RawPage(results=page.results, count=count, next=link, problems=tuple(problems))
 
 
 class Dialect(Protocol):
@@ -37,6 +67,11 @@ class Dialect(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def action_form(self) -> Expected:
+        """What the answer to start, stop and reboot is expected to be."""
+        ...
+
     @property
     def page_size(self) -> int | None:
         """Rows of a page; None where lists come whole."""
@@ -56,6 +91,14 @@ class Dialect(Protocol):
         """The name that a server made from the spec will show."""
         ...
 
+    def name_of(self, server: Server) -> str:
+        """The name of a server that `shown_name` is compared with; names are compared by `name_key`."""
+        ...
+
+    def is_marked(self, row: Mapping[str, Any]) -> bool:
+        """Whether a record has what only this dialect has."""
+        ...
+
     def check(self, spec: ServerSpec) -> None:
         """Raises `ConfigurationError` for a spec that can't be said: `create` would as well."""
         ...
@@ -73,6 +116,10 @@ class Dialect(Protocol):
 
     def read_status(self, row: Raw) -> StatusRow: ...
     def read_server(self, body: bytes | Raw) -> Server: ...
+    def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
+        """A record of which only id and status have to fit, and what did not; the name is empty where it does not."""
+        ...
+
     def read_changed(self, body: bytes) -> Server | None: ...
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted: ...
 

@@ -7,6 +7,7 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,8 +16,10 @@ from ..codec import Decoder, Raw, StatusRow, dumps, unstructure
 from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
+from ..http.reply import Expected
+from ..lenient import fit
 from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
-from .base import Page, RawPage
+from .base import Page, RawPage, read_rows
 
 __all__ = ["Documented"]
 
@@ -38,8 +41,12 @@ class _ActionEnvelope:
     server: _ActionServer | None = None
 
 
+@attrs.frozen(kw_only=True)
+class _LooseServer(Server):
+    name: str | None = None  # type: ignore[assignment]
+
+
 _page: Decoder[Page | list[Server]] = Decoder(Page | list[Server])
-_rows: Decoder[RawPage | list[Raw]] = Decoder(RawPage | list[Raw])
 _status: Decoder[StatusRow] = Decoder(StatusRow)
 _server: Decoder[Server] = Decoder(Server)
 _action: Decoder[_ActionEnvelope] = Decoder(_ActionEnvelope)
@@ -49,6 +56,7 @@ class Documented:
     """Builds the documented requests and reads the documented answers."""
 
     name = "documented"
+    action_form = Expected.ENVELOPE
     page_size: int | None = None
 
     def __init__(self, *, max_list_body: int | None = None) -> None:
@@ -73,6 +81,14 @@ class Documented:
     def shown_name(self, spec: ServerSpec) -> str:
         """The name of the spec."""
         return spec.name
+
+    def name_of(self, server: Server) -> str:
+        """The name of the server."""
+        return server.name
+
+    def is_marked(self, row: Mapping[str, Any]) -> bool:
+        """An integer id beside a name: the other dialect has neither."""
+        return type(row.get("id")) is int and isinstance(row.get("name"), str) and "uuid" not in row
 
     def check(self, spec: ServerSpec) -> None:
         """Raises `ConfigurationError` for what the page has no field for."""
@@ -122,8 +138,7 @@ class Documented:
 
     def read_rows(self, body: bytes) -> RawPage:
         """A list answer whose rows are left as they are."""
-        page = _rows(body)
-        return page if isinstance(page, RawPage) else RawPage(results=page)
+        return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
         """What a look needs of a row: a tenth of the work of the whole."""
@@ -132,6 +147,11 @@ class Documented:
     def read_server(self, body: bytes | Raw) -> Server:
         """One server, from a create or a detail answer, or a row of a list."""
         return _server(body)
+
+    def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
+        """One server of which only id and status have to fit."""
+        row, problems = fit(_LooseServer, body, ("id", "status"))
+        return Server(**(attrs.asdict(row, recurse=False) | {"name": row.name or ""})), problems
 
     def read_changed(self, body: bytes) -> Server | None:
         """The answer to PUT or PATCH, which the page does not show: a server, or None where it is something else."""

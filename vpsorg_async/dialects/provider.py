@@ -6,7 +6,8 @@ It knows one name only (``hostname``), UUIDs for most ids, pages, one path for p
 
 from __future__ import annotations
 
-from datetime import datetime
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +17,8 @@ from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..http.paging import MAX_PAGES
+from ..http.reply import Expected
+from ..lenient import fit, moment
 from ..models import (
     ActionAccepted,
     OperatingSystem,
@@ -25,7 +28,7 @@ from ..models import (
     ServerSpec,
     ServerStatus,
 )
-from .base import Page, RawPage, whole
+from .base import Page, RawPage, read_rows, whole
 
 __all__ = ["Provider"]
 
@@ -61,6 +64,7 @@ class _Server:
     ipv4_addresses: Any = None
     ipv6_addresses: Any = None
     ip_address: Any = None
+    ip_addresses: Any = None
     ipv4: Any = None
     location: _Named | str | int | None = None
     location_name: str | None = None
@@ -79,18 +83,20 @@ class _Server:
         server_id = self.uuid or self.id
         if server_id is None:
             raise DecodeError("the answer does not fit", problems=["$.uuid: a server without an id"])
+        told = (self.ipv4_addresses, self.ip_address, self.ip_addresses, self.ipv4, self.ipv6_addresses)
+        addresses = [address for value in told for address in _addresses(value)]
         return Server(
             id=server_id,
             name=self.name or self.hostname or "",
             status=self.status,
             hostname=self.hostname,
-            ip_address=_first(self.ipv4_addresses) or _first(self.ip_address) or _first(self.ipv4),
-            ipv6_address=_first(self.ipv6_addresses),
+            ip_address=next((address for address, version in addresses if version != 6), None),
+            ipv6_address=next((address for address, version in addresses if version == 6), None),
             location=self.location_name or _name(self.location),
             plan=self._plan(),
             os=self._os(),
-            created_at=_time(self.created_at),
-            updated_at=_time(self.updated_at),
+            created_at=moment(self.created_at),
+            updated_at=moment(self.updated_at),
             password=self.password if isinstance(self.password, str) and self.password else None,
         )
 
@@ -121,7 +127,6 @@ class _Page:
 
 
 _page: Decoder[_Page | list[_Server]] = Decoder(_Page | list[_Server])
-_rows: Decoder[RawPage | list[Raw]] = Decoder(RawPage | list[Raw])
 _server: Decoder[_Server] = Decoder(_Server)
 
 
@@ -129,6 +134,7 @@ class Provider:
     """Builds the requests and reads the answers of the provider's own form."""
 
     name = "provider"
+    action_form = Expected.ANYTHING
     page_size: int | None = PAGE_SIZE
 
     def __init__(self, *, max_list_body: int | None = None) -> None:
@@ -159,6 +165,14 @@ class Provider:
     def shown_name(self, spec: ServerSpec) -> str:
         """The name that a server made from the spec shows: there is only one."""
         return spec.hostname or spec.name
+
+    def name_of(self, server: Server) -> str:
+        """The host name, which is what a create sets; a ``name`` beside it can be a label that the service gave."""
+        return server.hostname or server.name
+
+    def is_marked(self, row: Mapping[str, Any]) -> bool:
+        """A ``uuid``: the documented form has none."""
+        return isinstance(row.get("uuid"), str) and "id" not in row
 
     def check(self, spec: ServerSpec) -> None:
         """Raises `ConfigurationError` for what this form can't say."""
@@ -213,8 +227,7 @@ class Provider:
 
     def read_rows(self, body: bytes) -> RawPage:
         """A page, or a bare list, whose rows are left as they are."""
-        page = _rows(body)
-        return page if isinstance(page, RawPage) else RawPage(results=page)
+        return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
         """What a look needs of a row. Where id and time stand is not known for certain, so all of it is read."""
@@ -224,6 +237,11 @@ class Provider:
     def read_server(self, body: bytes | Raw) -> Server:
         """One server, from a create or a detail answer."""
         return _server(body).record()
+
+    def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
+        """One server of which only id and status have to fit."""
+        row, problems = fit(_Server, body, ("uuid", "id", "status"))
+        return row.record(), problems
 
     def read_changed(self, body: bytes) -> Server | None:
         """There is no PUT and no PATCH."""
@@ -239,19 +257,20 @@ class Provider:
         return f"{_SERVERS}{segment(server_id)}/"
 
 
-def _first(addresses: Any) -> str | None:
-    found = addresses if isinstance(addresses, list) else [addresses]
-    return next((address for address in found if isinstance(address, str) and address), None)
+def _addresses(value: Any) -> Iterator[tuple[str, int]]:
+    """The addresses in whatever form they come: a text, an object with ``ip`` and ``version``, or a list of either."""
+    for found in value if isinstance(value, list) else [value]:
+        given = found.get("ip") or found.get("address") if isinstance(found, dict) else found
+        if not isinstance(given, str) or not given:
+            continue
+        try:
+            version = ipaddress.ip_interface(given).version
+        except ValueError:
+            version = 4  # not an address of either kind: shown as it is, as it was always
+        yield given.partition("/")[0], version
 
 
 def _name(value: _Named | str | int | None) -> str | None:
     if isinstance(value, _Named):
         return value.name
     return None if value is None else str(value)
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None

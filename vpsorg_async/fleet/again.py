@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError, WaitError
+from ..errors import Sent, UnexpectedStatusError
 from ..lifecycle.contract import Target
-from ..models import ServerId
 from .jobs import HOW, Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .plan import Step, StepKind
 
-__all__ = ["job_of", "jobs_again", "merged", "open_keys"]
+__all__ = ["job_of", "job_waiting", "jobs_again", "merged"]
 
 
 def job_of(step: Step) -> Job:
@@ -23,8 +22,9 @@ def job_of(step: Step) -> Job:
             f"{step.spec.name}: {step.reason}", server_id=server_id, target="active", last_seen=step.server
         )
         return Job(key=step.spec.name, server=step.server, server_id=server_id, error=error)
+    after = tuple(server.id for server in step.after)
     if step.kind is StepKind.CREATE:
-        return Job(key=step.spec.name, command="create", spec=step.spec, target=active)
+        return Job(key=step.spec.name, command="create", spec=step.spec, target=active, after=after)
     return Job(
         key=step.spec.name,
         command="start" if step.kind is StepKind.START else "",
@@ -32,18 +32,29 @@ def job_of(step: Step) -> Job:
         server_id=server_id,
         target=None if step.kind is StepKind.KEEP else active,
         differences=step.differences,
+        # a start that is refused because it runs has reached its goal
+        echo=step.kind is StepKind.START,
+        how="started" if step.kind is StepKind.START else "adopted",
+        after=after,
     )
 
 
-def open_keys(report: Report) -> list[ServerId]:
-    """Whom to try again: those that failed or were skipped."""
-    return [outcome.key for outcome in report.outcomes if isinstance(outcome, Failed | Skipped)]
+def job_waiting(outcome: Failed) -> Job:
+    """The job that waits again for a server whose command was acknowledged."""
+    return Job(
+        key=outcome.key,
+        how="created",
+        server=outcome.server,
+        server_id=outcome.server_id,
+        target=Target.of("active"),
+        acknowledged=True,
+    )
 
 
 def jobs_again(report: Report, operation: str, target: Target | None) -> list[Job]:
     """The jobs that try them again.
 
-    A server whose command was acknowledged is only waited for again. A reboot whose outcome is unknown fails as it
+    A server whose command was acknowledged is only waited for again. A reboot that may have been applied fails as it
     did: a second one could reboot it twice. Where another command may have been carried out, it is sent again, and a
     refusal is taken for the echo of the first.
     """
@@ -52,10 +63,11 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
         if not isinstance(outcome, Failed | Skipped):
             continue
         key, error = outcome.key, outcome.error if isinstance(outcome, Failed) else None
-        if operation == "reboot" and isinstance(error, OutcomeUnknownError):
+        taken = isinstance(outcome, Failed) and outcome.acknowledged
+        maybe = getattr(error, "sent", None) is Sent.MAYBE
+        if operation == "reboot" and error is not None and maybe and not taken:
             jobs.append(Job(key=key, server_id=key, error=error))
             continue
-        taken = isinstance(error, WaitError) and not isinstance(error, UnexpectedStatusError)
         jobs.append(
             Job(
                 key=key,
@@ -63,7 +75,8 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
                 how=HOW[operation],
                 server_id=key,
                 target=target,
-                echo=getattr(error, "sent", None) is Sent.MAYBE,
+                echo=maybe,
+                acknowledged=taken,
             )
         )
     return jobs

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, Literal, overload
 
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
-from ..lifecycle.contract import Target
+from ..lifecycle.contract import GONE, Target
 from ..lookups import Plans
-from ..models import Server, ServerId, ServerSpec
-from .again import job_of, jobs_again, merged, open_keys
+from ..models import Server, ServerId, ServerSpec, name_key
+from .again import job_of, job_waiting, jobs_again, merged
 from .events import FleetEvent
 from .inputs import check_function, check_ids, no_repeats, options_of
 from .jobs import Job, Options, Tools
-from .outcomes import Report
+from .outcomes import Failed, Report, Skipped
 from .plan import Plan, plan
 from .rolling import Health, RollingRun
 from .run import Run, finish
@@ -99,7 +99,7 @@ class Fleet:
         # a dry run refuses what the real call would
         options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
-            return await self._priced(wanted, await self._untaken(wanted))
+            return await self._priced(self._plan(wanted, await self._untaken(wanted)))
         async with self._creating(wanted, options, Target.of("active") if wait else None) as servers:
             async for _ in servers:
                 pass
@@ -184,13 +184,29 @@ class Fleet:
             raise ConfigurationError("ensure needs a timeout, in seconds for each server")
         options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
-            return await self._priced(wanted, await self._tools.servers.list() if wanted else ())
+            _, plan = await self._planned(wanted)
+            return await self._priced(plan)
+        return await self._ensure(wanted, options)
+
+    async def _ensure(
+        self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()
+    ) -> Report:
         with self._working_on(wanted):
-            existing = await self._tools.servers.list() if wanted else ()
-            jobs = [job_of(step) for step in self._plan(wanted, existing).steps]
-            before = {str(server.id) for server in existing}
+            before, plan = await self._planned(wanted)
+            jobs = [*map(job_of, plan.steps), *more]
             again = self._ensure_again(wanted, options)
             return await finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
+
+    async def _planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
+        """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
+        if not wanted:
+            return set(), self._plan(wanted, ())
+        listing = await self._tools.servers.listing()
+        made = self._plan(wanted, listing.servers)
+        if made.creates:
+            names = ", ".join(spec.name for spec in made.creates[:5])
+            listing.check_whole(f"what it does not show may exist all the same ({names})")
+        return {str(server.id) for server in listing.servers}, made
 
     async def start(
         self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
@@ -322,39 +338,54 @@ class Fleet:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
             self._tools.servers.check(spec)
-        no_repeats([spec.name for spec in wanted], "names")
-        no_repeats([self._tools.servers.shown_name(spec) for spec in wanted], "names")
+        no_repeats([name_key(spec.name) for spec in wanted], "names")
+        no_repeats([self._tools.servers.key_of(spec) for spec in wanted], "names")
         return wanted
 
     @contextlib.contextmanager
     def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
         """Two calls at once would each find the same name missing, and each create it: the second is refused."""
-        names = set(map(self._tools.servers.shown_name, wanted))
-        busy = sorted(names & self._at_work)
+        names = {self._tools.servers.key_of(spec): self._tools.servers.shown_name(spec) for spec in wanted}
+        busy = sorted(names[key] for key in names.keys() & self._at_work)
         if busy:
             raise ConfigurationError(
                 f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
             )
-        self._at_work |= names
+        self._at_work |= names.keys()
         try:
             yield
         finally:
-            self._at_work -= names
+            self._at_work -= names.keys()
 
     async def _untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
-        """The account, in which none of the names may exist."""
-        existing = await self._tools.servers.list() if wanted else ()
-        names = set(map(self._tools.servers.shown_name, wanted))
-        taken = sorted({server.name for server in existing} & names)
+        """The account, in which none of the names may exist. Raises `DecodeError` where the list can't tell."""
+        if not wanted:
+            return ()
+        listing = await self._tools.servers.listing()
+        keys = set(map(self._tools.servers.key_of, wanted))
+        taken = sorted(
+            {
+                f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
+                for server, leaving in self._present(listing.servers)
+                if self._tools.servers.key_of(server) in keys
+            }
+        )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        return existing
+        listing.check_whole("a name that it does not show may exist all the same")
+        return listing.servers
+
+    def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
+        """Those that exist, as far as this client knows, each with whether it is being deleted."""
+        for server in servers:
+            heading = self._tools.waiter.heading(server)
+            if GONE not in (heading, server.status):
+                yield server, heading == "delete"
 
     def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
-        return plan(wanted, existing, self._tools.servers.shown_name)
+        return plan(wanted, existing, self._tools.servers.key_of, self._tools.waiter.heading)
 
-    async def _priced(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
-        made = self._plan(wanted, existing)
+    async def _priced(self, made: Plan) -> Plan:
         if made.creates:
             # nobody is kept from looking by a price that can't be read
             with contextlib.suppress(VpsOrgError):
@@ -365,15 +396,14 @@ class Fleet:
         by_name = {spec.name: spec for spec in specs}
 
         async def again(report: Report) -> Report:
-            newer = await self.ensure(
-                [by_name[str(key)] for key in open_keys(report)],
-                timeout=options.timeout,
-                settle=options.settle,
-                on_failure="stop" if options.on_failure == "stop" else "continue",
-                on_cancel="delete" if options.on_cancel == "delete" else "detach",
-                on_event=options.on_event,
-            )
-            return merged(report, newer)
+            left = [outcome for outcome in report.outcomes if isinstance(outcome, Failed | Skipped)]
+            waiting = {
+                outcome.key: job_waiting(outcome)
+                for outcome in left
+                if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
+            }
+            others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
+            return merged(report, await self._ensure(others, options, [*waiting.values()]))
 
         return again
 

@@ -11,6 +11,7 @@ import attrs
 
 from ..errors import VpsOrgError
 from ..lifecycle.contract import Target
+from ..lifecycle.doubts import Doubt
 from ..lifecycle.waiter import Waiter
 from ..models import Server, ServerId, ServerSpec
 from ..servers import Servers
@@ -87,6 +88,10 @@ class Job:
     """An earlier command may have been carried out: a refusal of this one can be the echo of it."""
     error: VpsOrgError | None = None
     """Set: it fails without anything being sent."""
+    acknowledged: bool = False
+    """The command was sent and acknowledged before."""
+    after: tuple[ServerId, ...] = ()
+    """Servers on which a command of this client is open, which has to be done first."""
 
 
 @attrs.define
@@ -97,3 +102,8 @@ class Errand:
     sent_at: float
     time: datetime | None = None
     attempts: int = 0
+    acknowledged: bool = False
+    refusal: VpsOrgError | None = None
+    """A refusal that was taken for the echo of an earlier command, or for word that the goal is reached."""
+    doubt: Doubt | None = None
+    """An earlier create of the name whose outcome is unknown: what it made is looked for before another one is sent."""

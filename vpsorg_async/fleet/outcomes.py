@@ -24,7 +24,8 @@ class Succeeded:
     ``how`` is ``created``, ``adopted`` (it existed, or its create had lost its answer), ``started``, ``stopped``,
     ``rebooted`` or ``deleted``. ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are
     those of the wait; ``differences`` says where an adopted server is not as its spec has it. ``attempts`` counts how
-    often its command was sent, which is more than once only where that is safe.
+    often its command was sent, which is more than once only where that is safe. ``acknowledged`` says whether the
+    service accepted a command of this client.
     """
 
     key: ServerId
@@ -35,6 +36,7 @@ class Succeeded:
     attempts: int = attrs.field(default=0, kw_only=True)
     how: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    acknowledged: bool = attrs.field(default=False, kw_only=True)
 
 
 @attrs.frozen
@@ -42,7 +44,7 @@ class Failed:
     """It did not work: ``error`` says why.
 
     ``server_id`` and ``server`` are set where the server is known to exist: it may be charged for. ``attempts`` counts
-    how often its command was sent.
+    how often its command was sent. ``acknowledged`` says whether the service accepted it: it is never sent again then.
     """
 
     key: ServerId
@@ -52,6 +54,7 @@ class Failed:
     timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
     attempts: int = attrs.field(default=0, kw_only=True)
+    acknowledged: bool = attrs.field(default=False, kw_only=True)
 
 
 @attrs.frozen
@@ -112,9 +115,9 @@ class Report:
         """Try those again that failed or were skipped, and return the whole report anew.
 
         A create is tried by `ensure`, which adopts what exists by then. A server whose command was acknowledged is only
-        waited for again. A reboot whose outcome is unknown is left alone: a second one would reboot twice. Raises
-        `ConfigurationError` for a report that has been stored or sent to another process, which has no client, and
-        for that of a rolling operation, whose failed servers somebody has to look at first.
+        waited for again, whatever ended its wait. A reboot whose outcome is unknown is left alone: a second one would
+        reboot twice. Raises `ConfigurationError` for a report that has been stored or sent to another process, which
+        has no client, and for that of a rolling operation, whose failed servers somebody has to look at first.
         """
         if self.again is None:
             raise ConfigurationError("this report has no client to try again with")
@@ -167,6 +170,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "status": None if server is None else str(server.status),
         "ip_address": None if server is None else server.ip_address,
         "attempts": outcome.attempts,
+        "acknowledged": outcome.acknowledged,
         "seconds": round(outcome.seconds, 3),
         "timeline": [str(seen) for seen in outcome.timeline],
     }

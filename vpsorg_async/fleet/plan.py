@@ -1,4 +1,17 @@
-"""What `ensure` will do: specs and the account go in, one step for each spec comes out. Pure."""
+"""What `ensure` will do: specs and the account go in, one step for each spec comes out. Pure.
+
+The account is a list, which may lag behind this client's own commands. A server on which one of them is open is
+planned by where it is heading:
+
+================  ==================================================================
+open command      step
+================  ==================================================================
+delete            CREATE, after it is gone
+stop              START, after it has stopped
+start, reboot     WAIT
+create            as it is shown
+================  ==================================================================
+"""
 
 from __future__ import annotations
 
@@ -9,7 +22,8 @@ from decimal import Decimal
 
 import attrs
 
-from ..models import PlanOffer, Server, ServerSpec
+from ..lifecycle.contract import GONE
+from ..models import PlanOffer, Server, ServerSpec, name_key
 
 __all__ = ["Plan", "Step", "StepKind", "plan"]
 
@@ -26,11 +40,15 @@ class StepKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One spec's step. ``differences`` says where an existing server is not as its spec has it; it is left so."""
+    """One spec's step. ``differences`` says where an existing server is not as its spec has it; it is left so.
+
+    ``after`` are servers on which a command of this client is still open; the step begins when it is done.
+    """
 
     kind: StepKind
     spec: ServerSpec
     server: Server | None = None
+    after: tuple[Server, ...] = ()
     differences: tuple[str, ...] = ()
     reason: str = ""
 
@@ -92,16 +110,20 @@ class Plan:
 def plan(
     specs: Iterable[ServerSpec],
     servers: Sequence[Server],
-    shown_name: Callable[[ServerSpec], str] = lambda spec: spec.name,
+    key_of: Callable[[ServerSpec | Server], str] = lambda subject: name_key(subject.name),
+    heading: Callable[[Server], str] = lambda server: "",
 ) -> Plan:
     """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started.
 
-    ``shown_name`` tells the name by which a server made from a spec is found.
+    ``key_of`` gives what a spec and the servers made from it have in common. ``heading`` gives the command of this
+    client that is still open on a server, or ``gone`` for one that only a lagging list can show.
     """
-    by_name: dict[str, list[Server]] = defaultdict(list)
+    by_key: dict[str, list[tuple[Server, str]]] = defaultdict(list)
     for server in servers:
-        by_name[server.name].append(server)
-    return Plan(tuple(_step(spec, by_name.get(shown_name(spec), [])) for spec in specs)).priced(())
+        command = heading(server)
+        if GONE not in (command, server.status):
+            by_key[key_of(server)].append((server, command))
+    return Plan(tuple(_step(spec, by_key.get(key_of(spec), [])) for spec in specs)).priced(())
 
 
 def _total(prices: Iterable[Decimal | None]) -> Decimal | None:
@@ -113,24 +135,34 @@ def _total(prices: Iterable[Decimal | None]) -> Decimal | None:
     return total
 
 
-def _step(spec: ServerSpec, found: Sequence[Server]) -> Step:
-    if not found:
-        return Step(kind=StepKind.CREATE, spec=spec)
-    if len(found) > 1:
-        ids = ", ".join(str(server.id) for server in found)
-        return Step(kind=StepKind.REFUSE, spec=spec, reason=f"{len(found)} servers have this name: {ids}")
-    server = found[0]
+def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
+    staying = [(server, command) for server, command in found if command != "delete"]
+    if not staying:
+        leaving = tuple(server for server, _ in found)
+        reason = "after the one that is being deleted" if leaving else ""
+        return Step(kind=StepKind.CREATE, spec=spec, after=leaving, reason=reason)
+    if len(staying) > 1:
+        ids = ", ".join(str(server.id) for server, _ in staying)
+        return Step(kind=StepKind.REFUSE, spec=spec, reason=f"{len(staying)} servers have this name: {ids}")
+    ((server, command),) = staying
     differences = tuple(_differences(spec, server))
-    match server.status:
-        case "active":
-            kind, reason = StepKind.KEEP, ""
-        case "stopped":
-            kind, reason = StepKind.START, ""
-        case "suspended":
+    after: tuple[Server, ...] = ()
+    match server.status, command:
+        case "suspended", _:
             kind, reason = StepKind.REFUSE, "it is suspended"
-        case status:
+        case "stopped", "start":
+            kind, reason = StepKind.WAIT, "it is being started"
+        case "stopped", _:
+            kind, reason = StepKind.START, ""
+        case _, "stop":
+            kind, reason, after = StepKind.START, "after it has stopped", (server,)
+        case "active", "reboot":
+            kind, reason = StepKind.WAIT, "it is being rebooted"
+        case "active", _:
+            kind, reason = StepKind.KEEP, ""
+        case status, _:
             kind, reason = StepKind.WAIT, f"it is {status}"
-    return Step(kind=kind, spec=spec, server=server, differences=differences, reason=reason)
+    return Step(kind=kind, spec=spec, server=server, differences=differences, reason=reason, after=after)
 
 
 def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
@@ -145,5 +177,6 @@ def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
     }
     for field, value in told.items():
         wanted = getattr(spec, field)
-        if value is not None and str(value) != str(wanted):
+        told_alike = name_key(str(value)) == name_key(str(wanted)) if field == "hostname" else False
+        if value is not None and str(value) != str(wanted) and not told_alike:
             yield f"{field} is {value!r}, the spec says {wanted!r}"

@@ -26,6 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from ..errors import OutcomeUnknownError
+from ..lifecycle.contract import GONE
 from ..models import Server, ServerSpec
 
 __all__ = ["TABLE", "Found", "Search", "State"]
@@ -59,6 +60,8 @@ class Found:
     state: State
     server: Server | None = None
     error: OutcomeUnknownError | None = None
+    exhausted: bool = False
+    """A whole list that left after the settle window did not show it."""
 
 
 class Search:
@@ -84,12 +87,13 @@ class Search:
         self._before = before
         self._until = now + settle
 
-    def observe(self, servers: Sequence[Server], requested_at: float) -> Found | None:
-        """A look at the account, whose request left at ``requested_at``, showed the servers of this name."""
+    def observe(self, servers: Sequence[Server], requested_at: float, *, lacks: str = "") -> Found | None:
+        """A look at the account, whose request left at ``requested_at``, showed these servers of this name.
+
+        ``lacks`` says why the list is known to be incomplete, if it is.
+        """
         self.looks += 1
-        hits = [
-            server for server in servers if server.name == self.name and str(server.id) not in self._before
-        ]
+        hits = [server for server in servers if str(server.id) not in self._before and server.status != GONE]
         if len(hits) == 1:
             return self._end(State.ADOPTED, server=hits[0])
         if hits:
@@ -100,11 +104,11 @@ class Search:
                 "look which is yours, and delete the rest",
                 hits,
             )
-        return (
-            self.give_up(f"no server of its name was seen in {self.looks} looks")
-            if requested_at >= self._until
-            else None
-        )
+        if requested_at < self._until:
+            return None
+        short = f", and the list is incomplete ({lacks})" if lacks else ""
+        found = self.give_up(f"no server of its name was seen in {self.looks} looks{short}")
+        return attrs.evolve(found, exhausted=not lacks)
 
     def give_up(self, why: str) -> Found:
         """End the search without a server."""
@@ -126,6 +130,6 @@ class Search:
             subject=self.spec.name,
             reason=lost.reason,
             sent_at=lost.sent_at,
-            candidates=[hit.id for hit in hits],
+            candidates=list(dict.fromkeys((*lost.candidates, *(hit.id for hit in hits)))),
         )
         return Found(state, error=error)

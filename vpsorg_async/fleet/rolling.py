@@ -19,7 +19,7 @@ from .jobs import HOW, RunTrace, Tools, context_of
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
-from .searches import STOPPERS
+from .searches import stops_all
 
 __all__ = ["Health", "RollingRun"]
 
@@ -77,6 +77,7 @@ class RollingRun:
         self._on_event = on_event
         self._ended_by = ""
         self._sent: dict[ServerId, int] = {}
+        self._acknowledged: set[ServerId] = set()
         self._tasks: dict[ServerId, asyncio.Task[None]] = {}
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
@@ -151,10 +152,14 @@ class RollingRun:
                 continue
             if key in self._sent:
                 unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
-                self._settle(
+                failed = Failed(
                     key,
-                    Failed(key, WaitError(unseen, server_id=key), server_id=key, attempts=self._sent[key]),
+                    WaitError(unseen, server_id=key),
+                    server_id=key,
+                    attempts=self._sent[key],
+                    acknowledged=key in self._acknowledged,
                 )
+                self._settle(key, failed)
             else:
                 self._settle(key, Skipped(key, f"not sent: {why}"))
 
@@ -195,7 +200,7 @@ class RollingRun:
         except Withdrawn:
             outcome = Skipped(key, self._over)
         except VpsOrgError as error:
-            if isinstance(error, STOPPERS):
+            if stops_all(error):
                 self._ended_by = f"not sent, because an earlier {self._operation} was refused: {error}"
             outcome = Failed(
                 key,
@@ -204,6 +209,7 @@ class RollingRun:
                 server=getattr(error, "last_seen", None),
                 seconds=self._tools.clock.now() - began,
                 attempts=self._sent.get(key, 0),
+                acknowledged=key in self._acknowledged,
             )
         except Exception as bug:
             self._settled.put_nowait(bug)
@@ -217,6 +223,7 @@ class RollingRun:
         waiter, servers = self._tools.waiter, self._tools.servers.for_bulk(lambda: self._withdrawn(key))
         command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
         await command(key)
+        self._acknowledged.add(key)
         self._tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
         assert waited.server is not None
@@ -230,6 +237,7 @@ class RollingRun:
             seconds=self._tools.clock.now() - began,
             attempts=self._sent[key],
             how=HOW[self._operation],
+            acknowledged=True,
         )
 
     def _withdrawn(self, key: ServerId) -> bool:

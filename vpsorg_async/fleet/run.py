@@ -11,15 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 
-from ..errors import BadRequestError, NotFoundError, OutcomeUnknownError, VpsOrgError, WaitError
+from ..changes import ECHOES
+from ..errors import (
+    APIError,
+    OutcomeUnknownError,
+    UnexpectedStatusError,
+    VpsOrgError,
+    WaitError,
+    is_absence,
+)
 from ..hooks import tell
 from ..http.session import Withdrawn
+from ..lifecycle.contract import Target
+from ..lifecycle.doubts import Doubt
 from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
@@ -28,7 +38,7 @@ from .jobs import HOW, Errand, Job, Options, RunTrace, Tools, context_of
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
-from .searches import STOPPERS, Searches
+from .searches import Searches, stops_all
 
 __all__ = ["Run", "finish"]
 
@@ -57,9 +67,10 @@ class Run:
         self._jobs = jobs
         self._options = options
         self._again = again
-        self._queue: Iterator[Job] = iter(jobs)
+        self._queue: Iterator[Job] = iter([job for job in jobs if not job.after])
         self._workers: list[asyncio.Task[None]] = []
         self._under_way: dict[ServerId, Errand] = {}
+        self._ids_before = ids_before
         self._searches = Searches(tools, options, ids_before, self._found)
         self._waits: dict[Wait, tuple[Errand, Server | None, str]] = {}
         self._made: dict[ServerId, ServerId] = {}
@@ -97,6 +108,9 @@ class Run:
             )
             for _ in range(min(self._tools.workers, len(self._jobs)))
         ]
+        for job in self._jobs:
+            if job.after:
+                self._spawn(self._do_after(job))
         return self
 
     async def __aexit__(
@@ -141,14 +155,51 @@ class Run:
         except Exception as bug:
             self._settled.put_nowait(bug)
 
-    async def _do(self, job: Job) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """A worker for one job that can't wait in the queue."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as bug:
+                self._settled.put_nowait(bug)
+
+        self._workers.append(
+            self._loop.create_task(
+                guarded(), name=f"vpsorg-{self._operation}", context=context_of(self._trace)
+            )
+        )
+
+    async def _do_after(self, job: Job) -> None:
+        """Wait until the commands that are open are done, then do the job."""
         errand = Errand(job, self._tools.clock.now())
+        target = Target.of("gone" if job.command == "create" else "settled")
+        try:
+            for server_id in job.after:
+                await self._tools.waiter.wait(server_id, target, self._options.timeout)
+        except VpsOrgError as error:
+            self._fail(errand, error, server=job.server)
+            return
+        if self._stopped:
+            self._settle(job.key, Skipped(job.key, self._stopped))
+            return
+        # where it did not stop after all, its start is refused: the goal is reached
+        await self._do(job)
+
+    async def _do(self, job: Job, doubt: Doubt | None = None) -> None:
+        errand = Errand(job, self._tools.clock.now(), acknowledged=job.acknowledged)
         if job.error is not None:
             self._fail(errand, job.error)
             return
         if not job.command:
             self._await(errand, job.server, job.how)
             return
+        if job.spec is not None and doubt is None:
+            doubt = self._tools.servers.doubts.about(self._tools.servers.shown_name(job.spec))
+            if doubt is not None and errand.sent_at < doubt.sent_at + self._options.settle:
+                errand.doubt = doubt
+                self._searches.open(errand, job.spec, doubt.error, doubt.sent_at)
+                return
         self._under_way[job.key] = errand
         try:
             server = await self._command(errand)
@@ -161,11 +212,13 @@ class Run:
             else:
                 self._fail(errand, error)
         except VpsOrgError as error:
-            if job.echo and isinstance(error, BadRequestError | NotFoundError):
+            if job.echo and isinstance(error, APIError) and error.status in ECHOES and error.from_api:
+                errand.refusal = error
                 self._await(errand, job.server, HOW[job.command])
             else:
                 self._fail(errand, error)
         else:
+            errand.acknowledged = True
             if server is not None and job.command == "create":
                 self._made[job.key] = server.id
             server_id = server.id if server is not None else job.server_id
@@ -188,7 +241,14 @@ class Run:
         job, servers = errand.job, self._tools.servers.for_bulk(lambda: self._withdrawn(errand))
         if job.command == "create":
             assert job.spec is not None
-            return await servers.create(job.spec)
+            server = await servers.create(job.spec)
+            if str(server.id) in self._ids_before:
+                raise OutcomeUnknownError(
+                    f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
+                    subject=job.key,
+                    candidates=[server.id],
+                )
+            return server
         assert job.server_id is not None
         command: Mapping[str, Callable[[ServerId], Awaitable[object]]] = {
             "start": servers.start,
@@ -230,7 +290,9 @@ class Run:
                 raise verdict
             outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
             if outcome.error is not None:
-                self._fail(errand, outcome.error, wait, server)
+                # the refusal says more than that the server stayed as it was
+                said = errand.refusal if isinstance(outcome.error, UnexpectedStatusError) else None
+                self._fail(errand, said or outcome.error, wait, server)
             else:
                 self._succeed(errand, with_password(outcome.server, server), how, outcome)
         except Exception as bug:
@@ -243,8 +305,13 @@ class Run:
         key = errand.job.key
         if found.server is None:
             assert found.error is not None
-            self._fail(errand, found.error)
+            if errand.doubt is not None and found.exhausted:
+                # the earlier create made nothing that is to be seen: another one may leave
+                self._spawn(self._do(errand.job, errand.doubt))
+            else:
+                self._fail(errand, found.error)
             return
+        errand.acknowledged = True
         self._made[key] = found.server.id
         self._tools.servers.adopt(found.server)
         self._tell(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
@@ -290,10 +357,13 @@ class Run:
     def _give_up(self, errand: Errand, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last look at the account."""
         job = errand.job
-        hits = seen.get(self._tools.servers.shown_name(job.spec), ()) if job.spec is not None else ()
+        hits = seen.get(self._tools.servers.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
         if server is not None:
             self._made[job.key] = server.id
+        if errand.doubt is not None:
+            self._fail(errand, errand.doubt.error, server=server)
+            return
         known = "look for it before sending it again" if server is None else f"it exists as {server.id}"
         unknown = OutcomeUnknownError(
             f"{job.command} of {job.key!r}, sent at {errand.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
@@ -315,9 +385,11 @@ class Run:
             for key, server_id in queue:
                 try:
                     await self._tools.servers.delete(server_id)
-                except NotFoundError:
-                    pass
                 except VpsOrgError as error:
+                    if is_absence(error):
+                        del self._made[key]
+                        self._outcomes[key] = _rolled_back(key, server_id, why)
+                        continue
                     end = f"{why}; but deleting it failed, it may still be charged for: {error}"
                     self._outcomes[key] = _rolled_back(key, server_id, end)
                     continue
@@ -344,6 +416,7 @@ class Run:
             attempts=errand.attempts,
             how=how,
             differences=job.differences,
+            acknowledged=errand.acknowledged,
         )
         self._settle(job.key, outcome)
 
@@ -352,7 +425,7 @@ class Run:
     ) -> None:
         job = errand.job
         if not self._stopped:
-            if isinstance(error, STOPPERS):
+            if stops_all(error):
                 self._stopped = f"not sent, because an earlier {job.command or 'look'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
@@ -369,6 +442,7 @@ class Run:
             timeline=wait.timeline if wait is not None else (),
             seconds=self._tools.clock.now() - errand.sent_at,
             attempts=errand.attempts,
+            acknowledged=errand.acknowledged,
         )
         self._settle(job.key, outcome)
 

@@ -7,26 +7,30 @@ from collections.abc import Callable, Collection
 import anyio
 
 from ..errors import (
-    AuthenticationError,
     ClientClosedError,
-    DecodeError,
     OutcomeUnknownError,
     PaymentRequiredError,
-    PermissionDeniedError,
     VpsOrgError,
+    is_forbidden,
 )
+from ..lifecycle.contract import GONE
 from ..lifecycle.looks import ListLook
 from ..models import Server, ServerId, ServerSpec
 from .jobs import Errand, Options, Tools
 from .reconcile import Found, Search
 
-__all__ = ["STOPPERS", "Searches"]
+__all__ = ["Searches", "stops_all"]
 
-STOPPERS = (AuthenticationError, PaymentRequiredError, PermissionDeniedError)
-"""After one of these every further request would meet the same, or cost money that is not there."""
 
-_LAST = (*STOPPERS, ClientClosedError)
-"""After one of these there will be no look that works."""
+def stops_all(error: Exception) -> bool:
+    """Whether every further command would meet the same, or cost money that is not there: 401, 402, the API's 403."""
+    return is_forbidden(error) or isinstance(error, PaymentRequiredError)
+
+
+def ends_looking(error: Exception) -> bool:
+    """Whether there will be no look that works after this one."""
+    return stops_all(error) or isinstance(error, ClientClosedError)
+
 
 INTERVAL = 1.0
 """Seconds between looks at the account while a create is looked for."""
@@ -50,16 +54,18 @@ class Searches:
         self._found = found
         self._open: dict[ServerId, tuple[Errand, Search]] = {}
 
-    def open(self, errand: Errand, spec: ServerSpec, error: OutcomeUnknownError) -> None:
-        """Look for this one from now on."""
+    def open(
+        self, errand: Errand, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
+    ) -> None:
+        """Look for this one from now on; through the settle window after ``sent_at``, which is now by default."""
         settle = min(self._options.settle, self._options.timeout)
         search = Search(
             spec,
             error,
             before=self._ids_before,
-            now=self._tools.clock.now(),
+            now=self._tools.clock.now() if sent_at is None else sent_at,
             settle=settle,
-            name=self._tools.servers.shown_name(spec),
+            name=self._tools.servers.key_of(spec),
         )
         self._open[errand.job.key] = (errand, search)
         try:
@@ -83,25 +89,26 @@ class Searches:
             except VpsOrgError:
                 return seen
             for server in servers:
-                if str(server.id) not in self._ids_before:
-                    seen.setdefault(server.name, []).append(server)
+                if str(server.id) not in self._ids_before and server.status != GONE:
+                    seen.setdefault(self._tools.servers.key_of(server), []).append(server)
         return seen
 
     def _look(self, look: ListLook | VpsOrgError) -> None:
         """The poller looked at the account, or failed to."""
         now = self._tools.clock.now()
         by_name: dict[str, list[Server]] = {}
+        lacks = ""
         if isinstance(look, ListLook):
-            try:
-                servers = look.servers
-            except DecodeError as unfit:
-                return self._look(unfit)  # one that can't be read may be the one that is searched for
-            for server in servers:
-                by_name.setdefault(server.name, []).append(server)
+            servers = look.servers
+            named = [server for server in servers if self._tools.servers.key_of(server)]
+            # one that can't be read, or has no name, may be the one that is searched for
+            lacks = look.lacks(len(servers), len(look.rows) - len(named))
+            for server in named:
+                by_name.setdefault(self._tools.servers.key_of(server), []).append(server)
         for key, (errand, search) in list(self._open.items()):
             if isinstance(look, ListLook):
-                found = search.observe(by_name.get(search.name, ()), look.requested_at)
-            elif now >= errand.sent_at + self._options.timeout or isinstance(look, _LAST):
+                found = search.observe(by_name.get(search.name, ()), look.requested_at, lacks=lacks)
+            elif now >= errand.sent_at + self._options.timeout or ends_looking(look):
                 found = search.give_up(f"the account could not be read: {look}")
             else:
                 continue

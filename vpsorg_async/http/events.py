@@ -5,11 +5,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
 from ..errors import Sent
 
-__all__ = ["AttemptFailed", "RateLowered", "RequestAnswered", "RequestSent", "RetryScheduled"]
+__all__ = [
+    "AnswerMisfit",
+    "AttemptFailed",
+    "ChangeAbandoned",
+    "ListIncomplete",
+    "RateLowered",
+    "RequestAnswered",
+    "RequestSent",
+    "RetryScheduled",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -60,3 +71,40 @@ class RateLowered:
     """The API asked for less: at most ``limit`` requests are in flight from now on, until it recovers."""
 
     limit: int
+
+
+@attrs.frozen(kw_only=True)
+class AnswerMisfit:
+    """A part of an answer did not fit and was left out. Emitted once for each ``problem`` of a client.
+
+    ``problem`` is a line such as ``$.results[].plan.memory: Expected `int`, got `float```. A field that does not fit is
+    None. Where ``row`` is True, the id, the status or the name did not fit, and the whole row was left out.
+    """
+
+    request: str
+    problem: str
+    row: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ListIncomplete:
+    """The list of servers is known to lack some: ``reason`` says how. Emitted when that begins or changes.
+
+    An incomplete list proves no absence: nothing is created, deleted by name or reported gone on its word.
+    """
+
+    request: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ChangeAbandoned:
+    """A change was cancelled after it had left: it may have been carried out. ``subject`` is a spec's name or an id.
+
+    ``sent_at`` is the time of day (UTC).
+    """
+
+    operation: str
+    request: str
+    subject: int | str
+    sent_at: datetime

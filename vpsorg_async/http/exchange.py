@@ -77,6 +77,8 @@ class Request:
     """False: the caller wants no second attempt, whatever the operation allows."""
     known: bytes | None = attrs.field(default=None, repr=False)
     """The answer that is likely, because it was the last one: an equal body is not kept twice, but is this object."""
+    left: bool = attrs.field(default=False, eq=False, repr=False)
+    """Set by the transport: an attempt to change something has left this machine, and may have been carried out."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"

@@ -1,40 +1,33 @@
 """Where a list goes on. Pure.
 
-Paging is not documented; a ``next`` link is followed if one ever comes, but only on the origin of the client, since
-every request carries the token.
+Paging is not documented; a ``next`` link is followed if one ever comes. Every request carries the token, so only path
+and query of the link are used, on the client's own origin: a service behind a proxy writes the scheme, the host and the
+prefix that it hears itself.
 """
 
 from __future__ import annotations
 
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
+from ..config import API_PREFIX
 from ..errors import DecodeError
 
 __all__ = ["MAX_PAGES", "next_path"]
 
 MAX_PAGES = 10_000
 
-_PORTS = {"http": 80, "https": 443}
 
-
-def next_path(base_url: str, current: str, link: str) -> str:
-    """The path below ``base_url`` of the next page. Raises `DecodeError` for another origin."""
-    base = urlsplit(base_url)
+def next_path(current: str, link: str) -> str:
+    """The path of the next page, from the origin, as ``current`` is. Raises `DecodeError` for one outside the API."""
     try:
-        target = urlsplit(urljoin(base_url + current, link))
-        same = (base.scheme, base.hostname, base.port or _PORTS.get(base.scheme)) == (
-            target.scheme,
-            target.hostname,
-            target.port or _PORTS.get(target.scheme),
-        )
-        foreign = f"{target.scheme}://{target.hostname}"
+        target = urlsplit(urljoin(f"https://origin{current}", link))
     except ValueError:
-        same, foreign = False, "an address that can't be read"
         target = urlsplit("")
-    if not same or not target.path.startswith(f"{base.path}/"):
+    _, prefix, rest = target.path.partition(f"{API_PREFIX}/")
+    path = prefix + rest
+    if not prefix or not path.isprintable() or "\\" in path or {".", ".."} & set(unquote(path).split("/")):
         raise DecodeError(
-            f"the list goes on at another origin, {foreign}, which is not followed",
-            problems=["$.next: not below the client's base_url"],
+            f"the list goes on outside of {API_PREFIX}, which is not followed",
+            problems=[f"$.next: no path below {API_PREFIX}/"],
         )
-    path = target.path[len(base.path) :]
     return f"{path}?{target.query}" if target.query else path

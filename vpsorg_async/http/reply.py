@@ -3,13 +3,17 @@
 Error bodies are documented nowhere, so any shape becomes a readable message: an object with ``detail``, ``message``
 or ``error``, lists of messages by field, a list, a string, plain text, HTML, or nothing. Only the status decides the
 class. Codes: https://www.vps.org/api/v1/docs/servers/
+
+A status proves less than it says. A JSON object is taken for the API's own word; a page, a text or an empty body may
+come from whatever stands in front of it (`APIError.from_api`). And a 2xx can hold a refusal (`refused_inside`).
 """
 
 from __future__ import annotations
 
+import enum
 import html
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -31,7 +35,7 @@ from ..errors import (
 from .exchange import Request, Response
 from .redact import BLANK
 
-__all__ = ["message_of", "read_answer", "refusal", "retry_after", "sent_of"]
+__all__ = ["Expected", "message_of", "read_answer", "refusal", "refused_inside", "retry_after", "sent_of"]
 
 T = TypeVar("T")
 
@@ -67,7 +71,87 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
         request=str(request),
         sent=sent_of(status),
         retry_after=retry_after(response.headers),
+        from_api=_object(response.body) is not None,
     )
+
+
+class Expected(enum.Enum):
+    """What the body of a good answer is expected to be: it decides what an explanation instead of it means."""
+
+    SERVER = "server"
+    """A server: without an id, a text explains why there is none."""
+    ENVELOPE = "envelope"
+    """The documented answer to start, stop and reboot: ``status``, ``message``, ``server``."""
+    ANYTHING = "anything"
+    """The form is not known, or nothing is needed of it: only a plain "no" counts."""
+
+
+SUCCESS = frozenset(
+    {
+        "accepted",
+        "completed",
+        "done",
+        "ok",
+        "pending",
+        "queued",
+        "scheduled",
+        "success",
+        "succeeded",
+        "successful",
+    }
+)
+"""The page shows ``success`` alone; the others mean the same in any service."""
+
+
+def refused_inside(
+    request: Request,
+    response: Response,
+    redact: Callable[[str], str],
+    expected: Expected,
+    *,
+    status_words: Collection[str] = (),
+) -> APIError | None:
+    """The failure that the body of a 2xx tells of; None where it tells of none.
+
+    A record, which has an id, is judged by who asked for it. ``status_words`` are words for a server's status: an
+    answer that shows one, without more, is no refusal.
+    """
+    data = _object(response.body) if response.cut_at is None else None
+    if not data or any(data.get(key) is not None for key in ("id", "uuid")):
+        return None
+    status = data.get("status")
+    word = status.casefold() if isinstance(status, str) else None
+    failed = (
+        (word is not None and word not in SUCCESS and word not in status_words)
+        or status is False
+        or (type(status) is int and status >= 400)
+        or any(data.get(key) is False for key in ("success", "ok"))
+        or any(data.get(key) for key in ("error", "errors"))
+    )
+    if not failed and word is None and data.get("server") is None and expected is not Expected.ANYTHING:
+        failed = any(data.get(key) for key in ("detail", "message", "msg", "reason", "non_field_errors"))
+    if not failed:
+        return None
+    message = redact(message_of(response.body)) or "the answer says that it failed"
+    text = redact(response.body[: MAX_BODY * 4].decode("utf-8", "replace"))
+    return APIError(
+        _clip(message, MAX_MESSAGE),
+        status=response.status,
+        body=_clip(text, MAX_BODY),
+        request=str(request),
+        sent=Sent.MAYBE,
+    )
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body is; None for anything else."""
+    if body.lstrip()[:1] != b"{":
+        return None
+    try:
+        data = loads(body)
+    except DecodeError:
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def read_answer(request: Request, response: Response, read: Callable[[bytes], T]) -> T:

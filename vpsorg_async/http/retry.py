@@ -9,7 +9,8 @@ not sent        no connection; nothing left this machine               always
 unreachable     the certificate or the set-up is wrong                 never
 rate limited    429                                                    always, after the hint
 refused         any other 4xx, and 307/308                             never
-failed          408, 500, 502, 503, 504                                if it may happen twice
+failed          408, 500, 502, 503, 504; a 403 or 404 in another       if it may happen twice
+                form than the API's (a gateway's page)
 lost            reset, time-out, half an answer, not HTTP              if it may happen twice
 unusable        other 5xx, other 3xx, 2xx that does not fit            never
 ==============  =====================================================  =========================
@@ -77,7 +78,7 @@ def ending(error: TransportError | APIError) -> Ending:
         return Ending.NOT_SENT if error.sent is Sent.NO else Ending.LOST
     if isinstance(error, RateLimitError):
         return Ending.RATE_LIMITED
-    if error.status in _TRANSIENT:
+    if error.status in _TRANSIENT or (error.status in (403, 404) and not error.from_api):
         return Ending.FAILED
     return Ending.REFUSED if error.sent is Sent.REJECTED else Ending.UNUSABLE
 

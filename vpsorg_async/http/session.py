@@ -16,6 +16,7 @@ from ..errors import (
     RateLimitError,
     Sent,
     TransportError,
+    is_absence,
 )
 from ..hooks import Hook, tell
 from ..timing import Clock, Random
@@ -67,6 +68,8 @@ class Session:
         # after a 429 all requests of the same kind hold back: reads and changes are counted apart by most services
         self._held_until = {True: 0.0, False: 0.0}
         self._pauses: set[anyio.CancelScope] = set()
+        self.json_errors = False
+        """Whether an error was answered in the API's own form so far, and not only by pages or without a body."""
 
     def close(self) -> None:
         """Wake every call that waits for its next attempt; the gate, closed before, turns it away."""
@@ -82,7 +85,7 @@ class Session:
     ) -> Response:
         """The answer of a request that worked. Raises `TransportError` or `APIError`, with ``sent`` for all attempts.
 
-        A 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
+        The API's 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
         `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
         ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `Withdrawn`.
         """
@@ -114,7 +117,7 @@ class Session:
             if isinstance(outcome, Response):
                 if error is None:
                     self._gate.window.succeeded()
-                elif maybe and request.operation is Operation.DELETE and outcome.status == 404:
+                elif maybe and request.operation is Operation.DELETE and is_absence(error):
                     # what the service says about its absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
                 if error is None:
@@ -122,6 +125,7 @@ class Session:
                         self._note_answer(request, outcome, attempt)
                     return outcome
             assert error is not None
+            self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
             if ending(error) is Ending.RATE_LIMITED:
                 limited += 1
             else:

@@ -214,6 +214,7 @@ class AiohttpTransport:
                 raise
         finally:
             self._deadlines.leave(attempt)
+            request.left = request.left or bool(evidence)
         if change and not evidence:
             known.sent = Sent.NO
         return known

@@ -65,6 +65,7 @@ class Reading(enum.Enum):
     INVISIBLE = "invisible"
     UNHEARD_OF = "unheard of"
     NO_ANSWER = "no answer"
+    UNPROVEN = "unproven"
     FORBIDDEN = "forbidden"
     DEADLINE = "deadline"
 
@@ -108,17 +109,21 @@ CONTRACT: Mapping[Reading, Rule] = {
     ),
     Reading.UNKNOWN: Rule("any other word; it is named in the timeline"),
     Reading.STALE: Rule("`updated_at` lies before one already seen; the look is not counted"),
-    Reading.GONE: Rule("404 by id, target `gone`", reaches=True),
-    Reading.VANISHED: Rule("404 by id, seen before", (ServerGoneError,)),
+    Reading.GONE: Rule(
+        "the API's 404 by id, repeated by a second read, or a word that means `gone`; target `gone`",
+        reaches=True,
+    ),
+    Reading.VANISHED: Rule("the same, with another target, seen before", (ServerGoneError,)),
     Reading.INVISIBLE: Rule(
-        "404 by id, created by this client, never seen", (ServerGoneError,), "visibility"
+        "the API's 404 by id, created by this client, never seen", (ServerGoneError,), "visibility"
     ),
     Reading.UNHEARD_OF: Rule(
-        "404 by id, not created by this client, never seen", (ServerGoneError,), "grace"
+        "the API's 404 by id, not created by this client, never seen", (ServerGoneError,), "grace"
     ),
+    Reading.UNPROVEN: Rule("a 403 or 404 that is no JSON object, such as a gateway's page: the poll failed"),
     Reading.NO_ANSWER: Rule("the look failed; it is counted, and named in the timeline"),
     Reading.FORBIDDEN: Rule(
-        "the look was answered by 401 or 403", (AuthenticationError, PermissionDeniedError)
+        "the look was answered by 401, or by the API's own 403", (AuthenticationError, PermissionDeniedError)
     ),
     Reading.DEADLINE: Rule("the time is up, after one last look", (WaitTimeoutError,)),
 }
@@ -181,6 +186,8 @@ class Target:
             return Reading.TARGET
         if word in self.failures:
             return Reading.FAILURE
+        if word == GONE:
+            return Reading.GONE if self.gone else Reading.VANISHED
         if word in MOVING:
             return Reading.MOVING
         return Reading.ELSEWHERE if word in SETTLED else Reading.UNKNOWN

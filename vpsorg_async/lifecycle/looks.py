@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import attrs
 
 from ..codec import StatusRow
+from ..errors import DecodeError
 from ..models import Server, ServerId
 from .wait import Wait
 
@@ -46,6 +48,10 @@ class RowReader(Protocol):
         """All of it."""
         ...
 
+    def lacks(self, shown: int, unreadable: int) -> str:
+        """Why a list is known to lack servers; empty: nothing says so. Reported when it changes."""
+        ...
+
 
 @attrs.frozen(eq=False)
 class ListLook:
@@ -75,9 +81,19 @@ class ListLook:
 
     @property
     def servers(self) -> Sequence[Server]:
-        """All records, each server once. Raises `DecodeError`."""
-        records = map(self.record, range(len(self.rows)))
-        return list({record.id: record for record in records}.values())
+        """All records that can be read, each server once."""
+        records: dict[ServerId, Server] = {}
+        for position in range(len(self.rows)):
+            with contextlib.suppress(DecodeError):
+                record = self.record(position)
+                records[record.id] = record
+        return list(records.values())
+
+    def lacks(self, shown: int, unreadable: int = 0) -> str:
+        """Why it is known to lack servers, if it showed so many; empty: nothing says so."""
+        if self.reader is not None:
+            return self.reader.lacks(shown, unreadable)
+        return f"{unreadable} of its rows can't be read" if unreadable else ""
 
 
 class Roll:
@@ -115,10 +131,11 @@ class Roll:
                 changed += [position for position, (row, was) in pairs if row != was]
         return [*changed, *range(len(old), len(rows))]
 
-    def settle(self, statuses: Mapping[int, StatusRow]) -> tuple[Sequence[int], Set[str] | None]:
+    def settle(self, statuses: Mapping[int, StatusRow | None]) -> tuple[Sequence[int], Set[str] | None]:
         """The positions of servers that are new or changed, and the ids of all of which there is news: gone as well.
 
-        None for the news where there was no list before, and so everything is.
+        A row that can't be read has None for a status, and is the row of no server. None for the news where there was
+        no list before, and so everything is.
         """
         assert self._next is not None
         look, were, places = self._next
@@ -128,12 +145,12 @@ class Roll:
         ids = were[: len(rows)]
         ids.extend("" for _ in range(len(rows) - len(ids)))
         for position, status in statuses.items():
-            ids[position] = str(status.id)
+            ids[position] = "" if status is None else str(status.id)
         candidates: Iterable[int] = statuses
         now = places
         if ids != were:
             # the last one counts where pages that shifted show a server twice
-            now = {key: position for position, key in enumerate(ids)}
+            now = {key: position for position, key in enumerate(ids) if key}
             self._next = look, ids, now
             if len(places) < len(were) or len(now) < len(ids):
                 candidates = now.values()  # a row may come to count without having changed
@@ -141,12 +158,19 @@ class Roll:
             return list(now.values()), None
         changed = []
         for position in candidates:
+            if not ids[position]:
+                continue
             before = places.get(ids[position])
             new = before is None or old[before] != rows[position]
             if new and now[ids[position]] == position:
                 changed.append(position)
         gone = set() if now is places else places.keys() - now.keys()
         return changed, {ids[position] for position in changed} | gone
+
+    @property
+    def unreadable(self) -> int:
+        """The rows of the last list that can't be read."""
+        return self.ids.count("") if len(self.places) < len(self.ids) else 0
 
     def turn(self) -> None:
         """From now on the last list is that which was compared."""

@@ -8,6 +8,7 @@ works. Rounds never overlap. Cancelling a waiter only takes its wait out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import math
@@ -15,7 +16,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ..codec import StatusRow
 from ..config import WaitPolicy
-from ..errors import APIError, ClientClosedError, NotFoundError, VpsOrgError
+from ..errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    ConnectError,
+    DecodeError,
+    NotFoundError,
+    RateLimitError,
+    VpsOrgError,
+    is_absence,
+)
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock, Random
@@ -37,8 +48,35 @@ LAST_LOOK = 5.0
 LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
 SINGLES_AT_ONCE = 8
+MOST_UNREADABLE = 1000
+"""Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
 
 Watcher = Callable[[ListLook | VpsOrgError], None]
+
+
+class Trouble:
+    """One way of looking that fails while the other may work: when it is worth another try."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = -math.inf
+
+    def failed(self, now: float, backoff: Backoff) -> None:
+        """It failed again."""
+        self._failures += 1
+        self._until = now + backoff.ceiling(self._failures)
+
+    def worked(self) -> None:
+        """It works."""
+        self._failures, self._until = 0, -math.inf
+
+    def over(self, now: float) -> bool:
+        """Whether it is worth a try."""
+        return now >= self._until
+
+    def lasts(self, now: float) -> bool:
+        """Whether it failed a short time ago."""
+        return now < self._until
 
 
 class Poller:
@@ -57,7 +95,9 @@ class Poller:
         page_size: int | None = None,
         on_event: Hook | None = None,
         on_wait: Callable[[Wait], OnEnd] | None = None,
+        json_errors: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``json_errors`` says whether the API has answered an error in a form of its own so far."""
         self._look_list = look_list
         self._look_one = look_one
         self._policy = policy
@@ -78,6 +118,9 @@ class Poller:
         self._last_look = self._last_list = self._rested = self._held_until = -math.inf
         self._next_look = math.inf
         self._failures = self._lists = self._singles = self._failed = 0
+        self._list_trouble, self._read_trouble = Trouble(), Trouble()
+        self._json_errors = json_errors
+        self._lacking = ""
         self._roll = Roll()
         self._showing = asyncio.Lock()
         journal.on_receipt = self._acknowledged
@@ -133,14 +176,27 @@ class Poller:
         self._fail_all(ClientClosedError("the client was closed during the wait"))
 
     async def read(self, server_id: ServerId) -> tuple[float, Server]:
-        """One read by id, outside the rounds."""
+        """One read by id, outside the rounds; two where it says that the server does not exist."""
+        self._singles += 1
+        try:
+            return await self._look_one(server_id)
+        except NotFoundError as absent:
+            if not is_absence(absent):
+                raise
         self._singles += 1
         return await self._look_one(server_id)
+
+    def believes(self, seconds: float) -> bool:
+        """Whether a 404 in no form of the API is believed that was answered for so long, with a whole list."""
+        return not self._json_errors() and seconds >= self._policy.grace
 
     async def glance(self, ids: Sequence[ServerId]) -> None:
         """Read these servers once, the cheaper way, for the journal: what later waits compare with."""
         if list_is_cheaper(len(ids), self._account, self._page_size):
-            await self._read_list()
+            try:
+                await self._read_list()
+            except VpsOrgError:
+                await self._read_each(ids)
         else:
             await self._read_each(ids)
 
@@ -214,15 +270,49 @@ class Poller:
                 tell(self._on_event, event, log)
 
     async def _look(self) -> None:
+        now = self._clock.now()
         # as good as due: a look for the waits is not followed by another one for those who watch
         due = self._last_look + self._policy.min_interval >= self._list_due()
-        if not due and not list_is_cheaper(len(self._entries.keys), self._account, self._page_size):
-            await self._read_each([self._entries.of(key)[0].wait.server_id for key in self._entries.keys])
+        cheaper = list_is_cheaper(len(self._entries.keys), self._account, self._page_size)
+        wanted = due or (cheaper and self._list_trouble.over(now)) or self._read_trouble.lasts(now)
+        if wanted or self._waits.wants_list(now):
+            await self._look_at_list()
+        elif not await self._read_each(ids := self._awaited()) and ids:
+            # nobody is blinded where reads by id fail and the list works
+            self._read_trouble.failed(now, self._backoff)
+            with contextlib.suppress(VpsOrgError):
+                await self._read_list()
+        else:
+            self._read_trouble.worked()
+
+    def _awaited(self) -> list[ServerId]:
+        return [self._entries.of(key)[0].wait.server_id for key in self._entries.keys]
+
+    async def _look_at_list(self) -> None:
+        """Read the list; where that fails and reads by id work, read each server instead."""
+        try:
+            missing = await self._read_list()
+        except VpsOrgError as error:
+            self._list_trouble.failed(self._clock.now(), self._backoff)
+            ids = self._awaited()
+            # what holds for every request, or asks for fewer of them, is no reason to send more
+            general = isinstance(
+                error, AuthenticationError | RateLimitError | ConnectError | ClientClosedError
+            )
+            if general or not ids or not await self._read_each(ids[:1], quiet=True):
+                raise
+            for watcher in tuple(self._watchers):
+                watcher(error)
+            await self._read_each(ids[1:])
             return
-        missing = await self._read_list()
+        self._list_trouble.worked()
         now = self._clock.now()
-        suspects = [each[0] for each in missing if any(entry.wait.suspicious(now) for entry in each)]
-        await self._read_each([entry.wait.server_id for entry in suspects])
+        suspects = [
+            each[0].wait.server_id
+            for each in missing
+            if self._lacking or any(entry.wait.suspicious(now) for entry in each)
+        ]
+        await self._read_each(suspects)
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
@@ -234,10 +324,17 @@ class Poller:
                 return []  # another one overtook it, and what that one showed is newer
             # a look that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
-            statuses: dict[int, StatusRow] = {}
+            statuses: dict[int, StatusRow | None] = {}
+            unreadable = 0
             for number, position in enumerate(roll.compare(look)):
                 await give_way(number)
-                statuses[position] = look.status(position)
+                try:
+                    statuses[position] = look.status(position)
+                except DecodeError:
+                    statuses[position] = None  # it hides no other
+                    unreadable += 1
+                    if unreadable > MOST_UNREADABLE:
+                        raise
             changed, news = roll.settle(statuses)
             # whom there is news of rests no more on what was listed before, which goes now
             for number, key in enumerate(news or ()):
@@ -247,6 +344,9 @@ class Poller:
             self._entries.listing(news)
             roll.turn()
             self._account = len(roll.places)
+            self._lacking = look.lacks(len(roll.places), roll.unreadable)
+            if not self._lacking:
+                self._waits.unlisted(roll.places, look.requested_at)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
             # of the first list all is news
             rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
@@ -261,13 +361,18 @@ class Poller:
             watcher(look)
         return missing
 
-    async def _read_each(self, ids: Sequence[ServerId]) -> None:
-        """Read each by its id, a few at once. A failure is told to the waits of that server alone."""
+    async def _read_each(self, ids: Sequence[ServerId], *, quiet: bool = False) -> int:
+        """Read each by its id, a few at once; returns how many were answered.
+
+        A failure is told to the waits of that server alone; not even to them, if ``quiet``.
+        """
         queue = list(reversed(ids))
+        answered = 0
 
         async def reader() -> None:
+            nonlocal answered
             while queue:
-                await self._read_one(queue.pop())
+                answered += await self._read_one(queue.pop(), quiet)
 
         readers = [asyncio.ensure_future(reader()) for _ in range(min(SINGLES_AT_ONCE, len(ids)))]
         try:
@@ -275,21 +380,33 @@ class Poller:
         finally:
             for task in readers:
                 task.cancel()
+        return answered
 
-    async def _read_one(self, server_id: ServerId) -> None:
-        self._singles += 1
-        asked = self._clock.now()
-        server: Server | None = None
-        try:
-            asked, server = await self._look_one(server_id)
-        except NotFoundError:
-            pass
-        except VpsOrgError as failure:
-            self._note_failure(failure)
-            self._waits.failed(str(server_id), failure, self._clock.now())
-            return
-        self._failures = 0
-        self._waits.read(server_id, server, asked, self._clock.now())
+    async def _read_one(self, server_id: ServerId, quiet: bool) -> bool:
+        """Read a server for its waits; False where the read failed. That it does not exist is asked twice."""
+        for repeated in (False, True):
+            self._singles += 1
+            asked = self._clock.now()
+            try:
+                asked, server = await self._look_one(server_id)
+            except VpsOrgError as failure:
+                now = self._clock.now()
+                if is_absence(failure):
+                    if self._waits.absent(server_id, asked, now, repeated=repeated) and not repeated:
+                        continue
+                    return True
+                if not quiet:
+                    self._note_failure(failure)
+                    if isinstance(failure, NotFoundError):
+                        only = not self._json_errors()
+                        self._waits.unproven(server_id, failure, asked, now, only=only)
+                    else:
+                        self._waits.failed(str(server_id), failure, now)
+                return False
+            self._failures = 0
+            self._waits.read(server_id, server, asked, self._clock.now())
+            return True
+        return True
 
     def _list_due(self) -> float:
         """When those who watch want the next list."""

@@ -109,6 +109,10 @@ class Known:
     plan: str = ""
     location: str = ""
     listing: Listing | None = None
+    number: int = 0
+    """Counts the servers in the order in which they were first seen."""
+    created: bool = False
+    """Whether the answer to a create of this client named it."""
 
     @property
     def at(self) -> float:
@@ -130,7 +134,8 @@ class Known:
 class Journal:
     """Per server id: the last sighting, and the last acknowledged command with its monotonic time.
 
-    Bounded: the ids used longest ago are forgotten first, which costs evidence, never truth.
+    Bounded: the ids used longest ago are forgotten first. That weakens evidence and makes no wait less careful: once a
+    receipt was dropped, a server without one is waited for as if a command had just been sent to it.
     """
 
     LIMIT = 50_000
@@ -141,6 +146,38 @@ class Journal:
         self.on_receipt: Callable[[Receipt, float], None] | None = None
         self._listing = Listing()
         self._overtaken: set[str] = set()
+        self._seen = 0
+        self._gone: OrderedDict[str, float] = OrderedDict()
+        self.dropped = False
+        """Whether a receipt was forgotten."""
+
+    def mark(self) -> int:
+        """A point in the order of first sightings, for `knew`."""
+        return self._seen
+
+    def knew(self, server_id: ServerId, mark: int) -> bool:
+        """Whether the server was seen before that point, or a create of this client made it."""
+        known = self.known(server_id)
+        return known is not None and (known.number <= mark or known.created)
+
+    def created(self, server_id: ServerId) -> None:
+        """The answer to a create of this client named the server, which was noted before."""
+        known = self.known(server_id)
+        if known is not None:
+            known.created = True
+        self._gone.pop(str(server_id), None)
+
+    def gone(self, server_id: ServerId, at: float) -> None:
+        """A server that this client deleted was seen to be gone: lists that lag may still show it for a while."""
+        key = str(server_id)
+        self._gone[key] = at
+        self._known.pop(key, None)
+        if len(self._gone) > self.LIMIT:
+            self._gone.popitem(last=False)
+
+    def gone_since(self, server_id: ServerId) -> float | None:
+        """When a server that this client deleted was seen to be gone; None where it was not."""
+        return self._gone.get(str(server_id))
 
     def listed(self, at: float, news: Iterable[str] | None) -> set[str]:
         """The whole account was listed: all as before, but for the ``news``, those that are gone or have changed.
@@ -179,6 +216,11 @@ class Journal:
         if known is not None and known.listing is not None and not listed:
             self._overtaken.add(key)
         new = Known(server.status, server.updated_at, at, listing=listing)
+        if known is None:
+            self._seen += 1
+            new.number = self._seen
+        else:
+            new.number, new.created = known.number, known.created
         new.again(at, server)
         if known is not None and not new.plan and not new.location:
             new.plan, new.location = known.plan, known.location
@@ -234,14 +276,19 @@ class Journal:
         self._receipts.move_to_end(str(server_id))
         if len(self._receipts) > self.LIMIT:
             self._receipts.popitem(last=False)
+            self.dropped = True
         if self.on_receipt is not None:
             self.on_receipt(receipt, at)
         return receipt
 
+    def is_open(self, server_id: ServerId, receipt: Receipt | None) -> bool:
+        """Whether that is the last command on the server, and no wait has seen it done."""
+        current = self._receipts.get(str(server_id))
+        return current is not None and current[0] is receipt
+
     def fulfilled(self, server_id: ServerId, receipt: Receipt | None) -> None:
         """A wait saw that command done: later waits on the server need no evidence of it any more."""
-        current = self._receipts.get(str(server_id))
-        if current is not None and current[0] is receipt:
+        if self.is_open(server_id, receipt):
             del self._receipts[str(server_id)]
 
     def receipt(self, server_id: ServerId) -> tuple[Receipt, float] | None:

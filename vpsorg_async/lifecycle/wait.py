@@ -27,7 +27,7 @@ from typing import Protocol
 import attrs
 
 from ..config import WaitPolicy
-from ..errors import VpsOrgError, WaitError
+from ..errors import VpsOrgError, WaitError, is_forbidden
 from ..models import Server, ServerId, ServerStatus
 from .contract import BEFORE, CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
 from .receipts import Receipt, earlier, later
@@ -80,7 +80,7 @@ class Wait:
     """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on."""
 
     __slots__ = (
-        "_acknowledged", "_baseline", "_elsewhere_since", "_held_since", "_last_seen", "_moved", "_newest",
+        "_acknowledged", "_baseline", "_careful", "_elsewhere_since", "_held_since", "_last_seen", "_moved", "_newest",
         "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_looks", "last_failure",
         "looks", "server_id", "steady", "target", "timeline",
     )  # fmt: skip
@@ -96,7 +96,9 @@ class Wait:
         receipt: Receipt | None = None,
         acknowledged: float | None = None,
         newest: datetime | None = None,
+        careful: bool = False,
     ) -> None:
+        """``careful``: a command may have been sent of which no receipt is left."""
         self.server_id = server_id
         self.target = target
         self.deadline = now + timeout
@@ -110,6 +112,7 @@ class Wait:
         self._policy = policy
         self._started = now
         self._newest = newest
+        self._careful = careful
         self._not_before = now
         self.acknowledge(receipt, now if acknowledged is None else acknowledged)
         # a look that left before the wait began proves nothing either, whatever other machines' clocks say
@@ -188,7 +191,11 @@ class Wait:
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
         if reading is Reading.TARGET:
             return self._at_target(server, now)
+        if reading is Reading.GONE:
+            return Reached(server, Evidence.OBSERVED)
         self._held_since = None
+        if reading is Reading.VANISHED:
+            return self._end(reading, now, "it was deleted")
         if reading is Reading.FAILURE:
             return self._end(reading, now, f"it is {word}")
         if reading is Reading.ELSEWHERE:
@@ -196,7 +203,10 @@ class Wait:
                 self._elsewhere_since = now
             why = f"it is {word}, and nothing is changing it"
             if self._was_before(word) and not self._moved:
-                reading, why = Reading.UNMOVED, f"it is {word}, as before its {self.operation}"
+                reading, why = (
+                    Reading.UNMOVED,
+                    f"it is {word}, as before its {self.operation or 'last command'}",
+                )
             return self._end(reading, now, why, since=self._elsewhere_since)
         self._elsewhere_since = None
         self._moved = self._moved or self._is_on_its_way(word)
@@ -211,7 +221,7 @@ class Wait:
             return None
         self._not_before = requested_at
         self._note(now, ABSENT)
-        unborn = self.operation == "create" and self._last_seen is None
+        unborn = self._last_seen is None and (self.operation == "create" or self._is_careful)
         if self.target.gone and not (unborn and now - self.begun < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
@@ -227,7 +237,7 @@ class Wait:
         """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
         if self.target.gone or self._last_seen is not None:
             return True
-        created = self.operation == "create"
+        created = self.operation == "create" or self._is_careful
         return now - self.begun >= (self._policy.visibility if created else 0.0)
 
     @property
@@ -242,7 +252,7 @@ class Wait:
         self.failed_looks += 1
         self.last_failure = error
         self._note(now, "no answer", type(error).__name__)
-        if isinstance(error, CONTRACT[Reading.FORBIDDEN].ends):
+        if is_forbidden(error):
             # many waits share a look; each of their callers gets an exception of its own to raise
             return Ended(copy.copy(error))
         return None
@@ -279,13 +289,19 @@ class Wait:
     def _was_before(self, word: str) -> bool:
         """Whether the server was in that status, or was last seen in it, before the command."""
         if self._receipt is None:
-            return False
+            return self._careful
         # after a delete, whatever is still shown is from before it
         return self.operation == "delete" or word in (BEFORE.get(self.operation), self._receipt.status_before)
 
     def _is_on_its_way(self, word: str) -> bool:
         """Whether this word, which is neither target nor settled, was put there by the command."""
+        if self._is_careful:
+            return not any(word in words for words in LEADS_TO.values())
         return not self._was_before(word) and word not in LEADS_TO.get(BEFORE.get(self.operation, ""), ())
+
+    @property
+    def _is_careful(self) -> bool:
+        return self._careful and self._receipt is None
 
     def _held_long(self, now: float) -> bool:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet

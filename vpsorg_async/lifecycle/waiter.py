@@ -11,18 +11,18 @@ import attrs
 
 from ..config import WaitPolicy, check_seconds
 from ..errors import (
-    AuthenticationError,
     ClientClosedError,
     ConfigurationError,
     NotFoundError,
-    PermissionDeniedError,
     VpsOrgError,
     WaitTimeoutError,
+    is_absence,
+    is_forbidden,
 )
 from ..models import Server, ServerId, check_id
 from ..timing import Backoff, Clock
 from .alarm import give_way
-from .contract import Evidence, Target
+from .contract import GONE, SETTLED, Evidence, Target
 from .looks import ListLook
 from .poller import LAST_LOOK, Poller
 from .ready import ReadyCheck
@@ -32,8 +32,10 @@ from .watch import AccountView, StatusChange
 
 __all__ = ["WaitOutcome", "Waiter"]
 
-FATAL = (AuthenticationError, PermissionDeniedError, ClientClosedError)
-"""What ends looking for good."""
+
+def is_fatal(error: Exception) -> bool:
+    """Whether it ends looking for good."""
+    return is_forbidden(error) or isinstance(error, ClientClosedError)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +82,7 @@ class _News:
         if isinstance(news, ListLook):
             missed = self._look is not None and self._look[1]
             self._look, self._failed = (news, self._failed or missed), False
-        elif isinstance(news, FATAL):
+        elif is_fatal(news):
             self._end = copy.copy(news)
             self._end.__cause__ = news.__cause__
         else:
@@ -142,7 +144,26 @@ class Waiter:
             receipt=receipt,
             acknowledged=acknowledged,
             newest=None if known is None else known.updated_at,
+            careful=receipt is None and self._journal.dropped,
         )
+
+    def heading(self, server: Server) -> str:
+        """The command of this client that is still open on a server which a list shows; empty where none is.
+
+        ``gone`` for one that was deleted and seen to be gone: only a list that lags can show it.
+        """
+        now, patience = self._clock.now(), self._policy.visibility
+        gone_since = self._journal.gone_since(server.id)
+        if gone_since is not None and now - gone_since < patience:
+            return GONE
+        found = self._journal.receipt(server.id)
+        if found is None:
+            return ""
+        receipt, acknowledged = found
+        # a settled status that stands for longer than reads lag is how things are, whatever the command was
+        if receipt.operation != "delete" and now - acknowledged > patience and server.status in SETTLED:
+            return ""
+        return receipt.operation
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
         """Wait for one. Raises `WaitError`s, and what ends a look for good (401, 403)."""
@@ -210,30 +231,44 @@ class Waiter:
         """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
         news = _News()
         view = AccountView()
+        unproven: dict[str, float] = {}
         self.poller.subscribe(news.put, check_seconds(interval, "interval"))
         try:
             while True:
                 look, blind = await news.get()
                 if blind:
                     view.failed()
-                for change in view.update(look, await self._still_there(view, look)):
+                for change in view.update(look, await self._still_there(view, look, unproven)):
                     yield change
         finally:
             self.poller.unsubscribe(news.put)
 
-    async def _still_there(self, view: AccountView, look: ListLook) -> dict[str, Server]:
-        """Those that the look lacks and that exist all the same, as far as can be told."""
+    async def _still_there(
+        self, view: AccountView, look: ListLook, unproven: dict[str, float]
+    ) -> dict[str, Server]:
+        """Those that the look lacks and that exist all the same, as far as can be told.
+
+        ``unproven`` holds since when reads were answered by a 404 that may be a gateway's.
+        """
         still = {}
+        since, now = dict(unproven), self._clock.now()
+        unproven.clear()
         for server in view.missing(look):
+            key = str(server.id)
             try:
-                _, still[str(server.id)] = await self.poller.read(server.id)
-            except NotFoundError:
-                continue
-            except FATAL:
-                raise
-            except VpsOrgError:
+                _, still[key] = await self.poller.read(server.id)
+            except VpsOrgError as error:
+                if is_fatal(error):
+                    raise
+                if is_absence(error):
+                    continue
+                if isinstance(error, NotFoundError):
+                    unproven[key] = since.get(key, now)
+                    if self.poller.believes(now - unproven[key]) and view.is_whole(look):
+                        del unproven[key]
+                        continue
                 # not known to be gone: the next look will tell
-                still[str(server.id)] = server
+                still[key] = server
         return still
 
     async def wait_all(

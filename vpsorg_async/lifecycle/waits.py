@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Container
 
 from ..codec import StatusRow
 from ..config import WaitPolicy
 from ..errors import DecodeError, VpsOrgError
 from ..models import Server, ServerId
-from .contract import MOVING, Evidence
+from .contract import GONE, MOVING, Evidence
 from .durations import Kind
 from .entry import Deliver, Entries, Entry, OnEnd
 from .looks import ListLook, Roll, ServerStuck
@@ -35,6 +36,7 @@ class Waits:
         self._schedule = schedule
         self._on_wait = on_wait
         self.entries = Entries()
+        self._unproven: dict[str, tuple[float, float]] = {}
 
     def join(self, wait: Wait, deliver: Deliver, now: float) -> float:
         """A wait begins; returns when it wants its first look. ``deliver`` is given its verdict."""
@@ -82,20 +84,59 @@ class Waits:
                 self._settle(entry, entry.wait.observe(server, asked, now), asked)
         self.entries.told(key, entries, roll)
 
-    def read(self, server_id: ServerId, server: Server | None, asked: float, now: float) -> None:
-        """A server was read by its id; None: it does not exist."""
-        if server is not None:
-            self._journal.saw(server, asked)
-        for entry in self.entries.disturbed(str(server_id)):
-            if server is not None:
-                self._settle(entry, entry.wait.observe(server, asked, now), asked)
-            else:
-                self._settle(entry, entry.wait.absent(asked, now), asked)
+    def read(self, server_id: ServerId, server: Server, asked: float, now: float) -> None:
+        """A server was read by its id."""
+        self._journal.saw(server, asked)
+        for entry in self._answered(str(server_id)):
+            self._settle(entry, entry.wait.observe(server, asked, now), asked)
+
+    def absent(self, server_id: ServerId, asked: float, now: float, *, repeated: bool) -> bool:
+        """The API says that a server does not exist. True where a wait would end by that, if it were ``repeated``."""
+        ends = False
+        for entry in self._answered(str(server_id)):
+            verdict = entry.wait.absent(asked, now)
+            if verdict is None or repeated:
+                self._settle(entry, verdict, asked)
+            ends = ends or verdict is not None
+        return ends
 
     def failed(self, key: str, error: VpsOrgError, now: float) -> None:
         """A look at that server failed."""
-        for entry in self.entries.disturbed(key):
+        for entry in self._answered(key):
             self._settle(entry, entry.wait.failed(error, now))
+
+    def unproven(
+        self, server_id: ServerId, error: VpsOrgError, asked: float, now: float, *, only: bool
+    ) -> None:
+        """A read was answered by a 404 that may be a gateway's. ``only``: no other form of the API is known.
+
+        Then the same answer through `grace`, and a whole list without the server, are believed together.
+        """
+        key = str(server_id)
+        since, unlisted = self._unproven.get(key, (asked, -math.inf))
+        self.failed(key, error, now)
+        if key not in self.entries.keys:
+            return
+        self._unproven[key] = (since, unlisted)
+        if only and now - since >= self._policy.grace and unlisted >= since:
+            for entry in self.entries.disturbed(key):
+                self._settle(entry, entry.wait.absent(asked, now), asked)
+
+    def unlisted(self, places: Container[str], asked: float) -> None:
+        """A whole list was read that left at that time."""
+        for key, (since, _) in self._unproven.items():
+            if key not in places:
+                self._unproven[key] = (since, asked)
+
+    def wants_list(self, now: float) -> bool:
+        """Whether a server's absence hangs on a whole list that lacks it."""
+        grace = self._policy.grace
+        return any(now - since >= grace and unlisted < since for since, unlisted in self._unproven.values())
+
+    def _answered(self, key: str) -> tuple[Entry, ...]:
+        """The waits for a server of which something else was heard than a gateway's 404."""
+        self._unproven.pop(key, None)
+        return self.entries.disturbed(key)
 
     def expire(self, entry: Entry, now: float, looked_at: float | None) -> None:
         """The time of a wait may be up. ``looked_at`` is when its last look left, None: that one takes too long."""
@@ -133,6 +174,8 @@ class Waits:
             return
         wait = entry.wait
         if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
+            if verdict.server.status == GONE and self._journal.is_open(wait.server_id, wait.receipt):
+                self._journal.gone(wait.server_id, asked)
             self._journal.fulfilled(wait.server_id, wait.receipt)
             took = entry.took(asked, 4 * self._policy.min_interval)
             if took is not None and verdict.evidence is not Evidence.ASSUMED:
@@ -144,6 +187,8 @@ class Waits:
         if not self.entries.remove(entry):
             return
         self._schedule.remove(entry.cohort)
+        if not self.entries.of(str(entry.wait.server_id)):
+            self._unproven.pop(str(entry.wait.server_id), None)
         try:
             if verdict is not None:
                 entry.deliver(entry.wait, verdict)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import Counter
 from collections.abc import Iterator
 
 import attrs
 
+from ..codec import StatusRow
 from ..errors import DecodeError
 from ..models import Server, ServerId, ServerStatus
+from .contract import GONE
 from .looks import ListLook, Roll
 from .receipts import earlier
 
@@ -61,12 +64,17 @@ class AccountView:
         self._failed = False
         self._stale: Counter[str] = Counter()
 
+    def is_whole(self, look: ListLook) -> bool:
+        """Whether nothing is known to be lacking in it."""
+        self._read(look)
+        return not look.lacks(len(self._roll.places), self._roll.unreadable)
+
     def failed(self) -> None:
         """A look failed."""
         self._failed = True
 
     def missing(self, look: ListLook) -> list[Server]:
-        """Servers of the last look that this one lacks, which proves nothing: to be read by id."""
+        """Servers of the last look that this one lacks, or that can't be read in it: to be read by id."""
         self._read(look)
         return [server for key, server in (self._servers or {}).items() if key not in self._roll.places]
 
@@ -74,9 +82,10 @@ class AccountView:
         """Every difference. ``still`` holds the missing ones that were found by id after all."""
         old, first = self._servers or {}, self._servers is None
         self._read(look)
-        new = {
+        shown = {
             key: self._server(old, key, look, position) for key, position in self._roll.places.items()
         } | still
+        new = {key: server for key, server in shown.items() if server.status != GONE}
         seconds = 0.0 if first else look.requested_at - self._looked_at
         blind, self._failed = self._failed and not first, False
         self._servers, self._looked_at = new, look.requested_at
@@ -109,7 +118,11 @@ class AccountView:
     def _read(self, look: ListLook) -> None:
         if look is not self._look:
             self._look = look
-            statuses = {position: look.status(position) for position in self._roll.compare(look)}
+            statuses: dict[int, StatusRow | None] = {}
+            for position in self._roll.compare(look):
+                statuses[position] = None
+                with contextlib.suppress(DecodeError):
+                    statuses[position] = look.status(position)
             changed, _ = self._roll.settle(statuses)
             self._roll.turn()
             self._changed = {self._roll.ids[position] for position in changed}

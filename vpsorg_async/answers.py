@@ -1,0 +1,269 @@
+"""What an answer says: read by the dialect, held against the question, and its misfits reported once.
+
+Identity is strict: an answer is about the server or the spec that was asked for, or it is an error. Description is
+lenient, unless the client is ``strict``: a field that does not fit is None, and is reported once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from .codec import Raw, StatusRow
+from .dialects import Dialect, Page, RawPage, other_dialect
+from .errors import APIError, DecodeError
+from .hooks import Hook, tell
+from .http.events import AnswerMisfit, ListIncomplete
+from .http.exchange import Request, Response
+from .http.reply import Expected, read_answer, refused_inside
+from .lenient import list_beginning
+from .lifecycle.contract import GONE, MOVING, SETTLED
+from .models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus, check_id, name_key, same_id
+
+__all__ = ["Answers"]
+
+T = TypeVar("T")
+
+log = logging.getLogger("vpsorg_async.servers")
+
+PARTS = 1000
+"""Plans and operating systems remembered, so that servers share them."""
+TOLD = 1000
+"""Problems remembered as reported."""
+ROWS_AT_A_TIME = 200
+MOST_UNREADABLE = 1000
+"""Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
+_DONE_WORDS = frozenset(
+    {"deleted", "deleting", "destroyed", "removed", "restarting", "terminated", "terminating"}
+)
+
+
+class Answers:
+    """Reads all answers about servers for one client."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        redact: Callable[[str], str] = str,
+        words: Mapping[str, str] | None = None,
+        strict: bool = False,
+        on_event: Hook | None = None,
+    ) -> None:
+        """``words`` are status words of the account, and what they are in this package."""
+        self.dialect = dialect
+        self.words = dict(words or {})
+        self._redact = redact
+        self._strict = strict
+        self._on_event = on_event
+        self._parts: dict[Any, Any] = {}
+        self._told: set[str] = set()
+        self._incomplete = ""
+        self._status_words = SETTLED | MOVING | {GONE} | self.words.keys() | _DONE_WORDS
+
+    # -- words ------------------------------------------------------------------------------------------------------
+
+    def word(self, status: str) -> ServerStatus:
+        """The status in the words of this package, where the user has named a translation."""
+        return ServerStatus(self.words.get(status, status))
+
+    def spoken(self, server: Server) -> Server:
+        """The server with its status in the words of this package."""
+        return attrs.evolve(server, status=self.word(server.status)) if self.words else server
+
+    def shared(self, server: Server) -> Server:
+        """The server, with plan and operating system in common with all others that have the same."""
+        for name in ("plan", "os"):
+            part = getattr(server, name)
+            if part is not None:
+                if len(self._parts) > PARTS:
+                    self._parts.clear()
+                # set in place: it was made just now, and a copy would cost more than the decoding did
+                object.__setattr__(server, name, self._parts.setdefault(part, part))
+        return server
+
+    # -- one server -------------------------------------------------------------------------------------------------
+
+    def server(self, request: Request, response: Response, server_id: ServerId) -> Server:
+        """The server that was asked for. Raises `DecodeError`, also for an answer about another one."""
+        server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
+        if not same_id(server.id, server_id):
+            raise _foreign(request, "$.id: not the server that was asked for")
+        return self.spoken(server)
+
+    def created(self, request: Request, response: Response, spec: ServerSpec) -> Server:
+        """The server that was made of the spec. Raises `DecodeError`, also for a server of another name."""
+        server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
+        if name_key(self.dialect.name_of(server)) != name_key(self.dialect.shown_name(spec)):
+            raise _foreign(request, "$.name: not the name that was asked for")
+        return self.spoken(server)
+
+    def changed(self, request: Request, response: Response, server_id: ServerId) -> Server | None:
+        """The server in the answer to PUT or PATCH; None where the answer is something else.
+
+        Raises `DecodeError` for an answer about another server.
+        """
+        if response.cut_at is not None or not response.body.strip():
+            return None
+        try:
+            return self.server(request, response, server_id)
+        except DecodeError:
+            if self.ids(response):
+                raise
+            return None
+
+    def accepted(self, request: Request, response: Response, server_id: ServerId) -> ActionAccepted:
+        """What the answer to start, stop or reboot says. Raises `DecodeError`."""
+        accepted = self._read(
+            request, response, lambda body: self.dialect.read_action(body, server_id), hint=False
+        )
+        for found in (accepted.server_id, *self.ids(response)):
+            if not same_id(found, server_id):
+                raise _foreign(request, "$.server.id: not the server that was asked for")
+        status = accepted.server_status
+        return accepted if status is None else attrs.evolve(accepted, server_status=self.word(status))
+
+    def refused(self, request: Request, response: Response, expected: Expected) -> APIError | None:
+        """The failure that the body of a 2xx tells of; None where it tells of none."""
+        return refused_inside(request, response, self._redact, expected, status_words=self._status_words)
+
+    def ids(self, response: Response) -> tuple[ServerId, ...]:
+        """The id that a record in the answer names, if one can be read."""
+        row = list_beginning(response.body) if response.body.lstrip()[:1] == b"{" else None
+        for key in ("uuid", "id"):
+            try:
+                return (check_id((row or {}).get(key)),)
+            except ValueError:
+                continue
+        return ()
+
+    # -- lists ------------------------------------------------------------------------------------------------------
+
+    async def page(self, request: Request, response: Response) -> tuple[Page, int]:
+        """One page of records, and how many rows were left out because they can't be read. Raises `DecodeError`."""
+        if self._strict:
+            return self._read(request, response, self.dialect.read_page), 0
+        try:
+            page = read_answer(request, response, self.dialect.read_page)
+        except DecodeError:
+            pass  # something in it does not fit: row by row, so that one hides no other
+        else:
+            if all(map(self.dialect.name_of, page.results)):
+                return page, 0
+        raw = self.rows(request, response)
+        results: list[Server] = []
+        for number, row in enumerate(raw.results):
+            if number % ROWS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            server = self._named(row, str(request))
+            if server is not None:
+                results.append(server)
+            elif number + 1 - len(results) > MOST_UNREADABLE:
+                raise DecodeError("the answer is no list of servers", request=str(request))
+        return Page(results=results, count=raw.count, next=raw.next), len(raw.results) - len(results)
+
+    def rows(self, request: Request, response: Response) -> RawPage:
+        """One page whose rows are left as they are. Raises `DecodeError`."""
+        page = self._read(request, response, self.dialect.read_rows)
+        self._report(str(request), page.problems, "$")
+        return page
+
+    def status(self, row: Raw, request: str) -> StatusRow:
+        """Id, status and time of a row. Raises `DecodeError` where id or status can't be read."""
+        try:
+            try:
+                status = self.dialect.read_status(row)
+            except DecodeError:
+                if self._strict:
+                    raise
+                server, _ = self.dialect.read_loosely(row)
+                status = StatusRow(server.id, server.status, server.updated_at)
+        except DecodeError as error:
+            raise self._unreadable(error, request) from None
+        return StatusRow(status.id, self.word(status.status), status.updated_at) if self.words else status
+
+    def record(self, row: Raw, request: str) -> Server:
+        """The record of a row; its name is empty where that can't be read. Raises `DecodeError`."""
+        try:
+            return self.shared(self.spoken(self._record(row, request, "$.results[]")))
+        except DecodeError as error:
+            raise self._unreadable(error, request) from None
+
+    def incomplete(self, request: str, reason: str) -> None:
+        """A list was read that lacks servers, for that reason; empty: it is whole. Reported when that changes."""
+        if reason == self._incomplete:
+            return
+        self._incomplete = reason
+        if reason:
+            log.warning("%s: the list lacks servers: %s; it proves no absence", request, reason)
+            tell(self._on_event, ListIncomplete(request=request, reason=reason), log)
+        else:
+            log.info("%s: the list is whole again", request)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, request: Request, response: Response, how: Callable[[bytes], T], *, hint: bool = True
+    ) -> T:
+        try:
+            return read_answer(request, response, how)
+        except DecodeError as error:
+            other = other_dialect(self.dialect.name, response.body) if hint else None
+            refused = self.refused(request, response, Expected.SERVER)
+            if other is not None:
+                error.args = (
+                    f"{error.args[0]}, but it looks like the {other} dialect: "
+                    f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
+                )
+            elif refused is not None:
+                error.args = (f"{error.args[0]}; it says: {refused.message}",)
+            raise
+
+    def _record(self, row: bytes | Raw, request: str, place: str) -> Server:
+        try:
+            return self.dialect.read_server(row)
+        except DecodeError:
+            if self._strict:
+                raise
+        server, problems = self.dialect.read_loosely(row)
+        self._report(request, problems, place)
+        return server
+
+    def _named(self, row: Raw, request: str) -> Server | None:
+        """The record of a row; None, reported, where its id, status or name can't be read."""
+        try:
+            server = self._record(row, request, "$.results[]")
+        except DecodeError as error:
+            self._report(request, error.problems, "$.results[]", row=True)
+            return None
+        if self.dialect.name_of(server):
+            return server
+        self._report(request, ["$.name: a server without a name"], "$.results[]", row=True)
+        return None
+
+    def _unreadable(self, error: DecodeError, request: str) -> DecodeError:
+        self._report(request, error.problems, "$.results[]", row=True)
+        error.request = request
+        # the frames below hold the raw row, which a traceback with local variables would show
+        return error.with_traceback(None)
+
+    def _report(self, request: str, problems: Iterable[str], place: str, *, row: bool = False) -> None:
+        """Tell of what did not fit, the first time that it does."""
+        for problem in problems:
+            line = re.sub(r"\[\d+\]", "[]", problem.replace("$", place, 1))
+            if line in self._told or len(self._told) >= TOLD:
+                continue
+            self._told.add(line)
+            log.warning(
+                "%s: %s (%s)", request, line, "the row is left out" if row else "the field is left out"
+            )
+            tell(self._on_event, AnswerMisfit(request=request, problem=line, row=row), log)
+
+
+def _foreign(request: Request, problem: str) -> DecodeError:
+    return DecodeError("the answer is about something else", problems=[problem], request=str(request))

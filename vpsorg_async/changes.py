@@ -1,0 +1,308 @@
+"""One change of a server: sent, and its outcome known as far as it can be.
+
+A change is never repeated blindly. Where its answer was lost, or is about something else, the server itself is read:
+what it shows decides, or the outcome is unknown. What an own earlier attempt has applied is answered by a refusal
+("already"): that is its echo, and no refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, NoReturn, Self
+
+from .answers import Answers
+from .errors import (
+    APIError,
+    ConnectionLostError,
+    DecodeError,
+    OutcomeUnknownError,
+    Sent,
+    TransportError,
+    VpsOrgError,
+    is_absence,
+)
+from .hooks import Hook, tell
+from .http.events import ChangeAbandoned
+from .http.exchange import Operation, Request, Response
+from .http.reply import Expected
+from .http.session import Bulk, Session
+from .lifecycle.contract import MOVING, SETTLED
+from .lifecycle.doubts import Doubt, Doubts
+from .lifecycle.receipts import Journal
+from .models import ActionAccepted, Server, ServerId, ServerSpec, name_key
+from .timing import Clock
+
+__all__ = ["ECHOES", "Changes"]
+
+log = logging.getLogger("vpsorg_async.servers")
+
+ECHOES = frozenset({400, 404, 409, 410})
+"""What a service answers to a change that it has applied already: perhaps the echo of an own earlier attempt."""
+
+# What a server is on the way to, and at, after a start or a stop whose answer was lost.
+_DONE: dict[Operation, frozenset[str]] = {
+    Operation.START: frozenset({"starting", "active"}),
+    Operation.STOP: frozenset({"stopping", "stopped"}),
+}
+
+
+class Changes:
+    """Sends the changes of one client. ``read`` reads a server by its id."""
+
+    def __init__(
+        self,
+        session: Session | Bulk,
+        answers: Answers,
+        journal: Journal,
+        clock: Clock,
+        read: Callable[[ServerId], Awaitable[Server]],
+        on_event: Hook | None = None,
+    ) -> None:
+        self._session = session
+        self._answers = answers
+        self._dialect = answers.dialect
+        self._journal = journal
+        self._clock = clock
+        self._read = read
+        self._on_event = on_event
+        self.doubts = Doubts()
+
+    def over(self, session: Bulk, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
+        """The same over another session."""
+        other = copy.copy(self)
+        other._session, other._read = session, read
+        return other
+
+    async def create(self, spec: ServerSpec) -> Server:
+        """Create a server, sent once."""
+        request = self._dialect.create(spec)
+        sent_at, began, known = self._clock.wall(), self._clock.now(), self._journal.mark()
+        name = self._dialect.shown_name(spec)
+        earlier = self.doubts.about(name)
+        try:
+            response = await self._sent(request, spec.name)
+        except asyncio.CancelledError:
+            if request.left:
+                lost = ConnectionLostError("the create was cancelled", request=str(request), final=True)
+                self.doubts.add(Doubt(name, began, _unknown_of(request, spec.name, lost, sent_at)))
+            raise
+        except (TransportError, APIError) as error:
+            # after an earlier create whose outcome is unknown, a refusal may be its echo
+            echo = earlier is not None and isinstance(error, APIError) and error.status in ECHOES
+            if error.sent is not Sent.MAYBE and not echo:
+                raise
+            unknown = _unknown_of(request, spec.name, error, sent_at)
+            self.doubts.add(earlier if echo and earlier is not None else Doubt(name, began, unknown))
+            raise unknown from error
+        misfit = self._answers.refused(request, response, Expected.SERVER)
+        server = None if misfit else self._server_in(request, response, spec, known)
+        if not isinstance(server, Server):
+            reason = misfit or server
+            assert reason is not None
+            unknown = _unknown_of(request, spec.name, reason, sent_at, self._answers.ids(response))
+            self.doubts.add(Doubt(name, began, unknown))
+            raise unknown from reason
+        self.doubts.end(name)
+        self.created(server)
+        self._acknowledged(server.id, Operation.CREATE, server.status)
+        return server
+
+    def _server_in(
+        self, request: Request, response: Response, spec: ServerSpec, known: int
+    ) -> Server | DecodeError:
+        """The new server that the answer to a create names, or why it is none of this create."""
+        try:
+            server = self._answers.created(request, response, spec)
+        except DecodeError as error:
+            return error
+        if self._journal.knew(server.id, known):
+            there = f"the answer names server {server.id!r}, which was there before"
+            return DecodeError(there, request=str(request))
+        return server
+
+    def created(self, server: Server) -> None:
+        """This client created that server."""
+        self._journal.saw(server, self._clock.now())
+        self._journal.created(server.id)
+
+    def adopt(self, server: Server) -> None:
+        """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
+        self.doubts.end(self._dialect.name_of(server))
+        self.created(server)
+        if server.status in MOVING:
+            self._acknowledged(server.id, Operation.CREATE, server.status)
+
+    async def edit(self, request: Request, server_id: ServerId, wanted: dict[str, Any]) -> Server:
+        """Send a PUT or a PATCH; where its answer does not show the server, the server itself decides."""
+        sent_at = self._clock.wall()
+        lost: TransportError | APIError | DecodeError | None = None
+        try:
+            response = await self._sent(request, server_id)
+        except (TransportError, APIError) as error:
+            if error.sent is not Sent.MAYBE or (
+                isinstance(error, TransportError) and request.operation is Operation.REPLACE
+            ):
+                raise
+            lost = error
+        else:
+            refused = self._answers.refused(request, response, Expected.ANYTHING)
+            if refused is not None:
+                raise refused
+            lost = self._answers.refused(request, response, Expected.SERVER)
+            try:
+                server = None if lost else self._answers.changed(request, response, server_id)
+            except DecodeError as foreign:
+                server, lost = None, foreign
+            if server is not None:
+                self._journal.saw(server, self._clock.now())
+                return server
+        try:
+            server = await self._read(server_id)
+        except VpsOrgError as unread:
+            if isinstance(lost, APIError) and lost.sent is Sent.MAYBE and lost.status < 300:
+                raise lost from None
+            if lost is not None:
+                _unknown(request, server_id, lost, sent_at)
+            # what is known of the read ("not sent", "refused") must not pass for what is known of the change
+            raise OutcomeUnknownError(
+                f"{request.operation.value} of {server_id!r} was accepted, but the server can't be read since "
+                f"({unread})",
+                request=str(request),
+                subject=server_id,
+                reason=unread,
+            ) from unread
+        if lost is None or _shows(server, wanted):
+            return server
+        if isinstance(lost, APIError) and lost.status < 300:
+            raise lost
+        _unknown(request, server_id, lost, sent_at)
+
+    async def delete(self, server_id: ServerId) -> None:
+        """Delete a server."""
+        request = self._dialect.delete(server_id)
+        sent_at = self._clock.wall()
+        try:
+            response = await self._sent(request, server_id)
+        except APIError as error:
+            if error.sent is not Sent.MAYBE or error.status not in ECHOES or not error.from_api:
+                raise
+            # an earlier attempt may have been applied, and this be its echo: the server itself decides
+            if not await self._is_leaving(server_id):
+                _unknown(request, server_id, error, sent_at)
+        else:
+            refused = self._answers.refused(request, response, Expected.ANYTHING)
+            if refused is not None:
+                raise refused
+            if response.body.lstrip()[:1] == b"<":
+                page = DecodeError("an HTML page came instead of the API's answer", request=str(request))
+                _unknown(request, server_id, page, sent_at)
+        self._acknowledged(server_id, Operation.DELETE, None)
+
+    async def _is_leaving(self, server_id: ServerId) -> bool:
+        """Whether a server is gone, or in a status that is none of a server which stays."""
+        try:
+            server = await self._read(server_id)
+        except VpsOrgError as error:
+            return is_absence(error)
+        return server.status not in SETTLED | MOVING
+
+    async def act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
+        request = self._dialect.action(operation, server_id)
+        sent_at = self._clock.wall()
+        try:
+            response = await self._sent(request, server_id)
+            refused = self._answers.refused(request, response, self._dialect.action_form)
+            if refused is None:
+                accepted = self._answers.accepted(request, response, server_id)
+        except (TransportError, APIError, DecodeError) as error:
+            if error.sent is not Sent.MAYBE:
+                raise
+            server = await self._afterwards(server_id) if operation in _DONE else None
+            if server is None or server.status not in _DONE[operation]:
+                _unknown(request, server_id, error, sent_at)
+            accepted = ActionAccepted(
+                server_id=server.id,
+                server_status=server.status,
+                server_name=server.name,
+                message=f"the answer was lost ({error}), but the server is {server.status}",
+            )
+        else:
+            if refused is not None:
+                raise refused
+        self._acknowledged(server_id, operation, accepted.server_status)
+        return accepted
+
+    async def _sent(self, request: Request, subject: ServerId) -> Response:
+        """Send a change. A cancellation that comes after it has left goes on, with word of what it was."""
+        sent_at = self._clock.wall()
+        try:
+            return await self._session.send(request)
+        except asyncio.CancelledError as cancelled:
+            if request.left:
+                what = request.operation.value
+                text = (
+                    f"{what} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and cancelled before its "
+                    "answer came: its outcome is unknown"
+                )
+                cancelled.add_note(text)
+                log.warning(text)
+                event = ChangeAbandoned(
+                    operation=what, request=str(request), subject=subject, sent_at=sent_at
+                )
+                tell(self._on_event, event, log)
+            raise
+
+    async def _afterwards(self, server_id: ServerId) -> Server | None:
+        """The server after a change whose answer was lost; None where it can't be read either."""
+        try:
+            return await self._read(server_id)
+        except VpsOrgError:
+            return None
+
+    def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
+        self._journal.acknowledged(
+            server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
+        )
+
+
+def _shows(server: Server, wanted: dict[str, Any]) -> bool:
+    """Whether the server shows the change; names as services store them."""
+    for field, value in wanted.items():
+        shown = getattr(server, field)
+        if isinstance(value, str) and isinstance(shown, str):
+            shown, value = name_key(shown), name_key(value)
+        if shown != value:
+            return False
+    return True
+
+
+def _unknown_of(
+    request: Request,
+    subject: ServerId,
+    lost: TransportError | APIError | DecodeError,
+    sent_at: datetime,
+    candidates: Sequence[ServerId] = (),
+) -> OutcomeUnknownError:
+    create = request.operation is Operation.CREATE
+    what = "this server may exist now" if create else "it may have been applied"
+    if candidates:
+        what = f"the answer names {', '.join(map(repr, candidates))}; {what}"
+    return OutcomeUnknownError(
+        f"{request.operation.value} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and its outcome is "
+        f"unknown ({lost}); {what}: check the account before sending it again",
+        request=str(request),
+        subject=subject,
+        reason=lost,
+        sent_at=sent_at,
+        candidates=candidates,
+    )
+
+
+def _unknown(
+    request: Request, subject: ServerId, lost: TransportError | APIError | DecodeError, sent_at: datetime
+) -> NoReturn:
+    raise _unknown_of(request, subject, lost, sent_at) from lost
