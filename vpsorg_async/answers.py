@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -35,9 +35,15 @@ PARTS = 1000
 """Plans and operating systems remembered, so that servers share them."""
 TOLD = 1000
 """Problems remembered as reported."""
+LISTS = 100
+"""Lists, told apart by their filters, of which it is remembered whether they were whole."""
+EXPLANATION = 65_536
+"""Bytes up to which an answer that does not fit is searched for an explanation."""
 ROWS_AT_A_TIME = 200
 MOST_UNREADABLE = 1000
 """Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
+EMPTY: Sequence[str] = ()
+NAMES = re.compile(r"\$\.(name|hostname):")
 _DONE_WORDS = frozenset(
     {"deleted", "deleting", "destroyed", "removed", "restarting", "terminated", "terminating"}
 )
@@ -63,7 +69,7 @@ class Answers:
         self._on_event = on_event
         self._parts: dict[Any, Any] = {}
         self._told: set[str] = set()
-        self._incomplete = ""
+        self._incomplete: dict[str, str] = {}
         self._status_words = SETTLED | MOVING | {GONE} | self.words.keys() | _DONE_WORDS
 
     # -- words ------------------------------------------------------------------------------------------------------
@@ -144,28 +150,35 @@ class Answers:
 
     # -- lists ------------------------------------------------------------------------------------------------------
 
-    async def page(self, request: Request, response: Response) -> tuple[Page, int]:
-        """One page of records, and how many rows were left out because they can't be read. Raises `DecodeError`."""
-        if self._strict:
-            return self._read(request, response, self.dialect.read_page), 0
+    async def page(self, request: Request, response: Response) -> tuple[Page, int, int]:
+        """One page of records, how many rows it has, and how many of them can't be told by id and name.
+
+        Raises `DecodeError`.
+        """
         try:
-            page = read_answer(request, response, self.dialect.read_page)
+            page = (self._read if self._strict else read_answer)(request, response, self.dialect.read_page)
         except DecodeError:
-            pass  # something in it does not fit: row by row, so that one hides no other
+            if self._strict:
+                raise
         else:
-            if all(map(self.dialect.name_of, page.results)):
-                return page, 0
+            names = map(self.dialect.name_of, page.results)
+            return page, len(page.results), 0 if all(names) else list(names).count("") + 1
+        # something in it does not fit: row by row, so that one hides no other
         raw = self.rows(request, response)
         results: list[Server] = []
+        unfit = 0
         for number, row in enumerate(raw.results):
             if number % ROWS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-            server = self._named(row, str(request))
+            server, told = self._named(row, str(request))
+            unfit += not told
             if server is not None:
                 results.append(server)
-            elif number + 1 - len(results) > MOST_UNREADABLE:
+            if unfit > MOST_UNREADABLE:
                 raise DecodeError("the answer is no list of servers", request=str(request))
-        return Page(results=results, count=raw.count, next=raw.next), len(raw.results) - len(results)
+        if not results and raw.results:
+            self._check_dialect(request, response)
+        return Page(results=results, count=raw.count, next=raw.next), len(raw.results), unfit
 
     def rows(self, request: Request, response: Response) -> RawPage:
         """One page whose rows are left as they are. Raises `DecodeError`."""
@@ -194,14 +207,16 @@ class Answers:
         except DecodeError as error:
             raise self._unreadable(error, request) from None
 
-    def incomplete(self, request: str, reason: str) -> None:
+    def incomplete(self, request: Request, reason: str) -> None:
         """A list was read that lacks servers, for that reason; empty: it is whole. Reported when that changes."""
-        if reason == self._incomplete:
+        if reason == self._incomplete.get(request.path, ""):
             return
-        self._incomplete = reason
+        if len(self._incomplete) > LISTS:
+            self._incomplete.clear()
+        self._incomplete[request.path] = reason
         if reason:
             log.warning("%s: the list lacks servers: %s; it proves no absence", request, reason)
-            tell(self._on_event, ListIncomplete(request=request, reason=reason), log)
+            tell(self._on_event, ListIncomplete(request=str(request), reason=reason), log)
         else:
             log.info("%s: the list is whole again", request)
 
@@ -213,16 +228,24 @@ class Answers:
         try:
             return read_answer(request, response, how)
         except DecodeError as error:
-            other = other_dialect(self.dialect.name, response.body) if hint else None
-            refused = self.refused(request, response, Expected.SERVER)
-            if other is not None:
-                error.args = (
-                    f"{error.args[0]}, but it looks like the {other} dialect: "
-                    f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
-                )
-            elif refused is not None:
+            if hint:
+                self._check_dialect(request, response, error.problems)
+            small = len(response.body) <= EXPLANATION
+            refused = self.refused(request, response, Expected.SERVER) if small else None
+            if refused is not None:
                 error.args = (f"{error.args[0]}; it says: {refused.message}",)
             raise
+
+    def _check_dialect(self, request: Request, response: Response, problems: Sequence[str] = ()) -> None:
+        """Raise `DecodeError` where an answer that does not fit has the marks of the other dialect."""
+        other = other_dialect(self.dialect.name, response.body)
+        if other is not None:
+            raise DecodeError(
+                f"the answer does not fit, but it looks like the {other} dialect: "
+                f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
+                problems=problems,
+                request=str(request),
+            ) from None
 
     def _record(self, row: bytes | Raw, request: str, place: str) -> Server:
         try:
@@ -234,17 +257,21 @@ class Answers:
         self._report(request, problems, place)
         return server
 
-    def _named(self, row: Raw, request: str) -> Server | None:
-        """The record of a row; None, reported, where its id, status or name can't be read."""
+    def _named(self, row: Raw, request: str) -> tuple[Server | None, bool]:
+        """The record of a row, and whether it can be told by id and name; None where either can't be read."""
         try:
-            server = self._record(row, request, "$.results[]")
+            try:
+                server, problems = self.dialect.read_server(row), EMPTY
+            except DecodeError:
+                server, problems = self.dialect.read_loosely(row)
         except DecodeError as error:
             self._report(request, error.problems, "$.results[]", row=True)
-            return None
-        if self.dialect.name_of(server):
-            return server
-        self._report(request, ["$.name: a server without a name"], "$.results[]", row=True)
-        return None
+            return None, False
+        name = self.dialect.name_of(server)
+        misnamed = [problem for problem in problems if not name and NAMES.match(problem)]
+        self._report(request, misnamed, "$.results[]", row=True)
+        self._report(request, problems, "$.results[]")
+        return None if misnamed else server, bool(name)
 
     def _unreadable(self, error: DecodeError, request: str) -> DecodeError:
         self._report(request, error.problems, "$.results[]", row=True)

@@ -82,7 +82,7 @@ class Changes:
         request = self._dialect.create(spec)
         sent_at, began, known = self._clock.wall(), self._clock.now(), self._journal.mark()
         name = self._dialect.shown_name(spec)
-        earlier = self.doubts.about(name)
+        earlier = self.doubts.about(name, began)
         try:
             response = await self._sent(request, spec.name)
         except asyncio.CancelledError:
@@ -126,8 +126,7 @@ class Changes:
 
     def created(self, server: Server) -> None:
         """This client created that server."""
-        self._journal.saw(server, self._clock.now())
-        self._journal.created(server.id)
+        self._journal.created(server, self._clock.now())
 
     def adopt(self, server: Server) -> None:
         """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
@@ -144,7 +143,7 @@ class Changes:
             response = await self._sent(request, server_id)
         except (TransportError, APIError) as error:
             if error.sent is not Sent.MAYBE or (
-                isinstance(error, TransportError) and request.operation is Operation.REPLACE
+                request.operation is Operation.REPLACE and not _is_echo(error)
             ):
                 raise
             lost = error
@@ -188,10 +187,10 @@ class Changes:
         try:
             response = await self._sent(request, server_id)
         except APIError as error:
-            if error.sent is not Sent.MAYBE or error.status not in ECHOES or not error.from_api:
+            if error.sent is not Sent.MAYBE or error.status not in ECHOES:
                 raise
             # an earlier attempt may have been applied, and this be its echo: the server itself decides
-            if not await self._is_leaving(server_id):
+            if not error.from_api or not await self._is_leaving(server_id):
                 _unknown(request, server_id, error, sent_at)
         else:
             refused = self._answers.refused(request, response, Expected.ANYTHING)
@@ -267,6 +266,11 @@ class Changes:
         self._journal.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )
+
+
+def _is_echo(error: TransportError | APIError) -> bool:
+    """Whether a refusal may be the echo of an own earlier attempt; that there is no such server is none."""
+    return isinstance(error, APIError) and error.status in ECHOES - {404, 410}
 
 
 def _shows(server: Server, wanted: dict[str, Any]) -> bool:

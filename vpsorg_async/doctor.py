@@ -22,7 +22,7 @@ from .client import Client
 from .codec import loads
 from .config import API_PREFIX
 from .dialects import make_dialect
-from .errors import APIError, DecodeError, TransportError, VpsOrgError
+from .errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
 from .http.exchange import Operation, Request, Response
 from .http.retry import RetryPolicy
 from .timing import SystemClock
@@ -159,7 +159,7 @@ async def _ask(vps: Client) -> Response | Check:
     except TransportError as error:
         failure = error
     bad, status = Finding.BAD, getattr(failure, "status", 0)
-    if status in (401, 403):
+    if is_forbidden(failure):
         return Check(
             name="token",
             finding=bad,

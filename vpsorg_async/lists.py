@@ -28,6 +28,7 @@ __all__ = ["Listing", "Lists"]
 
 P = TypeVar("P", Page, RawPage)
 
+SHIFTED = "it changed while it was read"
 MAX_PASSES = 4
 """Passes over the pages of a list that shifts while it is read, or lacks servers."""
 
@@ -51,7 +52,7 @@ class _Rows:
     """Reads the rows of a look, one by one, where they are wanted."""
 
     answers: Answers
-    request: str
+    request: Request
     found: _Pass[RawPage]
 
     @property
@@ -60,14 +61,15 @@ class _Rows:
         return self.found.pages
 
     def status(self, row: Raw) -> StatusRow:
-        return self.answers.status(row, self.request)
+        return self.answers.status(row, str(self.request))
 
     def record(self, row: Raw) -> Server:
-        return self.answers.record(row, self.request)
+        return self.answers.record(row, str(self.request))
 
     def lacks(self, shown: int, unreadable: int) -> str:
         lacks = self.found.lacks(shown, unreadable)
-        self.answers.incomplete(self.request, lacks)
+        if lacks != SHIFTED:  # which is mostly over with the next one
+            self.answers.incomplete(self.request, lacks)
         return lacks
 
 
@@ -78,20 +80,20 @@ class _Pass(Generic[P]):
         self,
         send: Callable[[Request], Awaitable[Response]],
         dialect: Dialect,
-        how: Callable[[Request, Response], Awaitable[tuple[P, int]]],
+        how: Callable[[Request, Response], Awaitable[tuple[P, int, int]]],
         *,
         repeat: bool,
         before: Mapping[str, tuple[bytes, P]] | None = None,
     ) -> None:
-        """``how`` reads a page, and says how many of its rows it left out."""
+        """``how`` reads a page, and says how many rows it has, and how many of them can't be told by id and name."""
         self._send = send
         self._dialect = dialect
-        self._how: Callable[[Request, Response], Awaitable[tuple[P, int]]] = how
+        self._how: Callable[[Request, Response], Awaitable[tuple[P, int, int]]] = how
         self._repeat = repeat
         self._before: Mapping[str, tuple[bytes, P]] = before or {}
         self._counts: set[int | None] = set()
         self._further: tuple[str, ...] = ()
-        self.left_out = 0
+        self._rows = self.unfit = 0
         self._cut = False
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
@@ -100,8 +102,7 @@ class _Pass(Generic[P]):
         """Read every page once."""
         # a page tells nothing of what happened after it was asked for: the first one's time holds for all
         self.requested_at, page = await self._page(request.path)
-        rows = len(page.results) + self.left_out
-        self._further = self._dialect.further_pages(page.count, rows)
+        self._further = self._dialect.further_pages(page.count, self._rows or len(page.results))
         if self._further:
             tasks = [asyncio.ensure_future(self._further_page(path)) for path in self._further]
             try:
@@ -126,11 +127,11 @@ class _Pass(Generic[P]):
     def lacks(self, servers: int, unreadable: int = 0) -> str:
         """Why the pages are known to lack servers, if they showed so many different ones; empty: nothing says so."""
         if unreadable:
-            return f"{unreadable} of its rows can't be read"
+            return f"{unreadable} of its rows have no id or name that can be read"
         if self.counted is not None and self.counted > servers:
             return f"it counts {self.counted} and shows {servers}"
         if self._cut or (self._further and self._counts != {servers}):
-            return "it changed while it was read"
+            return SHIFTED
         return ""
 
     async def _page(self, path: str) -> tuple[float, P]:
@@ -138,8 +139,8 @@ class _Pass(Generic[P]):
         asked.known, page = self._before.get(path, (None, None))
         response = await self._send(asked)
         if page is None or response.cut_at is not None or response.body != asked.known:
-            page, left_out = await self._how(asked, response)
-            self.left_out += left_out
+            page, self._rows, unfit = await self._how(asked, response)
+            self.unfit += unfit
         self._counts.add(page.count)
         self.pages[path] = (response.body, page)
         return response.requested_at, page
@@ -181,21 +182,24 @@ class Lists:
         """All records. A page that shifted while they were read can hide a server, never show one twice."""
         seen: dict[ServerId, Server] = {}
         began = self._clock.now()
-        lacks = ""
         for number in range(MAX_PASSES):
             found: _Pass[Page] = _Pass(session.send, self.answers.dialect, self.answers.page, repeat=True)
             await found.run(request)
             once = {server.id: server for _, page in found.pages.values() for server in page.results}
             seen.update(once)
-            lacks = found.lacks(len(once), found.left_out)
+            lacks = found.lacks(len(once), found.unfit)
             if not lacks:
                 seen, began = once, found.requested_at if not number else began
                 break
+        else:
+            # what one pass missed because rows moved between its pages, another one has shown
+            lacks = found.lacks(len(seen), found.unfit)
+            lacks = "" if lacks == SHIFTED else lacks
         # of an incomplete one rather a server that has just gone than one hidden
         servers: Sequence[Server] = list(seen.values())
         if self.answers.words:
             servers = [self.answers.spoken(server) for server in servers]
-        self.answers.incomplete(str(request), lacks)
+        self.answers.incomplete(request, lacks)
         return Listing(requested_at=began, servers=servers, lacks=lacks)
 
     async def look(self, session: Session | Bulk, request: Request) -> ListLook:
@@ -217,9 +221,10 @@ class Lists:
         pages = [page.results for _, page in found.pages.values()]
         # the same list where nothing changed, which is what most looks find: nobody has to look at any row
         rows = pages[0] if len(pages) == 1 else [row for rows in pages for row in rows]
-        look = ListLook(found.requested_at, rows, _Rows(self.answers, str(request), found))
+        look = ListLook(found.requested_at, rows, _Rows(self.answers, request, found))
         self._last = weakref.ref(look)
         return look
 
-    async def _rows(self, request: Request, response: Response) -> tuple[RawPage, int]:
-        return self.answers.rows(request, response), 0
+    async def _rows(self, request: Request, response: Response) -> tuple[RawPage, int, int]:
+        page = self.answers.rows(request, response)
+        return page, len(page.results), 0

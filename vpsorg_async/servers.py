@@ -188,6 +188,11 @@ class Servers:
         """A create whose answer was lost made this server."""
         self._changes.adopt(server)
 
+    def was_shown(self, server_id: ServerId) -> bool:
+        """Whether a read has shown a server that this client created; True for all others."""
+        known = self._journal.known(server_id)
+        return known is None or known.shown
+
     @property
     def doubts(self) -> Doubts:
         """The creates of this client whose outcome is unknown."""

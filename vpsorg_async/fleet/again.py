@@ -43,7 +43,6 @@ def job_waiting(outcome: Failed) -> Job:
     """The job that waits again for a server whose command was acknowledged."""
     return Job(
         key=outcome.key,
-        how="created",
         server=outcome.server,
         server_id=outcome.server_id,
         target=Target.of("active"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
-from ..lifecycle.contract import GONE, Target
+from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..models import Server, ServerId, ServerSpec, name_key
 from .again import job_of, job_waiting, jobs_again, merged
@@ -16,9 +16,10 @@ from .events import FleetEvent
 from .inputs import check_function, check_ids, no_repeats, options_of
 from .jobs import Job, Options, Tools
 from .outcomes import Failed, Report, Skipped
-from .plan import Plan, plan
+from .plan import Plan
 from .rolling import Health, RollingRun
 from .run import Run, finish
+from .survey import Survey
 
 __all__ = ["Fleet"]
 
@@ -44,7 +45,7 @@ class Fleet:
 
     def __init__(self, tools: Tools, plans: Plans) -> None:
         self._tools = tools
-        self._plans = plans
+        self._survey = Survey(tools, plans)
         self._at_work: set[str] = set()
 
     @overload
@@ -99,7 +100,7 @@ class Fleet:
         # a dry run refuses what the real call would
         options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
-            return await self._priced(self._plan(wanted, await self._untaken(wanted)))
+            return await self._survey.priced(self._survey.plan(wanted, await self._survey.untaken(wanted)))
         async with self._creating(wanted, options, Target.of("active") if wait else None) as servers:
             async for _ in servers:
                 pass
@@ -139,7 +140,7 @@ class Fleet:
         self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
     ) -> AsyncIterator[Run]:
         with self._working_on(wanted):
-            existing = await self._untaken(wanted)
+            existing = await self._survey.untaken(wanted)
             jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
             before = {str(server.id) for server in existing}
             again = self._ensure_again(wanted, options)
@@ -184,29 +185,18 @@ class Fleet:
             raise ConfigurationError("ensure needs a timeout, in seconds for each server")
         options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
-            _, plan = await self._planned(wanted)
-            return await self._priced(plan)
+            _, plan = await self._survey.planned(wanted)
+            return await self._survey.priced(plan)
         return await self._ensure(wanted, options)
 
     async def _ensure(
         self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()
     ) -> Report:
         with self._working_on(wanted):
-            before, plan = await self._planned(wanted)
+            before, plan = await self._survey.planned(wanted)
             jobs = [*map(job_of, plan.steps), *more]
             again = self._ensure_again(wanted, options)
             return await finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
-
-    async def _planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
-        """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
-        if not wanted:
-            return set(), self._plan(wanted, ())
-        listing = await self._tools.servers.listing()
-        made = self._plan(wanted, listing.servers)
-        if made.creates:
-            names = ", ".join(spec.name for spec in made.creates[:5])
-            listing.check_whole(f"what it does not show may exist all the same ({names})")
-        return {str(server.id) for server in listing.servers}, made
 
     async def start(
         self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
@@ -356,41 +346,6 @@ class Fleet:
             yield
         finally:
             self._at_work -= names.keys()
-
-    async def _untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
-        """The account, in which none of the names may exist. Raises `DecodeError` where the list can't tell."""
-        if not wanted:
-            return ()
-        listing = await self._tools.servers.listing()
-        keys = set(map(self._tools.servers.key_of, wanted))
-        taken = sorted(
-            {
-                f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
-                for server, leaving in self._present(listing.servers)
-                if self._tools.servers.key_of(server) in keys
-            }
-        )
-        if taken:
-            raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        listing.check_whole("a name that it does not show may exist all the same")
-        return listing.servers
-
-    def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
-        """Those that exist, as far as this client knows, each with whether it is being deleted."""
-        for server in servers:
-            heading = self._tools.waiter.heading(server)
-            if GONE not in (heading, server.status):
-                yield server, heading == "delete"
-
-    def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
-        return plan(wanted, existing, self._tools.servers.key_of, self._tools.waiter.heading)
-
-    async def _priced(self, made: Plan) -> Plan:
-        if made.creates:
-            # nobody is kept from looking by a price that can't be read
-            with contextlib.suppress(VpsOrgError):
-                made = made.priced(await self._plans.list())
-        return made
 
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
         by_name = {spec.name: spec for spec in specs}

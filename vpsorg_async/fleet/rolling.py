@@ -9,17 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from ..errors import ConfigurationError, VpsOrgError, WaitError
-from ..hooks import tell
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
-from .events import CommandAnswered, CommandSent, FleetEvent, ServerSettled
-from .jobs import HOW, RunTrace, Tools, context_of
+from .events import CommandAnswered, CommandSent, FleetEvent
+from .jobs import HOW, Tools
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
 from .searches import stops_all
+from .stream import OutcomeStream
 
 __all__ = ["Health", "RollingRun"]
 
@@ -74,27 +74,18 @@ class RollingRun:
         self._health_retries = health_retries
         self._health_timeout = health_timeout
         self._health_interval = health_interval
-        self._on_event = on_event
         self._ended_by = ""
         self._sent: dict[ServerId, int] = {}
         self._acknowledged: set[ServerId] = set()
         self._tasks: dict[ServerId, asyncio.Task[None]] = {}
-        self._outcomes: dict[ServerId, Outcome] = {}
-        self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
-        self._given = 0
-        self._began = self._ended = tools.clock.now()
-        self._trace: RunTrace | None = None
+        self._stream = OutcomeStream(
+            tools, operation, ids, on_event=on_event, again=_not_again, title=f"rolling {operation}"
+        )
 
     @property
     def report(self) -> Report:
         """The outcomes so far; complete when the run has been left."""
-        done = len(self._outcomes) == len(self._ids)
-        return Report(
-            operation=f"rolling {self._operation}",
-            outcomes=tuple(self._outcomes[key] for key in self._ids if key in self._outcomes),
-            seconds=(self._ended if done else self._tools.clock.now()) - self._began,
-            again=_not_again,
-        )
+        return self._stream.report
 
     @property
     def paused(self) -> bool:
@@ -111,18 +102,18 @@ class RollingRun:
         self._pump()
 
     async def __aenter__(self) -> Self:
-        self._began = self._ended = self._tools.clock.now()
+        self._stream.begin()
         wanted, _ = _OPERATIONS[self._operation]
         servers = await self._tools.servers.list() if self._ids else ()
-        self._trace = self._tools.trace(f"rolling_{self._operation}", len(self._ids))
+        self._stream.follow(f"rolling_{self._operation}")
         known = {str(server.id): server for server in servers}
         locations: dict[ServerId, str] = {}
         for key in self._ids:
             server = known.get(str(key))
             if server is None:
-                self._settle(key, Skipped(key, "it is not in the account"))
+                self._stream.settle(key, Skipped(key, "it is not in the account"))
             elif server.status != wanted:
-                self._settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
+                self._stream.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
             else:
                 self._tools.servers.saw(server)
                 locations[key] = server.location or ""
@@ -137,19 +128,16 @@ class RollingRun:
         why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
         self._ended_by = self._ended_by or why
         try:
-            await to_the_end(self._leave(why), context_of(self._trace))
+            await to_the_end(self._leave(why), self._stream.context)
         finally:
-            if self._trace is not None:
-                self._trace.end(self.report, error)
+            self._stream.end(error)
 
     async def _leave(self, why: str) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for key in self._ids:
-            if key in self._outcomes:
-                continue
+        for key in list(self._stream.open):
             if key in self._sent:
                 unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
                 failed = Failed(
@@ -159,21 +147,15 @@ class RollingRun:
                     attempts=self._sent[key],
                     acknowledged=key in self._acknowledged,
                 )
-                self._settle(key, failed)
+                self._stream.settle(key, failed)
             else:
-                self._settle(key, Skipped(key, f"not sent: {why}"))
+                self._stream.settle(key, Skipped(key, f"not sent: {why}"))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome:
-        if self._given == len(self._ids):
-            raise StopAsyncIteration
-        outcome = await self._settled.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        self._given += 1
-        return outcome
+        return await self._stream.next()
 
     @property
     def _over(self) -> str:
@@ -184,12 +166,12 @@ class RollingRun:
         """Start whom the rollout lets go; when it has stopped, say so of all that are left."""
         for key in () if self._ended_by else self._rollout.begin():
             self._tasks[key] = asyncio.get_running_loop().create_task(
-                self._one(key), name=f"vpsorg-rolling-{key}", context=context_of(self._trace)
+                self._one(key), name=f"vpsorg-rolling-{key}", context=self._stream.context
             )
-        if self._over and len(self._outcomes) + len(self._tasks) < len(self._ids):
+        if self._over and len(self._stream) + len(self._tasks) < len(self._ids):
             for key in self._rollout.left:
-                if key not in self._outcomes:
-                    self._settle(key, Skipped(key, self._over))
+                if key not in self._stream:
+                    self._stream.settle(key, Skipped(key, self._over))
 
     async def _one(self, key: ServerId) -> None:
         """Take one server through command, wait and health check."""
@@ -212,11 +194,11 @@ class RollingRun:
                 acknowledged=key in self._acknowledged,
             )
         except Exception as bug:
-            self._settled.put_nowait(bug)
+            self._stream.broke(bug)
             raise
         self._rollout.settled(key, not isinstance(outcome, Failed))
         self._tasks.pop(key)
-        self._settle(key, outcome)
+        self._stream.settle(key, outcome)
         self._pump()
 
     async def _taken(self, key: ServerId, began: float) -> Succeeded:
@@ -224,7 +206,7 @@ class RollingRun:
         command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
         await command(key)
         self._acknowledged.add(key)
-        self._tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
+        self._stream.tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
         assert waited.server is not None
         if self._health is not None:
@@ -245,7 +227,7 @@ class RollingRun:
         if self._over:
             return True
         if key not in self._sent:
-            self._tell(CommandSent(operation=self._operation, key=key))
+            self._stream.tell(CommandSent(operation=self._operation, key=key))
         self._sent[key] = self._sent.get(key, 0) + 1
         return False
 
@@ -277,17 +259,6 @@ class RollingRun:
             last_seen=server,
             timeline=waited.timeline,
         )
-
-    def _settle(self, key: ServerId, outcome: Outcome) -> None:
-        self._outcomes[key] = outcome
-        self._ended = self._tools.clock.now()
-        self._settled.put_nowait(outcome)
-        self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
-
-    def _tell(self, event: FleetEvent) -> None:
-        if self._trace is not None:
-            self._trace.tell(event)
-        tell(self._on_event, event, log)
 
 
 async def _not_again(report: Report) -> Report:

@@ -15,30 +15,27 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
-
 from ..changes import ECHOES
 from ..errors import (
     APIError,
     OutcomeUnknownError,
-    UnexpectedStatusError,
     VpsOrgError,
     WaitError,
-    is_absence,
 )
-from ..hooks import tell
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.doubts import Doubt
 from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
-from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted, ServerSettled
-from .jobs import HOW, Errand, Job, Options, RunTrace, Tools, context_of
+from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
+from .jobs import HOW, Errand, Job, Options, Tools
 from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
+from .rollback import delete_again, rolled_back
 from .searches import Searches, stops_all
+from .stream import OutcomeStream
 
 __all__ = ["Run", "finish"]
 
@@ -46,7 +43,6 @@ log = logging.getLogger("vpsorg_async.fleet")
 
 LAST_ANSWERS = 1.0
 """Seconds that commands under way get to be answered when a run is left early; then the account is read, once."""
-DELETE_BOUND = 30.0
 
 
 class Run:
@@ -66,7 +62,8 @@ class Run:
         self._operation = operation
         self._jobs = jobs
         self._options = options
-        self._again = again
+        keys = [job.key for job in jobs]
+        self._stream = OutcomeStream(tools, operation, keys, on_event=options.on_event, again=again)
         self._queue: Iterator[Job] = iter([job for job in jobs if not job.after])
         self._workers: list[asyncio.Task[None]] = []
         self._under_way: dict[ServerId, Errand] = {}
@@ -74,37 +71,24 @@ class Run:
         self._searches = Searches(tools, options, ids_before, self._found)
         self._waits: dict[Wait, tuple[Errand, Server | None, str]] = {}
         self._made: dict[ServerId, ServerId] = {}
-        self._outcomes: dict[ServerId, Outcome] = {}
-        self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
-        self._given = 0
         self._stopped = ""
-        self._began = self._ended = tools.clock.now()
-        self._rolled_back = False
-        self._trace: RunTrace | None = None
 
     # -- for users --------------------------------------------------------------------------------------------------
 
     @property
     def report(self) -> Report:
         """The outcomes so far; complete when the run has been left."""
-        done = len(self._outcomes) == len(self._jobs)
-        return Report(
-            operation=self._operation,
-            outcomes=tuple(self._outcomes[job.key] for job in self._jobs if job.key in self._outcomes),
-            seconds=(self._ended if done else self._tools.clock.now()) - self._began,
-            rolled_back=self._rolled_back,
-            again=self._again,
-        )
+        return self._stream.report
 
     async def __aenter__(self) -> Self:
-        self._began = self._ended = self._tools.clock.now()
-        self._trace = self._tools.trace(self._operation, len(self._jobs))
+        self._stream.begin()
+        self._stream.follow()
         self._loop = asyncio.get_running_loop()
-        self._context = context_of(self._trace) or contextvars.copy_context()
+        self._context = self._stream.context or contextvars.copy_context()
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
             self._loop.create_task(
-                self._work(), name=f"vpsorg-{self._operation}", context=context_of(self._trace)
+                self._work(), name=f"vpsorg-{self._operation}", context=self._stream.context
             )
             for _ in range(min(self._tools.workers, len(self._jobs)))
         ]
@@ -116,32 +100,25 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        settled = len(self._outcomes) == len(self._jobs)
         try:
-            if not settled or (kind is not None and self._given < len(self._jobs)):
+            if not self._stream.complete or (kind is not None and not self._stream.all_given):
                 why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
-                await to_the_end(self._leave(why), context_of(self._trace))
+                await to_the_end(self._leave(why), self._stream.context)
             self._searches.close()
         finally:
-            if self._trace is not None:
-                self._trace.end(self.report, error)
+            self._stream.end(error)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome:
-        if self._given == len(self._jobs):
-            raise StopAsyncIteration
-        outcome = await self._settled.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        self._given += 1
-        return outcome
+        return await self._stream.next()
 
     async def roll_back(self, why: str) -> None:
         """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
-        self._rolled_back = True
-        await to_the_end(self._delete_made(why), context_of(self._trace))
+        self._stream.rolled_back = True
+        work = delete_again(self._tools, self._made, self._note_rollback, why)
+        await to_the_end(work, self._stream.context)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -149,11 +126,11 @@ class Run:
         try:
             for job in self._queue:
                 if self._stopped:
-                    self._settle(job.key, Skipped(job.key, self._stopped))
+                    self._stream.settle(job.key, Skipped(job.key, self._stopped))
                 else:
                     await self._do(job)
         except Exception as bug:
-            self._settled.put_nowait(bug)
+            self._stream.broke(bug)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """A worker for one job that can't wait in the queue."""
@@ -162,12 +139,10 @@ class Run:
             try:
                 await work
             except Exception as bug:
-                self._settled.put_nowait(bug)
+                self._stream.broke(bug)
 
         self._workers.append(
-            self._loop.create_task(
-                guarded(), name=f"vpsorg-{self._operation}", context=context_of(self._trace)
-            )
+            self._loop.create_task(guarded(), name=f"vpsorg-{self._operation}", context=self._stream.context)
         )
 
     async def _do_after(self, job: Job) -> None:
@@ -181,7 +156,7 @@ class Run:
             self._fail(errand, error, server=job.server)
             return
         if self._stopped:
-            self._settle(job.key, Skipped(job.key, self._stopped))
+            self._stream.settle(job.key, Skipped(job.key, self._stopped))
             return
         # where it did not stop after all, its start is refused: the goal is reached
         await self._do(job)
@@ -195,7 +170,8 @@ class Run:
             self._await(errand, job.server, job.how)
             return
         if job.spec is not None and doubt is None:
-            doubt = self._tools.servers.doubts.about(self._tools.servers.shown_name(job.spec))
+            doubts = self._tools.servers.doubts
+            doubt = doubts.about(self._tools.servers.shown_name(job.spec), errand.sent_at)
             if doubt is not None and errand.sent_at < doubt.sent_at + self._options.settle:
                 errand.doubt = doubt
                 self._searches.open(errand, job.spec, doubt.error, doubt.sent_at)
@@ -204,17 +180,19 @@ class Run:
         try:
             server = await self._command(errand)
         except Withdrawn:
-            self._settle(job.key, Skipped(job.key, self._stopped))
+            self._stream.settle(job.key, Skipped(job.key, self._stopped))
         except OutcomeUnknownError as error:
             if job.spec is not None:
-                self._tell(CommandLost(operation=self._operation, key=job.key, message=str(error)))
+                self._stream.tell(CommandLost(operation=self._operation, key=job.key, message=str(error)))
                 self._searches.open(errand, job.spec, error)
-            else:
+            elif job.command == "reboot" or job.target is None:
                 self._fail(errand, error)
+            else:
+                # the target itself shows whether it was applied; of a reboot it shows nothing
+                self._await_after(errand, error)
         except VpsOrgError as error:
             if job.echo and isinstance(error, APIError) and error.status in ECHOES and error.from_api:
-                errand.refusal = error
-                self._await(errand, job.server, HOW[job.command])
+                self._await_after(errand, error)
             else:
                 self._fail(errand, error)
         else:
@@ -222,7 +200,9 @@ class Run:
             if server is not None and job.command == "create":
                 self._made[job.key] = server.id
             server_id = server.id if server is not None else job.server_id
-            self._tell(CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key))
+            self._stream.tell(
+                CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key)
+            )
             self._await(errand, server, HOW[job.command])
         # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
         del self._under_way[job.key]
@@ -232,32 +212,28 @@ class Run:
         if self._stopped:
             return True
         if not errand.attempts:
-            self._tell(CommandSent(operation=errand.job.command, key=errand.job.key))
+            self._stream.tell(CommandSent(operation=errand.job.command, key=errand.job.key))
         errand.sent_at, errand.time = self._tools.clock.now(), self._tools.clock.wall()
         errand.attempts += 1
         return False
 
     async def _command(self, errand: Errand) -> Server | None:
         job, servers = errand.job, self._tools.servers.for_bulk(lambda: self._withdrawn(errand))
-        if job.command == "create":
-            assert job.spec is not None
-            server = await servers.create(job.spec)
-            if str(server.id) in self._ids_before:
-                raise OutcomeUnknownError(
-                    f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
-                    subject=job.key,
-                    candidates=[server.id],
-                )
+        if job.spec is None:
+            assert job.server_id is not None
+            command: Callable[[ServerId], Awaitable[object]] = getattr(servers, job.command)
+            await command(job.server_id)
+            return None
+        server = await servers.create(job.spec)
+        if str(server.id) not in self._ids_before:
             return server
-        assert job.server_id is not None
-        command: Mapping[str, Callable[[ServerId], Awaitable[object]]] = {
-            "start": servers.start,
-            "stop": servers.stop,
-            "reboot": servers.reboot,
-            "delete": servers.delete,
-        }
-        await command[job.command](job.server_id)
-        return None
+        there = f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before"
+        raise OutcomeUnknownError(there, subject=job.key, candidates=[server.id])
+
+    def _await_after(self, errand: Errand, error: VpsOrgError) -> None:
+        """Wait for the target after an error that does not say that it will not be reached."""
+        errand.refusal = error
+        self._await(errand, errand.job.server, HOW[errand.job.command])
 
     def _await(self, errand: Errand, server: Server | None, how: str) -> None:
         job = errand.job
@@ -290,13 +266,12 @@ class Run:
                 raise verdict
             outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
             if outcome.error is not None:
-                # the refusal says more than that the server stayed as it was
-                said = errand.refusal if isinstance(outcome.error, UnexpectedStatusError) else None
-                self._fail(errand, said or outcome.error, wait, server)
+                # the error of the command says more than that the server stayed as it was
+                self._fail(errand, errand.refusal or outcome.error, wait, server)
             else:
                 self._succeed(errand, with_password(outcome.server, server), how, outcome)
         except Exception as bug:
-            self._settled.put_nowait(bug)
+            self._stream.broke(bug)
         else:
             del self._waits[wait]
 
@@ -312,15 +287,16 @@ class Run:
                 self._fail(errand, found.error)
             return
         errand.acknowledged = True
-        self._made[key] = found.server.id
+        if errand.doubt is None:
+            self._made[key] = found.server.id  # else an earlier call made it
         self._tools.servers.adopt(found.server)
-        self._tell(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
+        self._stream.tell(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
         self._await(errand, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
 
     async def _leave(self, why: str) -> None:
-        if len(self._outcomes) < len(self._jobs):
+        if not self._stream.complete:
             await self._settle_all(why)
         if self._options.on_cancel == "delete":
             await self.roll_back("deleted again, because the call was left early")
@@ -350,9 +326,8 @@ class Run:
             )
             self._fail(errand, detached, wait, server)
         self._waits.clear()
-        for job in self._jobs:
-            if job.key not in self._outcomes:
-                self._settle(job.key, Skipped(job.key, f"not sent: {why}"))
+        for key in list(self._stream.open):
+            self._stream.settle(key, Skipped(key, f"not sent: {why}"))
 
     def _give_up(self, errand: Errand, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last look at the account."""
@@ -374,32 +349,11 @@ class Run:
         )
         self._fail(errand, unknown, server=server)
 
-    async def _delete_made(self, why: str) -> None:
-        made = dict(self._made)
-        for key, server_id in made.items():
-            late = f"{why}; but that was not done within {DELETE_BOUND:g} s, it may still be charged for"
-            self._outcomes[key] = _rolled_back(key, server_id, late)
-        queue = iter(made.items())
-
-        async def delete() -> None:
-            for key, server_id in queue:
-                try:
-                    await self._tools.servers.delete(server_id)
-                except VpsOrgError as error:
-                    if is_absence(error):
-                        del self._made[key]
-                        self._outcomes[key] = _rolled_back(key, server_id, why)
-                        continue
-                    end = f"{why}; but deleting it failed, it may still be charged for: {error}"
-                    self._outcomes[key] = _rolled_back(key, server_id, end)
-                    continue
-                del self._made[key]
-                self._outcomes[key] = _rolled_back(key, server_id, why)
-
-        with anyio.move_on_after(DELETE_BOUND):
-            async with anyio.create_task_group() as group:
-                for _ in range(min(self._tools.workers, len(made))):
-                    group.start_soon(delete)
+    def _note_rollback(self, key: ServerId, text: str, gone: bool) -> None:
+        failed = rolled_back(self._stream.get(key), key, self._made[key], text, gone=gone)
+        self._stream.revise(key, failed)
+        if gone:
+            del self._made[key]
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
@@ -410,15 +364,15 @@ class Run:
         outcome = Succeeded(
             job.key,
             server,
-            evidence=None if waited is None else waited.evidence,
-            timeline=() if waited is None else waited.timeline,
+            evidence=waited.evidence if waited else None,
+            timeline=waited.timeline if waited else (),
             seconds=self._tools.clock.now() - errand.sent_at,
             attempts=errand.attempts,
             how=how,
             differences=job.differences,
             acknowledged=errand.acknowledged,
         )
-        self._settle(job.key, outcome)
+        self._stream.settle(job.key, outcome)
 
     def _fail(
         self, errand: Errand, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -433,33 +387,14 @@ class Run:
         outcome = Failed(
             job.key,
             error,
-            server_id=server.id
-            if server is not None
-            else wait.server_id
-            if wait is not None
-            else job.server_id,
+            server_id=server.id if server else wait.server_id if wait else job.server_id,
             server=server,
             timeline=wait.timeline if wait is not None else (),
             seconds=self._tools.clock.now() - errand.sent_at,
             attempts=errand.attempts,
             acknowledged=errand.acknowledged,
         )
-        self._settle(job.key, outcome)
-
-    def _settle(self, key: ServerId, outcome: Outcome) -> None:
-        self._outcomes[key] = outcome
-        self._ended = self._tools.clock.now()
-        self._settled.put_nowait(outcome)
-        self._tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
-
-    def _tell(self, event: Any) -> None:
-        if self._trace is not None:
-            self._trace.tell(event)
-        tell(self._options.on_event, event, log)
-
-
-def _rolled_back(key: ServerId, server_id: ServerId, why: str) -> Failed:
-    return Failed(key, VpsOrgError(f"{key}: {why}"), server_id=server_id)
+        self._stream.settle(job.key, outcome)
 
 
 async def finish(run: Run) -> Report:

@@ -9,8 +9,7 @@ not sent        no connection; nothing left this machine               always
 unreachable     the certificate or the set-up is wrong                 never
 rate limited    429                                                    always, after the hint
 refused         any other 4xx, and 307/308                             never
-failed          408, 500, 502, 503, 504; a 403 or 404 in another       if it may happen twice
-                form than the API's (a gateway's page)
+failed          408, 500, 502, 503, 504, a gateway's 403 or 404        if it may happen twice
 lost            reset, time-out, half an answer, not HTTP              if it may happen twice
 unusable        other 5xx, other 3xx, 2xx that does not fit            never
 ==============  =====================================================  =========================

@@ -25,6 +25,8 @@ class Doubts:
     """By name. Bounded: the oldest is forgotten first, long after its server would have been seen."""
 
     LIMIT = 10_000
+    LASTS = 3600.0
+    """Seconds. What was not seen for so long is not counted with any more."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, Doubt] = OrderedDict()
@@ -37,9 +39,10 @@ class Doubts:
         if len(self._open) > self.LIMIT:
             self._open.popitem(last=False)
 
-    def about(self, name: str) -> Doubt | None:
+    def about(self, name: str, now: float) -> Doubt | None:
         """The create of that name whose outcome is unknown."""
-        return self._open.get(name_key(name))
+        doubt = self._open.get(name_key(name))
+        return None if doubt is None or now - doubt.sent_at > self.LASTS else doubt
 
     def end(self, name: str) -> None:
         """It is known what became of it, or another create of that name replaced it."""

@@ -113,6 +113,8 @@ class Known:
     """Counts the servers in the order in which they were first seen."""
     created: bool = False
     """Whether the answer to a create of this client named it."""
+    shown: bool = True
+    """Whether a read has shown it, and not that answer alone."""
 
     @property
     def at(self) -> float:
@@ -121,7 +123,7 @@ class Known:
 
     def again(self, at: float, server: Server | StatusRow) -> None:
         """It was shown as it is known, perhaps by a record that tells more than the one before."""
-        self.read_at = at
+        self.read_at, self.shown = at, True
         if not self.plan and not self.location and isinstance(server, Server):
             self.plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
             self.location = str(server.location or "")
@@ -160,12 +162,14 @@ class Journal:
         known = self.known(server_id)
         return known is not None and (known.number <= mark or known.created)
 
-    def created(self, server_id: ServerId) -> None:
-        """The answer to a create of this client named the server, which was noted before."""
-        known = self.known(server_id)
-        if known is not None:
-            known.created = True
-        self._gone.pop(str(server_id), None)
+    def created(self, server: Server, at: float) -> None:
+        """A create of this client made that server, as its answer or a search says."""
+        known = self.known(server.id)
+        shown = known is not None and known.shown
+        self.saw(server, at)
+        known = self._known[str(server.id)]
+        known.created, known.shown = True, shown
+        self._gone.pop(str(server.id), None)
 
     def gone(self, server_id: ServerId, at: float) -> None:
         """A server that this client deleted was seen to be gone: lists that lag may still show it for a while."""
@@ -241,6 +245,7 @@ class Journal:
                 and before.updated_at == server.updated_at
                 and (before.status is server.status or before.status == server.status)
                 and (before.plan or before.location)
+                and before.shown
             ):
                 if at > before.read_at:
                     before.read_at = at

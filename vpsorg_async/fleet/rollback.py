@@ -1,0 +1,70 @@
+"""Deletes again what a run created, within bounds, and says of each server what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import anyio
+
+from ..errors import VpsOrgError, is_absence
+from ..models import ServerId
+from .jobs import Tools
+from .outcomes import Failed, Outcome, Succeeded
+
+__all__ = ["DELETE_BOUND", "delete_again", "rolled_back"]
+
+DELETE_BOUND = 30.0
+"""Seconds that all deletes together may take."""
+AGAIN = 1.0
+"""Seconds between two deletes of a server that no read has shown yet."""
+
+
+async def delete_again(
+    tools: Tools, made: Mapping[ServerId, ServerId], report: Callable[[ServerId, str, bool], None], why: str
+) -> None:
+    """Delete the servers of ``made``; ``report`` is given the key, what to say, and whether the server is gone.
+
+    A server just created can be invisible for a while, to a DELETE as well: a 404 before any read has shown it does
+    not say that it is gone.
+    """
+    charged = "it may still be charged for"
+    for key in made:
+        report(key, f"{why}; but that was not done within {DELETE_BOUND:g} s, {charged}", False)
+    queue = iter(list(made.items()))
+
+    async def delete(key: ServerId, server_id: ServerId) -> None:
+        while True:
+            try:
+                await tools.servers.delete(server_id)
+            except VpsOrgError as error:
+                if not is_absence(error):
+                    report(key, f"{why}; but deleting it failed, {charged}: {error}", False)
+                    return
+                if not tools.servers.was_shown(server_id):
+                    report(key, f"{why}; but the API does not show it yet, {charged}", False)
+                    await tools.clock.sleep(AGAIN)
+                    continue
+            report(key, why, True)
+            return
+
+    async def worker() -> None:
+        for key, server_id in queue:
+            await delete(key, server_id)
+
+    with anyio.move_on_after(DELETE_BOUND):
+        async with anyio.create_task_group() as group:
+            for _ in range(min(tools.workers, len(made))):
+                group.start_soon(worker)
+
+
+def rolled_back(old: Outcome | None, key: ServerId, server_id: ServerId, text: str, *, gone: bool) -> Failed:
+    """The outcome of a server that was to be deleted again. The record of one that stays is kept."""
+    known = old if isinstance(old, Succeeded | Failed) else None
+    return Failed(
+        key,
+        VpsOrgError(f"{key}: {text}"),
+        server_id=server_id,
+        server=known.server if known and not gone else None,
+        timeline=known.timeline if known else (),
+        attempts=known.attempts if known else 1,
+    )

@@ -1,0 +1,79 @@
+"""What the account has, held against the specs that are wanted: before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence, Set
+
+from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.contract import GONE
+from ..lookups import Plans
+from ..models import Server, ServerSpec
+from .jobs import Tools
+from .plan import Plan, plan
+
+__all__ = ["Survey"]
+
+
+class Survey:
+    """Reads the account once for each question. A list that is known to be incomplete proves no absence."""
+
+    def __init__(self, tools: Tools, plans: Plans) -> None:
+        self._tools = tools
+        self._plans = plans
+
+    async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
+        """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
+        if not wanted:
+            return set(), self.plan(wanted, ())
+        servers = self._tools.servers
+        listing = await servers.listing()
+        made = self.plan(wanted, listing.servers)
+        for step in made.steps:
+            if step.server is not None:
+                servers.doubts.end(servers.shown_name(step.spec))
+        if made.creates:
+            names = ", ".join(spec.name for spec in made.creates[:5])
+            listing.check_whole(f"what it does not show may exist all the same ({names})")
+        return {str(server.id) for server in listing.servers}, made
+
+    async def untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
+        """The account, in which none of the names may exist.
+
+        Raises `ConfigurationError` where one does, and `DecodeError` where the list can't tell.
+        """
+        if not wanted:
+            return ()
+        key_of = self._tools.servers.key_of
+        listing = await self._tools.servers.listing()
+        keys = set(map(key_of, wanted))
+        taken = sorted(
+            {
+                f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
+                for server, leaving in self._present(listing.servers)
+                if key_of(server) in keys
+            }
+        )
+        if taken:
+            raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
+        listing.check_whole("a name that it does not show may exist all the same")
+        return listing.servers
+
+    def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
+        """A step for each spec."""
+        return plan(wanted, existing, self._tools.servers.key_of, self._tools.waiter.heading)
+
+    async def priced(self, made: Plan) -> Plan:
+        """The plan with prices, where the account tells them."""
+        if made.creates:
+            # nobody is kept from looking by a price that can't be read
+            with contextlib.suppress(VpsOrgError):
+                made = made.priced(await self._plans.list())
+        return made
+
+    def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
+        """Those that exist, as far as this client knows, each with whether it is being deleted."""
+        for server in servers:
+            heading = self._tools.waiter.heading(server)
+            if GONE not in (heading, server.status):
+                yield server, heading == "delete"

@@ -1,0 +1,294 @@
+"""What is read of the account for all waits, and shown to them: lists, or servers by their ids.
+
+A failing list does not blind the waits while reads by id work, nor the reverse: the other way is used, and what failed
+is tried again after a pause that grows. Facts are the API's own: a server that it does not know is asked for a second
+time at once, and a gateway's answer is a failed poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+from ..codec import StatusRow
+from ..config import WaitPolicy
+from ..errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    ConnectError,
+    DecodeError,
+    NotFoundError,
+    RateLimitError,
+    VpsOrgError,
+    is_absence,
+)
+from ..models import Server, ServerId
+from ..timing import Backoff, Clock
+from .alarm import give_way
+from .entry import Entry
+from .looks import ListLook, Roll, list_is_cheaper
+from .receipts import Journal
+from .waits import Waits
+
+__all__ = ["Observer", "Watcher"]
+
+LONGEST_HOLD = 60.0
+"""Seconds for which a ``Retry-After`` is obeyed."""
+SINGLES_AT_ONCE = 8
+MOST_UNREADABLE = 1000
+"""Rows of one list whose id or status can't be read. With so many it is no list of servers."""
+
+Watcher = Callable[[ListLook | VpsOrgError], None]
+
+
+class Trouble:
+    """One way of looking that fails while the other may work: when it is worth another try."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._until = -math.inf
+
+    def failed(self, now: float, backoff: Backoff) -> None:
+        """It failed again."""
+        self.failures += 1
+        self._until = now + backoff.ceiling(self.failures)
+
+    def worked(self) -> None:
+        """It works."""
+        self.failures, self._until = 0, -math.inf
+
+    def over(self, now: float) -> bool:
+        """Whether it is worth a try."""
+        return now >= self._until
+
+    def lasts(self, now: float) -> bool:
+        """Whether it failed a short time ago."""
+        return now < self._until
+
+
+class Observer:
+    """Reads for all waits. ``look_list`` and ``look_one`` make one request each, without retries of their own."""
+
+    def __init__(
+        self,
+        look_list: Callable[[], Awaitable[ListLook]],
+        look_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
+        waits: Waits,
+        *,
+        policy: WaitPolicy,
+        clock: Clock,
+        journal: Journal,
+        page_size: int | None,
+        json_errors: Callable[[], bool],
+    ) -> None:
+        self._look_list = look_list
+        self._look_one = look_one
+        self._waits = waits
+        self._entries = waits.entries
+        self._policy = policy
+        self._clock = clock
+        self._journal = journal
+        self._page_size = page_size
+        self._json_errors = json_errors
+        self._account: int | None = None
+        self._lacking = ""
+        self._list_trouble, self._read_trouble = Trouble(), Trouble()
+        self._roll = Roll()
+        self._showing = asyncio.Lock()
+        self.backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
+        self.watchers: dict[Watcher, float] = {}
+        """Whom each list is shown, and how often they want one."""
+        self.keeps = False
+        """Whether there will be a next list, which is compared with the last one."""
+        self.last_list = self.held_until = -math.inf
+        self.failures = self.lists = self.singles = self.failed = 0
+
+    def forget(self) -> None:
+        """There will be no next list for now."""
+        self.keeps, self._roll = False, Roll()
+
+    async def read(self, server_id: ServerId) -> tuple[float, Server]:
+        """One read by id, outside the rounds; two where it says that the server does not exist."""
+        self.singles += 1
+        try:
+            return await self._look_one(server_id)
+        except NotFoundError as absent:
+            if not is_absence(absent):
+                raise
+        self.singles += 1
+        return await self._look_one(server_id)
+
+    def believes(self, seconds: float) -> bool:
+        """Whether a 404 in no form of the API is believed that was answered for so long, with a whole list."""
+        return not self._json_errors() and seconds >= self._policy.grace
+
+    async def glance(self, ids: Sequence[ServerId]) -> None:
+        """Read these servers once, the cheaper way, for the journal: what later waits compare with."""
+        if list_is_cheaper(len(ids), self._account, self._page_size):
+            try:
+                await self._read_list()
+            except VpsOrgError:
+                await self._read_each(ids)
+        else:
+            await self._read_each(ids)
+
+    async def look(self, *, due: bool) -> None:
+        """Look once for all waits. ``due``: those who watch want a list."""
+        now = self._clock.now()
+        cheaper = list_is_cheaper(len(self._entries.keys), self._account, self._page_size)
+        wanted = due or (cheaper and self._list_trouble.over(now)) or self._read_trouble.lasts(now)
+        if wanted or (not self._json_errors() and self._waits.wants_list(now)):
+            await self._look_at_list()
+            return
+        answered, failure = await self._read_each(self._awaited())
+        if answered or failure is None or not self._entries or _is_general(failure):
+            self._read_trouble.worked()
+            return
+        self._read_trouble.failed(now, self.backoff)
+        with contextlib.suppress(VpsOrgError):
+            await self._read_list()
+
+    def _awaited(self) -> list[ServerId]:
+        return [self._entries.of(key)[0].wait.server_id for key in self._entries.keys]
+
+    async def _look_at_list(self) -> None:
+        """Read the list; where that fails and reads by id work, read each server instead."""
+        try:
+            missing = await self._read_list()
+        except VpsOrgError as error:
+            self._list_trouble.failed(self._clock.now(), self.backoff)
+            ids = self._awaited()
+            if not ids or _is_general(error) or not (await self._read_each(ids[:1], quiet=True))[0]:
+                raise
+            for watcher in tuple(self.watchers):
+                watcher(error)
+            await self._read_each(ids[1:])
+            return
+        self._list_trouble.worked()
+        now = self._clock.now()
+        suspects = [
+            each[0].wait.server_id
+            for each in missing
+            if self._lacking or any(entry.wait.suspicious(now) for entry in each)
+        ]
+        await self._read_each(suspects)
+
+    async def _read_list(self) -> list[tuple[Entry, ...]]:
+        """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
+        self.lists += 1
+        look = await self._look_list()
+        await give_way()  # to read a long list took its time, and so will comparing it
+        async with self._showing:
+            if look.requested_at < self._entries.listed_at:
+                return []  # another one overtook it, and what that one showed is newer
+            # a look that nobody got to the end of is none that the next one can be compared with
+            roll, self._roll = self._roll, Roll()
+            statuses: dict[int, StatusRow | None] = {}
+            unreadable = 0
+            for number, position in enumerate(roll.compare(look)):
+                await give_way(number)
+                try:
+                    statuses[position] = look.status(position)
+                except DecodeError:
+                    statuses[position] = None  # it hides no other
+                    unreadable += 1
+                    # but where none can be read, it is no list of servers
+                    if unreadable in (MOST_UNREADABLE, len(look.rows)):
+                        raise
+            changed, news = roll.settle(statuses)
+            # whom there is news of rests no more on what was listed before, which goes now
+            for number, key in enumerate(news or ()):
+                await give_way(number)
+                self._entries.recall(key)
+            self.failures, self.last_list = 0, look.requested_at
+            self._entries.listing(news)
+            roll.turn()
+            self._account = len(roll.places)
+            self._lacking = look.lacks(len(roll.places), roll.unreadable)
+            if not self._lacking:
+                self._waits.unlisted(roll.places, look.requested_at)
+            again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
+            # of the first list all is news
+            rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
+            for number, position in enumerate(dict.fromkeys((*changed, *rest))):
+                await give_way(number)
+                self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
+            missing = self._entries.lacking(roll.places)
+            self._entries.listed(look.requested_at)
+            if self.keeps:
+                self._roll = roll  # else nobody lets go of this one
+        for watcher in tuple(self.watchers):
+            watcher(look)
+        return missing
+
+    async def _read_each(
+        self, ids: Sequence[ServerId], *, quiet: bool = False
+    ) -> tuple[int, VpsOrgError | None]:
+        """Read each by its id, a few at once; returns how many were answered, and the last failure.
+
+        A failure is told to the waits of that server alone; not even to them, if ``quiet``.
+        """
+        queue = list(reversed(ids))
+        answered, last = 0, None
+
+        async def reader() -> None:
+            nonlocal answered, last
+            while queue:
+                failure = await self._read_one(queue.pop(), quiet)
+                answered, last = (answered + 1, last) if failure is None else (answered, failure)
+
+        readers = [asyncio.ensure_future(reader()) for _ in range(min(SINGLES_AT_ONCE, len(ids)))]
+        try:
+            await asyncio.gather(*readers)
+        finally:
+            for task in readers:
+                task.cancel()
+        return answered, last
+
+    async def _read_one(self, server_id: ServerId, quiet: bool) -> VpsOrgError | None:
+        """Read a server for its waits; returns what failed. That it does not exist is asked twice."""
+        for repeated in (False, True):
+            self.singles += 1
+            asked = self._clock.now()
+            try:
+                asked, server = await self._look_one(server_id)
+            except VpsOrgError as failure:
+                now = self._clock.now()
+                if is_absence(failure):
+                    if self._waits.absent(server_id, asked, now, repeated=repeated) and not repeated:
+                        continue
+                    return None
+                if not quiet:
+                    self._note_failure(failure)
+                    if isinstance(failure, NotFoundError):
+                        only = not self._json_errors()
+                        self._waits.unproven(server_id, failure, asked, now, only=only)
+                    else:
+                        self._waits.failed(str(server_id), failure, now)
+                return failure
+            self.failures = 0
+            self._waits.read(server_id, server, asked, self._clock.now())
+            break
+        return None
+
+    def _note_failure(self, error: VpsOrgError) -> None:
+        self.failures += 1
+        self.failed += 1
+        if isinstance(error, APIError) and error.retry_after is not None:
+            self.held_until = self._clock.now() + min(error.retry_after, LONGEST_HOLD)
+
+    async def all_failed(self, error: VpsOrgError) -> None:
+        self._note_failure(error)
+        for watcher in tuple(self.watchers):
+            watcher(error)
+        for number, key in enumerate(tuple(self._entries.keys)):
+            await give_way(number)
+            self._waits.failed(key, error, self._clock.now())
+
+
+def _is_general(error: VpsOrgError) -> bool:
+    """Whether it holds for every request, or asks for fewer of them: no reason to send others instead."""
+    return isinstance(error, AuthenticationError | RateLimitError | ConnectError | ClientClosedError)
