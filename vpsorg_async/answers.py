@@ -165,6 +165,11 @@ class Answers:
             return page, len(page.results), 0 if all(names) else list(names).count("") + 1
         # something in it does not fit: row by row, so that one hides no other
         raw = self.rows(request, response)
+        if raw.results:
+            try:
+                self.dialect.read_loosely(raw.results[0])
+            except DecodeError as error:
+                self._check_dialect(request, response, error.problems)
         results: list[Server] = []
         unfit = 0
         for number, row in enumerate(raw.results):
@@ -176,8 +181,6 @@ class Answers:
                 results.append(server)
             if unfit > MOST_UNREADABLE:
                 raise DecodeError("the answer is no list of servers", request=str(request))
-        if not results and raw.results:
-            self._check_dialect(request, response)
         return Page(results=results, count=raw.count, next=raw.next), len(raw.results), unfit
 
     def rows(self, request: Request, response: Response) -> RawPage:

@@ -97,11 +97,14 @@ class _Pass(Generic[P]):
         self._cut = False
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
+        self.claimed: int | None = None
+        """The servers that the first page counts."""
 
     async def run(self, request: Request) -> None:
         """Read every page once."""
         # a page tells nothing of what happened after it was asked for: the first one's time holds for all
         self.requested_at, page = await self._page(request.path)
+        self.claimed = page.count
         self._further = self._dialect.further_pages(page.count, self._rows or len(page.results))
         if self._further:
             tasks = [asyncio.ensure_future(self._further_page(path)) for path in self._further]
@@ -192,15 +195,15 @@ class Lists:
                 seen, began = once, found.requested_at if not number else began
                 break
         else:
-            # what one pass missed because rows moved between its pages, another one has shown
-            lacks = found.lacks(len(seen), found.unfit)
-            lacks = "" if lacks == SHIFTED else lacks
+            if not found.unfit and (found.claimed or 0) <= len(seen):
+                # what one pass missed because rows moved between its pages, another one has shown
+                lacks = SHIFTED
         # of an incomplete one rather a server that has just gone than one hidden
         servers: Sequence[Server] = list(seen.values())
         if self.answers.words:
             servers = [self.answers.spoken(server) for server in servers]
         self.answers.incomplete(request, lacks)
-        return Listing(requested_at=began, servers=servers, lacks=lacks)
+        return Listing(requested_at=began, servers=servers, lacks="" if lacks == SHIFTED else lacks)
 
     async def look(self, session: Session | Bulk, request: Request) -> ListLook:
         """The statuses alone, last in line for a place.

@@ -11,10 +11,21 @@ from typing import Any
 from vpsorg_async import Client, ServerSpec
 from vpsorg_async.virtual_time import LoopClock
 
-__all__ = ["GATEWAY", "NOT_FOUND", "Reply", "Service", "connected", "listing", "reply", "row", "spec", "specs"]
+__all__ = [
+    "GATEWAY",
+    "NOT_FOUND",
+    "Reply",
+    "Service",
+    "connected",
+    "listing",
+    "reply",
+    "row",
+    "spec",
+    "specs",
+]
 
 Reply = tuple[int, bytes]
-Handler = Callable[[str, str, Any], "Reply | None | Awaitable[Reply | None]"]
+Handler = Callable[[str, str, Any], "Reply | Awaitable[Reply | None] | None"]
 
 
 def reply(status: int, body: object = b"") -> Reply:
@@ -61,7 +72,8 @@ def listing(*rows: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def spec(name: str = "web-1", **more: Any) -> ServerSpec:
-    return ServerSpec(**({"name": name, "plan_id": 1, "os_id": 5, "location": "us-west"} | more))
+    fields: dict[str, Any] = {"name": name, "plan_id": 1, "os_id": 5, "location": "us-west"}
+    return ServerSpec(**(fields | more))
 
 
 def specs(*names: str) -> list[ServerSpec]:
@@ -113,7 +125,9 @@ class Service:
                 if given is None:
                     break
                 status, data = given
-                start = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+                start = (
+                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+                )
                 writer.write(f"{start}\r\n\r\n".encode() + data)
                 await writer.drain()
         self._tasks.discard(task)

@@ -151,6 +151,8 @@ class Documented:
     def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
         """One server of which only id and status have to fit."""
         row, problems = fit(_LooseServer, body, ("id", "status"))
+        if row.name is None and not any(problem.startswith("$.name:") for problem in problems):
+            problems.append("$.name: missing, or null")
         return Server(**(attrs.asdict(row, recurse=False) | {"name": row.name or ""})), problems
 
     def read_changed(self, body: bytes) -> Server | None:

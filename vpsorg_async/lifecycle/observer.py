@@ -137,19 +137,25 @@ class Observer:
 
     async def look(self, *, due: bool) -> None:
         """Look once for all waits. ``due``: those who watch want a list."""
-        now = self._clock.now()
-        cheaper = list_is_cheaper(len(self._entries.keys), self._account, self._page_size)
-        wanted = due or (cheaper and self._list_trouble.over(now)) or self._read_trouble.lasts(now)
-        if wanted or (not self._json_errors() and self._waits.wants_list(now)):
+        now, ids = self._clock.now(), self._awaited()
+        cheaper = list_is_cheaper(len(ids), self._account, self._page_size)
+        if (
+            due
+            or (cheaper and self._list_trouble.over(now))
+            or self._read_trouble.lasts(now)
+            or (not self._json_errors() and self._waits.wants_list(now))
+        ):
             await self._look_at_list()
-            return
-        answered, failure = await self._read_each(self._awaited())
-        if answered or failure is None or not self._entries or _is_general(failure):
-            self._read_trouble.worked()
-            return
-        self._read_trouble.failed(now, self.backoff)
-        with contextlib.suppress(VpsOrgError):
-            await self._read_list()
+        elif cheaper:
+            await self._read_instead(ids)
+        else:
+            answered, failure = await self._read_each(ids)
+            if answered or failure is None or not self._entries or _is_general(failure):
+                self._read_trouble.worked()
+                return
+            self._read_trouble.failed(now, self.backoff)
+            with contextlib.suppress(VpsOrgError):
+                await self._read_list()
 
     def _awaited(self) -> list[ServerId]:
         return [self._entries.of(key)[0].wait.server_id for key in self._entries.keys]
@@ -161,11 +167,11 @@ class Observer:
         except VpsOrgError as error:
             self._list_trouble.failed(self._clock.now(), self.backoff)
             ids = self._awaited()
-            if not ids or _is_general(error) or not (await self._read_each(ids[:1], quiet=True))[0]:
+            if not ids or _is_general(error):
                 raise
+            await self._read_instead(ids, error)
             for watcher in tuple(self.watchers):
                 watcher(error)
-            await self._read_each(ids[1:])
             return
         self._list_trouble.worked()
         now = self._clock.now()
@@ -175,6 +181,13 @@ class Observer:
             if self._lacking or any(entry.wait.suspicious(now) for entry in each)
         ]
         await self._read_each(suspects)
+
+    async def _read_instead(self, ids: Sequence[ServerId], error: VpsOrgError | None = None) -> None:
+        """Read each server where lists fail; after one as a probe, so that an outage is not made worse."""
+        answered, failure = await self._read_each(ids[:1], quiet=True)
+        if not answered and failure is not None:
+            raise error or failure
+        await self._read_each(ids[1:])
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
