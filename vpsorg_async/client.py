@@ -44,6 +44,7 @@ from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .models import Server, ServerId
 from .parts import Parts, Secret, Settings, Tracing, check_words
 from .servers import Servers
+from .shielding import to_the_end
 from .timing import Clock, SystemClock
 
 __all__ = ["Client"]
@@ -173,13 +174,20 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        parts, self._parts = self._parts, None
-        if parts is not None:
-            # closing must get to its end even where the reason to close is a cancellation
-            with anyio.CancelScope(shield=True):
-                await parts.close()
-                if self._durations_file is not None:
-                    await self._keep_durations(self._durations_file)
+        parts = self._parts
+        if parts is None:
+            return
+        parts.owner.check()
+        self._parts = None
+        # closing must get to its end, however often the reason to close is a cancellation
+        await to_the_end(self._close(parts))
+
+    async def _close(self, parts: Parts) -> None:
+        try:
+            await parts.close()
+        finally:
+            if self._durations_file is not None:
+                await self._keep_durations(self._durations_file)
 
     async def _keep_durations(self, file: str) -> None:
         aside = anyio.Path(f"{file}.new")
@@ -254,10 +262,8 @@ class Client:
             outcome = waiter.reached(wait, await verdict)
         finally:
             waiter.poller.leave(wait)
-        if ready is not None:
-            await waiter.ready(outcome, ready, seconds)
         assert outcome.server is not None
-        return outcome.server
+        return outcome.server if ready is None else await waiter.ready(outcome, ready, seconds)
 
     def receipt(self, server_id: ServerId) -> Receipt | None:
         """The last command on a server that this client sent, was acknowledged, and no wait has seen done yet.
@@ -336,6 +342,7 @@ class Client:
         if self._parts is None:
             state = "closed" if self._opened else "not open"
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
+        self._parts.owner.check()
         return self._parts
 
 

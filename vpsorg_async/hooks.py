@@ -1,21 +1,26 @@
-"""Telling a user's hook what happened. A hook that fails is logged, and disturbs nobody."""
+"""Calling a user's hook. One that fails is logged, and disturbs nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Hook", "tell"]
+__all__ = ["FAILURES", "Hook", "tell"]
 
 Hook = Callable[[Any], None]
 
+FAILURES = (Exception, asyncio.CancelledError)
+"""What the code of a user may raise without ending anything. A `CancelledError` of its own is a failure like others;
+`KeyboardInterrupt`, `SystemExit` and the outcomes of test runners mean that everything shall end."""
+
 
 def tell(hook: Hook | None, event: object, log: logging.Logger) -> None:
-    """Hand the event to the hook, if there is one; what it raises goes to the log of whoever tells."""
+    """Hand the event to the hook, if there is one; what it raises goes to ``log``."""
     if hook is None:
         return
     try:
         hook(event)
-    except Exception:
+    except FAILURES:
         log.exception("the on_event hook failed on %s", type(event).__name__)

@@ -28,6 +28,7 @@ from .lifecycle.wait import Wait
 from .lifecycle.waiter import Waiter
 from .lookups import Plans
 from .models import check_bool
+from .ownership import LoopOwner
 from .servers import Servers
 from .timing import Clock, Random
 
@@ -129,6 +130,7 @@ class Parts:
     def __init__(self, settings: Settings, durations: Durations) -> None:
         from .http.transport import AiohttpTransport
 
+        self.owner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
         self.gate = Gate(settings.max_in_flight)
@@ -150,6 +152,7 @@ class Parts:
             rng=rng,
             redact=redact,
             on_event=settings.on_event,
+            owner=self.owner,
         )
         self.lookups = Lookups(settings.dialect)
         self.journal = journal = Journal()
@@ -174,6 +177,7 @@ class Parts:
             on_event=settings.on_event,
             on_wait=None if tracer is None else tracer.wait,
             json_errors=lambda: self.session.json_errors,
+            owner=self.owner,
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
         tools = Tools(
@@ -190,8 +194,10 @@ class Parts:
         return resource(self.session, self.lookups)
 
     async def close(self) -> None:
-        """Close in the order of dependence: waits, queue, connections."""
-        await self.poller.close()
-        self.gate.close()
-        self.session.close()
-        await self.transport.close()
+        """Close in the order of dependence: waits, queue, connections. No waiter hangs, whatever is cut short."""
+        try:
+            await self.poller.close()
+        finally:
+            self.gate.close()
+            self.session.close()
+            await self.transport.close()

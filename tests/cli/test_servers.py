@@ -200,7 +200,7 @@ def test_an_unknown_outcome_is_exit_code_4(vpsorg: Any, box: Sandbox) -> None:
     ended = vpsorg("servers", "create", "web-1", *NEW, "--yes")
 
     assert (ended.code, ended.out) == (4, "")
-    assert "look at the account before sending it again" in ended.err
+    assert "check the account before sending it again" in ended.err
     assert len(box.servers) == 1
 
 

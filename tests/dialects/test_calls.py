@@ -326,11 +326,16 @@ async def test_the_wrong_dialect_names_the_setting(provider: Speech) -> None:
 
 @virtual
 async def test_what_is_no_other_dialect_is_not_called_so(speech: Speech) -> None:
-    """An answer that fits neither names none."""
-    async with speech.account(Rule("list", faults.Reply(200, {"results": [{"status": 3}]}))) as (_, vps):
-        with pytest.raises(DecodeError) as caught:
-            await vps.servers.list()
-        assert "VPSORG_DIALECT" not in str(caught.value)
+    """An answer that fits neither names none, be it of one server, a list that is none, or in a strict client a row."""
+    bad = Rule("list", faults.Reply(200, {"results": {"status": 3}}), times=1)
+    row = Rule("list", faults.Reply(200, {"results": [{"status": 3}]}), times=1)
+    one = Rule("get", faults.Reply(200, {"status": 3}))
+    async with speech.account(bad, row, one, options={"strict": True}) as (box, vps):
+        (there,) = box.world.add()
+        for call in (vps.servers.list(), vps.servers.list(), vps.servers.get(there.id)):
+            with pytest.raises(DecodeError) as caught:
+                await call
+            assert "VPSORG_DIALECT" not in str(caught.value)
 
 
 @virtual

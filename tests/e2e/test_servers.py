@@ -314,7 +314,7 @@ async def test_a_lost_answer_is_not_asked_for_twice(operation: str, box: Sandbox
     }
     async with client(box, retry=AT_ONCE) as vps:
         box.faults.add(Rule(operation, faults.DropAfter()))
-        with pytest.raises(OutcomeUnknownError, match="look at the account before sending it again"):
+        with pytest.raises(OutcomeUnknownError, match="check the account before sending it again"):
             await calls[operation](vps)
 
     assert changes(box) == [operation]

@@ -178,14 +178,32 @@ async def test_a_lost_server_that_is_not_visible_yet() -> None:
         assert len(box.servers) == 3
 
 
-def takes_the_name(box: Sandbox) -> Any:
-    """A hook by which somebody else makes a server of the same name as soon as an answer is lost."""
+def takes_the_name(box: Sandbox, name: str | None = None) -> Any:
+    """A hook by which somebody else makes a server of the same, or that, name as soon as an answer is lost."""
 
     def hook(event: object) -> None:
         if isinstance(event, CommandLost):
-            box.world.add(name=str(event.key))
+            box.world.add(name=name or str(event.key))
 
     return hook
+
+
+@pytest.mark.parametrize(
+    ("name", "adopted"), [("web-0000", False), ("web-00", False), ("web-001", False), ("WEB-000", True)]
+)
+@virtual
+async def test_only_a_server_of_the_name_is_adopted(name: str, adopted: bool) -> None:
+    """Exactly this name, in any case of letters: services store names in lower case."""
+    async with account(Rule("create", faults.DropBefore())) as (box, vps):
+        report = await vps.fleet.create(specs(1), timeout=TIMEOUT, on_event=takes_the_name(box, name))
+
+        (there,) = box.servers
+        if adopted:
+            assert [server.id for server in report.servers] == [there.id]
+        else:
+            (failure,) = report.failed
+            assert isinstance(failure.error, OutcomeUnknownError)
+            assert failure.error.candidates == ()
 
 
 @virtual
@@ -258,12 +276,14 @@ async def test_a_list_that_never_works_again() -> None:
         assert untracked(report, box) == []
 
 
-def blinding(box: Sandbox, fault: faults.Action, times: int | None = None) -> Any:
-    """A hook by which lists fail from the first lost answer on."""
+def blinding(
+    box: Sandbox, fault: faults.Action, times: int | None = None, *, reads: tuple[str, ...] = ("list",)
+) -> Any:
+    """A hook by which lists, or all ``reads``, fail from the first lost answer on."""
 
     def hook(event: object) -> None:
         if isinstance(event, CommandLost):
-            box.faults.add(Rule("list", fault, times=times))
+            box.faults.add(*(Rule(read, fault, times=times) for read in reads))
 
     return hook
 
@@ -273,13 +293,27 @@ def blinding(box: Sandbox, fault: faults.Action, times: int | None = None) -> An
 async def test_a_search_that_is_forbidden(status: int, error: type[Exception]) -> None:
     """Once the account may not be read any more, the search and the waits end at once; nobody is lost."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
-        report = await vps.fleet.create(
-            specs(3), timeout=TIMEOUT, on_event=blinding(box, faults.Reply(status))
-        )
+        hook = blinding(box, faults.Reply(status), reads=("list", "get"))
+        report = await vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook)
 
         assert [type(outcome.error) for outcome in report.failed] == [error, OutcomeUnknownError, error]
         assert untracked(report, box) == []
         assert report.seconds < 10
+
+
+@pytest.mark.parametrize("body", [{"detail": "No."}, "<html>challenge</html>"], ids=["the API", "a gateway"])
+@virtual
+async def test_a_search_where_only_lists_are_forbidden(body: Any) -> None:
+    """The waits go on by id; the search, which needs the list, ends with the API's word, and outlasts a gateway's."""
+    async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
+        hook = blinding(box, faults.Reply(403, body))
+        report = await vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook)
+
+        assert [outcome.key for outcome in report.succeeded] == ["web-000", "web-002"]
+        (failure,) = report.failed
+        assert isinstance(failure.error, OutcomeUnknownError)
+        assert (failure.seconds < 10) == isinstance(body, dict)
+        assert untracked(report, box) == []
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from tests.io.stages import (
     bomb,
     closed_port,
     drips,
+    fits,
     floods,
     names,
     not_tls,
@@ -166,7 +167,7 @@ ENDLESS_400 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 99999999\r\n\r\n" + 
 ELSEWHERE = "Location: http://elsewhere.example/login"
 DATES = ("Date: Fri, 10 Jan 2025 14:30:00 GMT", "Retry-After: Fri, 10 Jan 2025 14:30:05 GMT")
 
-GOOD = sends(answer(200, SERVER))
+GOOD = sends(fits)
 HALF = answer(200, SERVER, length=999)
 OTHER = answer(200, SERVER.replace(b"web-1", b"another's"))
 
@@ -337,14 +338,14 @@ HARMLESS = _rows(
         ("100 and 103 before the answer", raw(sends(HINTS, answer(200, SERVER))), WORKS),
         ("HTTP/1.0 without a length", raw(sends(b"HTTP/1.0 200 OK\r\n\r\n" + SERVER, then="close")), WORKS),
         ("gzip", _body(gzip.compress(SERVER), "Content-Encoding: gzip"), WORKS),
-        ("connection closed after each answer", warm(sends(answer(200, SERVER), then="close"), GOOD), WORKS),
+        ("connection closed after each answer", warm(sends(fits, then="close"), GOOD), WORKS),
         (
             "reused connection, an answer nobody asked for",
-            warm(sends(answer(200, SERVER), OTHER), GOOD),
+            warm(sends(fits, OTHER), GOOD),
             WORKS,
         ),
-        ("reused connection, 408 while it idled", warm(sends(answer(200, SERVER), answer(408)), GOOD), WORKS),
-        ("reused connection, garbage while it idled", warm(sends(answer(200, SERVER), b"\0\0"), GOOD), WORKS),
+        ("reused connection, 408 while it idled", warm(sends(fits, answer(408)), GOOD), WORKS),
+        ("reused connection, garbage while it idled", warm(sends(fits, b"\0\0"), GOOD), WORKS),
     ],
 )
 

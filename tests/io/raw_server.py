@@ -19,13 +19,14 @@ CRLF = b"\r\n"
 
 @attrs.frozen
 class Heard:
-    """One request as it came, with the number of its connection (from 1)."""
+    """One request as it came, with the number of its connection (from 1), and its own among all (from 1)."""
 
     connection: int
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
+    number: int = 0
 
 
 class Line:
@@ -33,6 +34,8 @@ class Line:
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
+        self.asked = Heard(number, "", "", {}, b"")
+        """The request that is being answered."""
         self._reader = reader
         self._writer = writer
 
@@ -154,7 +157,8 @@ class RawServer:
             if self.greet is not None:
                 await self.greet(line)
             while line.is_open and (heard := await line.hear()):
-                self.requests.append(heard)
+                line.asked = attrs.evolve(heard, number=len(self.requests) + 1)
+                self.requests.append(line.asked)
                 self._news.set()
                 turn = min(len(self.requests), len(self.scripts))
                 await self.scripts[turn - 1](line)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from unittest import mock
+from urllib.parse import unquote, urlsplit
 
 import attrs
 import trustme
@@ -24,6 +25,7 @@ from tests.io.skipping import quiet, skip
 
 __all__ = [
     "LONG",
+    "NEW",
     "SERVER",
     "Play",
     "Stage",
@@ -31,12 +33,15 @@ __all__ = [
     "bomb",
     "closed_port",
     "drips",
+    "fits",
+    "fitting",
     "floods",
     "full_listener",
     "names",
     "not_tls",
     "passing_time",
     "raw",
+    "record",
     "sends",
     "silent_name_server",
     "stalls",
@@ -52,10 +57,31 @@ LONG = 60.0
 LONGER_THAN_CONNECT = 12.0
 """Seconds: more than the limit for a connection, less than that for an attempt."""
 
-# fits as the answer to each of the nine: a server, an action envelope, a page
-SERVER = json.dumps(
-    {"id": 1, "name": "web-1", "status": "active", "server": {"id": 1}, "results": []}
-).encode()
+NEW = 1000
+"""Servers that are created have ids from here."""
+
+
+def record(server_id: int | str = 1, **fields: Any) -> bytes:
+    """A body that fits as the answer to each of the nine: a server, an action envelope, a page."""
+    server = {"id": server_id, "name": "web-1", "status": "active"} | fields
+    return json.dumps({**server, "server": {"id": server_id}, "results": []}).encode()
+
+
+SERVER = record()
+
+
+def fitting(line: Line) -> bytes:
+    """A body about what was asked for: the server of the path, or a new one, with the fields that were sent."""
+    asked = line.asked
+    _, of_servers, rest = urlsplit(asked.target).path.partition("/servers/")
+    server_id = unquote(rest.partition("/")[0]) or str(NEW + asked.number if asked.method == "POST" else 1)
+    fields = json.loads(asked.body) if of_servers and asked.body else {}
+    return record(int(server_id) if server_id.isdecimal() else server_id, **fields)
+
+
+def fits(line: Line) -> bytes:
+    """The same as a whole answer."""
+    return answer(200, fitting(line))
 
 
 @attrs.frozen
@@ -71,12 +97,12 @@ class Stage:
 Play = Callable[[], AbstractAsyncContextManager[Stage]]
 
 
-def sends(*segments: bytes, then: str = "") -> Script:
+def sends(*segments: bytes | Callable[[Line], bytes], then: str = "") -> Script:
     """Answer in segments that arrive one by one; then keep the line, ``close``, ``reset`` or ``stall``."""
 
     async def script(line: Line) -> None:
         for segment in segments:
-            await line.segment(segment)
+            await line.segment(segment if isinstance(segment, bytes) else segment(line))
         if then == "close":
             line.close()
         elif then == "reset":
@@ -122,7 +148,7 @@ def raw(*scripts: Script, greet: Script | None = None) -> Play:
 
     @asynccontextmanager
     async def stage() -> AsyncIterator[Stage]:
-        async with RawServer(*(scripts or [sends(answer(200, SERVER))]), greet=greet) as server:
+        async with RawServer(*(scripts or [sends(fits)]), greet=greet) as server:
             yield Stage(server.url, server)
 
     return stage
@@ -242,7 +268,7 @@ def tls(
         theirs.maximum_version = newest
         ours = trusting() if trusted else ssl.create_default_context()
         ours.minimum_version = ssl.TLSVersion.TLSv1_3
-        async with RawServer(sends(answer(200, SERVER)), tls=theirs) as server:
+        async with RawServer(sends(fits), tls=theirs) as server:
             yield Stage(server.url, server, {"ssl_context": ours})
 
     return stage

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
+from urllib.parse import unquote
 
 import pytest
 
@@ -33,18 +34,25 @@ SPEC = ServerSpec(name="web-01", plan_id=1, os_id=5, location="us-west")
 WEB = {"id": 7, "name": "web-01", "status": "active"}
 
 
-class Desk:
-    """A server that counts: requests, how many are in hand at once, connections. It answers every request alike.
+def answer_to(head: str, number: int) -> bytes:
+    """What the API would say to that request: the server of its path, or a new one."""
+    path = head.split(" ", 2)[1]
+    server_id = unquote(path.partition("/servers/")[2].partition("/")[0]) or str(1000 + number)
+    return json.dumps({**WEB, "id": int(server_id) if server_id.isdecimal() else server_id}).encode()
 
-    While it is ``shut`` it keeps requests waiting; with ``hold=n`` until n are in hand.
+
+class Desk:
+    """A server that counts: requests, how many are in hand at once, connections. It shows each server asked for.
+
+    With a ``body`` it answers every request alike. While it is ``shut`` it keeps requests waiting; with ``hold=n`` until n are in hand.
     """
 
-    def __init__(self, *, status: int = 200, body: bytes = json.dumps(WEB).encode(), hold: int = 1) -> None:
+    def __init__(self, *, status: int = 200, body: bytes | None = None, hold: int = 1) -> None:
         self.heads: list[str] = []
         self.in_hand = self.peak = self.connections = self.open = 0
         self.shut = asyncio.Event()
         self._hold = hold
-        self._answer = b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+        self._status, self._body = status, body
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=500)
@@ -88,7 +96,9 @@ class Desk:
                 length = head.lower().partition("content-length: ")[2].partition("\r\n")[0]
                 await reader.readexactly(int(length or 0))
                 await self._take(head, reader)
-                writer.write(self._answer)
+                body = answer_to(head, len(self.heads)) if self._body is None else self._body
+                start = f"HTTP/1.1 {self._status} Whatever\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(start.encode() + body)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -94,7 +94,7 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
         waiting = stage.begin([1])
         await asyncio.sleep(2.0)
         # somebody reads it by its id, for all who wait
-        await stage.poller._read_one(1)
+        await stage.poller._observer._read_one(1, quiet=False)
 
         result = (await asyncio.wait_for(asyncio.gather(*waiting), 60))[0]
 
@@ -219,23 +219,54 @@ async def test_a_wait_is_not_lost_where_a_server_stands_on_two_pages() -> None:
         assert [isinstance(result, errors.WaitTimeoutError) for result in results] == [True, False, True]
 
 
+class Spoiled(Read):
+    """No row of its lists has a status that can be read; nor has what is read by id, where ``everywhere``."""
+
+    def __init__(self, *courses: Any, everywhere: bool = False) -> None:
+        super().__init__(*courses)
+        self.everywhere = everywhere
+
+        class Never(Counting):
+            def status(self, row: Server) -> StatusRow:
+                raise UNFIT
+
+        self.reader = Never()
+
+    async def look_one(self, server_id: int | str) -> tuple[float, Server]:
+        asked, server = await super().look_one(server_id)
+        if self.everywhere:
+            raise UNFIT
+        return asked, server
+
+
+UNFIT = errors.DecodeError("the answer does not fit", problems=["$.status: expected a string"])
+
+
 @virtual
 async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
     """A list whose rows have no readable status is no look: five minutes of it are few requests."""
-
-    class Spoiled(Counting):
-        def status(self, row: Server) -> StatusRow:
-            raise errors.DecodeError("the answer does not fit", problems=["$.status: expected a string"])
-
-    provider = Read(after(1, 1000), after(2, 1000))
-    provider.reader = Spoiled()
+    provider = Spoiled(after(1, 1000), after(2, 1000), everywhere=True)
     async with Stage(provider) as stage:
         results = await asyncio.gather(*stage.begin([1, 2], timeout=300), return_exceptions=True)
 
         assert len(provider.lists) <= 60
+        assert len(provider.singles) <= 60
         for result in results:
             assert isinstance(result, errors.WaitTimeoutError)
             assert isinstance(result.last_failure, errors.DecodeError)
+
+
+@virtual
+async def test_where_no_row_fits_servers_are_read_by_their_ids() -> None:
+    """It blinds no wait, and the list is tried again less and less often."""
+    provider = Spoiled(after(1, 100), after(2, 300))
+    async with Stage(provider) as stage:
+        first, second = await asyncio.gather(*stage.begin([1, 2], timeout=600))
+
+        assert first.seconds < 110
+        assert second.seconds < 310
+        # a list that works would be read at each of them
+        assert len(provider.lists) < len(provider.singles) / 4
 
 
 def body(*rows: dict[str, Any], count: int | None = None) -> bytes:
@@ -267,7 +298,7 @@ STEPS = [
 
 @pytest.mark.parametrize("words", [None, {"building": "provisioning", "running": "active"}])
 async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
-    """Equal answers, changed rows, a row whose name is none, words of another language: each wait gets its record."""
+    """Equal answers, changed rows, a name that is none, words of another language: each wait gets its record."""
     steps = STEPS
     if words is not None:
         steps = [each.replace(b"provisioning", b"building").replace(b"active", b"running") for each in steps]
@@ -281,9 +312,10 @@ async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
 
     assert {number: result.error for number, result in results.items()} == dict.fromkeys([1, 2, 3, 4])
     names = {number: result.server and result.server.name for number, result in results.items()}
-    assert names == {number: f"web-{number}" for number in (1, 2, 3, 4)}
-    assert [results[n].looks for n in (1, 2)] == [3, 4]
-    assert "no answer" in [seen.status for seen in results[3].timeline]
+    # a name only describes: the wait for that server ends with the row that shows it active
+    assert names == {1: "web-1", 2: "web-2", 3: "", 4: "web-4"}
+    assert [results[n].looks for n in (1, 2, 3)] == [3, 4, 3]
+    assert [seen.status for seen in results[3].timeline] == ["provisioning", "active"]
 
 
 async def test_an_answer_like_the_last_one_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import Target, errors
-from vpsorg_async.lifecycle.poller import LAST_LOOK, LONGEST_HOLD
+from vpsorg_async.lifecycle.observer import LONGEST_HOLD
+from vpsorg_async.lifecycle.poller import LAST_LOOK
 
 
 def ids(count: int) -> range:
@@ -29,14 +30,17 @@ def kinds(results: list[Any]) -> set[str]:
 
 @virtual
 async def test_failures_are_shared() -> None:
-    """A look that fails is one failure for fifty waits: three failures and a success are four looks."""
+    """A look that fails is one failure for fifty waits: three failures and a success are four looks.
+
+    Each list that fails is followed by one read by id, which would show that only lists are in trouble, not by fifty.
+    """
     async with Stage(Provider(*(after(n, 0) for n in ids(50)))) as stage:
-        answers = iter([errors.ServiceError("down", status=503)] * 3)
-        stage.provider.trouble = lambda now: next(answers, None)
+        down = errors.ServiceError("down", status=503)
+        stage.provider.trouble = lambda now: down if len(stage.provider.lists) <= 3 else None
 
         results = await outcomes(stage.begin(ids(50)))
 
-        assert len(stage.provider.looks) == 4
+        assert (len(stage.provider.lists), len(stage.provider.singles)) == (4, 3)
         assert kinds(results) == {"WaitOutcome"}
         assert {(result.looks, len(result.timeline)) for result in results} == {(4, 2)}
         assert stage.poller.statistics.failed == 3
@@ -44,14 +48,15 @@ async def test_failures_are_shared() -> None:
 
 @virtual
 async def test_failures_are_backed_off() -> None:
-    """An API in trouble is asked less and less often."""
+    """An API in trouble is asked less and less often, each time by id and by list: either may work again."""
     async with Stage(Provider(after(1, 0))) as stage:
         stage.provider.trouble = lambda now: errors.ServiceError("down", status=500)
 
         with pytest.raises(errors.WaitTimeoutError, match="looks failed, the last with"):
             await stage.wait(1, timeout=600)
 
-        assert len(stage.provider.looks) <= 60
+        assert len(stage.provider.lists) <= 60
+        assert len(stage.provider.singles) <= 60
 
 
 @virtual

@@ -195,16 +195,16 @@ async def test_an_update_sends_what_it_is_given(
     fields: dict[str, Any], body: dict[str, Any], vps: Client, mocked: aioresponses
 ) -> None:
     """PATCH holds the fields that shall change, and no others."""
-    mocked.patch(f"{SERVERS}7/", body=sample("detail"))
+    mocked.patch(f"{SERVERS}12345/", body=sample("detail"))
 
-    await vps.servers.update(7, **fields)
+    await vps.servers.update(12345, **fields)
 
     assert json.loads(only_call(mocked)["data"]) == body
 
 
 async def test_a_minimal_create(vps: Client, mocked: aioresponses) -> None:
     """Optional fields that were left out are not sent, not even as null."""
-    mocked.post(SERVERS, status=201, body=sample("create"))
+    mocked.post(SERVERS, status=201, payload=json.loads(sample("create")) | {"name": "a"})
 
     await vps.servers.create(ServerSpec(name="a", plan_id=1, os_id=5, location="us-west"))
 
@@ -218,18 +218,18 @@ async def test_a_minimal_create(vps: Client, mocked: aioresponses) -> None:
 
 async def test_a_base_url_with_a_path(mocked: aioresponses) -> None:
     """Behind a gateway the paths come after the gateway's."""
-    mocked.get("https://proxy.example/vps/api/v1/servers/7/", body=sample("detail"))
+    mocked.get("https://proxy.example/vps/api/v1/servers/12345/", body=sample("detail"))
 
     async with Client(TOKEN, base_url="https://proxy.example/vps/") as vps:
-        await vps.servers.get(7)
+        await vps.servers.get(12345)
 
-    assert sent(mocked) == [("GET", "https://proxy.example/vps/api/v1/servers/7/")]
+    assert sent(mocked) == [("GET", "https://proxy.example/vps/api/v1/servers/12345/")]
 
 
 # -- answers that are not as documented -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"status":"success"}', '{"id":7}', "OK"])
+@pytest.mark.parametrize("body", ["", "{}", '{"status":"success"}', '{"id":12345}', "OK"])
 @pytest.mark.parametrize("what", ["replace", "update"])
 async def test_a_change_that_shows_no_server_is_read_again(
     what: str, body: str, vps: Client, mocked: aioresponses
@@ -302,13 +302,30 @@ async def test_pages_that_go_round_in_circles(vps: Client, mocked: aioresponses)
 
 
 @pytest.mark.parametrize(
-    "link", ["https://evil.example/api/v1/servers/?page=2", "http://admin.vps.org/api/v1/"]
+    "link",
+    [
+        "https://evil.example/api/v1/servers/?page=2",
+        "http://admin.vps.org/api/v1/servers/?page=2",
+        "http://internal:8000/prefix/api/v1/servers/?page=2",
+    ],
 )
-async def test_a_page_elsewhere_is_not_fetched(link: str, vps: Client, mocked: aioresponses) -> None:
-    """The token does not leave the origin."""
+async def test_a_page_elsewhere_is_fetched_from_the_own_origin(
+    link: str, vps: Client, mocked: aioresponses
+) -> None:
+    """Of a link only path and query are used: the token does not leave the origin."""
+    mocked.get(SERVERS, payload={**json.loads(sample("list")), "next": link})
+    mocked.get(f"{SERVERS}?page=2", payload={"results": [json.loads(sample("create"))]})
+
+    assert [server.id for server in await vps.servers.list()] == [12345, 12346, 12347]
+    assert sent(mocked) == [("GET", SERVERS), ("GET", f"{SERVERS}?page=2")]
+
+
+@pytest.mark.parametrize("link", ["https://evil.example/", "/login?next=/api/v1", "/api/v1/../../admin/"])
+async def test_a_page_outside_of_the_api_is_not_fetched(link: str, vps: Client, mocked: aioresponses) -> None:
+    """The token is not sent to another part of the site either."""
     mocked.get(SERVERS, payload={**json.loads(sample("list")), "next": link})
 
-    with pytest.raises(DecodeError, match="another origin"):
+    with pytest.raises(DecodeError, match="outside of /api/v1"):
         await vps.servers.list()
     assert sent(mocked) == [("GET", SERVERS)]
 
@@ -316,14 +333,15 @@ async def test_a_page_elsewhere_is_not_fetched(link: str, vps: Client, mocked: a
 async def test_a_count_that_is_too_high(
     vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a list shows is returned; that it says to be longer is logged."""
-    mocked.get(SERVERS, payload={**json.loads(sample("list")), "count": 9})
+    """A list that says to be longer is read again, four times in all; what it shows is returned, and it is logged."""
+    mocked.get(SERVERS, payload={**json.loads(sample("list")), "count": 9}, repeat=True)
 
     with caplog.at_level(logging.WARNING):
         servers = await vps.servers.list()
 
     assert len(servers) == 2
-    assert "counts 9 servers but shows 2" in caplog.text
+    assert sent(mocked) == [("GET", SERVERS)] * 4
+    assert "it counts 9 and shows 2; it proves no absence" in caplog.text
 
 
 async def test_a_bare_array_is_a_list(vps: Client, mocked: aioresponses) -> None:
@@ -333,11 +351,13 @@ async def test_a_bare_array_is_a_list(vps: Client, mocked: aioresponses) -> None
     assert len(await vps.servers.list()) == 2
 
 
-@pytest.mark.parametrize("what", ["list", "get"])
-async def test_a_read_that_does_not_fit(what: str, vps: Client, mocked: aioresponses) -> None:
+@pytest.mark.parametrize(
+    ("what", "body"), [("list", '{"results":{"id":12345}}'), ("get", '{"results":[],"id":12345}')]
+)
+async def test_a_read_that_does_not_fit(what: str, body: str, vps: Client, mocked: aioresponses) -> None:
     """A 2xx that does not fit names the request and the places."""
     method, url, _, _, _, call = NINE[what]
-    mocked.add(url, method, body='{"results":[{"id":1}],"id":1}')
+    mocked.add(url, method, body=body)
 
     with pytest.raises(DecodeError, match=f"^GET {URL(url).path}: the answer does not fit") as caught:
         await call(vps)

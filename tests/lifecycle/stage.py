@@ -134,6 +134,9 @@ class Counting:
             raise errors.DecodeError("the answer does not fit", problems=["$.name: expected a string"])
         return row
 
+    def lacks(self, shown: int, unreadable: int) -> str:
+        return f"{unreadable} of its rows can't be read" if unreadable else ""
+
 
 class Read(Provider):
     """A provider whose rows have to be read."""

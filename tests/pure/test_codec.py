@@ -296,12 +296,30 @@ def test_whole_numbers_fit_where_fractions_are_meant() -> None:
         ("2025-01-10T14:30:00Z", utc(2025, 1, 10, 14, 30)),
         ("2025-01-10T14:30:00.250Z", utc(2025, 1, 10, 14, 30) + timedelta(milliseconds=250)),
         ("2025-01-10T16:30:00+02:00", utc(2025, 1, 10, 14, 30)),
-        ("2025-01-10T14:30:00", datetime(2025, 1, 10, 14, 30)),  # noqa: DTZ001 - no zone was given
     ],
 )
 def test_timestamps(text: str, moment: datetime) -> None:
     """Fractions and offsets are read as they are written."""
     assert API.read_server(server_with(created_at=f'"{text}"')).created_at == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-01-10T14:30:00", utc(2025, 1, 10, 14, 30)),
+        ("2025-01-10 14:30:00.5", utc(2025, 1, 10, 14, 30) + timedelta(milliseconds=500)),
+        ("2025-01-10", utc(2025, 1, 10, 0, 0)),
+    ],
+)
+def test_a_time_without_a_zone_is_read_as_utc(text: str, moment: datetime) -> None:
+    """It is no misfit where the reading is lenient, so that all times of a server can be compared."""
+    body = server_with(created_at=f'"{text}"')
+
+    server, problems = API.read_loosely(body)
+
+    assert (server.created_at, list(problems)) == (moment, [])
+    with pytest.raises(DecodeError):
+        API.read_server(body)
 
 
 def test_an_offset_is_kept() -> None:

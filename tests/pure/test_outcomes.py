@@ -23,7 +23,9 @@ from vpsorg_async import (
     Target,
 )
 from vpsorg_async.errors import (
+    AuthenticationError,
     BadRequestError,
+    ClientClosedError,
     ConfigurationError,
     ConnectError,
     ConnectionLostError,
@@ -37,7 +39,7 @@ from vpsorg_async.errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.again import job_of, jobs_again, merged, open_keys
+from vpsorg_async.fleet.again import job_of, jobs_again, merged
 from vpsorg_async.fleet.plan import plan
 from vpsorg_async.lifecycle.wait import Seen
 
@@ -45,7 +47,14 @@ WEB = Server(id=7, name="web-00", status=ServerStatus.ACTIVE, ip_address="203.0.
 TIMELINE = (Seen(0.5, "provisioning"), Seen(130.25, "active"))
 SENT_AT = datetime(2025, 1, 16, 9, 30, tzinfo=UTC)
 DONE = Succeeded(
-    "web-00", WEB, evidence=Evidence.OBSERVED, timeline=TIMELINE, seconds=130.25, attempts=1, how="created"
+    "web-00",
+    WEB,
+    evidence=Evidence.OBSERVED,
+    timeline=TIMELINE,
+    seconds=130.25,
+    attempts=1,
+    how="created",
+    acknowledged=True,
 )
 LATE = Failed(
     "web-01",
@@ -55,6 +64,7 @@ LATE = Failed(
     timeline=TIMELINE,
     seconds=600.0,
     attempts=2,
+    acknowledged=True,
 )
 UNKNOWN = Failed(
     "web-02",
@@ -89,6 +99,7 @@ def test_json_has_a_row_for_each() -> None:
     assert [row["outcome"] for row in told["outcomes"]] == ["succeeded", "failed", "failed", "skipped"]
     assert [row["key"] for row in told["outcomes"]] == ["web-00", "web-01", "web-02", "web-03"]
     assert (done["id"], done["how"], done["evidence"], done["attempts"]) == (7, "created", "observed", 1)
+    assert [row["acknowledged"] for row in (done, late, unknown)] == [True, True, False]
     assert done["timeline"] == ["provisioning at 0.5 s", "active at 130.2 s"]
     assert (late["id"], late["error"], late["attempts"]) == (8, "WaitTimeoutError", 2)
     assert (unknown["id"], unknown["error"], unknown["message"]) == (None, "OutcomeUnknownError", "lost")
@@ -155,14 +166,20 @@ LOST = ConnectionLostError("reset")
 SERVICE = ServiceError("oops", status=502, sent=Sent.MAYBE)
 
 # operation, the error it failed with, the command that is sent now, whether a refusal of it may be an echo
-AGAIN: list[tuple[str, VpsOrgError, str, bool]] = [
+TAKEN: list[tuple[str, VpsOrgError, str, bool]] = [
     ("start", TIMEOUT, "", False),
     ("stop", TIMEOUT, "", False),
     ("reboot", TIMEOUT, "", False),
     ("delete", TIMEOUT, "", False),
     ("reboot", ServerGoneError("gone"), "", False),
+    ("start", UnexpectedStatusError("stopped"), "", False),
+    ("reboot", UnexpectedStatusError("stopped"), "", False),
+    ("stop", AuthenticationError("no", status=401), "", False),
+    ("reboot", ClientClosedError("closed"), "", False),
+]
+NOT_TAKEN: list[tuple[str, VpsOrgError, str, bool]] = [
+    ("start", TIMEOUT, "start", False),
     ("start", UnexpectedStatusError("stopped"), "start", False),
-    ("reboot", UnexpectedStatusError("stopped"), "reboot", False),
     ("start", UNKNOWN_FATE, "start", True),
     ("stop", UNKNOWN_FATE, "stop", True),
     ("delete", LOST, "delete", True),
@@ -172,18 +189,24 @@ AGAIN: list[tuple[str, VpsOrgError, str, bool]] = [
     ("reboot", BadRequestError("not running", status=400), "reboot", False),
     ("stop", PaymentRequiredError("no credit", status=402), "stop", False),
 ]
+AGAIN = [(True, *row) for row in TAKEN] + [(False, *row) for row in NOT_TAKEN]
 
 
-@pytest.mark.parametrize(("operation", "error", "command", "echo"), AGAIN)
-def test_what_is_tried_again(operation: str, error: VpsOrgError, command: str, echo: bool) -> None:
-    """Acknowledged: only waited for; maybe carried out: a refusal can be its echo; else sent again."""
+@pytest.mark.parametrize(("acknowledged", "operation", "error", "command", "echo"), AGAIN)
+def test_what_is_tried_again(
+    acknowledged: bool, operation: str, error: VpsOrgError, command: str, echo: bool
+) -> None:
+    """Acknowledged: only waited for, whatever failed; maybe carried out: a refusal can be its echo; else sent again."""
     target = Target.of("active")
-    report = Report(operation=operation, outcomes=(Failed(7, error, server_id=7),))
+    report = Report(
+        operation=operation, outcomes=(Failed(7, error, server_id=7, acknowledged=acknowledged),)
+    )
 
     (job,) = jobs_again(report, operation, target)
 
     assert (job.key, job.server_id, job.target) == (7, 7, target)
     assert (job.command, job.echo, job.error) == (command, echo, None)
+    assert job.acknowledged is acknowledged
 
 
 def test_an_unknown_reboot_is_left_alone() -> None:
@@ -197,7 +220,6 @@ def test_an_unknown_reboot_is_left_alone() -> None:
 
 def test_only_what_is_open_is_tried_again() -> None:
     """Failed and skipped ones, and no others."""
-    assert open_keys(REPORT) == ["web-01", "web-02", "web-03"]
     assert [job.key for job in jobs_again(REPORT, "stop", None)] == ["web-01", "web-02", "web-03"]
 
 

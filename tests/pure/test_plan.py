@@ -65,6 +65,58 @@ def test_what_is_done(statuses: list[str], kind: StepKind, changes: bool) -> Non
     assert made.steps[0].server == (found[0] if len(found) == 1 else None)
 
 
+# what the list shows, the own command that is still open; what is done, whether after it is over
+OPEN: list[tuple[str, str, StepKind, bool]] = [
+    ("active", "delete", StepKind.CREATE, True),
+    ("stopped", "delete", StepKind.CREATE, True),
+    ("active", "gone", StepKind.CREATE, False),
+    ("active", "stop", StepKind.START, True),
+    ("stopping", "stop", StepKind.START, True),
+    ("stopped", "stop", StepKind.START, False),
+    ("stopped", "start", StepKind.WAIT, False),
+    ("active", "start", StepKind.KEEP, False),
+    ("active", "reboot", StepKind.WAIT, False),
+    ("rebooting", "reboot", StepKind.WAIT, False),
+    ("active", "create", StepKind.KEEP, False),
+    ("provisioning", "create", StepKind.WAIT, False),
+    ("suspended", "start", StepKind.REFUSE, False),
+    ("active", "", StepKind.KEEP, False),
+]
+
+
+@pytest.mark.parametrize(("status", "command", "kind", "after"), OPEN)
+def test_own_commands_that_are_open(status: str, command: str, kind: StepKind, after: bool) -> None:
+    """The list may lag: a server on which a command of this client is open is planned by where it is heading."""
+    shown = server(7, status)
+
+    (step,) = plan([SPEC], [shown], heading=lambda _: command).steps
+
+    assert step.kind is kind
+    assert step.after == ((shown,) if after else ())
+
+
+def test_what_is_leaving_does_not_count_beside_what_stays() -> None:
+    """Of two servers of the name one is being deleted: the other is the one that is meant."""
+    leaving, staying = server(7), server(8, "stopped")
+
+    (step,) = plan([SPEC], [leaving, staying], heading=lambda s: "delete" if s.id == 7 else "").steps
+
+    assert (step.kind, step.server, step.after) == (StepKind.START, staying, ())
+
+
+def test_what_a_spec_and_its_servers_have_in_common_is_said_by_the_caller() -> None:
+    """By default it is the name, in any case of letters; a dialect may show servers under another one."""
+    upper, elsewhere = server(7, name="WEB-01"), server(8, name="", hostname="web-01")
+
+    assert plan([SPEC], [upper]).steps[0].server == upper
+    assert plan([SPEC], [elsewhere]).steps[0].server is None
+
+    def key_of(subject: ServerSpec | Server) -> str:
+        return subject.name if isinstance(subject, ServerSpec) else str(subject.hostname)
+
+    assert plan([SPEC], [elsewhere], key_of).steps[0].server == elsewhere
+
+
 def test_several_of_one_name_are_named() -> None:
     """Where the name does not say which server is meant, all of them are named."""
     step = only(SPEC, server(7), server(8), server(9, name="web-02"))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async import OperatingSystem, Plan, Report, Server, ServerSpec, Succeeded
-from vpsorg_async.dialects import Provider, check_dialect, looks_like, make_dialect
+from vpsorg_async.dialects import Provider, check_dialect, make_dialect, other_dialect
 from vpsorg_async.errors import ConfigurationError, DecodeError
 from vpsorg_async.http.exchange import Operation
 
@@ -114,7 +114,7 @@ def test_addresses(changes: dict[str, Any], address: str | None) -> None:
     [
         ("2025-01-10T14:30:00Z", datetime(2025, 1, 10, 14, 30, tzinfo=UTC)),
         ("2025-01-10T15:30:00.25+01:00", datetime(2025, 1, 10, 14, 30, 0, 250_000, tzinfo=UTC)),
-        ("2025-01-10", datetime(2025, 1, 10)),  # noqa: DTZ001 - as it was told
+        ("2025-01-10", datetime(2025, 1, 10, tzinfo=UTC)),
         ("10 Jan 2025", None),
         ("", None),
         (1736519400, None),
@@ -123,7 +123,7 @@ def test_addresses(changes: dict[str, Any], address: str | None) -> None:
     ],
 )
 def test_times(said: Any, meant: datetime | None) -> None:
-    """A time in a form that is not known is None; it never makes an answer unreadable."""
+    """A time without a zone is in UTC; one in a form that is not known is None, and makes no answer unreadable."""
     server = read(created_at=said, updated_at=said)
 
     assert (server.created_at, server.updated_at) == (meant, meant)
@@ -368,20 +368,28 @@ DOCUMENTED_ROW = {"id": 1, "name": "web-1", "status": "active"}
 
 
 @pytest.mark.parametrize(
-    ("body", "fits"),
+    ("body", "of_documented", "of_provider"),
     [
-        ({"count": 1, "results": [ROW]}, "provider"),
-        (DETAIL, "provider"),
-        ([ROW], "provider"),
-        ({"count": 0, "results": []}, None),
-        ({"detail": "no"}, None),
-        (DOCUMENTED_ROW, None),  # reads as either
-        ({**DOCUMENTED_ROW, "os": {"id": "5"}, "uuid": 7}, "documented"),
+        ({"count": 1, "results": [ROW]}, "provider", None),
+        (DETAIL, "provider", None),
+        ([ROW], "provider", None),
+        ({"count": 0, "results": []}, None, None),
+        ({"detail": "no"}, None, None),
+        (DOCUMENTED_ROW, None, "documented"),
+        ({"count": 1, "results": [DOCUMENTED_ROW | {"name": None}]}, None, None),
+        ([DOCUMENTED_ROW | {"plan": 5}] * 3, None, "documented"),
+        (DOCUMENTED_ROW | {"uuid": "u-1"}, None, None),
+        ("<html>", None, None),
     ],
 )
-def test_what_an_answer_looks_like(body: Any, fits: str | None) -> None:
-    """A dialect is named only where exactly one fits."""
-    assert looks_like(json.dumps(body).encode()) == fits
+def test_the_other_dialect_is_known_by_its_own_marks(
+    body: Any, of_documented: str | None, of_provider: str | None
+) -> None:
+    """An answer that does not fit is blamed on the dialect only where it has what only the other one has."""
+    text = json.dumps(body).encode()
+
+    assert other_dialect("documented", text) == of_documented
+    assert other_dialect("provider", text) == of_provider
 
 
 @pytest.mark.parametrize("word", ["", "Provider", "both", None, 1, []])

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
-from ..errors import ConfigurationError, VpsOrgError, WaitError
+from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
+from ..lifecycle.ready import ask
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
+from ..shielding import to_the_end
 from .events import CommandAnswered, CommandSent, FleetEvent
 from .jobs import HOW, Tools
-from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
 from .searches import stops_all
@@ -104,9 +105,15 @@ class RollingRun:
     async def __aenter__(self) -> Self:
         self._stream.begin()
         wanted, _ = _OPERATIONS[self._operation]
-        servers = await self._tools.servers.list() if self._ids else ()
+        listing = await self._tools.servers.listing() if self._ids else None
         self._stream.follow(f"rolling_{self._operation}")
-        known = {str(server.id): server for server in servers}
+        known = {str(server.id): server for server in (listing.servers if listing else ())}
+        if listing is not None and listing.lacks:
+            # what an incomplete list does not show may exist all the same
+            for key in self._ids:
+                if str(key) not in known:
+                    with contextlib.suppress(NotFoundError):
+                        known[str(key)] = await self._tools.servers.get(key)
         locations: dict[ServerId, str] = {}
         for key in self._ids:
             server = known.get(str(key))
@@ -131,12 +138,19 @@ class RollingRun:
             await to_the_end(self._leave(why), self._stream.context)
         finally:
             self._stream.end(error)
+        if kind is None:
+            self._stream.raise_unheard()
 
     async def _leave(self, why: str) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._settle_rest(why)
+
+    def _settle_rest(self, why: str) -> None:
         for key in list(self._stream.open):
             if key in self._sent:
                 unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
@@ -193,9 +207,11 @@ class RollingRun:
                 attempts=self._sent.get(key, 0),
                 acknowledged=key in self._acknowledged,
             )
-        except Exception as bug:
-            self._stream.broke(bug)
+        except asyncio.CancelledError:
             raise
+        except BaseException as bug:
+            self._stream.broke(bug)
+            return
         self._rollout.settled(key, not isinstance(outcome, Failed))
         self._tasks.pop(key)
         self._stream.settle(key, outcome)
@@ -209,11 +225,10 @@ class RollingRun:
         self._stream.tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
         assert waited.server is not None
-        if self._health is not None:
-            await self._healthy(waited, waited.server)
+        server = waited.server if self._health is None else await self._healthy(waited, waited.server)
         return Succeeded(
             key,
-            waited.server,
+            server,
             evidence=waited.evidence,
             timeline=waited.timeline,
             seconds=self._tools.clock.now() - began,
@@ -231,29 +246,21 @@ class RollingRun:
         self._sent[key] = self._sent.get(key, 0) + 1
         return False
 
-    async def _healthy(self, waited: WaitOutcome, server: Server) -> None:
+    async def _healthy(self, waited: WaitOutcome, server: Server) -> Server:
+        """The server as it was when its check passed."""
         assert self._health is not None
-        clock, said = self._tools.clock, "it said no"
+        clock, said = self._tools.clock, ""
         await clock.sleep(self._warm_up)
         for check in range(self._health_retries):
             if check:
                 await clock.sleep(self._health_interval)
-            try:
-                async with asyncio.timeout(self._health_timeout):
-                    said_yes = self._health(server)
-                    # a plain function does as well: a server has been rebooted for its answer
-                    if await said_yes if inspect.isawaitable(said_yes) else said_yes:
-                        return
-                said = "it said no"
-            except (Exception, asyncio.CancelledError) as failure:
-                # a check that fails is a check that did not say yes, whatever its reason
-                task = asyncio.current_task()
-                if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
-                    raise
-                said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+                server = await self._tools.waiter.as_it_is(server)
+            said = await ask(self._health, server, self._health_timeout)
+            if not said:
+                return server
         raise WaitError(
-            f"server {server.id} is {server.status}, but its health check did not say yes in {self._health_retries} "
-            f"tries, lastly: {said}",
+            f"server {server.id} is {server.status}, but its health check did not pass in {self._health_retries} "
+            f"tries, last: {said}",
             server_id=server.id,
             target="healthy",
             last_seen=server,

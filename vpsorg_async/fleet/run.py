@@ -9,7 +9,6 @@ and every server is in the report.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -20,22 +19,22 @@ from ..errors import (
     APIError,
     OutcomeUnknownError,
     VpsOrgError,
-    WaitError,
 )
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.doubts import Doubt
-from ..lifecycle.wait import Verdict, Wait
+from ..lifecycle.wait import Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
+from ..shielding import to_the_end
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
 from .jobs import HOW, Errand, Job, Options, Tools
-from .leaving import to_the_end
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
 from .searches import Searches, stops_all
 from .stream import OutcomeStream
+from .waits import OpenWaits
 
 __all__ = ["Run", "finish"]
 
@@ -69,7 +68,7 @@ class Run:
         self._under_way: dict[ServerId, Errand] = {}
         self._ids_before = ids_before
         self._searches = Searches(tools, options, ids_before, self._found)
-        self._waits: dict[Wait, tuple[Errand, Server | None, str]] = {}
+        self._waits = OpenWaits(tools, options.timeout, self._succeed, self._fail, self._stream.broke)
         self._made: dict[ServerId, ServerId] = {}
         self._stopped = ""
 
@@ -84,7 +83,7 @@ class Run:
         self._stream.begin()
         self._stream.follow()
         self._loop = asyncio.get_running_loop()
-        self._context = self._stream.context or contextvars.copy_context()
+        self._waits.begin(self._stream.context)
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
             self._loop.create_task(
@@ -107,6 +106,8 @@ class Run:
             self._searches.close()
         finally:
             self._stream.end(error)
+        if kind is None:
+            self._stream.raise_unheard()
 
     def __aiter__(self) -> Self:
         return self
@@ -129,7 +130,9 @@ class Run:
                     self._stream.settle(job.key, Skipped(job.key, self._stopped))
                 else:
                     await self._do(job)
-        except Exception as bug:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as bug:
             self._stream.broke(bug)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -138,7 +141,9 @@ class Run:
         async def guarded() -> None:
             try:
                 await work
-            except Exception as bug:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as bug:
                 self._stream.broke(bug)
 
         self._workers.append(
@@ -236,44 +241,10 @@ class Run:
         self._await(errand, errand.job.server, HOW[errand.job.command])
 
     def _await(self, errand: Errand, server: Server | None, how: str) -> None:
-        job = errand.job
-        server_id = server.id if server is not None else job.server_id
-        if job.target is None:
+        if errand.job.target is None:
             self._succeed(errand, server, how)
-            return
-        assert server_id is not None
-        try:
-            wait = self._tools.waiter.make(server_id, job.target, self._options.timeout)
-            wait.deadline = errand.sent_at + self._options.timeout
-            self._tools.waiter.poller.join(wait, self._waited)
-        except VpsOrgError as error:
-            # it can't be waited for (the client was closed, or its id is none), and is there all the same
-            self._fail(errand, error, server=server)
-            return
-        self._waits[wait] = (errand, server, how)
-
-    def _waited(self, wait: Wait, verdict: Verdict | Exception) -> None:
-        # the hooks of the user are not to hold up the poller, nor to run in its context
-        self._loop.call_soon(self._judge, wait, verdict, context=self._context)
-
-    def _judge(self, wait: Wait, verdict: Verdict | Exception) -> None:
-        """A wait got its verdict. Where that fails it stays among the waits, and is told when the run is left."""
-        if wait not in self._waits:
-            return  # the run was left in between
-        errand, server, how = self._waits[wait]
-        try:
-            if isinstance(verdict, Exception):
-                raise verdict
-            outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
-            if outcome.error is not None:
-                # the error of the command says more than that the server stayed as it was
-                self._fail(errand, errand.refusal or outcome.error, wait, server)
-            else:
-                self._succeed(errand, with_password(outcome.server, server), how, outcome)
-        except Exception as bug:
-            self._stream.broke(bug)
         else:
-            del self._waits[wait]
+            self._waits.join(errand, server, how)
 
     def _found(self, errand: Errand, found: Found) -> None:
         """What became of a create whose answer was lost."""
@@ -305,29 +276,33 @@ class Run:
             log.warning("%s: %s; these servers were made and stay: %s", self._operation, why, ids)
 
     async def _settle_all(self, why: str) -> None:
-        """Give everybody who has none an outcome."""
+        """Give each job that has none an outcome: after a moment for the last answers, and one look at the account.
+
+        Where even this is cut short, by the end of the loop, each has an outcome from what is known by then.
+        """
         self._stopped = self._stopped or why
-        await asyncio.wait(self._workers, timeout=LAST_ANSWERS)
-        for task in self._workers:
-            task.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        lost = [errand for errand in self._under_way.values() if errand.attempts] + self._searches.close()
-        seen = await self._searches.last_look() if any(errand.job.spec for errand in lost) else {}
-        for errand in lost:
-            self._give_up(errand, seen, why)
-        for wait, (errand, server, _) in list(self._waits.items()):
-            self._tools.waiter.poller.leave(wait)
-            detached = WaitError(
-                f"server {wait.server_id}: {why}; its command was acknowledged, and nobody waits for it any more",
-                server_id=wait.server_id,
-                target=str(wait.target),
-                last_seen=wait.last_seen or server,
-                timeline=wait.timeline,
-            )
-            self._fail(errand, detached, wait, server)
-        self._waits.clear()
-        for key in list(self._stream.open):
-            self._stream.settle(key, Skipped(key, f"not sent: {why}"))
+        lost: list[Errand] = []
+        seen: Mapping[str, Sequence[Server]] = {}
+        try:
+            await asyncio.wait(self._workers, timeout=LAST_ANSWERS)
+            for task in self._workers:
+                task.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+            lost = self._lost()
+            if any(errand.job.spec for errand in lost):
+                seen = await self._searches.last_look()
+        finally:
+            for task in self._workers:
+                task.cancel()
+            for errand in lost or self._lost():
+                self._give_up(errand, seen, why)
+            self._waits.detach(why)
+            for key in list(self._stream.open):
+                self._stream.settle(key, Skipped(key, f"not sent: {why}"))
+
+    def _lost(self) -> list[Errand]:
+        """The commands that may have been applied and have no answer."""
+        return [errand for errand in self._under_way.values() if errand.attempts] + self._searches.close()
 
     def _give_up(self, errand: Errand, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last look at the account."""

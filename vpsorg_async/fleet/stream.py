@@ -43,6 +43,7 @@ class OutcomeStream:
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
         self._given = 0
         self._began = self._ended = tools.clock.now()
+        self._broken: BaseException | None = None
         self.rolled_back = False
 
     def begin(self) -> None:
@@ -111,8 +112,15 @@ class OutcomeStream:
         self._outcomes[key] = outcome
 
     def broke(self, bug: BaseException) -> None:
-        """The run itself failed: whoever iterates it is given this."""
+        """The run itself failed, or a hook asked for the end of everything: whoever iterates it is given this."""
+        self._broken = self._broken or bug
         self._settled.put_nowait(bug)
+
+    def raise_unheard(self) -> None:
+        """Raise what broke the run, if nobody was given it, once the run has been left."""
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
 
     async def next(self) -> Outcome:
         """The next outcome. Raises `StopAsyncIteration` after the last one, and what the run broke with."""
@@ -120,6 +128,7 @@ class OutcomeStream:
             raise StopAsyncIteration
         outcome = await self._settled.get()
         if isinstance(outcome, BaseException):
+            self._broken = None
             raise outcome
         self._given += 1
         return outcome
@@ -128,4 +137,8 @@ class OutcomeStream:
         """Hand an event to the trace and to the user's hook."""
         if self._trace is not None:
             self._trace.tell(event)
-        tell(self._on_event, event, log)
+        try:
+            tell(self._on_event, event, log)
+        except BaseException as stop:
+            # not raised here: first the run is closed properly
+            self.broke(stop)

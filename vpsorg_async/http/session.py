@@ -19,6 +19,7 @@ from ..errors import (
     is_absence,
 )
 from ..hooks import Hook, tell
+from ..ownership import LoopOwner
 from ..timing import Clock, Random
 from .budget import Gate
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
@@ -56,7 +57,9 @@ class Session:
         rng: Random,
         redact: Callable[[str], str],
         on_event: Hook | None = None,
+        owner: LoopOwner | None = None,
     ) -> None:
+        self._owner = owner
         self._transport = transport
         self._gate = gate
         self._policy = policy
@@ -89,6 +92,8 @@ class Session:
         `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
         ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `Withdrawn`.
         """
+        if self._owner is not None:
+            self._owner.check()
         self._quota.deposit()
         tries = limited = 0
         patience_used = 0.0

@@ -12,7 +12,7 @@ from .wait import Records, Verdict, Wait
 
 __all__ = ["Deliver", "Entries", "Entry", "OnEnd"]
 
-Deliver = Callable[[Wait, Verdict | Exception], None]
+Deliver = Callable[[Wait, Verdict | BaseException], None]
 """Given the verdict of a wait, once; an exception where looking itself broke. Must not raise."""
 OnEnd = Callable[[Verdict | None, float], None]
 """Told how a wait ended (None: it was left), and when the last look left that did not show it done."""

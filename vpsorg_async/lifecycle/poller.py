@@ -17,6 +17,7 @@ from ..config import WaitPolicy
 from ..errors import ClientClosedError, VpsOrgError
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
+from ..ownership import LoopOwner
 from ..timing import Clock, Random
 from .alarm import Alarm, give_way
 from .durations import Durations
@@ -33,7 +34,9 @@ __all__ = ["Poller"]
 log = logging.getLogger("vpsorg_async.lifecycle")
 
 LAST_LOOK = 5.0
-"""Seconds that a look may go on past the deadline of a wait."""
+"""Seconds that a look may go on past the deadline of a wait, or past its own beginning where that is later."""
+STOOD_STILL = 1.0
+"""Seconds by which a sleep is longer than asked for where the process was suspended, or its loop blocked."""
 
 
 class Poller:
@@ -53,8 +56,10 @@ class Poller:
         on_event: Hook | None = None,
         on_wait: Callable[[Wait], OnEnd] | None = None,
         json_errors: Callable[[], bool] = lambda: True,
+        owner: LoopOwner | None = None,
     ) -> None:
         """``json_errors`` says whether the API has answered an error in a form of its own so far."""
+        self._owner = owner
         self._policy = policy
         self._clock = clock
         self._rng = rng
@@ -97,8 +102,7 @@ class Poller:
 
     def join(self, wait: Wait, deliver: Deliver) -> None:
         """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
-        if self._closed:
-            raise ClientClosedError("the client is closed")
+        self._check()
         self._look_by(self._waits.join(wait, deliver, self._clock.now()))
 
     def leave(self, wait: Wait) -> None:
@@ -108,8 +112,7 @@ class Poller:
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
-        if self._closed:
-            raise ClientClosedError("the client is closed")
+        self._check()
         self._watchers[watcher] = interval
         self._observer.last_list = -math.inf
         self._look_by(self._clock.now())
@@ -118,6 +121,12 @@ class Poller:
         """Tell no more."""
         self._watchers.pop(watcher, None)
         self._alarm.ring()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        if self._owner is not None:
+            self._owner.check()
 
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
@@ -133,10 +142,12 @@ class Poller:
         """End every wait with `ClientClosedError`, and the task."""
         self._closed = True
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        self._fail_all(ClientClosedError("the client was closed during the wait"))
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        finally:
+            self._fail_all(ClientClosedError("the client was closed during the wait"))
 
     async def _run(self) -> None:
         self._observer.keeps = True
@@ -149,8 +160,10 @@ class Poller:
                     await self._alarm.sleep_until(due)
                 else:
                     await self._round()
-        except Exception as bug:
-            # whatever went wrong here, nobody may be left waiting for ever
+        except asyncio.CancelledError:
+            raise
+        except BaseException as bug:
+            # whatever went wrong here, or was raised by a hook to end everything: no wait may hang
             self._fail_all(bug)
         finally:
             self._task = None
@@ -166,10 +179,17 @@ class Poller:
         listing = started + self._policy.min_interval >= self._list_due()
         look = asyncio.ensure_future(self._observer.look(due=listing))
         try:
+            left = started
             while not look.done() and (self._entries or self._watchers):
-                await self._alarm.sleep_until(self._entries.first_deadline() + LAST_LOOK, look)
-                if not look.done():
-                    await self._expire(LAST_LOOK)
+                until = max(self._entries.first_deadline(), left) + LAST_LOOK
+                await self._alarm.sleep_until(until, look)
+                if look.done():
+                    break
+                if self._clock.now() > until + STOOD_STILL:
+                    # the process was suspended or blocked: that time was not the service's
+                    left = self._clock.now()
+                else:
+                    await self._expire(LAST_LOOK, left)
             if look.done():
                 look.result()
         except VpsOrgError as error:
@@ -192,15 +212,22 @@ class Poller:
         deadline = self._entries.first_deadline()
         self._next_look = deadline if due < deadline < due + self._policy.min_interval else due
 
-    async def _expire(self, late: float) -> None:
-        """Time out the waits whose deadline passed so many seconds ago: 0 after a look, else while it goes on."""
+    async def _expire(self, late: float, left: float = -math.inf) -> None:
+        """Time out the waits whose deadline has passed and that had their last look.
+
+        ``late`` is 0 after a look; while one goes on that ``left`` at that time, the seconds that it is given.
+        """
         now = self._clock.now()
         if now < self._entries.first_deadline() + late:
             return
         for number, entry in enumerate(self._entries):
             await give_way(number)
-            if now >= entry.wait.deadline + late:
-                self._waits.expire(entry, now, None if late else self._last_look)
+            deadline = entry.wait.deadline
+            if late:
+                if now >= max(deadline, left) + late:
+                    self._waits.expire(entry, now, None)
+            elif now >= deadline and self._last_look >= deadline - self._policy.min_interval:
+                self._waits.expire(entry, now, self._last_look)
 
     async def _report_stuck(self, now: float) -> None:
         for number, entry in enumerate(self._entries):
@@ -214,7 +241,7 @@ class Poller:
         """When those who watch want the next list."""
         return self._observer.last_list + min(self._watchers.values()) if self._watchers else math.inf
 
-    def _fail_all(self, error: Exception) -> None:
+    def _fail_all(self, error: BaseException) -> None:
         ended = ClientClosedError("looking ended")
         ended.__cause__ = error
         for watcher in tuple(self._watchers):

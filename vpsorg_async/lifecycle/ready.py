@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
+from ..hooks import FAILURES
 from ..models import Server
 
-__all__ = ["ReadyCheck", "tcp_port"]
+__all__ = ["ReadyCheck", "ask", "tcp_port"]
 
 ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
-"""Says whether the server can be used; async, or quick. Raising `OSError` or `TimeoutError` counts as no."""
+"""Says whether the server can be used; async, or quick. An exception counts as no, with that reason."""
+
+
+async def ask(check: ReadyCheck, server: Server, timeout: float) -> str:
+    """Ask a check about a server; returns why it did not pass, empty where it did.
+
+    What the check raises is a reason, as is a `CancelledError` of its own; what ends everything goes on.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            said = check(server)
+            # a plain function does as well: a server has been rebooted for its answer
+            if await said if inspect.isawaitable(said) else said:
+                return ""
+        return "it said no"
+    except FAILURES as failure:
+        task = asyncio.current_task()
+        if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
 
 
 def tcp_port(port: int, *, timeout: float = 5.0) -> Callable[[Server], Awaitable[bool]]:
-    """A check that the server's ``ip_address`` accepts TCP connections on ``port`` within ``timeout`` seconds.
+    """A check that one of the server's addresses accepts TCP connections on ``port``, each within ``timeout`` seconds.
 
     ::
 
@@ -29,11 +50,17 @@ def tcp_port(port: int, *, timeout: float = 5.0) -> Callable[[Server], Awaitable
         raise ConfigurationError(f"a port is a number from 1 to 65535, not {port!r}")
 
     async def check(server: Server) -> bool:
-        if server.ip_address is None:
-            return False
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(server.ip_address, port)
-        writer.close()
-        return True
+        addresses = [address for address in (server.ip_address, server.ipv6_address) if address is not None]
+        for number, address in enumerate(addresses, 1):
+            try:
+                async with asyncio.timeout(timeout):
+                    _, writer = await asyncio.open_connection(address, port)
+            except OSError:
+                if number == len(addresses):
+                    raise
+                continue
+            writer.close()
+            return True
+        return False
 
     return check

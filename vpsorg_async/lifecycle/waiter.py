@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import inspect
 from collections.abc import AsyncGenerator, Iterable
 
 import attrs
@@ -14,6 +13,7 @@ from ..errors import (
     ClientClosedError,
     ConfigurationError,
     NotFoundError,
+    ServerGoneError,
     VpsOrgError,
     WaitTimeoutError,
     is_absence,
@@ -25,7 +25,7 @@ from .alarm import give_way
 from .contract import GONE, SETTLED, Evidence, Target
 from .looks import ListLook
 from .poller import LAST_LOOK, Poller
-from .ready import ReadyCheck
+from .ready import ReadyCheck, ask
 from .receipts import Journal, Receipt
 from .wait import Reached, Seen, Verdict, Wait
 from .watch import AccountView, StatusChange
@@ -68,6 +68,10 @@ class WaitOutcome:
         )
 
 
+CONFIRMED_AT_ONCE = 8
+"""Servers that a list lacks and that are read by id side by side."""
+
+
 class _News:
     """From the poller to one who watches. Of several looks only the newest is kept: its differences hold all others."""
 
@@ -102,10 +106,10 @@ class _News:
         return look
 
 
-class _Promise(asyncio.Future[Verdict | Exception]):
+class _Promise(asyncio.Future[Verdict | BaseException]):
     """A verdict to come. Called with it: ten thousand waits need no callback each besides this."""
 
-    def __call__(self, _: Wait, verdict: Verdict | Exception) -> None:
+    def __call__(self, _: Wait, verdict: Verdict | BaseException) -> None:
         # whoever was cancelled at this moment has not taken its wait out yet
         if not self.done():
             self.set_result(verdict)
@@ -175,7 +179,7 @@ class Waiter:
 
     def begin(
         self, subject: ServerId | Server | Receipt, target: Target, timeout: float
-    ) -> tuple[Wait, asyncio.Future[Verdict | Exception]]:
+    ) -> tuple[Wait, asyncio.Future[Verdict | BaseException]]:
         """What `wait` does before it awaits: for who has ten thousand, and would have a coroutine less for each.
 
         In the end, however it comes, the wait has to leave the poller.
@@ -184,48 +188,58 @@ class Waiter:
         self.poller.join(wait, verdict)
         return wait, verdict
 
-    def reached(self, wait: Wait, verdict: Verdict | Exception) -> WaitOutcome:
+    def reached(self, wait: Wait, verdict: Verdict | BaseException) -> WaitOutcome:
         """The outcome of a wait that got this verdict. Raises what it ended with."""
         outcome = self.outcome(wait, verdict)
         if outcome.error is not None:
             raise outcome.error
         return outcome
 
-    def outcome(self, wait: Wait, verdict: Verdict | Exception) -> WaitOutcome:
+    def outcome(self, wait: Wait, verdict: Verdict | BaseException) -> WaitOutcome:
         """The same, with the error in it. Raises only where looking itself broke."""
-        if isinstance(verdict, Exception):
+        if isinstance(verdict, BaseException):
             raise verdict
         return WaitOutcome.of(wait, verdict, self._clock.now())
 
-    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> None:
-        """Ask the check, again and again, until it says yes. Raises `WaitTimeoutError`."""
-        began, tries, last = self._clock.now(), 0, "it said no"
-        backoff = Backoff(initial=0.5, maximum=5.0)
+    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> Server:
+        """Ask the check until it passes, about the server as it is then.
+
+        Raises `WaitTimeoutError` or `ServerGoneError`.
+        """
         assert outcome.server is not None
+        began, tries, server = self._clock.now(), 0, outcome.server
+        backoff = Backoff(initial=0.5, maximum=5.0)
         while True:
             tries += 1
             left = began + timeout - self._clock.now()
-            try:
-                # the one at the deadline has some time as well
-                async with asyncio.timeout(left if left > 0 else LAST_LOOK):
-                    said = check(outcome.server)
-                    if await said if inspect.isawaitable(said) else said:
-                        return
-                last = "it said no"
-            except (OSError, TimeoutError) as failure:
-                last = type(failure).__name__
+            # the one at the deadline has some time as well
+            reason = await ask(check, server, left if left > 0 else LAST_LOOK)
+            if not reason:
+                return server
             left = began + timeout - self._clock.now()
             if left <= 0:
                 break
             await self._clock.sleep(min(backoff.ceiling(tries), left))
+            server = await self.as_it_is(server)
         raise WaitTimeoutError(
-            f"server {outcome.server_id} is {outcome.server.status}, but not ready after {timeout:g} s: "
-            f"its check was asked {tries} times, lastly {last}",
-            server_id=outcome.server_id,
+            f"server {server.id} is {server.status}, but not ready after {timeout:g} s: "
+            f"its check was asked {tries} times, last: {reason}",
+            server_id=server.id,
             target="ready",
-            last_seen=outcome.server,
+            last_seen=server,
             timeline=outcome.timeline,
         )
+
+    async def as_it_is(self, server: Server) -> Server:
+        """The server read again, or as it was where that fails. Raises `ServerGoneError` where it does not exist."""
+        try:
+            return (await self.poller.read(server.id))[1]
+        except VpsOrgError as failure:
+            if is_absence(failure):
+                raise ServerGoneError(
+                    f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
+                ) from failure
+            return server
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
@@ -238,7 +252,10 @@ class Waiter:
                 look, blind = await news.get()
                 if blind:
                     view.failed()
-                for change in view.update(look, await self._still_there(view, look, unproven)):
+                # what the list shows is reported before it is asked what became of those that it lacks
+                for change in view.update(look):
+                    yield change
+                for change in view.settle(await self._still_there(view, look, unproven)):
                     yield change
         finally:
             self.poller.unsubscribe(news.put)
@@ -250,25 +267,35 @@ class Waiter:
 
         ``unproven`` holds since when reads were answered by a 404 that may be a gateway's.
         """
-        still = {}
+        still: dict[str, Server] = {}
         since, now = dict(unproven), self._clock.now()
         unproven.clear()
-        for server in view.missing(look):
-            key = str(server.id)
-            try:
-                _, still[key] = await self.poller.read(server.id)
-            except VpsOrgError as error:
-                if is_fatal(error):
-                    raise
-                if is_absence(error):
-                    continue
-                if isinstance(error, NotFoundError):
-                    unproven[key] = since.get(key, now)
-                    if self.poller.believes(now - unproven[key]) and view.is_whole(look):
-                        del unproven[key]
+        queue = iter(view.missing())
+
+        async def confirm() -> None:
+            for server in queue:
+                key = str(server.id)
+                try:
+                    _, still[key] = await self.poller.read(server.id)
+                except VpsOrgError as error:
+                    if is_fatal(error):
+                        raise
+                    if is_absence(error):
                         continue
-                # not known to be gone: the next look will tell
-                still[key] = server
+                    if isinstance(error, NotFoundError):
+                        unproven[key] = since.get(key, now)
+                        if self.poller.believes(now - unproven[key]) and view.is_whole(look):
+                            del unproven[key]
+                            continue
+                    # not known to be gone: the next look will tell
+                    still[key] = server
+
+        tasks = [asyncio.ensure_future(confirm()) for _ in range(CONFIRMED_AT_ONCE)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
         return still
 
     async def wait_all(
@@ -284,9 +311,9 @@ class Waiter:
         for subject in wanted:
             check_id(_id(subject))
         waits: list[Wait] = []
-        settled: asyncio.Queue[tuple[Wait, Verdict | Exception]] = asyncio.Queue()
+        settled: asyncio.Queue[tuple[Wait, Verdict | BaseException]] = asyncio.Queue()
 
-        def deliver(wait: Wait, verdict: Verdict | Exception) -> None:
+        def deliver(wait: Wait, verdict: Verdict | BaseException) -> None:
             settled.put_nowait((wait, verdict))
 
         try:

@@ -155,7 +155,7 @@ class Waits:
         entry.stuck = True
         return ServerStuck.of(entry.wait, now, expected)
 
-    def end_all(self, error: Exception) -> None:
+    def end_all(self, error: BaseException) -> None:
         """No wait is looked for any more."""
         for entry in self.entries:
             # each of their callers gets an exception of its own to raise
@@ -182,7 +182,7 @@ class Waits:
                 self._schedule.sighted(entry.cohort, took)
         self._end(entry, verdict)
 
-    def _end(self, entry: Entry, verdict: Verdict | Exception | None) -> None:
+    def _end(self, entry: Entry, verdict: Verdict | BaseException | None) -> None:
         """Take a wait out, and hand over its verdict; None: it was left."""
         if not self.entries.remove(entry):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -61,59 +61,76 @@ class AccountView:
         self._look: ListLook | None = None
         self._changed: set[str] = set()
         self._looked_at = 0.0
+        self._missing: dict[str, Server] = {}
+        self._seconds = 0.0
         self._failed = False
         self._stale: Counter[str] = Counter()
 
+    def missing(self) -> list[Server]:
+        """Servers of the last look that this one lacks, or that can't be read in it: to be read by id."""
+        return list(self._missing.values())
+
     def is_whole(self, look: ListLook) -> bool:
         """Whether nothing is known to be lacking in it."""
-        self._read(look)
         return not look.lacks(len(self._roll.places), self._roll.unreadable)
 
     def failed(self) -> None:
         """A look failed."""
         self._failed = True
 
-    def missing(self, look: ListLook) -> list[Server]:
-        """Servers of the last look that this one lacks, or that can't be read in it: to be read by id."""
-        self._read(look)
-        return [server for key, server in (self._servers or {}).items() if key not in self._roll.places]
-
-    def update(self, look: ListLook, still: dict[str, Server]) -> Iterator[StatusChange]:
-        """Every difference. ``still`` holds the missing ones that were found by id after all."""
+    def update(self, look: ListLook) -> Iterator[StatusChange]:
+        """Every difference that the look shows; `settle` follows, for those that it lacks."""
         old, first = self._servers or {}, self._servers is None
         self._read(look)
-        shown = {
-            key: self._server(old, key, look, position) for key, position in self._roll.places.items()
-        } | still
-        new = {key: server for key, server in shown.items() if server.status != GONE}
-        seconds = 0.0 if first else look.requested_at - self._looked_at
+        shown = {key: self._server(old, key, look, position) for key, position in self._roll.places.items()}
+        self._missing = {key: server for key, server in old.items() if key not in shown}
+        self._seconds = 0.0 if first else look.requested_at - self._looked_at
         blind, self._failed = self._failed and not first, False
-        self._servers, self._looked_at = new, look.requested_at
+        self._servers, self._looked_at = {}, look.requested_at
         if blind:
-            yield StatusChange(change=Change.BLIND, seconds=seconds)
-        for key, server in new.items():
-            change = self._change(old.get(key), server, first)
+            yield StatusChange(change=Change.BLIND, seconds=self._seconds)
+        yield from self._differences(old, shown, first)
+
+    def settle(self, still: Mapping[str, Server]) -> Iterator[StatusChange]:
+        """What became of those that the look lacked: ``still`` holds the ones that were found by id after all."""
+        missing, self._missing = self._missing, {}
+        yield from self._differences(missing, still, False)
+        for key, server in missing.items():
+            if key not in still:
+                yield self._gone(key, server)
+
+    def _differences(
+        self, old: Mapping[str, Server], shown: Mapping[str, Server], first: bool
+    ) -> Iterator[StatusChange]:
+        assert self._servers is not None
+        for key, server in shown.items():
+            before = old.get(key)
+            if server.status == GONE:
+                if before is not None:
+                    yield self._gone(key, before)
+                continue
+            self._servers[key] = server
+            change = self._change(before, server, first)
             if change is not None:
-                before = old.get(key)
                 yield StatusChange(
                     change=change,
                     server_id=server.id,
                     server=server,
                     before=None if before is None else str(before.status),
                     after=str(server.status),
-                    seconds=seconds,
+                    seconds=self._seconds,
                 )
-        for key, server in old.items():
-            if key not in new:
-                self._stale.pop(key, None)
-                yield StatusChange(
-                    change=Change.GONE,
-                    server_id=server.id,
-                    server=attrs.evolve(server, status=ServerStatus("gone")),
-                    before=str(server.status),
-                    after="gone",
-                    seconds=seconds,
-                )
+
+    def _gone(self, key: str, server: Server) -> StatusChange:
+        self._stale.pop(key, None)
+        return StatusChange(
+            change=Change.GONE,
+            server_id=server.id,
+            server=attrs.evolve(server, status=ServerStatus(GONE)),
+            before=str(server.status),
+            after=GONE,
+            seconds=self._seconds,
+        )
 
     def _read(self, look: ListLook) -> None:
         if look is not self._look:

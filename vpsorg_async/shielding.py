@@ -1,4 +1,4 @@
-"""What has to be done to the end, however often the caller is cancelled meanwhile."""
+"""What has to run to its end, however often the caller is cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ __all__ = ["to_the_end"]
 
 
 async def to_the_end(work: Coroutine[Any, Any, None], context: Context | None = None) -> None:
-    """Await it. A cancellation that comes meanwhile follows when it is done; a task can be cancelled several times."""
+    """Await it. A cancellation that comes meanwhile follows when it is done; a task can be cancelled several times.
+
+    The work runs in a task of its own. Where the loop itself is shut down (a second Ctrl-C), that task is cancelled as
+    well: the work has to leave everything in order in its ``finally`` blocks, without awaiting anything.
+    """
     task = asyncio.get_running_loop().create_task(work, context=context)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -23,5 +27,7 @@ async def to_the_end(work: Coroutine[Any, Any, None], context: Context | None = 
         except asyncio.CancelledError as again:
             cancelled = again
     if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # retrieved: the cancellation is what the caller hears of
         raise cancelled
     task.result()
