@@ -256,7 +256,7 @@ def _window(call: Call) -> Window:
     if not page:
         raise NotFound("Invalid page.")
     rest = tuple(pair for pair in parse_qsl(call.query) if pair[0] != "page")
-    return Window(page, min(size, _MAX_PAGE_SIZE), f"http://{call.host}{call.path}", rest)
+    return Window(page, min(size, _MAX_PAGE_SIZE), f"http://{call.host or 'localhost'}{call.path}", rest)
 
 
 def _whole(text: str) -> int:
