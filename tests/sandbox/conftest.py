@@ -73,6 +73,7 @@ def talk(box: Sandbox) -> Talk:
         body: bytes | None = None,
         token: str | None = box.token,
         headers: dict[str, str | None] | None = None,
+        version: str = "HTTP/1.1",
     ) -> Heard:
         data = body if body is not None else b"" if json is None else jsonlib.dumps(json).encode()
         netloc = box.url.removeprefix("http://")
@@ -84,7 +85,7 @@ def talk(box: Sandbox) -> Talk:
             "Content-Length": str(len(data)),
             **(headers or {}),
         }
-        lines = [f"{method} {path} HTTP/1.1"]
+        lines = [f"{method} {path} {version}"]
         lines += [f"{name}: {value}" for name, value in given.items() if value is not None]
         host, port = netloc.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -105,9 +105,10 @@ async def test_all_of_the_side_door_is_shut_to_strangers(
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-async def test_hosts_of_elsewhere(furnished: Sandbox, talk: Talk, host: str | None) -> None:
-    """Only a `Host` that is a loopback name or address opens the side door; nothing like one does."""
-    heard = await talk("POST", "/_sandbox/reset", headers={"Host": host})
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+async def test_hosts_of_elsewhere(furnished: Sandbox, talk: Talk, host: str | None, version: str) -> None:
+    """Only a `Host` that is a loopback name or address opens the side door; nothing like one does, nor does none."""
+    heard = await talk("POST", "/_sandbox/reset", headers={"Host": host}, version=version)
 
     assert heard.status in (400, 403)
     assert left(furnished) == (3, ["drop_after"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -107,15 +106,10 @@ async def _read(request: web.BaseRequest) -> Call:
         headers.get("Authorization", ""),
         headers.get("Content-Type", ""),
         body,
-        _all(headers, "Host") or "",
-        _all(headers, "Origin"),
+        # Should there be two, the side door must not go by the one that another reader would overlook.
+        ", ".join(headers.getall("Host", [])),
+        ", ".join(headers.getall("Origin")) if "Origin" in headers else None,
     )
-
-
-def _all(headers: Mapping[str, str], name: str) -> str | None:
-    # Should there be two of them, the side door must not go by the one that another reader would overlook.
-    values = [value for given, value in headers.items() if given.lower() == name.lower()]
-    return ", ".join(values) if values else None
 
 
 def _port(request: web.BaseRequest) -> int:

@@ -24,7 +24,7 @@ def reread(call: Call, operation: str | None, actions: Sequence[faults.Action]) 
             case faults.FoldNames():
                 call = _folded(call)
             case faults.IgnorePage():
-                query = [pair for pair in parse_qsl(call.query, keep_blank_values=True) if pair[0] != "page"]
+                query = [pair for pair in parse_qsl(call.query) if pair[0] != "page"]
                 call = evolve(call, query=urlencode(query))
             case _:
                 pass
