@@ -60,7 +60,10 @@ async def box(clock: ManualClock) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def talk(box: Sandbox) -> Talk:
-    """One request on a connection of its own, by hand; reads to the end of the connection."""
+    """One request on a connection of its own, by hand; reads to the end of the connection.
+
+    `headers` come on top of the usual ones; one that is None is left out.
+    """
 
     async def one(
         method: str,
@@ -69,15 +72,22 @@ def talk(box: Sandbox) -> Talk:
         *,
         body: bytes | None = None,
         token: str | None = box.token,
-        headers: dict[str, str] | None = None,
+        headers: dict[str, str | None] | None = None,
+        version: str = "HTTP/1.1",
     ) -> Heard:
         data = body if body is not None else b"" if json is None else jsonlib.dumps(json).encode()
-        lines = [f"{method} {path} HTTP/1.1", "Host: sandbox", "Connection: close"]
-        if token is not None:
-            lines.append(f"Authorization: Bearer {token}")
-        given = {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}
-        lines += [f"{name}: {value}" for name, value in given.items()]
-        host, port = box.url.removeprefix("http://").split(":")
+        netloc = box.url.removeprefix("http://")
+        given: dict[str, str | None] = {
+            "Host": netloc,
+            "Connection": "close",
+            "Authorization": None if token is None else f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }
+        lines = [f"{method} {path} {version}"]
+        lines += [f"{name}: {value}" for name, value in given.items() if value is not None]
+        host, port = netloc.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         heard, reset = b"", False
         try:

@@ -127,7 +127,8 @@ def test_the_page_s_curl_examples_work() -> None:
             ]
         }
         create = f"{url}/api/v1/servers/"
-        door = urllib.request.Request(f"{url}/_sandbox/faults", data=json.dumps(arm).encode())
+        as_json = {"Content-Type": "application/json"}
+        door = urllib.request.Request(f"{url}/_sandbox/faults", json.dumps(arm).encode(), as_json)
         urllib.request.urlopen(door).close()
 
         codes = []

@@ -32,6 +32,16 @@ ONE_OF_EACH: list[faults.Action] = [
     faults.Redirect("http://elsewhere/", status=302),
     faults.Garbage(applied=True),
     faults.NeverAnswer(),
+    faults.FoldNames(),
+    faults.SoftDelete("destroyed", seconds=5, in_list=True),
+    faults.ShortList(missing=2),
+    faults.IgnorePage(),
+    faults.Paged(20),
+    faults.NextLink(scheme="https", host="api.test:8443", prefix=""),
+    faults.OddField("plan.memory", {"gb": [0.5, None]}, row=0),
+    faults.OmitField("hostname", row=1),
+    faults.Gateway(502, body="", server="balancer", applied=True),
+    faults.Refuse("no stock", status=202, word="fail", applied=True),
 ]
 
 
@@ -124,7 +134,7 @@ def test_every_action_has_a_json_name() -> None:
 @pytest.mark.parametrize("action", ONE_OF_EACH, ids=lambda action: action.do)
 def test_json_there_and_back(action: faults.Action) -> None:
     """A rule written as JSON is read back as the same rule."""
-    rule = Rule("create", [action], times=2, probability=0.5, path="/**", method="POST")
+    rule = Rule(None, [action], times=2, probability=0.5, path="/**", method="POST")
 
     assert rule_from_json(json.loads(json.dumps(rule_to_json(rule)))) == rule
 

@@ -43,7 +43,7 @@ Routes: TypeAlias = tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]
 
 @frozen
 class Call:
-    """A request as it arrived. `body` is None if it was too large to be taken."""
+    """A request as it arrived. `body` is None if it was too large to be taken, `origin` if there is no such header."""
 
     method: str
     path: str
@@ -52,6 +52,12 @@ class Call:
     content_type: str = ""
     body: bytes | None = b""
     host: str = "localhost"
+    origin: str | None = None
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters."""
+        return self.content_type.partition(";")[0].strip().lower()
 
 
 @frozen
@@ -174,8 +180,7 @@ def sorry(status: int, detail: str | None = None, headers: Mapping[str, str] | N
 
 def document(call: Call) -> Any:
     """The JSON that a call carries. Raises `Refused`."""
-    kind = call.content_type.partition(";")[0].strip().lower()
-    if kind not in ("", "application/json"):
+    if call.media_type not in ("", "application/json"):
         raise Refused("The body must be JSON: send Content-Type: application/json.")
     try:
         return parse_json(call.body or b"")

@@ -37,6 +37,7 @@ class App(web.Server):
         super().__init__(self._serve, access_log=None, logger=_log, lingering_time=1.0)
         self._engine = engine
         self._latency = latency
+        self._host = ""
         self._opened = 0
         self._clients: dict[web.RequestHandler, Connection] = {}
         self._closing = asyncio.Event()
@@ -44,6 +45,7 @@ class App(web.Server):
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError if that cannot be."""
+        self._host = host
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=_BACKLOG)
         try:
@@ -79,7 +81,7 @@ class App(web.Server):
         except ConnectionError:
             return ByHand(reset=True)
         if call.path.startswith(PREFIX):
-            answer = control(self._engine, call)
+            answer = control(self._engine, call, self._host)
             return await respond(request, answer, None, self._engine.date(), client.over)
         exchange = self._engine.begin(call, client.number, port)
         # A client that hangs up while it waits does not call its request back: only closing the sandbox does.
@@ -104,7 +106,9 @@ async def _read(request: web.BaseRequest) -> Call:
         headers.get("Authorization", ""),
         headers.get("Content-Type", ""),
         body,
-        headers.get("Host", "localhost"),
+        # Should there be two, the side door must not go by the one that another reader would overlook.
+        ", ".join(headers.getall("Host", [])),
+        ", ".join(headers.getall("Origin")) if "Origin" in headers else None,
     )
 
 

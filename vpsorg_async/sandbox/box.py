@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import secrets
 import threading
@@ -19,6 +18,7 @@ from .documented import Documented
 from .durations import Durations
 from .engine import Engine
 from .errors import SandboxError
+from .hosts import is_loopback
 from .notation import rule_from_json
 from .provider import Provider
 from .rules import Armed, FaultPlan, Rule
@@ -127,7 +127,8 @@ class Sandbox:
         clock: Seconds, as a callable; `ManualClock` stands still until it is moved. The default runs.
         distinct_updates: Timestamps are whole seconds. True: each change moves `updated_at` on. False: two
             changes within one second may read alike.
-        allow_remote: Permit a host other than loopback. Its side door `/_sandbox/` asks for no token.
+        allow_remote: Permit a host other than loopback. Its side door `/_sandbox/` asks for no token, and can be
+            reached under that host as well.
 
     Raises:
         SandboxError: for settings that make no sense, at once; for a port in use, on entering.
@@ -294,10 +295,6 @@ def _host(host: str, allow_remote: bool) -> str:
     if host == "localhost":
         # The name may stand for two addresses, and with port 0 for two ports.
         return "127.0.0.1"
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not (loopback or allow_remote):
+    if not (is_loopback(host) or allow_remote):
         raise SandboxError(f"{host!r} is not a loopback address; allow_remote=True permits it")
     return host

@@ -1,4 +1,4 @@
-"""The sandbox's own side door, `/_sandbox/...`: faults in, ledger and request log out. No such thing at the provider.
+"""The sandbox's own side door, `/_sandbox/...`: faults in, ledger and request log out. No such thing at the provider::
 
     GET    /_sandbox/ledger      changes committed so far (`?since=<seq>`)
     GET    /_sandbox/requests    requests so far (`?since=<seq>`)
@@ -7,11 +7,19 @@
     DELETE /_sandbox/faults      no more faults
     POST   /_sandbox/reset       begin anew
 
-No token is asked for: whoever may run a sandbox on the loopback interface may steer it.
+The side door asks for no token: any program of this machine may steer the sandbox. A web page that is open in a browser
+of this machine may not. It is recognized by what a browser does not let a page choose, and refused with
+
+- 403 for a `Host` other than `localhost`, 127.0.0.0/8 and `[::1]`, or the host that `allow_remote` permitted: a name
+  that an attacker points at this machine (DNS rebinding) is still another name
+- 403 for an `Origin` that is not loopback; programs other than browsers send none
+- 415 for a POST without `Content-Type: application/json`, also if its body is empty, and for a DELETE that has a body
+  of another type: a page of another origin needs permission to send that type, and the sandbox never gives it
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -22,20 +30,39 @@ import attrs
 from .api import Answer, Call, answer, parse_json, sorry
 from .engine import Engine
 from .errors import FaultError
+from .hosts import host_of, is_loopback
 from .notation import rule_to_json, rules_from_json
 
 PREFIX: Final = "/_sandbox/"
 
 
-def control(engine: Engine, call: Call) -> Answer:
-    """Answer a call to the side door."""
+_ORIGIN: Final = re.compile("https?://(.*)", re.IGNORECASE)
+
+
+def control(engine: Engine, call: Call, own: str = "") -> Answer:
+    """Answer a call to the side door of a sandbox that listens on the host `own`."""
+    if not _from_here(call, own):
+        return sorry(403, "This is for programs of this machine: Host and Origin must be loopback.")
     handlers = _HANDLERS.get(call.path.removeprefix(PREFIX).rstrip("/"))
     if handlers is None:
         return sorry(404)
     handler = handlers.get(call.method)
     if handler is None:
         return sorry(405, headers={"Allow": ", ".join(handlers)})
+    needs_json = call.method == "POST" or (call.method == "DELETE" and call.body != b"")
+    if needs_json and call.media_type != "application/json":
+        return sorry(415, "Send Content-Type: application/json.")
     return handler(engine, call)
+
+
+def _from_here(call: Call, own: str) -> bool:
+    host = host_of(call.host)
+    if host is None or not (is_loopback(host) or host == own.lower()):
+        return False
+    if call.origin is None:
+        return True
+    origin = _ORIGIN.fullmatch(call.origin)
+    return origin is not None and is_loopback(host_of(origin[1]) or "")
 
 
 def _ledger(engine: Engine, call: Call) -> Answer:

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from . import faults
+from . import faults, shaping
 from .api import READS, Answer, Api, Call, answer, sorry
 from .clock import Clock
 from .errors import SandboxError
@@ -120,14 +120,15 @@ class Engine:
         rule, seq = exchange.rule, exchange.seq
         if rule is None:
             return self._execute(self.api.understand(exchange.call), now, seq)
-        found = self.api.route(exchange.call.path)
+        call = shaping.reread(exchange.call, self.api.operation(exchange.call), rule.actions)
+        found = self.api.route(call.path)
         lag = rule.first(faults.Lag)
         if lag is not None:
             self.world.lag(lag.seconds, now, lasting=lag.lasting)
         self._strike([act for act in rule.actions if _target(act)], now, 0)
         if found is not None and found.server_id is not None:
             self._strike([act for act in rule.actions if not _target(act)], now, found.server_id)
-        command = self.api.understand(exchange.call)
+        command = shaping.reconsider(self.api.understand(call), rule.actions)
         late = rule.first(faults.CommitLater)
         if late is not None:
             if isinstance(command, Command) and command.operation not in READS:
@@ -143,6 +144,8 @@ class Engine:
                     given.server_id, hidden.seconds, now, by_id=hidden.by_id, in_list=hidden.in_list
                 )
             self._strike([act for act in rule.actions if not _target(act)], now, given.server_id)
+        if isinstance(command, Command):
+            return shaping.reshape(given, call, command.operation, rule.actions)
         return given
 
     def _execute(self, command: Command | Answer, now: float, seq: int) -> Answer:
@@ -169,6 +172,10 @@ class Engine:
         match ending:
             case faults.Html(status):
                 return _page(status)
+            case faults.Gateway(status, body, content_type, server):
+                return Answer(status, body.encode(), {"Content-Type": content_type, "Server": server})
+            case faults.Refuse(message, status, word):
+                return answer(status, {"status": word, "message": message})
             case faults.Reply(status, body, headers):
                 return _reply(status, body, headers)
             case faults.Redirect(location, status):

@@ -1,16 +1,27 @@
 """What can go wrong, as data: the actions of a fault rule. No I/O.
 
 The actions of one rule act together on one request. At most one of them is an ending, which decides what the
-client gets instead of the plain answer; the others set something up. An ending says whether the change that was
-asked for is applied: always, never, or by its `applied`.
+client gets instead of the plain answer. Shapes change what the plain answer shows; the other actions set something
+up. An ending says whether the change that was asked for is applied: always, never, or by its `applied`::
 
-    setting up   delay  lag  hide_created  set_status  suspend  vanish  commit_later
+    setting up   delay  lag  hide_created  set_status  suspend  vanish  commit_later  fold_names  soft_delete
+    shapes       paged  ignore_page  short_list  next_link  odd_field  omit_field
     never        drop_before  rate_limit
     always       drop_after  half_headers  half_body  malformed_chunk  dribble  huge_body  gzip_bomb
-    by choice    html  reply  redirect  garbage  never_answer
+    by choice    html  gateway  refuse  reply  redirect  garbage  never_answer
+
+What goes with what:
+
+- any number of shapes go with each other and with actions that set something up. A list is cut into pages first; else
+  shapes act in their order
+- shapes need the plain answer to be sent: of the endings they go with half_body, malformed_chunk, dribble, huge_body
+  and gzip_bomb only, and they do not go with commit_later
+- fold_names and soft_delete act on the change: they do not go with an ending that applies nothing, unless
+  commit_later applies it
+- an action that names operations goes with these, and with a rule for any operation
 
 The names are those of the JSON form, `{"operation": "create", "times": 1, "actions": [{"do": "drop_after"}]}`.
-Delays and pauses are real seconds; lag, hiding, late commits and statuses go by the sandbox's clock.
+Delays and pauses are real seconds; lag, hiding, late commits, statuses and soft deletes go by the sandbox's clock.
 """
 
 from __future__ import annotations
@@ -22,6 +33,7 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from . import checks
+from .errors import FaultError
 from .records import ServerId
 
 
@@ -29,12 +41,20 @@ class Action:
     """One thing that a rule does. `do` is its name in the JSON form."""
 
     do: ClassVar[str]
+    operations: ClassVar[tuple[str, ...]] = ()
+    """The operations that it goes with; empty for all."""
 
 
 class Ending(Action):
     """An action that decides what the client gets."""
 
     applied: bool
+    plain: ClassVar[bool] = False
+    """True if the plain answer is sent, however spoiled."""
+
+
+class Shape(Action):
+    """An action that changes what the plain answer shows, if it is a good one."""
 
 
 @frozen
@@ -60,6 +80,7 @@ class HideCreated(Action):
     """The server that this create makes is not seen for `seconds`: 404 by id, and absent from lists."""
 
     do = "hide_created"
+    operations = ("create",)
     seconds: float = field(validator=checks.seconds)
     by_id: bool = field(default=True, validator=checks.boolean)
     in_list: bool = field(default=True, validator=checks.boolean)
@@ -107,6 +128,91 @@ class CommitLater(Action):
 
 
 @frozen
+class FoldNames(Action):
+    """The server is stored under its `name` and `hostname` in lower case and without a final dot."""
+
+    do = "fold_names"
+    operations = ("create", "replace", "update")
+
+
+@frozen
+class SoftDelete(Action):
+    """The delete works, but for `seconds` the server is still read by id, and in lists if `in_list`, as `word`."""
+
+    do = "soft_delete"
+    operations = ("delete",)
+    word: str = field(default="deleted", validator=checks.text)
+    seconds: float = field(default=60.0, validator=checks.seconds)
+    in_list: bool = field(default=False, validator=checks.boolean)
+
+
+@frozen
+class Paged(Shape):
+    """The documented list comes in pages of `size` rows, with `next` links; the provider's has pages of its own."""
+
+    do = "paged"
+    operations = ("list",)
+    size: int = field(validator=checks.count)
+
+
+@frozen
+class IgnorePage(Shape):
+    """The first page of the list is answered, whatever `page` the query asks for."""
+
+    do = "ignore_page"
+    operations = ("list",)
+
+
+@frozen
+class ShortList(Shape):
+    """The last `missing` rows of the answer are left out, its `count` and `next` stay as they are."""
+
+    do = "short_list"
+    operations = ("list",)
+    missing: int = field(default=1, validator=checks.count)
+
+
+@frozen
+class NextLink(Shape):
+    """The list's `next` and `previous` links name another `scheme`, `host`, or `prefix` in the place of /api/v1."""
+
+    do = "next_link"
+    operations = ("list",)
+    scheme: str | None = field(default=None, validator=checks.optional(checks.line))
+    host: str | None = field(default=None, validator=checks.optional(checks.line))
+    prefix: str | None = field(default=None, validator=checks.optional(checks.path_prefix))
+
+    def __attrs_post_init__(self) -> None:
+        if self.scheme is self.host is self.prefix is None:
+            raise FaultError("scheme", "is required, or host, or prefix")
+
+
+@frozen
+class OnField(Shape):
+    """A shape of each server in the answer; in a list only of that in `row`, counted from 0, if that is given."""
+
+    operations = ("list", "get", "create", "replace", "update", "start", "stop", "reboot")
+    row: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.index))
+
+
+@frozen
+class OddField(OnField):
+    """The field at a dotted path holds `value`, any JSON. What is missing on the way, or is no object, is made one."""
+
+    do = "odd_field"
+    path: str = field(default="plan.memory", validator=checks.field_path)
+    value: Any = field(default=0.5, validator=checks.json_value)
+
+
+@frozen
+class OmitField(OnField):
+    """The field at a dotted path is missing."""
+
+    do = "omit_field"
+    path: str = field(validator=checks.field_path)
+
+
+@frozen
 class DropBefore(Ending):
     """Close the connection, nothing applied. `how`: "fin" for an orderly close, "rst" for a reset."""
 
@@ -138,6 +244,7 @@ class HalfBody(Ending):
 
     do = "half_body"
     applied = True
+    plain = True
 
 
 @frozen
@@ -146,6 +253,7 @@ class MalformedChunk(Ending):
 
     do = "malformed_chunk"
     applied = True
+    plain = True
     pause: float = field(default=0.05, validator=checks.seconds)
 
 
@@ -155,6 +263,7 @@ class Dribble(Ending):
 
     do = "dribble"
     applied = True
+    plain = True
     size: int = field(default=1, validator=checks.count)
     pause: float = field(default=0.05, validator=checks.seconds)
 
@@ -165,6 +274,7 @@ class HugeBody(Ending):
 
     do = "huge_body"
     applied = True
+    plain = True
     size: int = field(default=64 * 2**20, validator=checks.count)
 
 
@@ -174,6 +284,7 @@ class GzipBomb(Ending):
 
     do = "gzip_bomb"
     applied = True
+    plain = True
     size: int = field(default=256 * 2**20, validator=checks.count)
 
 
@@ -183,6 +294,29 @@ class Html(Ending):
 
     do = "html"
     status: int = field(default=502, validator=checks.status)
+    applied: bool = field(default=False, validator=checks.boolean)
+
+
+@frozen
+class Gateway(Ending):
+    """The text of something else in front of the API, with a `Server` header of its own."""
+
+    do = "gateway"
+    status: int = field(default=404, validator=checks.status)
+    body: str = field(default="default backend - 404", validator=checks.any_text)
+    content_type: str = field(default="text/plain", validator=checks.line)
+    server: str = field(default="gateway", validator=checks.line)
+    applied: bool = field(default=False, validator=checks.boolean)
+
+
+@frozen
+class Refuse(Ending):
+    """A refusal under a good status: the document `{"status": word, "message": message}`."""
+
+    do = "refuse"
+    message: str = field(default="The request was refused.", validator=checks.any_text)
+    status: int = field(default=200, validator=checks.good_status)
+    word: str = field(default="error", validator=checks.text)
     applied: bool = field(default=False, validator=checks.boolean)
 
 
@@ -237,9 +371,10 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
     {
         kind.do: kind
         for kind in (
-            *(Delay, Lag, HideCreated, SetStatus, Suspend, Vanish, CommitLater),
+            *(Delay, Lag, HideCreated, SetStatus, Suspend, Vanish, CommitLater, FoldNames, SoftDelete),
+            *(Paged, IgnorePage, ShortList, NextLink, OddField, OmitField),
             *(DropBefore, DropAfter, HalfHeaders, HalfBody, MalformedChunk, Dribble, HugeBody, GzipBomb),
-            *(Html, Reply, RateLimit, Redirect, Garbage, NeverAnswer),
+            *(Html, Gateway, Refuse, Reply, RateLimit, Redirect, Garbage, NeverAnswer),
         )
     }
 )

@@ -74,7 +74,14 @@ def _build(kind: type[T], given: Mapping[str, Any]) -> T:
 
 
 def _given(record: Any) -> dict[str, Any]:
-    """The fields that are not at their default; an empty collection is one made by default."""
-    default = {attribute.name: attribute.default for attribute in attrs.fields(cast("Any", type(record)))}
+    """The fields that are not at their default."""
     plain: dict[str, Any] = attrs.asdict(record, recurse=False)
-    return {name: value for name, value in plain.items() if value != default[name] and value != {}}
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("Any", type(record)))
+    return {field.name: plain[field.name] for field in fields if plain[field.name] != _default(field)}
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    # To type checkers the class is an overloaded function.
+    factory = cast("type[Any]", attrs.Factory)
+    default: Any = field.default
+    return default.factory() if isinstance(default, factory) else default

@@ -18,26 +18,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast
-from urllib.parse import parse_qs, parse_qsl, urlencode
+from typing import Any, Final, cast
+from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from . import forms
+from . import forms, pages
 from .api import Answer, Api, Call, Route, answer, document, paths
 from .catalogue import PLANS, SYSTEMS, OperatingSystem, Plan, uuid
-from .errors import NotFound, Refused
+from .errors import Refused
 from .keys import KEY_CHANGES, SshKey
 from .records import Json, Server, encode, timestamp
 from .statuses import POWER
 from .world import Command
-
-T = TypeVar("T")
 
 _PAGE_SIZE: Final = 20
 _MAX_PAGE_SIZE: Final = 100
@@ -67,21 +64,6 @@ _LOCATION_NAMES: Final = {place.code: place.name for place in _LOCATIONS.values(
 _PLANS: Final = {uuid("plan", plan.id): plan for plan in PLANS.values()}
 _VERSIONS: Final = {uuid("os-version", system.id): system for system in SYSTEMS.values()}
 _ACTIONS: Final = {"start": "start", "stop": "stop", "restart": "reboot", "hard_stop": "hard_stop"}
-
-
-@frozen
-class Window:
-    """The part of a list that a call asks for, and how to ask for another one."""
-
-    page: int
-    size: int
-    url: str
-    query: tuple[tuple[str, str], ...]
-
-    def link(self, page: int) -> str:
-        """The URL of another page; the first one needs no number."""
-        query = [*self.query, ("page", str(page))] if page > 1 else self.query
-        return f"{self.url}?{urlencode(query)}" if query else self.url
 
 
 class Provider(Api):
@@ -135,9 +117,9 @@ class Provider(Api):
         if operation in _LOOKUPS:
             return answer(200, _LOOKUPS[operation])
         if operation == "list":
-            return _page(command.fields["window"], world.servers(now), _row)
+            return answer(200, pages.page(command.fields["window"], world.servers(now), _row))
         if operation == "ssh_keys":
-            return _page(command.fields["window"], world.at(now).keys.all, _key)
+            return answer(200, pages.page(command.fields["window"], world.at(now).keys.all, _key))
         if operation == "get" and server_id is not None:
             return answer(200, _detail(world.find(server_id, now)))
         if operation in KEY_CHANGES:
@@ -249,34 +231,9 @@ def _new_key(body: object) -> dict[str, Any]:
 _FORMS: Final = {"power": _power, "resize": _resize, "snapshot": _snapshot, "add_ssh_key": _new_key}
 
 
-def _window(call: Call) -> Window:
-    given = parse_qs(call.query)
-    size = _whole(given.get("page_size", [""])[-1]) or _PAGE_SIZE
-    page = _whole(given.get("page", ["1"])[-1])
-    if not page:
-        raise NotFound("Invalid page.")
-    rest = tuple(pair for pair in parse_qsl(call.query) if pair[0] != "page")
-    return Window(page, min(size, _MAX_PAGE_SIZE), f"http://{call.host}{call.path}", rest)
-
-
-def _whole(text: str) -> int:
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
-
-
-def _page(window: Window, items: Sequence[T], shape: Callable[[T], Json]) -> Answer:
-    page, last = window.page, max(1, math.ceil(len(items) / window.size))
-    if page > last:
-        raise NotFound("Invalid page.")
-    shown = items[(page - 1) * window.size : page * window.size]
-    return answer(
-        200,
-        {
-            "count": len(items),
-            "next": window.link(page + 1) if page < last else None,
-            "previous": window.link(page - 1) if page > 1 else None,
-            "results": [shape(item) for item in shown],
-        },
-    )
+def _window(call: Call) -> pages.Window:
+    size = pages.whole(parse_qs(call.query).get("page_size", [""])[-1]) or _PAGE_SIZE
+    return pages.window(call, min(size, _MAX_PAGE_SIZE))
 
 
 def _identity(server: Server) -> Json:

@@ -19,7 +19,17 @@ from attrs import define, field, frozen
 from . import checks
 from .api import NAME_A_SERVER, OPERATIONS
 from .errors import FaultError
-from .faults import Action, CommitLater, Ending, HideCreated, OnServer
+from .faults import (
+    Action,
+    CommitLater,
+    Ending,
+    FoldNames,
+    HideCreated,
+    OnField,
+    OnServer,
+    Shape,
+    SoftDelete,
+)
 
 A = TypeVar("A", bound=Action)
 
@@ -54,8 +64,17 @@ class Rule:
     def __attrs_post_init__(self) -> None:
         if len([action for action in self.actions if isinstance(action, Ending)]) > 1:
             raise FaultError("actions", "must hold at most one ending")
-        if self.operation not in (None, "create") and self.first(HideCreated):
-            raise FaultError("actions", "hide_created goes with the operation create")
+        for action in self.actions:
+            if action.operations and self.operation not in (None, *action.operations):
+                raise FaultError(
+                    "actions", f"{action.do} goes with the operation {' or '.join(action.operations)}"
+                )
+            if (
+                isinstance(action, OnField)
+                and action.row is not None
+                and self.operation not in (None, "list")
+            ):
+                raise FaultError("actions", f"{action.do} with a row goes with the operation list")
         nameless = [act for act in self.actions if isinstance(act, OnServer) and act.server_id is None]
         if nameless and self.operation not in (None, *NAME_A_SERVER):
             raise FaultError("actions", f"{self.operation} names no server: server_id is required")
@@ -63,6 +82,20 @@ class Rule:
             raise FaultError(
                 "actions", "commit_later goes with an ending that applies nothing, and hides nothing"
             )
+
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        late, ending = self.first(CommitLater), self.ending
+        shape = self.first(Shape)
+        replaced = late or (ending if ending and not ending.plain else None)
+        if shape and replaced:
+            reason = f"{shape.do} needs the plain answer to be sent, and does not go with {replaced.do}"
+            raise FaultError("actions", reason)
+        change = self.first(FoldNames) or self.first(SoftDelete)
+        if change and ending and not (ending.applied or late):
+            reason = f"{change.do} needs the change to be applied, and does not go with {ending.do}"
+            raise FaultError("actions", reason)
 
     @property
     def ending(self) -> Ending | None:

@@ -1,6 +1,7 @@
 """Answers on the wire, whole or broken: what each ending does to the bytes.
 
-Endings that are answers of their own (`html`, `reply`, `rate_limit`, `redirect`) come here as a plain `Answer`.
+Endings that are answers of their own (`html`, `gateway`, `refuse`, `reply`, `rate_limit`, `redirect`) come here as a
+plain `Answer`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ async def respond(
     request: web.BaseRequest, answer: Answer, ending: faults.Ending | None, date: str, over: asyncio.Event
 ) -> web.StreamResponse:
     """The response object for an answer and the ending that spoils it; `over` is set when waiting is pointless."""
-    headers = {**answer.headers, "Date": date, "Server": SERVER}
+    given = {name.lower() for name in answer.headers}
+    own = {name: value for name, value in (("Date", date), ("Server", SERVER)) if name.lower() not in given}
+    headers = {**answer.headers, **own}
     match ending:
         case faults.DropBefore(how) | faults.DropAfter(how):
             return ByHand(reset=how == "rst")

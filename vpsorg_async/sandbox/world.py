@@ -57,12 +57,15 @@ class Command:
 class _Slot:
     states: list[Server]
     gone: float = math.inf
+    """Until then it is read by id."""
+    unlisted: float = math.inf
+    """Until then it stands in lists."""
     hidden_by_id: float = -math.inf
     hidden_in_list: float = -math.inf
     draws: int = 0
 
-    def at(self, moment: float) -> Server | None:
-        if moment >= self.gone:
+    def at(self, moment: float, end: float) -> Server | None:
+        if moment >= end:
             return None
         return next((state for state in reversed(self.states) if state.since <= moment), None)
 
@@ -112,6 +115,7 @@ class World:
         self._scheduled = 0
         self._lag = 0.0
         self._lag_until = -math.inf
+        self._lingering = -math.inf
 
     def at(self, now: float) -> World:
         """Let everything happen that is due by `now`; time never goes back. Returns itself."""
@@ -131,12 +135,15 @@ class World:
         """True while reads answer an older state."""
         return self.now < self._lag_until
 
+    @property
+    def _read_at(self) -> float:
+        return self.now - self._lag if self.lagging else self.now
+
     def servers(self, now: float) -> list[Server]:
         """What a list shows at `now`, in the order of creation or against it."""
         self.at(now)
-        if self.lagging:
-            moment = self.now - self._lag
-            seen = [(slot, slot.at(moment)) for slot in self._slots.values()]
+        if self.lagging or self.now < self._lingering:
+            seen = [(slot, slot.at(self._read_at, slot.unlisted)) for slot in self._slots.values()]
         else:
             seen = [(slot, slot.states[-1]) for slot in self._live.values()]
         shown = [state for slot, state in seen if state is not None and slot.hidden_in_list <= self.now]
@@ -147,7 +154,7 @@ class World:
         self.at(now)
         slot = self._slots.get(server_id)
         if slot is not None and slot.hidden_by_id <= self.now:
-            state = slot.at(self.now - self._lag if self.lagging else self.now)
+            state = slot.at(self._read_at, slot.gone)
             if state is not None:
                 return state
         raise _not_found(server_id)
@@ -274,7 +281,7 @@ class World:
             slot = self._visible(command.server_id, moment)
             if operation == "delete":
                 server = slot.states[-1]
-                self._remove(slot, moment)
+                self._remove(slot, moment, **fields)
             elif operation in POWER:
                 server = self._power(slot, operation, moment)
             elif operation in ("replace", "update", "resize"):
@@ -335,8 +342,16 @@ class World:
         self.revision += 1
         return slot.states[-1]
 
-    def _remove(self, slot: _Slot, moment: float) -> None:
-        slot.gone = moment
+    def _remove(
+        self, slot: _Slot, moment: float, word: str = "", seconds: float = 0.0, in_list: bool = False
+    ) -> None:
+        """Let a server be gone; with a word, reads show that for so many seconds more."""
+        if word:
+            self._change(slot, moment, status=word)
+            self._lingering = max(self._lingering, moment + seconds)
+            self._schedule(moment + seconds, self._touch)
+        slot.gone = moment + seconds
+        slot.unlisted = slot.gone if in_list else moment
         del self._live[slot.states[-1].id]
         self.revision += 1
 
