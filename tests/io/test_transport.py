@@ -22,7 +22,7 @@ import pytest
 from tests.io.faults import OPERATIONS, SPEC, TOKEN, client
 from tests.io.raw_server import Line, RawServer, Script, answer
 from tests.io.skipping import quiet, skip, skipping
-from tests.io.stages import SERVER, black_hole, bomb, floods, full_listener, sends, tls, trusting
+from tests.io.stages import SERVER, black_hole, bomb, floods, full_listener, sends, stalls, tls, trusting
 from vpsorg_async import Client
 from vpsorg_async.config import Timeout
 from vpsorg_async.errors import (
@@ -135,6 +135,95 @@ async def test_an_answer_nobody_asked_for_is_given_to_nobody() -> None:
 
     assert created.name == "web-1"
     assert server.heard("POST") == 1
+
+
+STALE = 8
+ENDS_STALE = {"closed": sends(then="close"), "reset": sends(then="reset"), "silent": stalls}
+
+
+def pooled(after: Script) -> Script:
+    """The first answers leave together, each on a connection of its own; what comes later is played by ``after``."""
+    first: list[Line] = []
+
+    async def script(line: Line) -> None:
+        if len(first) == STALE:
+            return await after(line)
+        first.append(line)
+        if len(first) == STALE:
+            for each in first:
+                each.send(answer(200, SERVER))
+
+    return script
+
+
+async def fill_the_pool(vps: Client) -> None:
+    await asyncio.gather(*(vps.servers.get(1) for _ in range(STALE)))
+
+
+@pytest.mark.parametrize("operation", ["list", "get", "read", "replace", "delete"])
+@pytest.mark.parametrize("end", ENDS_STALE)
+@skipping
+async def test_the_attempt_after_a_stale_connection_takes_a_fresh_one(end: str, operation: str) -> None:
+    """A balancer has restarted, and more idle connections are dead than attempts are allowed: the second works."""
+
+    async def restarted(line: Line) -> None:
+        await (ENDS_STALE[end] if line.number <= STALE else GOOD)(line)
+
+    async with RawServer(pooled(restarted)) as server, client(server.url) as vps:
+        await fill_the_pool(vps)
+        await OPERATIONS[operation](vps)
+
+    assert len(server.requests) == STALE + 2
+    assert server.requests[-1].connection == server.connections == STALE + 1
+
+
+@pytest.mark.parametrize("end", ENDS_STALE)
+@skipping
+async def test_other_calls_do_not_meet_the_stale_connections_either(end: str) -> None:
+    """What one call found out holds for all: the next calls do not try the rest of the dead connections."""
+
+    async def restarted(line: Line) -> None:
+        await (ENDS_STALE[end] if line.number <= STALE else GOOD)(line)
+
+    async with RawServer(pooled(restarted)) as server, client(server.url) as vps:
+        await fill_the_pool(vps)
+        for operation in ("get", "create", "delete", "get", "list"):
+            await OPERATIONS[operation](vps)
+
+    assert [heard.connection for heard in server.requests[STALE + 1 :]] == [STALE + 1] * 5
+
+
+@skipping
+async def test_connections_that_answer_stay_in_the_pool() -> None:
+    """A break costs only the connections that idled at that time: those that have answered since are used on."""
+    broken = 0
+
+    async def once_broken(line: Line) -> None:
+        nonlocal broken
+        broken += 1
+        await (sends(then="reset") if broken == 1 else GOOD)(line)
+
+    async with RawServer(pooled(once_broken)) as server, client(server.url) as vps:
+        await fill_the_pool(vps)
+        for _ in range(20):
+            await vps.servers.get(1)
+
+    assert server.connections == STALE + 1
+
+
+@skipping
+async def test_a_cancelled_call_says_nothing_about_the_pool() -> None:
+    """A call that its user cancels costs its own connection and no other."""
+    async with RawServer(pooled(silent)) as server, client(server.url) as vps:
+        await fill_the_pool(vps)
+        call = asyncio.create_task(vps.servers.get(1))
+        await server.until_heard(STALE + 1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        server.scripts = [GOOD]
+        await vps.servers.get(1)
+
+    assert server.connections == STALE
 
 
 # -- deadlines ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import ssl
 import urllib.request
 import weakref
@@ -72,7 +73,7 @@ class _Connector(aiohttp.TCPConnector):
     """One pool for everything, which gives changes only connections that have not idled.
 
     A connection on which something came while it idled is given to nobody: aiohttp would take that for the answer to
-    the next request, before the service has even seen it.
+    the next request, before the service has even seen it. Nor is one that idled when another one turned out dead.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -88,8 +89,8 @@ class _Connector(aiohttp.TCPConnector):
             used_at = self._used_at.get(protocol)
             if used_at is None:
                 break
-            idled = req.method in _CAREFUL and self._time() - used_at > FRESH_SECONDS
-            if not idled and not protocol.should_close:
+            longest = FRESH_SECONDS if req.method in _CAREFUL else math.inf
+            if self._time() - used_at < longest and not protocol.should_close:
                 break
             connection.close()
         connection.add_callback(functools.partial(self._released, protocol))
@@ -97,6 +98,15 @@ class _Connector(aiohttp.TCPConnector):
 
     def _released(self, protocol: object) -> None:
         self._used_at[protocol] = self._time()
+
+    def distrust(self) -> None:
+        """An attempt met a dead connection: those that idle now are as likely dead, and are not used again.
+
+        A balancer that restarts, or a firewall that forgets, takes all of them at once: tried one by one, they would
+        use up all attempts of a call. Those in use now are trusted again once they have answered.
+        """
+        for protocol in self._used_at:
+            self._used_at[protocol] = -math.inf
 
 
 async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
@@ -214,6 +224,8 @@ class AiohttpTransport:
                 raise
         finally:
             self._deadlines.leave(attempt)
+        if not isinstance(known, ConnectError):
+            self._connector.distrust()
         if change and not evidence:
             known.sent = Sent.NO
         return known
