@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +14,7 @@ import sys
 import textwrap
 import time
 import tracemalloc
+import zlib
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -376,6 +379,72 @@ async def test_the_cap_is_exact(cap: int) -> None:
             assert isinstance(await failing(vps.servers.get(1)), DecodeError)
         else:
             assert (await vps.servers.get(1)).id == 1
+
+
+FOREIGN = ["br", "BR", "zstd", "xz", "compress", "whatever", "gzip, br"]
+
+
+@pytest.mark.parametrize("operation", ["list", "get", "replace", "delete", "create", "reboot"])
+@pytest.mark.parametrize("coding", FOREIGN)
+async def test_a_coding_that_was_not_asked_for_is_named(coding: str, operation: str) -> None:
+    """It comes again the next time, so the call is sent once; a change may have worked."""
+    script = sends(answer(200, b"\x8b\x02\x80{}\x03", f"Content-Encoding: {coding}"))
+    async with RawServer(script) as server, Client(TOKEN, base_url=server.url) as vps:
+        error = await failing(OPERATIONS[operation](vps))
+
+    assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
+    assert len(server.requests) == 1
+    assert error.sent is Sent.MAYBE
+    assert isinstance(getattr(error, "reason", error), TransportError)
+    assert f"not asked for: '{coding.lower()}'" in str(error)
+
+
+@pytest.mark.parametrize("coding", ["br", "whatever", "gzip"])
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 503])
+async def test_the_status_of_an_error_needs_no_body(status: int, coding: str) -> None:
+    """An error answer that can't be decoded is still the error that its status says."""
+    script = sends(answer(status, b"\x8b\x02\x80{}\x03", f"Content-Encoding: {coding}"))
+    async with RawServer(script) as server, once(server.url) as vps:
+        error = await failing(vps.servers.get(1))
+
+    assert isinstance(error, APIError)
+    assert error.status == status
+    assert error.body == ""
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_no_body_has_no_coding(status: int) -> None:
+    """A coding that is announced for nothing does no harm."""
+    script = sends(answer(status, b"", "Content-Encoding: br"))
+    async with RawServer(script) as server, once(server.url) as vps:
+        await vps.servers.delete(1)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate", "identity, gzip"])
+async def test_what_was_asked_for_is_decoded(coding: str) -> None:
+    """A list in either coding, longer than one piece, is the list; the same again is known to be the same."""
+    row = json.loads(SERVER)
+    body = json.dumps([{**row, "id": number, "name": "x" * 300} for number in range(2000)]).encode()
+    packed = zlib.compress(body) if coding == "deflate" else gzip.compress(body)
+    script = sends(answer(200, packed, f"Content-Encoding: {coding}"))
+    async with RawServer(script) as server, once(server.url) as vps:
+        servers = await vps.servers.list()
+        looks = [await vps.servers.look() for _ in range(2)]
+
+    assert len(servers) == 2000
+    assert [len(look.rows) for look in looks] == [2000, 2000]
+
+
+async def test_a_body_that_is_not_what_its_header_says() -> None:
+    """It may be a broken line: the attempt is made again, and the error names what was announced."""
+    broken = sends(answer(200, SERVER, "Content-Encoding: gzip"))
+    async with RawServer(broken, GOOD) as server, Client(TOKEN, base_url=server.url) as vps:
+        assert (await vps.servers.get(1)).id == 1
+    async with RawServer(broken) as server, once(server.url) as vps:
+        error = await failing(vps.servers.get(1))
+
+    assert isinstance(error, ConnectionLostError)
+    assert "is not gzip, though its header says so" in str(error)
 
 
 # -- nowhere else ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ What a failure proves decides, together with the operation:
 how it ended    what it was                                            another attempt
 ==============  =====================================================  =========================
 not sent        no connection; nothing left this machine               always
-unreachable     the certificate or the set-up is wrong                 never
+unreachable     certificate, set-up, or a coding not asked for            never
 rate limited    429                                                    always, after the hint
 refused         any other 4xx, and 307/308                             never
 failed          408, 500, 502, 503, 504                                if it may happen twice

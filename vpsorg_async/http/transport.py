@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -33,13 +34,16 @@ from ..errors import (
     TransportError,
 )
 from ..timing import Clock
+from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
+from .redact import Redactor
 from .resolver import DaemonResolver
 
 __all__ = ["AiohttpTransport"]
 
 MAX_ERROR_BODY = 64 * 1024
+MAX_REASON = 200
 URLS = 1024
 """Addresses remembered."""
 
@@ -109,6 +113,27 @@ class _Connector(aiohttp.TCPConnector):
             self._used_at[protocol] = -math.inf
 
 
+class _Decoded:
+    """The body of an answer without its coding."""
+
+    def __init__(self, content: aiohttp.StreamReader, coding: str) -> None:
+        self._content = content
+        self._decoder = Decoder(coding)
+
+    async def readany(self) -> bytes:
+        """The next piece; empty at the end. Raises `Undecodable`."""
+        while not (piece := self._decoder.take()):
+            data = await self._content.readany()
+            if not data:
+                self._decoder.end()
+                return b""
+            self._decoder.feed(data)
+        if len(piece) == PIECE:
+            # a megabyte can come out of a kilobyte: others must get their turn in between
+            await asyncio.sleep(0)
+        return piece
+
+
 async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
     context.trace_request_ctx.append(True)
 
@@ -137,6 +162,7 @@ class AiohttpTransport:
         self._timeout = timeout
         self._clock = clock
         self._max_body = max_body
+        self._redact = Redactor(token())
         self._closed = False
         self._deadlines = Deadlines(timeout.total)
         # to read an address costs as much as to read an answer
@@ -154,12 +180,13 @@ class AiohttpTransport:
             "connector_owner": False,
             "headers": {
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
+                "Accept-Encoding": ACCEPTED,
                 # the page's examples send it with every request, also with those that have no body
                 "Content-Type": "application/json",
                 "User-Agent": f"vpsorg-async/{__version__}",
             }
             | (authorization if proxy is None else {}),
+            "auto_decompress": False,
             "cookie_jar": aiohttp.DummyCookieJar(),
             "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
             "proxy": proxy,
@@ -224,7 +251,7 @@ class AiohttpTransport:
                 raise
         finally:
             self._deadlines.leave(attempt)
-        if not isinstance(known, ConnectError):
+        if not known.final and not isinstance(known, ConnectError):
             self._connector.distrust()
         if change and not evidence:
             known.sent = Sent.NO
@@ -241,11 +268,15 @@ class AiohttpTransport:
         good = answer.status < 300
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         content = answer.content
-        # of nearly every answer all is there already
-        body = content.read_nowait()
         known = (request.known or b"") if good else b""
-        if len(body) <= cap and content.at_eof():
-            return known if body == known else body, None
+        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING, ()))
+        if coding:
+            body, more = b"", _Decoded(content, coding).readany
+        else:
+            # of nearly every answer all is there already
+            body, more = content.read_nowait(), content.readany
+            if len(body) <= cap and content.at_eof():
+                return known if body == known else body, None
         # compared as it comes, megabytes that say what is known already are never put together: as long as it is
         # the same, its first bytes are those that are known, and no chunk is kept
         chunks, size, same = [b""], 0, True
@@ -257,7 +288,12 @@ class AiohttpTransport:
             size += len(body)
             if size > cap:
                 return b"" if good else b"".join(chunks)[:cap], cap
-            body = await content.readany()
+            try:
+                body = await more()
+            except Undecodable:
+                if good:
+                    raise
+                break  # the status of an error says enough
             if not body:
                 break
         if same:
@@ -290,6 +326,10 @@ class AiohttpTransport:
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
             case TimeoutError():
                 return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
+            case Undecodable():
+                kind = TransportError if failure.final else ConnectionLostError
+                why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
+                return kind(why, request=what, final=failure.final)
             case aiohttp.ClientPayloadError():
                 return ConnectionLostError("the answer broke off in its body", request=what)
             case aiohttp.ClientResponseError() | HttpProcessingError():
