@@ -367,10 +367,12 @@ def test_the_next_request_comes_when_it_was_asked_for(asked: str) -> None:
 async def test_a_call_is_patient_for_a_minute(hint: tuple[str, ...], operation: str) -> None:
     """As long as nothing else was asked for, a call that only ever meets 429 gives up within 60 seconds."""
     clock = SkippingClock()
-    async with RawServer(sends(answer(429, b"", *hint))) as server:
-        async with Client("t", base_url=server.url, clock=clock) as vps:
-            with pytest.raises(RateLimitError) as caught:
-                await OPERATIONS[operation](vps)
+    async with (
+        RawServer(sends(answer(429, b"", *hint))) as server,
+        Client("t", base_url=server.url, clock=clock) as vps,
+    ):
+        with pytest.raises(RateLimitError) as caught:
+            await OPERATIONS[operation](vps)
 
     assert 20 < sum(clock.slept) <= 60
     assert caught.value.attempts == len(server.requests) == len(clock.slept) + 1

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 import tracemalloc
 import zlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -573,28 +574,136 @@ async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch)
     assert TOKEN not in str(proxy.requests)
 
 
-async def test_a_host_can_be_exempt_from_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``no_proxy`` is heeded."""
+@pytest.mark.parametrize(
+    "entry", ["127.0.0.1", "127.0.0.1:{port}", "127.0.0.0/8", "*", "x.example, 127.0.0.1:{port}"]
+)
+async def test_a_host_can_be_exempt_from_the_proxy(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``no_proxy`` is used, with ports and networks."""
     async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv("no_proxy", entry.format(port=server.port))
         async with once(server.url, trust_env=True) as vps:
             await vps.servers.get(1)
 
     assert (proxy.connections, len(server.requests)) == (0, 1)
 
 
-@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "http://[bad", "http://127.0.0.1:x", "http://"])
-async def test_a_proxy_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that can't be used is told when the client opens, and is not repeated: it may hold a password."""
-    monkeypatch.setenv("http_proxy", address)
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("entry", [None, "127.0.0.1:1", "10.0.0.0/8"])
+async def test_the_variables_that_name_a_proxy(
+    name: str, entry: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either case; exemptions of others change nothing."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
+        monkeypatch.setenv(name, proxy.url)
+        if entry is not None:
+            monkeypatch.setenv("NO_PROXY", entry)
+        async with once(server.url, trust_env=True) as vps:
+            await vps.servers.get(1)
 
-    with pytest.raises(ConfigurationError) as caught:
+    assert (len(proxy.requests), server.connections) == (1, 0)
+
+
+async def test_a_web_server_does_not_choose_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a CGI script HTTP_PROXY is a header of the visitor's request, and is not used."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("REQUEST_METHOD", "GET")
+        async with once(server.url, trust_env=True) as vps:
+            await vps.servers.get(1)
+
+    assert (proxy.connections, len(server.requests)) == (0, 1)
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("trust_env", [False, True])
+async def test_a_proxy_by_argument(trust_env: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``proxy=`` needs no variable and goes before all of them, exemptions included."""
+    async with RawServer(GOOD) as proxy, RawServer(GOOD) as other, RawServer(GOOD) as server:
+        for name in PROXY_NAMES:
+            monkeypatch.setenv(name, other.url)
+        monkeypatch.setenv("no_proxy", "*")
+        address = f"http://us%40er:p%2Fw@127.0.0.1:{proxy.port}"
+        async with once(server.url, trust_env=trust_env, proxy=address) as vps:
+            await vps.servers.get(1)
+            await vps.servers.create(SPEC)
+
+    assert (server.connections, other.connections) == (0, 0)
+    login = base64.b64encode(b"us@er:p/w").decode()
+    assert [heard.method for heard in proxy.requests] == ["GET", "POST"]
+    for heard in proxy.requests:
+        assert heard.headers["proxy-authorization"] == f"Basic {login}"
+        assert heard.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+UNFIT = [
+    ("socks5://user:hunter2@127.0.0.1:1", "SOCKS"),
+    ("http://[hunter2", "HTTP proxy"),
+    ("http://user:hunter2@127.0.0.1:x", "HTTP proxy"),
+    ("http://user:hun/hunter2@127.0.0.1:1", "percent-encoded"),
+    ("http://user:hunter2@", "HTTP proxy"),
+]
+
+
+def unsaid(error: BaseException) -> bool:
+    """Whether the password shows in none of the error's corners, local variables of our frames included."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    shown.stack = traceback.StackSummary.from_list(
+        [frame for frame in shown.stack if "vpsorg_async" in frame.filename]
+    )
+    texts = [*shown.format(), repr(error), repr(vars(error)), repr(error.__context__), repr(error.__cause__)]
+    return "hunter2" not in "".join(texts)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize(("address", "words"), UNFIT, ids=range(len(UNFIT)))
+async def test_a_proxy_that_is_none(
+    address: str, words: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that can't be used is told when the client opens, and is not repeated: it may hold a password."""
+    monkeypatch.setenv(name, address)
+
+    with pytest.raises(ConfigurationError, match=words) as caught:
         async with once("http://127.0.0.1:1", trust_env=True):
             pass
 
-    assert "http_proxy" in str(caught.value)
-    assert address not in str(caught.value)
+    assert name in str(caught.value)
+    assert unsaid(caught.value)
+
+
+@pytest.mark.parametrize(("address", "words"), UNFIT, ids=range(len(UNFIT)))
+def test_an_argument_that_is_no_proxy(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for ``proxy=``, told when the client is made; nor does any other error show the password."""
+    monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
+    good = "http://user:hunter2@127.0.0.1:1"
+    makers: list[tuple[Callable[[], object], str]] = [
+        (lambda: Client(TOKEN, proxy=address), words),
+        (lambda: Client.from_env(proxy=address), words),
+        (lambda: Client(TOKEN, proxy=good, base_url="nowhere"), "base_url"),
+        (lambda: Client("", proxy=good), "token"),
+        (lambda: Client.from_env(proxy=good, base_url="nowhere"), "base_url"),
+        (lambda: Client(TOKEN, proxy=good, max_in_flight=0), "max_in_flight"),
+    ]
+    for make, why in makers:
+        with pytest.raises(ConfigurationError, match=why) as caught:
+            make()
+        assert unsaid(caught.value)
+    monkeypatch.delenv("VPSORG_API_TOKEN")
+    with pytest.raises(ConfigurationError, match="no API token") as caught:
+        Client.from_env(proxy=good)
+    assert unsaid(caught.value)
+
+
+async def test_a_proxy_is_not_shown() -> None:
+    """No repr of the client's parts, and no error of a call, shows the password of its proxy."""
+    async with RawServer(sends(then="reset")) as proxy:
+        address = f"http://user:hunter2@127.0.0.1:{proxy.port}"
+        for url in ("http://127.0.0.1:1", "https://127.0.0.1:1"):
+            async with once(url, proxy=address) as vps:
+                error = await failing(vps.servers.get(1))
+                shown = [repr(part) for part in (vps, vars(vps), vars(vps._parts), vps._settings)]
+            assert unsaid(error)
+            assert "hunter2" not in "".join(shown)
 
 
 # -- no connection --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Undoes the coding of a body: gzip or deflate, as asked for. Pure, and in pieces of bounded size.
 
-aiohttp's own decoding is switched off: it depends on which packages happen to be installed, and where one is missing, an
-answer that can't be decoded is reported as broken HTTP before its headers can be read.
+aiohttp's own decoding is switched off: it depends on which packages happen to be installed, and where one is missing,
+an answer that can't be decoded is reported as broken HTTP before its headers can be read.
 """
 
 from __future__ import annotations

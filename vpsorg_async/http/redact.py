@@ -1,9 +1,9 @@
 """Blanks secrets out of text that came over the wire, before anybody can print it. Pure.
 
-A service can repeat the token in any spelling: escaped for JSON, HTML or a URL, whole or in part, in several layers, in
-other letter case, in base64, or cut short. So the text is not searched for spellings. It is unescaped layer by layer, each
-character remembers which part of the text it stands for, and where a layer shows the token, that part is blanked.
-Every step takes time in proportion to the text's length.
+A service can repeat the token in any spelling: escaped for JSON, HTML or a URL, whole or in part, in several layers,
+in other letter case, in base64, or cut short. So the text is not searched for spellings. It is unescaped layer by
+layer, each character remembers which part of the text it stands for, and where a layer shows the token, that part is
+blanked. Every step takes time in proportion to the text's length.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import html
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
+from itertools import takewhile
+from operator import eq
 
 import attrs
 
@@ -145,13 +146,15 @@ class Redactor:
         tail = text[-self._longest - _REMAINDER :].lower()
         for form in self._forms:
             if size := _cut_short(tail, form, _LEAST):
-                yield len(text) - size, len(text)
+                # a few letters are longer in lower case: never before the beginning
+                yield max(0, len(text) - size), len(text)
         for run in _RUN.finditer(text.translate(_STANDARD)):
             if any(coded in run[0] for coded in self._coded):
                 yield run.span()
-            elif len(text) - run.end() <= _REMAINDER:
-                if any(_cut_short(run[0], coded, _LEAST_CODED) for coded in self._coded):
-                    yield run.start(), len(text)
+            elif len(text) - run.end() <= _REMAINDER and any(
+                _cut_short(run[0], coded, _LEAST_CODED) for coded in self._coded
+            ):
+                yield run.start(), len(text)
 
 
 def _in_base64(token: str) -> tuple[str, ...]:
@@ -168,7 +171,7 @@ def _cut_short(text: str, word: str, least: int) -> int:
     """How long before its end the text begins to say the word, which was cut short there; 0 where it was not."""
     at = text.find(word[:least])
     while at >= 0:
-        said = len(commonprefix((text[at:], word)))
+        said = sum(takewhile(bool, map(eq, text[at:], word)))
         remainder = text[at + said :].rstrip()
         if len(remainder) <= _REMAINDER and " " not in remainder:
             return len(text) - at

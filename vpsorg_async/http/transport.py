@@ -37,6 +37,7 @@ from ..timing import Clock
 from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
+from .proxies import problem_of, select, with_scheme
 from .redact import Redactor
 from .resolver import DaemonResolver
 
@@ -156,6 +157,7 @@ class AiohttpTransport:
         max_body: int,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
+        proxy: Callable[[], str] | None = None,
     ) -> None:
         self._base_url = base_url
         self._origin = "/".join(base_url.split("/")[:3])
@@ -167,10 +169,13 @@ class AiohttpTransport:
         self._deadlines = Deadlines(timeout.total)
         # to read an address costs as much as to read an answer
         self._url = functools.lru_cache(URLS)(self._address)
-        proxy = _environment_proxy(base_url) if trust_env else None
+        if proxy is not None:
+            self._proxy: URL | None = URL(with_scheme(proxy()))
+        else:
+            self._proxy = _environment_proxy(base_url) if trust_env else None
         authorization = {"Authorization": f"Bearer {token()}"}
         # aiohttp sends a session's headers to a proxy as well: where there is one, the token goes with each request
-        self._authorization = None if proxy is None else authorization
+        self._authorization = None if self._proxy is None else authorization
         self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         traces = aiohttp.TraceConfig()
@@ -185,11 +190,10 @@ class AiohttpTransport:
                 "Content-Type": "application/json",
                 "User-Agent": f"vpsorg-async/{__version__}",
             }
-            | (authorization if proxy is None else {}),
+            | (authorization if self._proxy is None else {}),
             "auto_decompress": False,
             "cookie_jar": aiohttp.DummyCookieJar(),
             "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
-            "proxy": proxy,
         }
         self._reads = aiohttp.ClientSession(**common)
         # what the middleware does for changes, for less: no public switch exists, and a read may happen twice
@@ -225,6 +229,7 @@ class AiohttpTransport:
                 data=request.body,
                 headers=self._authorization,
                 allow_redirects=False,
+                proxy=self._proxy,
                 trace_request_ctx=evidence if change else None,
             )
             body, cut_at = await self._read(answer, request)
@@ -338,26 +343,22 @@ class AiohttpTransport:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
 
 
-def _environment_proxy(base_url: str) -> str | None:
+def _environment_proxy(base_url: str) -> URL | None:
     """The proxy that the environment names for this address, if any. Raises `ConfigurationError`.
 
     Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
     """
-    target = urlsplit(base_url)
-    address = urllib.request.getproxies().get(target.scheme)
-    if not address or urllib.request.proxy_bypass(target.hostname or ""):
+    chosen = select(base_url, urllib.request.getproxies())
+    # beside the variables some systems have settings, with exceptions of their own
+    if chosen is None or urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
         return None
-    proxy = address if "://" in address else f"http://{address}"
-    try:
-        parts = urlsplit(proxy)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ConfigurationError(
-            f"{target.scheme}_proxy in the environment is not the address of an HTTP proxy"
-        )
-    return proxy
+    name, address = chosen
+    problem = problem_of(address)
+    if problem is None:
+        return URL(with_scheme(address))
+    # a traceback that shows local variables must not show these
+    del address, chosen
+    raise ConfigurationError(f"{name} in the environment {problem}")
 
 
 def _reason(failure: BaseException) -> str:
