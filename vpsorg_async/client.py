@@ -42,7 +42,7 @@ from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .models import Server, ServerId
-from .parts import Parts, Secret, Settings, Tracing, check_words
+from .parts import Parts, Secret, Settings, Tracing, Unshown, check_words
 from .servers import Servers
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
@@ -75,7 +75,9 @@ class Client:
     - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
     - ``grace``, ``quiet``, ``visibility``: see `WaitPolicy`.
     - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
-    - ``ssl_context``: for a private certificate authority. ``trust_env``: heed the proxy variables.
+    - ``ssl_context``: for a private certificate authority.
+    - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
+    - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
     - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to look.
     - ``on_event``: called with a record of each request and retry; see `vpsorg_async.http.events`.
     - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
@@ -103,6 +105,7 @@ class Client:
         max_list_body: int = DEFAULT_MAX_LIST_BODY,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
+        proxy: str | None = None,
         allow_insecure: bool = False,
         on_event: Callable[[Any], None] | None = None,
         tracing: Tracing | None = None,
@@ -110,8 +113,10 @@ class Client:
         clock: Clock | None = None,
     ) -> None:
         self._base_url = ""  # its repr stands in tracebacks of what is raised below
+        route = None if proxy is None else Secret(proxy)
+        # a traceback that shows local variables must not show this one, nor the token
+        del proxy
         secret = Secret(check_token(token))
-        # a traceback that shows local variables must not show this one
         del token
         self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)
         self._settings = Settings(
@@ -134,6 +139,7 @@ class Client:
             max_list_body=max_list_body,
             ssl_context=ssl_context,
             trust_env=trust_env,
+            proxy=route,
             on_event=on_event,
             clock=clock or SystemClock(),
             tracing=tracing,
@@ -149,7 +155,8 @@ class Client:
 
         ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
         """
-        options = from_environment()[1] | options
+        options = Unshown(options)
+        options = Unshown(from_environment()[1] | options)
         # not by way of a variable: a traceback of what the next line raises would show it
         return cls(from_environment()[0], **options)
 

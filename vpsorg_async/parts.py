@@ -16,6 +16,7 @@ from .errors import ConfigurationError
 from .fleet import Fleet
 from .fleet.jobs import RunTrace, Tools
 from .http.budget import Gate
+from .http.proxies import problem_of
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
 from .http.session import Session
@@ -32,7 +33,7 @@ from .ownership import LoopOwner
 from .servers import Servers
 from .timing import Clock, Random
 
-__all__ = ["Parts", "Secret", "Settings", "Tracer", "Tracing", "check_words"]
+__all__ = ["Parts", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +64,7 @@ Tracing = Callable[[Clock, str], Tracer]
 
 
 class Secret:
-    """Holds the token where no repr shows it."""
+    """Holds the token, or an address with a password, where no repr shows it."""
 
     __slots__ = ("_value",)
 
@@ -76,6 +77,13 @@ class Secret:
     def reveal(self) -> str:
         """The value itself."""
         return self._value
+
+
+class Unshown(dict[str, Any]):
+    """Options among which may be a password: a traceback that shows local variables does not show them."""
+
+    def __repr__(self) -> str:
+        return "Unshown(***)"
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +102,7 @@ class Settings:
     max_list_body: int
     ssl_context: ssl.SSLContext | None
     trust_env: bool
+    proxy: Secret | None = None
     on_event: Callable[[Any], None] | None
     clock: Clock
     tracing: Tracing | None = None
@@ -109,6 +118,9 @@ class Settings:
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigurationError(f"retry is a RetryPolicy, not {self.retry!r}")
+        problem = None if self.proxy is None else problem_of(self.proxy.reveal())
+        if problem is not None:
+            raise ConfigurationError(f"proxy {problem}")
         if self.tracing is not None and not callable(self.tracing):
             raise ConfigurationError(f"tracing is an OpenTelemetry(), not {self.tracing!r}")
 
@@ -143,6 +155,7 @@ class Parts:
             max_body=settings.max_body,
             ssl_context=settings.ssl_context,
             trust_env=settings.trust_env,
+            proxy=None if settings.proxy is None else settings.proxy.reveal,
         )
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,

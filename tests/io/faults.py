@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import ssl
 import sys
+import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -148,6 +149,7 @@ def refused(error: type[VpsOrgError], attempts: int = 1) -> Both:
 LOST = maybe(e.ConnectionLostError)
 LATE = maybe(e.RequestTimeoutError)
 UNFIT = maybe(e.DecodeError, 1)
+FOREIGN = maybe(e.TransportError, 1)
 FAILED = maybe(e.ServiceError)
 WORKS = _ends(Ends(None), Ends(None))
 
@@ -281,6 +283,7 @@ NOT_HTTP = _rows(
         ("a header of 16 KB", raw(sends(answer(200, SERVER, f"X-Long: {'x' * 16_384}"))), LOST),
         ("500 headers", raw(sends(answer(200, SERVER, *(f"X-{n}: x" for n in range(500))))), LOST),
         ("not gzip, though it says so", _body(b"abc", "Content-Encoding: gzip"), LOST),
+        ("gzip cut short", _body(gzip.compress(SERVER)[:-12], "Content-Encoding: gzip"), LOST),
     ],
 )
 
@@ -296,7 +299,7 @@ UNUSABLE = _rows(
         ("HTML with status 200", _body(HTML, "Content-Type: text/html"), UNFIT),
         ("a body longer than the cap", _body(b" " * (CAP + 1)), UNFIT),
         ("a body without an end", raw(floods), UNFIT),
-        ("gzip cut short", _body(gzip.compress(SERVER)[:-12], "Content-Encoding: gzip"), UNFIT),
+        ("a coding that was not asked for", _body(b"\x8b\x02\x80{}\x03", "Content-Encoding: br"), FOREIGN),
         ("gzip bomb", raw(lambda line: sends(bomb("gzip"))(line)), UNFIT),
         ("deflate bomb", raw(lambda line: sends(bomb("deflate"))(line)), UNFIT),
     ],
@@ -338,6 +341,7 @@ HARMLESS = _rows(
         ("100 and 103 before the answer", raw(sends(HINTS, answer(200, SERVER))), WORKS),
         ("HTTP/1.0 without a length", raw(sends(b"HTTP/1.0 200 OK\r\n\r\n" + SERVER, then="close")), WORKS),
         ("gzip", _body(gzip.compress(SERVER), "Content-Encoding: gzip"), WORKS),
+        ("deflate", _body(zlib.compress(SERVER), "Content-Encoding: deflate"), WORKS),
         ("connection closed after each answer", warm(sends(fits, then="close"), GOOD), WORKS),
         (
             "reused connection, an answer nobody asked for",

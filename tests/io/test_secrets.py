@@ -58,6 +58,7 @@ ECHOES: dict[str, Play] = {
     "200 with a page elsewhere": raw(
         sends(answer(200, f'{{"results": [], "next": "https://{TOKEN}.example/?{TOKEN}"}}'.encode()))
     ),
+    "200 in a coding called like the token": raw(sends(answer(200, b"?", f"Content-Encoding: {TOKEN}"))),
     "headers that are not HTTP": raw(sends(f"HTTP/1.1 200 OK\r\n{TOKEN}\r\n\r\n".encode(), then="close")),
     "half a body": raw(sends(answer(200, BAD_TOKEN, length=9999), then="close")),
     "malformed chunk": raw(

@@ -361,6 +361,23 @@ def test_the_next_request_comes_when_it_was_asked_for(asked: str) -> None:
     assert min(float(asked), 60.0) <= waited <= min(float(asked) + 0.25, 60.0) + 1e-6
 
 
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("hint", [(), ("Retry-After: 5",), ("Retry-After: 0",), ("Retry-After: 60",)])
+@skipping
+async def test_a_call_is_patient_for_a_minute(hint: tuple[str, ...], operation: str) -> None:
+    """As long as nothing else was asked for, a call that only ever meets 429 gives up within 60 seconds."""
+    clock = SkippingClock()
+    async with (
+        RawServer(sends(answer(429, b"", *hint))) as server,
+        Client("t", base_url=server.url, clock=clock) as vps,
+    ):
+        with pytest.raises(RateLimitError) as caught:
+            await OPERATIONS[operation](vps)
+
+    assert 20 < sum(clock.slept) <= 60
+    assert caught.value.attempts == len(server.requests) == len(clock.slept) + 1
+
+
 def test_waiting_for_a_rate_limit_ends_for_everybody() -> None:
     """Under 429s without end each call gives up when its patience does, also one held back by the others' news."""
     service = Service(lambda _: answered(429, retry_after="5"))

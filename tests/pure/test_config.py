@@ -85,7 +85,7 @@ def test_intervals_are_in_order() -> None:
         {"attempts": 0}, {"attempts": -1}, {"attempts": 1.5}, {"attempts": True}, {"attempts": "3"}, {"attempts": None},
         {"quota": -1}, {"quota": True}, {"quota": 1.0}, {"quota": None},
         {"max_retry_after": -1}, {"max_retry_after": math.inf}, {"max_retry_after": math.nan},
-        {"rate_limit_patience": -1}, {"rate_limit_patience": "300"},
+        {"rate_limit_patience": -1}, {"rate_limit_patience": "60"},
         {"backoff": None}, {"backoff": 1.0},
         {"backoff": Backoff(initial=-1)}, {"backoff": Backoff(maximum=math.inf)},
         {"backoff": Backoff(multiplier=math.nan)},

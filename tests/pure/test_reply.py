@@ -368,6 +368,17 @@ def test_cut_bodies_hold_no_secrets(body: bytes) -> None:
     assert "hunter" not in str(vars(refused(400, body)))
 
 
+def test_a_token_at_the_cut_leaves_no_first_part() -> None:
+    """Where the body shown ends within the token, and blanking has made the text short enough to show its end."""
+    secrets = b"password=" + b"x" * 7000 + b" "
+    for visible in range(len(TOKEN)):
+        filler = b"." * (4 * MAX_BODY - len(secrets) - visible)
+        shown = refused(400, secrets + filler + TOKEN.encode() + b" is not known").body
+        assert shown.startswith("password=")
+        assert "abc123" not in shown
+        assert not any(shown.endswith(TOKEN[:size]) for size in range(5, len(TOKEN)))
+
+
 def test_a_token_in_an_address_is_blanked() -> None:
     """Percent-escaped is still the token."""
     assert "abc123" not in Redactor("tok+abc123/def")("GET /?token=tok%2Babc123%2Fdef")

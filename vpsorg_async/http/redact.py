@@ -1,9 +1,21 @@
-"""Blanks secrets out of text that came over the wire, before anybody can print it. Pure."""
+"""Blanks secrets out of text that came over the wire, before anybody can print it. Pure.
+
+A service can repeat the token in any spelling: escaped for JSON, HTML or a URL, whole or in part, in several layers,
+in other letter case, in base64, or cut short. So the text is not searched for spellings. It is unescaped layer by
+layer, each character remembers which part of the text it stands for, and where a layer shows the token, that part is
+blanked. Every step takes time in proportion to the text's length.
+"""
 
 from __future__ import annotations
 
+import html
 import re
-from urllib.parse import quote
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from operator import eq
+
+import attrs
 
 __all__ = ["BLANK", "Redactor"]
 
@@ -20,23 +32,148 @@ _PASSWORD = re.compile(
     | \[ [^\]]*+ (?:\]|\Z) | \{ [^}]*+ (?:\}|\Z) | [^\s,;&}\]]++ )"""
 )
 
+_LAYERS = 5
+"""Escapes within escapes that are undone: JSON in JSON, in HTML, in a URL, and one more."""
+_LEAST = 5
+"""Characters of a token cut short that count as one: fewer give nothing away, and can be chance."""
+_LEAST_CODED = 8
+"""The same in base64."""
+_REMAINDER = 16
+"""Characters at the end of a text that can stand behind a token cut short: half an escape, an ellipsis, a bracket."""
+
+# JSON and its relatives, URLs, HTML
+_ESCAPE = re.compile(
+    r"""(?isx)
+    \\ (?: (?-i:U) 0{4} ([0-9a-f]{4}) | u ([0-9a-f]{4}) | u \{ 0{0,8} ([0-9a-f]{1,4}) \}
+         | x ([0-9a-f]{2}) | (?P<octal>[0-3][0-7]{2}) | (?P<plain>[^ux]) )
+    | % (?: u ([0-9a-f]{4}) | ([0-9a-f]{2}) )
+    | (?P<entity> & (?: \# \d{1,20} | \# x [0-9a-f]{1,20} | [a-z] [a-z0-9]{1,31} ) ;? )"""
+)
+_CONTROL = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_RUN = re.compile(r"[A-Za-z0-9+/]{8,}+=*+")
+_STANDARD = str.maketrans("-_", "+/")
+
+Span = tuple[int, int]
+
+
+@attrs.frozen
+class _Layer:
+    """A text, and for each of its characters where in the outermost text it begins and ends."""
+
+    text: str
+    begins: Sequence[int]
+    ends: Sequence[int]
+
+    def inner(self) -> _Layer | None:
+        """The text with its escapes undone; None where there are none."""
+        texts: list[str] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        done = 0
+        for escape in _ESCAPE.finditer(self.text):
+            start, end = escape.span()
+            said = _unescaped(escape)
+            texts += (self.text[done:start], said)
+            begins += (*self.begins[done:start], *[self.begins[start]] * len(said))
+            ends += (*self.ends[done:start], *[self.ends[end - 1]] * len(said))
+            done = end
+        if not done:
+            return None
+        begins += self.begins[done:]
+        ends += self.ends[done:]
+        return _Layer("".join((*texts, self.text[done:])), begins, ends)
+
+    def outermost(self, span: Span) -> Span:
+        return self.begins[span[0]], self.ends[span[1] - 1]
+
+
+def _layers(text: str) -> Iterator[_Layer]:
+    """The text, and what shows when its escapes are undone, again and again."""
+    layer: _Layer | None = _Layer(text, range(len(text)), range(1, len(text) + 1))
+    for _ in range(_LAYERS):
+        if layer is not None:
+            yield layer
+            layer = layer.inner()
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    said: str = escape[escape.lastindex or 0]
+    match escape.lastgroup:
+        case "plain":
+            return _CONTROL.get(said, said)
+        case "entity":
+            return html.unescape(said) or said
+        case "octal":
+            return chr(int(said, 8))
+    return chr(int(said, 16))
+
 
 class Redactor:
     """Knows the one token in use. Its repr does not show it."""
 
-    __slots__ = ("_spellings",)
+    __slots__ = ("_coded", "_forms", "_longest", "_whole")
 
     def __init__(self, token: str) -> None:
-        # as it is, as JSON may write its slashes, and as a URL does
-        self._spellings = {token, token.replace("/", r"\/"), quote(token, safe="")} - {""}
+        # a token that holds an escape itself looks otherwise in each layer
+        self._forms = {form.text.lower() for form in _layers(token) if form.text}
+        self._whole = re.compile("|".join(map(re.escape, sorted(self._forms))), re.IGNORECASE)
+        self._longest = len(token)
+        self._coded = _in_base64(token)
 
     def __repr__(self) -> str:
         return "Redactor(***)"
 
     def __call__(self, text: str) -> str:
         """The text without tokens and passwords."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, BLANK)
+        text = self._without_token(text) if self._forms else text
         text = _TOKEN.sub(f"vps_{BLANK}", text)
         text = _BEARER.sub(rf"\1{BLANK}", text)
         return _PASSWORD.sub(rf'\1"{BLANK}"', text)
+
+    def _without_token(self, text: str) -> str:
+        found = [layer.outermost(span) for layer in _layers(text) for span in self._places(layer.text)]
+        pieces, done = list[str](), 0
+        for begin, end in sorted(found):
+            if begin >= done:
+                pieces += (text[done:begin], BLANK)
+            done = max(done, end)
+        return "".join((*pieces, text[done:]))
+
+    def _places(self, text: str) -> Iterator[Span]:
+        """Where the token stands in a text without escapes."""
+        for match in self._whole.finditer(text):
+            yield match.span()
+        tail = text[-self._longest - _REMAINDER :].lower()
+        for form in self._forms:
+            if size := _cut_short(tail, form, _LEAST):
+                # a few letters are longer in lower case: never before the beginning
+                yield max(0, len(text) - size), len(text)
+        for run in _RUN.finditer(text.translate(_STANDARD)):
+            if any(coded in run[0] for coded in self._coded):
+                yield run.span()
+            elif len(text) - run.end() <= _REMAINDER and any(
+                _cut_short(run[0], coded, _LEAST_CODED) for coded in self._coded
+            ):
+                yield run.start(), len(text)
+
+
+def _in_base64(token: str) -> tuple[str, ...]:
+    """The part of the token's base64 that is the same whatever stands before and after it: one for each offset."""
+    parts = []
+    for before in range(3):
+        whole = b64encode(b"\0" * before + token.encode()).decode()
+        bits = 8 * (before + len(token.encode()))
+        parts.append(whole[-(-8 * before // 6) : bits // 6])
+    return tuple(part for part in parts if len(part) >= _LEAST_CODED)
+
+
+def _cut_short(text: str, word: str, least: int) -> int:
+    """How long before its end the text begins to say the word, which was cut short there; 0 where it was not."""
+    at = text.find(word[:least])
+    while at >= 0:
+        said = sum(takewhile(bool, map(eq, text[at:], word)))
+        remainder = text[at + said :].rstrip()
+        if len(remainder) <= _REMAINDER and " " not in remainder:
+            return len(text) - at
+        at = text.find(word[:least], at + 1)
+    return 0

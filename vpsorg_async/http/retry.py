@@ -6,7 +6,7 @@ What a failure proves decides, together with the operation:
 how it ended    what it was                                            another attempt
 ==============  =====================================================  =========================
 not sent        no connection; nothing left this machine               always
-unreachable     the certificate or the set-up is wrong                 never
+unreachable     certificate, set-up, or a coding not asked for            never
 rate limited    429                                                    always, after the hint
 refused         any other 4xx, and 307/308                             never
 failed          408, 500, 502, 503, 504, a gateway's 403 or 404        if it may happen twice
@@ -87,15 +87,16 @@ class RetryPolicy:
     """How often and how patiently a call is tried. Durations in seconds.
 
     ``attempts`` counts all tries of one call. A ``Retry-After`` is obeyed up to ``max_retry_after``. Waiting for a rate
-    limit does not use up attempts; it ends after ``rate_limit_patience`` in all. ``quota`` retries can be made at
-    once by all calls of a client together, and one more for each ten further calls: an outage is not made worse.
+    limit does not use up attempts; a call gives up before it waits longer than ``rate_limit_patience`` in all.
+    ``quota`` retries can be made at once by all calls of a client together, and one more for each ten further calls:
+    an outage is not made worse.
     ``RetryPolicy(attempts=1)`` never tries again.
     """
 
     attempts: int = 4
     backoff: Backoff = attrs.field(factory=Backoff)
     max_retry_after: float = 60.0
-    rate_limit_patience: float = 300.0
+    rate_limit_patience: float = 60.0
     quota: int = 50
 
     def __attrs_post_init__(self) -> None:

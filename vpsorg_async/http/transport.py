@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import ssl
 import urllib.request
 import weakref
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -32,13 +34,17 @@ from ..errors import (
     TransportError,
 )
 from ..timing import Clock
+from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
+from .proxies import problem_of, select, with_scheme
+from .redact import Redactor
 from .resolver import DaemonResolver
 
 __all__ = ["AiohttpTransport"]
 
 MAX_ERROR_BODY = 64 * 1024
+MAX_REASON = 200
 URLS = 1024
 """Addresses remembered."""
 
@@ -72,7 +78,7 @@ class _Connector(aiohttp.TCPConnector):
     """One pool for everything, which gives changes only connections that have not idled.
 
     A connection on which something came while it idled is given to nobody: aiohttp would take that for the answer to
-    the next request, before the service has even seen it.
+    the next request, before the service has even seen it. Nor is one that idled when another one turned out dead.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -88,8 +94,8 @@ class _Connector(aiohttp.TCPConnector):
             used_at = self._used_at.get(protocol)
             if used_at is None:
                 break
-            idled = req.method in _CAREFUL and self._time() - used_at > FRESH_SECONDS
-            if not idled and not protocol.should_close:
+            longest = FRESH_SECONDS if req.method in _CAREFUL else math.inf
+            if self._time() - used_at < longest and not protocol.should_close:
                 break
             connection.close()
         connection.add_callback(functools.partial(self._released, protocol))
@@ -97,6 +103,36 @@ class _Connector(aiohttp.TCPConnector):
 
     def _released(self, protocol: object) -> None:
         self._used_at[protocol] = self._time()
+
+    def distrust(self) -> None:
+        """An attempt met a dead connection: those that idle now are as likely dead, and are not used again.
+
+        A balancer that restarts, or a firewall that forgets, takes all of them at once: tried one by one, they would
+        use up all attempts of a call. Those in use now are trusted again once they have answered.
+        """
+        for protocol in self._used_at:
+            self._used_at[protocol] = -math.inf
+
+
+class _Decoded:
+    """The body of an answer without its coding."""
+
+    def __init__(self, content: aiohttp.StreamReader, coding: str) -> None:
+        self._content = content
+        self._decoder = Decoder(coding)
+
+    async def readany(self) -> bytes:
+        """The next piece; empty at the end. Raises `Undecodable`."""
+        while not (piece := self._decoder.take()):
+            data = await self._content.readany()
+            if not data:
+                self._decoder.end()
+                return b""
+            self._decoder.feed(data)
+        if len(piece) == PIECE:
+            # a megabyte can come out of a kilobyte: others must get their turn in between
+            await asyncio.sleep(0)
+        return piece
 
 
 async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
@@ -121,20 +157,25 @@ class AiohttpTransport:
         max_body: int,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
+        proxy: Callable[[], str] | None = None,
     ) -> None:
         self._base_url = base_url
         self._origin = "/".join(base_url.split("/")[:3])
         self._timeout = timeout
         self._clock = clock
         self._max_body = max_body
+        self._redact = Redactor(token())
         self._closed = False
         self._deadlines = Deadlines(timeout.total)
         # to read an address costs as much as to read an answer
         self._url = functools.lru_cache(URLS)(self._address)
-        proxy = _environment_proxy(base_url) if trust_env else None
+        if proxy is not None:
+            self._proxy: URL | None = URL(with_scheme(proxy()))
+        else:
+            self._proxy = _environment_proxy(base_url) if trust_env else None
         authorization = {"Authorization": f"Bearer {token()}"}
         # aiohttp sends a session's headers to a proxy as well: where there is one, the token goes with each request
-        self._authorization = None if proxy is None else authorization
+        self._authorization = None if self._proxy is None else authorization
         self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         traces = aiohttp.TraceConfig()
@@ -144,15 +185,15 @@ class AiohttpTransport:
             "connector_owner": False,
             "headers": {
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
+                "Accept-Encoding": ACCEPTED,
                 # the page's examples send it with every request, also with those that have no body
                 "Content-Type": "application/json",
                 "User-Agent": f"vpsorg-async/{__version__}",
             }
-            | (authorization if proxy is None else {}),
+            | (authorization if self._proxy is None else {}),
+            "auto_decompress": False,
             "cookie_jar": aiohttp.DummyCookieJar(),
             "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
-            "proxy": proxy,
         }
         self._reads = aiohttp.ClientSession(**common)
         # what the middleware does for changes, for less: no public switch exists, and a read may happen twice
@@ -188,6 +229,7 @@ class AiohttpTransport:
                 data=request.body,
                 headers=self._authorization,
                 allow_redirects=False,
+                proxy=self._proxy,
                 trace_request_ctx=evidence if change else None,
             )
             body, cut_at = await self._read(answer, request)
@@ -215,6 +257,8 @@ class AiohttpTransport:
         finally:
             self._deadlines.leave(attempt)
             request.left = request.left or bool(evidence)
+        if not known.final and not isinstance(known, ConnectError):
+            self._connector.distrust()
         if change and not evidence:
             known.sent = Sent.NO
         return known
@@ -230,11 +274,15 @@ class AiohttpTransport:
         good = answer.status < 300
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         content = answer.content
-        # of nearly every answer all is there already
-        body = content.read_nowait()
         known = (request.known or b"") if good else b""
-        if len(body) <= cap and content.at_eof():
-            return known if body == known else body, None
+        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING, ()))
+        if coding:
+            body, more = b"", _Decoded(content, coding).readany
+        else:
+            # of nearly every answer all is there already
+            body, more = content.read_nowait(), content.readany
+            if len(body) <= cap and content.at_eof():
+                return known if body == known else body, None
         # compared as it comes, megabytes that say what is known already are never put together: as long as it is
         # the same, its first bytes are those that are known, and no chunk is kept
         chunks, size, same = [b""], 0, True
@@ -246,7 +294,12 @@ class AiohttpTransport:
             size += len(body)
             if size > cap:
                 return b"" if good else b"".join(chunks)[:cap], cap
-            body = await content.readany()
+            try:
+                body = await more()
+            except Undecodable:
+                if good:
+                    raise
+                break  # the status of an error says enough
             if not body:
                 break
         if same:
@@ -279,6 +332,10 @@ class AiohttpTransport:
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
             case TimeoutError():
                 return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
+            case Undecodable():
+                kind = TransportError if failure.final else ConnectionLostError
+                why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
+                return kind(why, request=what, final=failure.final)
             case aiohttp.ClientPayloadError():
                 return ConnectionLostError("the answer broke off in its body", request=what)
             case aiohttp.ClientResponseError() | HttpProcessingError():
@@ -287,26 +344,22 @@ class AiohttpTransport:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
 
 
-def _environment_proxy(base_url: str) -> str | None:
+def _environment_proxy(base_url: str) -> URL | None:
     """The proxy that the environment names for this address, if any. Raises `ConfigurationError`.
 
     Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
     """
-    target = urlsplit(base_url)
-    address = urllib.request.getproxies().get(target.scheme)
-    if not address or urllib.request.proxy_bypass(target.hostname or ""):
+    chosen = select(base_url, urllib.request.getproxies())
+    # beside the variables some systems have settings, with exceptions of their own
+    if chosen is None or urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
         return None
-    proxy = address if "://" in address else f"http://{address}"
-    try:
-        parts = urlsplit(proxy)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ConfigurationError(
-            f"{target.scheme}_proxy in the environment is not the address of an HTTP proxy"
-        )
-    return proxy
+    name, address = chosen
+    problem = problem_of(address)
+    if problem is None:
+        return URL(with_scheme(address))
+    # a traceback that shows local variables must not show these
+    del address, chosen
+    raise ConfigurationError(f"{name} in the environment {problem}")
 
 
 def _reason(failure: BaseException) -> str:

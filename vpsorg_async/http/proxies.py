@@ -1,0 +1,116 @@
+"""Which proxy a request goes through. Pure: the variables come in, an address or None goes out.
+
+Read as the ``requests`` library reads them: ``https_proxy`` or ``http_proxy`` by the scheme of the address, else
+``all_proxy``; hosts in ``no_proxy`` are reached directly. An entry of ``no_proxy``, separated by commas or blanks, is
+
+====================================  =============================================================
+``*``                                 every host
+``example.org``, ``.example.org``     that host and all below it
+``192.0.2.1``, ``[2001:db8::1]``      that address
+``10.0.0.0/8``, ``fd00::/8``          every address of that network; names are not looked up
+``example.org:8443``, ``[::1]:8080``  the same, on that port only
+====================================  =============================================================
+
+in any case. No error repeats an address, which can hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, unquote, urlsplit
+
+__all__ = ["problem_of", "select", "with_scheme"]
+
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_PORTS = {"http": 80, "https": 443}
+_ENTRY = re.compile(r"(?:\[(?P<inner>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?")
+"""A host, or an IPv6 address in brackets, perhaps with a port."""
+_HOST = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def select(url: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
+    """The name of the variable that decides, and its value; None where the address is reached directly.
+
+    ``variables`` are named as `urllib.request.getproxies` names them: ``http``, ``https``, ``all``, ``no``.
+    """
+    target = urlsplit(url)
+    for name in (target.scheme, "all"):
+        if address := variables.get(name, "").strip():
+            exempt = _exempt(target, variables.get("no", ""))
+            return None if exempt else (f"{name}_proxy", address)
+    return None
+
+
+def with_scheme(address: str) -> str:
+    """The address of a proxy as a URL; without a scheme it is http."""
+    return address if "://" in address else f"http://{address}"
+
+
+def problem_of(address: object) -> str | None:
+    """What is wrong with the address of a proxy, in words that do not repeat it; None if it can be used."""
+    if not isinstance(address, str):
+        return f"is a string, not {type(address).__name__}"
+    example = "is not the address of an HTTP proxy: http://user:password@host:port"
+    encoded = f"{example}, with special characters percent-encoded"
+    try:
+        parts = urlsplit(with_scheme(address))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return encoded
+    if parts.scheme.startswith("socks"):
+        return "is a SOCKS proxy; only HTTP proxies are supported: http://host:port"
+    if parts.scheme not in _PORTS or port == 0 or not (_HOST.fullmatch(host) or _ip(host)):
+        return example
+    # where a password holds a slash, what follows it is taken for a path
+    beyond = address.rpartition(parts.netloc)[2]
+    if not address.isprintable() or any(sign in address for sign in " \\") or "@" in beyond:
+        return encoded
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    try:
+        f"{user}:{password}".encode("latin-1")
+    except UnicodeEncodeError:
+        return "has a user or password with characters beyond Latin-1, which HTTP proxies do not understand"
+    return "has a user with a colon, which HTTP proxies do not understand" if ":" in user else None
+
+
+def _exempt(target: SplitResult, no_proxy: str) -> bool:
+    """Whether an entry of ``no_proxy`` names the host of this address."""
+    host = (target.hostname or "").rstrip(".")
+    port = target.port or _PORTS.get(target.scheme)
+    address = _ip(host)
+    for entry in re.split(r"[\s,]+", no_proxy.lower()):
+        if entry == "*":
+            return True
+        if address is not None and "/" in entry:
+            if _in_network(address, entry):
+                return True
+            continue
+        if address is not None and _ip(entry) == address:
+            return True
+        match = _ENTRY.fullmatch(entry)
+        if match is None or (match["port"] and int(match["port"]) != port):
+            continue
+        named = match["inner"] if match["inner"] is not None else match["name"]
+        if address is not None:
+            if _ip(named) == address:
+                return True
+        elif (name := named.removeprefix("*").strip(".")) and f".{host}".endswith(f".{name}"):
+            return True
+    return False
+
+
+def _ip(text: str) -> IP | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _in_network(address: IP, entry: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    except ValueError:
+        return False
