@@ -12,7 +12,7 @@
 
 A span tells method, path, status, ids and what became of it, with the message of an error, in which secrets are
 blanked. It is never shown headers, bodies or queries, so the token is in none; nothing is sent along to the API. All
-times are those of the client's clock.
+times are those of the client's clock. What a tracer, a meter or a span processor raises is logged, and ends nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -29,13 +30,14 @@ from urllib.parse import urlsplit
 try:
     from opentelemetry import context as otel_context
     from opentelemetry import metrics, trace
-    from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+    from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode
 except ModuleNotFoundError as missing:
     raise ImportError('tracing needs OpenTelemetry: pip install "vpsorg-async[otel]"') from missing
 
 from ._version import __version__
 from .fleet.events import CommandLost, FleetEvent, ServerAdopted, ServerSettled
 from .fleet.outcomes import Report, Succeeded
+from .hooks import FAILURES
 from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .http.exchange import Priority, Request, Response
 from .http.session import Session, Withdrawn
@@ -48,6 +50,36 @@ __all__ = ["OpenTelemetry"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger("vpsorg_async.otel")
+
+
+def _safely(call: Callable[P, T]) -> Callable[P, T | None]:
+    """The same call; what it raises is logged, and None returned."""
+
+    @functools.wraps(call)
+    def safe(*args: P.args, **options: P.kwargs) -> T | None:
+        try:
+            return call(*args, **options)
+        except FAILURES:
+            log.exception("tracing failed in %s", getattr(call, "__name__", call))
+            return None
+
+    return safe
+
+
+class _Span:
+    """A span whose methods raise nothing: users bring their own processors and exporters."""
+
+    __slots__ = ("add_event", "end", "inner", "set_attribute", "set_attributes", "set_status")
+
+    def __init__(self, inner: trace.Span) -> None:
+        self.inner = inner
+        self.add_event = _safely(inner.add_event)
+        self.end = _safely(inner.end)
+        self.set_attribute = _safely(inner.set_attribute)
+        self.set_attributes = _safely(inner.set_attributes)
+        self.set_status = _safely(inner.set_status)
 
 
 class OpenTelemetry:
@@ -81,20 +113,32 @@ class _Metrics:
     """The instruments."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        self.requests = meter.create_counter(
-            "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
+        self.count_request = _safely(
+            meter.create_counter(
+                "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
+            ).add
         )
-        self.request_duration = meter.create_histogram(
-            "vpsorg.request.duration", "s", "From the sending of a request to its outcome"
+        self.request_duration = _safely(
+            meter.create_histogram(
+                "vpsorg.request.duration", "s", "From the sending of a request to its outcome"
+            ).record
         )
-        self.looks = meter.create_counter(
-            "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
+        self.count_look = _safely(
+            meter.create_counter(
+                "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
+            ).add
         )
-        self.wait_duration = meter.create_histogram(
-            "vpsorg.wait.duration", "s", "How long waits took, by operation and outcome"
+        self.wait_duration = _safely(
+            meter.create_histogram(
+                "vpsorg.wait.duration", "s", "How long waits took, by operation and outcome"
+            ).record
         )
-        self.wait_lag = meter.create_histogram(
-            "vpsorg.wait.lag", "s", "From the last look that did not show the target to the end of the wait"
+        self.wait_lag = _safely(
+            meter.create_histogram(
+                "vpsorg.wait.lag",
+                "s",
+                "From the last look that did not show the target to the end of the wait",
+            ).record
         )
 
 
@@ -103,10 +147,10 @@ class _Call:
 
     __slots__ = ("attempt", "attempts", "request", "sent_at", "span")
 
-    def __init__(self, request: Request, span: Span) -> None:
+    def __init__(self, request: Request, span: _Span) -> None:
         self.request = request
         self.span = span
-        self.attempt: Span | None = None
+        self.attempt: _Span | None = None
         self.attempts = 0
         self.sent_at = 0.0
 
@@ -143,7 +187,7 @@ class _Session(Session):
 class _Run:
     """A fleet run under way."""
 
-    def __init__(self, tracer: _Tracer, span: Span) -> None:
+    def __init__(self, tracer: _Tracer, span: _Span) -> None:
         self._tracer = tracer
         self._span = span
 
@@ -151,7 +195,7 @@ class _Run:
         """A new context in which the run's span is the current one."""
         # one for each task: tasks that share a context would see each other's current span
         context = contextvars.copy_context()
-        context.run(otel_context.attach, trace.set_span_in_context(self._span))
+        context.run(otel_context.attach, trace.set_span_in_context(self._span.inner))
         return context
 
     def tell(self, event: FleetEvent) -> None:
@@ -201,6 +245,11 @@ class _Tracer:
         """The time of day in nanoseconds, as spans want it."""
         return int(self._clock.wall().timestamp() * 1e6) * 1000
 
+    def _start(self, name: str, **options: Any) -> _Span:
+        """A span that begins now."""
+        start = _safely(self._tracer.start_span)
+        return _Span(start(name, start_time=self.now(), **options) or INVALID_SPAN)
+
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def session(self, *parts: Any, **options: Any) -> Session:
@@ -249,7 +298,7 @@ class _Tracer:
         again = {"http.request.resend_count": number - 1} if number > 1 else {}
         call.attempts = number
         call.sent_at = self._clock.now()
-        call.attempt = self._tracer.start_span(
+        call.attempt = self._start(
             method,
             kind=SpanKind.CLIENT,
             attributes={
@@ -258,7 +307,6 @@ class _Tracer:
                 **self._server,
                 **again,
             },
-            start_time=self.now(),
         )
 
     def _attempt_ended(self, call: _Call, outcome: str, status: int | None = None, message: str = "") -> None:
@@ -266,8 +314,8 @@ class _Tracer:
         if span is None:
             return
         labels = {"vpsorg.operation": call.request.operation.value, "vpsorg.outcome": outcome}
-        self._metrics.requests.add(1, labels)
-        self._metrics.request_duration.record(self._clock.now() - call.sent_at, labels)
+        self._metrics.count_request(1, labels)
+        self._metrics.request_duration(self._clock.now() - call.sent_at, labels)
         if status is not None:
             span.set_attribute("http.response.status_code", status)
         if outcome != "ok":
@@ -290,17 +338,16 @@ class _Tracer:
                 outcome = outcome_of(error)
                 raise
             finally:
-                self._metrics.looks.add(1, {"vpsorg.look": kind, "vpsorg.outcome": outcome})
+                self._metrics.count_look(1, {"vpsorg.look": kind, "vpsorg.outcome": outcome})
 
         return followed
 
     def wait(self, wait: Wait) -> OnEnd:
         """A wait begins: its span, which is told when it ends."""
         began = self.now()
-        span = self._tracer.start_span(
+        span = self._start(
             "vpsorg.wait",
             attributes={"vpsorg.server.id": str(wait.server_id), "vpsorg.target": str(wait.target)},
-            start_time=began,
         )
 
         def ended(verdict: Verdict | None, undone_at: float) -> None:
@@ -309,7 +356,7 @@ class _Tracer:
             error = None if verdict is None or isinstance(verdict, Reached) else verdict.error
             outcome = "ok" if reached else "left" if error is None else outcome_of(error)
             labels = {"vpsorg.operation": wait.operation or "none", "vpsorg.outcome": outcome}
-            self._metrics.wait_duration.record(now - wait.started, labels)
+            self._metrics.wait_duration(now - wait.started, labels)
             span.set_attributes(
                 {**labels, "vpsorg.looks": wait.looks, "vpsorg.looks.failed": wait.failed_looks}
             )
@@ -322,9 +369,7 @@ class _Tracer:
                 span.set_attribute("vpsorg.evidence", str(verdict.evidence))
                 if verdict.evidence is not Evidence.ASSUMED:
                     # what was assumed was waited for on purpose
-                    self._metrics.wait_lag.record(
-                        now - undone_at, {"vpsorg.operation": labels["vpsorg.operation"]}
-                    )
+                    self._metrics.wait_lag(now - undone_at, {"vpsorg.operation": labels["vpsorg.operation"]})
             elif error is not None:
                 span.set_attribute("error.type", outcome)
                 span.set_status(Status(StatusCode.ERROR, str(error)))
@@ -336,17 +381,15 @@ class _Tracer:
 
     def run(self, operation: str, servers: int) -> _Run:
         """A fleet run begins."""
-        span = self._tracer.start_span(
-            f"vpsorg.fleet.{operation}", attributes={"vpsorg.servers": servers}, start_time=self.now()
-        )
+        span = self._start(f"vpsorg.fleet.{operation}", attributes={"vpsorg.servers": servers})
         return _Run(self, span)
 
     @contextlib.contextmanager
-    def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[Span]:
+    def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[_Span]:
         """A span that is current while it lasts, and tells how it was left."""
-        span = self._tracer.start_span(name, attributes=attributes, start_time=self.now(), **options)
+        span = self._start(name, attributes=attributes, **options)
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            with trace.use_span(span.inner, record_exception=False, set_status_on_exception=False):
                 yield span
         except BaseException as error:
             span.set_attribute("vpsorg.outcome", outcome_of(error))

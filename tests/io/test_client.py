@@ -44,7 +44,8 @@ def answer_to(head: str, number: int) -> bytes:
 class Desk:
     """A server that counts: requests, how many are in hand at once, connections. It shows each server asked for.
 
-    With a ``body`` it answers every request alike. While it is ``shut`` it keeps requests waiting; with ``hold=n`` until n are in hand.
+    With a ``body`` it answers every request alike. While it is ``shut`` it keeps requests waiting; with ``hold=n``
+    until n are in hand.
     """
 
     def __init__(self, *, status: int = 200, body: bytes | None = None, hold: int = 1) -> None:

@@ -92,7 +92,7 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
         asked = stage.now
         await asyncio.sleep(3)
 
-        stage.poller._waits.read(1, record(1, "active"), asked, stage.now)
+        assert list(stage.poller._waits.read(1, record(1, "active"), asked, stage.now))
         await asyncio.sleep(0.1)
 
         assert not waiting[0].done()
@@ -176,8 +176,9 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
         def meanwhile(row: Server) -> None:
             if row.id == 2 and row.status == "active":
                 provider.reader.while_reading = lambda _: None
+                error = errors.ServiceError("down", status=503)
                 asyncio.get_running_loop().call_soon(
-                    stage.poller._waits.failed, "180", errors.ServiceError("down", status=503), stage.now
+                    lambda: list(stage.poller._waits.failed("180", error, stage.now))
                 )
 
         provider.reader.while_reading = meanwhile

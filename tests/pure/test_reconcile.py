@@ -144,7 +144,7 @@ def test_another_name_can_be_looked_for() -> None:
 
 @pytest.mark.parametrize(("lacks", "exhausted"), [("", True), ("it counts 9 and shows 2", False)])
 def test_only_a_whole_list_says_that_there_is_none(lacks: str, exhausted: bool) -> None:
-    """After the window the search ends either way; with an incomplete list the server may exist, and the error says so."""
+    """After the window the search ends either way; of an incomplete list the error says that it is one."""
     found = search().observe([], 100.0 + LATE, lacks=lacks)
 
     assert found is not None

@@ -21,7 +21,7 @@ def server(number: int, word: str = "active", updated: float | None = 0) -> Serv
 def told(
     view: AccountView, when: float, servers: list[Server], still: dict[str, Server] | None = None
 ) -> list[tuple[str, object, str | None, str | None, float]]:
-    changes = view.update(ListLook(when, servers), still or {})
+    changes = [*view.update(ListLook(when, servers)), *view.settle(still or {})]
     return [(str(each.change), each.server_id, each.before, each.after, each.seconds) for each in changes]
 
 
@@ -73,12 +73,20 @@ def test_absence_from_a_list_is_not_gone() -> None:
     """A server that the look lacks is to be read by id; found so, it is there, and its changes are told."""
     view = AccountView()
     told(view, 10.0, [server(1), server(2)])
-    look = ListLook(15.0, [server(2)])
 
-    assert [each.id for each in view.missing(look)] == [1]
-    assert told(view, 15.0, [server(2)], {"1": server(1, "stopped", 5)}) == [
-        ("changed", 1, "active", "stopped", 5.0)
-    ]
+    assert list(view.update(ListLook(15.0, [server(2)]))) == []
+    assert [each.id for each in view.missing()] == [1]
+    (change,) = view.settle({"1": server(1, "stopped", 5)})
+
+    assert (str(change.change), change.server_id, change.before, change.after, change.seconds) == (
+        "changed",
+        1,
+        "active",
+        "stopped",
+        5.0,
+    )
+    assert view.missing() == []
+    assert told(view, 20.0, [server(1, "stopped", 5), server(2)]) == []
 
 
 def test_a_blind_time_is_told() -> None:
@@ -87,7 +95,7 @@ def test_a_blind_time_is_told() -> None:
     told(view, 10.0, [server(1)])
     view.failed()
 
-    changes = list(view.update(ListLook(70.0, [server(1, "stopped", 5)]), {}))
+    changes = list(view.update(ListLook(70.0, [server(1, "stopped", 5)])))
 
     assert [(each.change, each.seconds) for each in changes] == [(Change.BLIND, 60.0), (Change.CHANGED, 60.0)]
     assert changes[0] == StatusChange(change=Change.BLIND, seconds=60.0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from ..timing import Clock
 
-__all__ = ["Alarm", "give_way"]
+__all__ = ["Alarm", "give_way", "go_through"]
 
 AT_A_TIME = 50
 
@@ -44,3 +45,13 @@ async def give_way(number: int = 0) -> None:
         # once is not enough: what has become due since the last turn comes behind this task in the next one
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+
+async def go_through(steps: Iterator[object]) -> bool:
+    """Take every step, yielding to the event loop every so often; returns whether any of them gave True."""
+    found = False
+    for number, step in enumerate(steps, 1):
+        found = found or step is True
+        if number % AT_A_TIME == 0:
+            await give_way()
+    return found

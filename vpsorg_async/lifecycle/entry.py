@@ -52,7 +52,8 @@ class Entries:
     """
 
     def __init__(self) -> None:
-        self._by_id: dict[str, tuple[Entry, ...]] = {}
+        # most servers have one wait, which needs no dict of its own; one server can have ten thousand
+        self._by_id: dict[str, Entry | dict[Wait, Entry]] = {}
         self._count = 0
         self._first_deadline: float | None = math.inf
         self._lists = 0
@@ -65,10 +66,10 @@ class Entries:
         return self._count
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter([entry for entries in self._by_id.values() for entry in entries])
+        return iter([entry for key in self._by_id for entry in self.of(key)])
 
     def __contains__(self, entry: Entry) -> bool:
-        return entry in self.of(str(entry.wait.server_id))
+        return self.of_wait(entry.wait) is entry
 
     @property
     def keys(self) -> Set[str]:
@@ -77,12 +78,33 @@ class Entries:
 
     def of(self, key: str) -> tuple[Entry, ...]:
         """The waits for one server."""
-        return self._by_id.get(key, ())
+        found = self._by_id.get(key)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, Entry) else tuple(found.values())
+
+    def of_wait(self, wait: Wait) -> Entry | None:
+        """What is kept beside an open wait."""
+        found = self._by_id.get(str(wait.server_id))
+        if isinstance(found, dict):
+            return found.get(wait)
+        return found if found is not None and found.wait is wait else None
+
+    def any_of(self, key: str) -> Entry:
+        """One of the waits for a server that is waited for."""
+        found = self._by_id[key]
+        return found if isinstance(found, Entry) else next(iter(found.values()))
 
     def add(self, entry: Entry) -> None:
         """A wait begins."""
         key = str(entry.wait.server_id)
-        self._by_id[key] = (*self.of(key), entry)
+        others = self._by_id.get(key)
+        if others is None:
+            self._by_id[key] = entry
+        else:
+            if isinstance(others, Entry):
+                others = self._by_id[key] = {others.wait: others}
+            others[entry.wait] = entry
         self.restless[key] = None
         self._count += 1
         # a list that is being shown was asked for before
@@ -98,10 +120,10 @@ class Entries:
         self._catch_up(entry)
         # the list that it rests on goes on without it
         entry.wait.recall()
-        others = tuple(other for other in self.of(key) if other is not entry)
-        if others:
-            self._by_id[key] = others
-        else:
+        others = self._by_id[key]
+        if isinstance(others, dict):
+            del others[entry.wait]
+        if isinstance(others, Entry) or not others:
             del self._by_id[key]
             self._rests(key)
         self._count -= 1
@@ -142,10 +164,11 @@ class Entries:
             return
         self._rests(key)
         for entry in entries:
-            if entry.wait.steady:
+            if entry not in self:
+                self.restless[key] = None  # it has ended; another wait may have joined meanwhile
+            elif entry.wait.steady:
                 entry.wait.rest_on(records)
             else:
-                # also where it has just ended: another wait may have joined meanwhile
                 self.restless[key] = None
 
     def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
@@ -165,6 +188,11 @@ class Entries:
         if entries:
             self.restless[key] = None
         return entries
+
+    def disturb(self, entry: Entry) -> None:
+        """The same for one of them."""
+        self._catch_up(entry)
+        self.restless[str(entry.wait.server_id)] = None
 
     def _rests(self, key: str) -> None:
         self.restless.pop(key, None)

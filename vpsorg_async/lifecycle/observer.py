@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..models import Server, ServerId
 from ..timing import Backoff, Clock
-from .alarm import give_way
+from .alarm import give_way, go_through
 from .entry import Entry
 from .looks import ListLook, Roll, list_is_cheaper
 from .receipts import Journal
@@ -158,7 +158,7 @@ class Observer:
                 await self._read_list()
 
     def _awaited(self) -> list[ServerId]:
-        return [self._entries.of(key)[0].wait.server_id for key in self._entries.keys]
+        return [self._entries.any_of(key).wait.server_id for key in self._entries.keys]
 
     async def _look_at_list(self) -> None:
         """Read the list; where that fails and reads by id work, read each server instead."""
@@ -228,7 +228,8 @@ class Observer:
             rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
             for number, position in enumerate(dict.fromkeys((*changed, *rest))):
                 await give_way(number)
-                self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
+                shown = self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
+                await go_through(shown)
             missing = self._entries.lacking(roll.places)
             self._entries.listed(look.requested_at)
             if self.keeps:
@@ -271,19 +272,19 @@ class Observer:
             except VpsOrgError as failure:
                 now = self._clock.now()
                 if is_absence(failure):
-                    if self._waits.absent(server_id, asked, now, repeated=repeated) and not repeated:
+                    if await go_through(self._waits.absent(server_id, asked, now, repeated=repeated)):
                         continue
                     return None
                 if not quiet:
                     self._note_failure(failure)
                     if isinstance(failure, NotFoundError):
                         only = not self._json_errors()
-                        self._waits.unproven(server_id, failure, asked, now, only=only)
+                        await go_through(self._waits.unproven(server_id, failure, asked, now, only=only))
                     else:
-                        self._waits.failed(str(server_id), failure, now)
+                        await go_through(self._waits.failed(str(server_id), failure, now))
                 return failure
             self.failures = 0
-            self._waits.read(server_id, server, asked, self._clock.now())
+            await go_through(self._waits.read(server_id, server, asked, self._clock.now()))
             break
         return None
 
@@ -299,7 +300,7 @@ class Observer:
             watcher(error)
         for number, key in enumerate(tuple(self._entries.keys)):
             await give_way(number)
-            self._waits.failed(key, error, self._clock.now())
+            await go_through(self._waits.failed(key, error, self._clock.now()))
 
 
 def _is_general(error: VpsOrgError) -> bool:

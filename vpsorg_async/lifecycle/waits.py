@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 
 from ..codec import StatusRow
 from ..config import WaitPolicy
@@ -22,7 +22,11 @@ __all__ = ["Waits"]
 
 
 class Waits:
-    """Every time is an argument, in monotonic seconds. ``on_wait`` is told of each that joins."""
+    """Every time is an argument, in monotonic seconds. ``on_wait`` is told of each that joins.
+
+    What is shown to all waits of a server is shown by an iterator, one step for each: thousands can wait for one
+    server, and whoever goes through them yields to the event loop in between.
+    """
 
     def __init__(
         self,
@@ -47,10 +51,10 @@ class Waits:
 
     def leave(self, wait: Wait) -> bool:
         """Nobody wants its verdict any more; False if it has ended."""
-        entries = [entry for entry in self.entries.of(str(wait.server_id)) if entry.wait is wait]
-        for entry in entries:
+        entry = self.entries.of_wait(wait)
+        if entry is not None:
             self._end(entry, None)
-        return bool(entries)
+        return entry is not None
 
     def acknowledged(self, receipt: Receipt, at: float) -> bool:
         """A command on a server was acknowledged: its waits begin anew. False where there are none."""
@@ -63,7 +67,9 @@ class Waits:
             entry.stuck = False
         return bool(entries)
 
-    def show(self, look: ListLook, roll: Roll, position: int, status: StatusRow | None, now: float) -> None:
+    def show(
+        self, look: ListLook, roll: Roll, position: int, status: StatusRow | None, now: float
+    ) -> Iterator[None]:
         """Show a row of the list under way to the waits for that server, and to the journal."""
         asked, key = look.requested_at, roll.ids[position]
         entries = self.entries.shown(key)
@@ -78,49 +84,52 @@ class Waits:
             self._journal.saw(status or look.status(position), asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.failed(unfit, now))
+                yield
         else:
             self._journal.saw(server, asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.observe(server, asked, now), asked)
+                yield
         self.entries.told(key, entries, roll)
 
-    def read(self, server_id: ServerId, server: Server, asked: float, now: float) -> None:
+    def read(self, server_id: ServerId, server: Server, asked: float, now: float) -> Iterator[None]:
         """A server was read by its id."""
         self._journal.saw(server, asked)
         for entry in self._answered(str(server_id)):
             self._settle(entry, entry.wait.observe(server, asked, now), asked)
+            yield
 
-    def absent(self, server_id: ServerId, asked: float, now: float, *, repeated: bool) -> bool:
-        """The API says that a server does not exist. True where a wait would end by that, if it were ``repeated``."""
-        ends = False
+    def absent(self, server_id: ServerId, asked: float, now: float, *, repeated: bool) -> Iterator[bool]:
+        """The API says that a server does not exist. True for each wait that would end if that were ``repeated``."""
         for entry in self._answered(str(server_id)):
             verdict = entry.wait.absent(asked, now)
             if verdict is None or repeated:
                 self._settle(entry, verdict, asked)
-            ends = ends or verdict is not None
-        return ends
+            yield verdict is not None and not repeated
 
-    def failed(self, key: str, error: VpsOrgError, now: float) -> None:
+    def failed(self, key: str, error: VpsOrgError, now: float) -> Iterator[None]:
         """A look at that server failed."""
         for entry in self._answered(key):
             self._settle(entry, entry.wait.failed(error, now))
+            yield
 
     def unproven(
         self, server_id: ServerId, error: VpsOrgError, asked: float, now: float, *, only: bool
-    ) -> None:
+    ) -> Iterator[None]:
         """A read was answered by a 404 that may be a gateway's. ``only``: no other form of the API is known.
 
         Then the same answer through `grace`, and a whole list without the server, are believed together.
         """
         key = str(server_id)
         since, unlisted = self._unproven.get(key, (asked, -math.inf))
-        self.failed(key, error, now)
+        yield from self.failed(key, error, now)
         if key not in self.entries.keys:
             return
         self._unproven[key] = (since, unlisted)
         if only and now - since >= self._policy.grace and unlisted >= since:
             for entry in self.entries.disturbed(key):
                 self._settle(entry, entry.wait.absent(asked, now), asked)
+                yield
 
     def unlisted(self, places: Container[str], asked: float) -> None:
         """A whole list was read that left at that time."""
@@ -142,7 +151,7 @@ class Waits:
         """The time of a wait may be up. ``looked_at`` is when its last look left, None: that one takes too long."""
         if entry not in self.entries or (looked_at is not None and entry.wait.begun > looked_at):
             return  # it has ended meanwhile, or had no look of its own yet
-        self.entries.disturbed(str(entry.wait.server_id))
+        self.entries.disturb(entry)
         if looked_at is None:
             self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
         self._settle(entry, entry.wait.expire(now))
@@ -187,7 +196,7 @@ class Waits:
         if not self.entries.remove(entry):
             return
         self._schedule.remove(entry.cohort)
-        if not self.entries.of(str(entry.wait.server_id)):
+        if str(entry.wait.server_id) not in self.entries.keys:
             self._unproven.pop(str(entry.wait.server_id), None)
         try:
             if verdict is not None:
