@@ -7,6 +7,7 @@ lenient, unless the client is ``strict``: a field that does not fit is None, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +43,6 @@ EXPLANATION = 65_536
 ROWS_AT_A_TIME = 200
 MOST_UNREADABLE = 1000
 """Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
-EMPTY: Sequence[str] = ()
 NAMES = re.compile(r"\$\.(name|hostname):")
 _DONE_WORDS = frozenset(
     {"deleted", "deleting", "destroyed", "removed", "restarting", "terminated", "terminating"}
@@ -69,6 +69,7 @@ class Answers:
         self._on_event = on_event
         self._parts: dict[Any, Any] = {}
         self._told: set[str] = set()
+        self._heard: set[tuple[str, bool]] = set()
         self._incomplete: dict[str, str] = {}
         self._status_words = SETTLED | MOVING | {GONE} | self.words.keys() | _DONE_WORDS
 
@@ -157,13 +158,14 @@ class Answers:
         """
         try:
             page = (self._read if self._strict else read_answer)(request, response, self.dialect.read_page)
-        except DecodeError:
+        except DecodeError as error:
             if self._strict:
+                if response.cut_at is None and error.problems:
+                    self.dialect.explain(error, response.body)
                 raise
         else:
-            names = map(self.dialect.name_of, page.results)
-            return page, len(page.results), 0 if all(names) else list(names).count("") + 1
-        # something in it does not fit: row by row, so that one hides no other
+            return page, len(page.results), _unnamed(page.results)
+        # something in it does not fit: a few rows at a time, so that one hides no other
         raw = self.rows(request, response)
         if raw.results:
             try:
@@ -172,13 +174,11 @@ class Answers:
                 self._check_dialect(request, response, error.problems)
         results: list[Server] = []
         unfit = 0
-        for number, row in enumerate(raw.results):
-            if number % ROWS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-            server, told = self._named(row, str(request))
-            unfit += not told
-            if server is not None:
-                results.append(server)
+        for start in range(0, len(raw.results), ROWS_AT_A_TIME):
+            await asyncio.sleep(0)
+            some, lost = self._some(raw.results[start : start + ROWS_AT_A_TIME], str(request))
+            results += some
+            unfit += lost
             if unfit > MOST_UNREADABLE:
                 raise DecodeError("the answer is no list of servers", request=str(request))
         return Page(results=results, count=raw.count, next=raw.next), len(raw.results), unfit
@@ -260,21 +260,24 @@ class Answers:
         self._report(request, problems, place)
         return server
 
-    def _named(self, row: Raw, request: str) -> tuple[Server | None, bool]:
-        """The record of a row, and whether it can be told by id and name; None where either can't be read."""
-        try:
+    def _some(self, rows: Sequence[Raw], request: str) -> tuple[list[Server], int]:
+        """The records of some rows, and how many rows can't be told by id and name."""
+        with contextlib.suppress(DecodeError):
+            records = self.dialect.read_page(b"[" + b",".join(rows) + b"]").results
+            return records, _unnamed(records)
+        records = []
+        for row in rows:
             try:
-                server, problems = self.dialect.read_server(row), EMPTY
-            except DecodeError:
                 server, problems = self.dialect.read_loosely(row)
-        except DecodeError as error:
-            self._report(request, error.problems, "$.results[]", row=True)
-            return None, False
-        name = self.dialect.name_of(server)
-        misnamed = [problem for problem in problems if not name and NAMES.match(problem)]
-        self._report(request, misnamed, "$.results[]", row=True)
-        self._report(request, problems, "$.results[]")
-        return None if misnamed else server, bool(name)
+            except DecodeError as error:
+                self._report(request, error.problems, "$.results[]", row=True)
+                continue
+            misnamed = [problem for problem in problems if not server.name and NAMES.match(problem)]
+            self._report(request, misnamed, "$.results[]", row=True)
+            self._report(request, problems, "$.results[]")
+            if not misnamed:
+                records.append(server)
+        return records, len(rows) - len(records) + _unnamed(records)
 
     def _unreadable(self, error: DecodeError, request: str) -> DecodeError:
         self._report(request, error.problems, "$.results[]", row=True)
@@ -285,6 +288,10 @@ class Answers:
     def _report(self, request: str, problems: Iterable[str], place: str, *, row: bool = False) -> None:
         """Tell of what did not fit, the first time that it does."""
         for problem in problems:
+            if (problem, row) in self._heard:
+                continue
+            if len(self._heard) < TOLD:
+                self._heard.add((problem, row))
             line = re.sub(r"\[\d+\]", "[]", problem.replace("$", place, 1))
             if line in self._told or len(self._told) >= TOLD:
                 continue
@@ -293,6 +300,11 @@ class Answers:
                 "%s: %s (%s)", request, line, "the row is left out" if row else "the field is left out"
             )
             tell(self._on_event, AnswerMisfit(request=request, problem=line, row=row), log)
+
+
+def _unnamed(servers: Sequence[Server]) -> int:
+    """How many have no name: one of them may be any that is looked for."""
+    return [server.name for server in servers].count("")
 
 
 def _foreign(request: Request, problem: str) -> DecodeError:

@@ -7,6 +7,7 @@ turns specs into JSON objects, and spec files into specs: as strictly, and there
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import typing
@@ -35,8 +36,8 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_PROBLEMS = 10
-FURTHER_ROWS = 1000
-"""Rows that are searched for more problems after the first one."""
+SOME_ROWS = 200
+"""Rows that are read in one go where only a few do not fit."""
 SAMPLE = 4096
 """Bytes at the beginning, the middle and the end of a list, by which `check_density` judges it."""
 
@@ -84,12 +85,16 @@ class Decoder(Generic[T]):
         self._decode = msgspec.json.Decoder(shape).decode
 
     def __call__(self, body: bytes | Raw) -> T:
-        """The record in ``body``. Raises `DecodeError` naming where and why it does not fit."""
+        """The record in ``body``. Raises `DecodeError` with the first problem, without the number of its row."""
         try:
             return self._decode(body)  # type: ignore[no-any-return]
         except UNFIT as unfit:
-            first = problem_of(unfit)
-        raise DecodeError("the answer does not fit", problems=_explain(self._shape, body, first))
+            problem = problem_of(unfit)
+        raise DecodeError("the answer does not fit", problems=[problem])
+
+    def explain(self, error: DecodeError, body: bytes) -> None:
+        """Put all problems of a list into its error, with their places: that costs as much as reading it."""
+        error.problems = tuple(_explain(self._shape, body, error.problems[0]))
 
 
 def problem_of(unfit: Exception) -> str:
@@ -133,20 +138,23 @@ def _explain(shape: Any, body: bytes | Raw, first: str) -> list[str]:
     except (*UNFIT, DecodeError):
         return [first]
     rows, base = (found, "$") if isinstance(found, list) else (found.results, "$.results")
-    decode = msgspec.json.Decoder(item).decode
+    decode, many = (
+        msgspec.json.Decoder(item).decode,
+        msgspec.json.Decoder(list.__class_getitem__(item)).decode,
+    )
     problems: list[str] = []
-    last = len(rows)
-    for index, row in enumerate(rows):
-        if index > last:
-            break
-        try:
-            decode(row)
-        except UNFIT as unfit:
-            if not problems:
-                last = index + FURTHER_ROWS
-            problems.append(problem_of(unfit).replace("$", f"{base}[{index}]", 1))
+    for start in range(0, len(rows), SOME_ROWS):
+        some = rows[start : start + SOME_ROWS]
+        with contextlib.suppress(*UNFIT):
+            many(b"[" + b",".join(some) + b"]")
+            continue  # all of them fit, and none was looked at by itself
+        for index, row in enumerate(some, start):
+            try:
+                decode(row)
+            except UNFIT as unfit:
+                problems.append(problem_of(unfit).replace("$", f"{base}[{index}]", 1))
             if len(problems) == MAX_PROBLEMS:
-                break
+                return problems
     return problems or [first]
 
 

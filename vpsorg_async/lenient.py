@@ -7,15 +7,12 @@ read as UTC.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-import typing
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 
 from .codec import UNFIT, Raw, loads, problem_of
@@ -25,6 +22,8 @@ __all__ = ["fit", "list_beginning", "moment"]
 
 T = TypeVar("T")
 
+MOST_FIELDS = 100
+"""Fields of one record that may be unfit: more than any has."""
 SHOWN = 65536
 """Bytes of an answer that are read to find out what it is."""
 
@@ -32,58 +31,31 @@ SHOWN = 65536
 def fit(shape: type[T], body: bytes | Raw, identity: Collection[str]) -> tuple[T, list[str]]:
     """The record in ``body``, and a line for each field that did not fit.
 
-    Raises `DecodeError` where a field of ``identity`` does not fit. One that is missing is for the shape to judge.
+    What msgspec finds unfit is taken out, and the rest is read again. Raises `DecodeError` where a field of
+    ``identity`` does not fit, or one is missing that the shape requires.
     """
     data = loads(body)
-    if not isinstance(data, dict):
-        raise DecodeError(
-            "the answer does not fit", problems=[f"$: Expected `object`, got `{type(data).__name__}`"]
-        )
     problems: list[str] = []
-    return _fit(shape, data, "$", identity, problems), problems
-
-
-def _fit(
-    shape: type[T], data: dict[str, Any], place: str, identity: Collection[str], problems: list[str]
-) -> T:
-    values: dict[str, Any] = {}
-    for field, hint, part in _fields(typing.cast(Any, shape)):
-        name = field.name
-        if name not in data:
-            if field.default is attrs.NOTHING:
-                raise DecodeError("the answer does not fit", problems=[f"{place}.{name}: missing"])
-            continue
-        value, where = data[name], f"{place}.{name}"
+    for _ in range(MOST_FIELDS):
         try:
-            values[name] = msgspec.convert(value, hint)
+            return msgspec.convert(data, shape), problems
         except UNFIT as unfit:
-            problem = problem_of(unfit).replace("$", where, 1)
-        else:
-            continue
-        if name in identity:
+            problem = problem_of(unfit)
+        # such as $.plan.memory, or $ for the whole
+        _, *steps = problem.partition(":")[0].partition("[")[0].split(".")
+        if not steps or steps[0] in identity:
             raise DecodeError("the answer does not fit", problems=[problem])
-        if part is datetime and (at := moment(value)) is not None:
-            values[name] = at
-            continue
-        if part is not None and attrs.has(part) and isinstance(value, dict):
-            values[name] = _fit(part, value, where, (), problems)
-            continue
-        values[name] = None if field.default is attrs.NOTHING else field.default
-        problems.append(problem)
-    return shape(**values)
-
-
-@functools.cache
-def _fields(shape: Any) -> tuple[tuple[attrs.Attribute[Any], Any, Any], ...]:
-    """Each field with its type, and the record or time that this type allows, if it does."""
-    hints = typing.get_type_hints(shape, include_extras=True)
-    found = []
-    for field in attrs.fields(shape):
-        hint = hints[field.name]
-        parts = [getattr(part, "__origin__", part) for part in (*typing.get_args(hint), hint)]
-        part = next((p for p in parts if p is datetime or (isinstance(p, type) and attrs.has(p))), None)
-        found.append((field, hint, part))
-    return tuple(found)
+        *outer, field = steps
+        part = data
+        for step in outer:
+            part = part[step]
+        at = moment(part[field]) if "datetime" in problem else None
+        if at is None:
+            problems.append(problem)
+            if part[field] is None:
+                raise DecodeError("the answer does not fit", problems=[problem])
+        part[field] = at
+    raise DecodeError("the answer does not fit", problems=problems)
 
 
 def moment(value: object) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..codec import Decoder, Raw, StatusRow, check_density
+from ..errors import DecodeError
 from ..http.exchange import Operation, Request
 from ..http.reply import Expected
 from ..models import ActionAccepted, Server, ServerId, ServerSpec
@@ -110,6 +111,10 @@ class Dialect(Protocol):
     def delete(self, server_id: ServerId) -> Request: ...
     def action(self, operation: Operation, server_id: ServerId) -> Request: ...
     def read_page(self, body: bytes) -> Page: ...
+    def explain(self, error: DecodeError, body: bytes) -> None:
+        """Put all problems of a page into the error that `read_page` raised, with their places."""
+        ...
+
     def read_rows(self, body: bytes) -> RawPage:
         """A list answer whose rows are left as they are, for `read_status` and `read_server`."""
         ...

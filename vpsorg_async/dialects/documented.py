@@ -136,6 +136,10 @@ class Documented:
         page = _page(body)
         return page if isinstance(page, Page) else Page(results=page)
 
+    def explain(self, error: DecodeError, body: bytes) -> None:
+        """All problems of a page, with their places."""
+        _page.explain(error, body)
+
     def read_rows(self, body: bytes) -> RawPage:
         """A list answer whose rows are left as they are."""
         return read_rows(body)

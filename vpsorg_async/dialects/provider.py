@@ -225,6 +225,10 @@ class Provider:
             return Page(results=[row.record() for row in page])
         return Page(results=[row.record() for row in page.results], count=page.count, next=page.next)
 
+    def explain(self, error: DecodeError, body: bytes) -> None:
+        """All problems of a page, with their places."""
+        _page.explain(error, body)
+
     def read_rows(self, body: bytes) -> RawPage:
         """A page, or a bare list, whose rows are left as they are."""
         return read_rows(body)
