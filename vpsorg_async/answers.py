@@ -120,8 +120,7 @@ class Answers:
         try:
             return self.server(request, response, server_id)
         except DecodeError:
-            if self.ids(response):
-                raise
+            self._check_id(request, response, server_id)
             return None
 
     def accepted(self, request: Request, response: Response, server_id: ServerId) -> ActionAccepted:
@@ -129,11 +128,17 @@ class Answers:
         accepted = self._read(
             request, response, lambda body: self.dialect.read_action(body, server_id), hint=False
         )
-        for found in (accepted.server_id, *self.ids(response)):
-            if not same_id(found, server_id):
-                raise _foreign(request, "$.server.id: not the server that was asked for")
+        if not same_id(accepted.server_id, server_id):
+            raise _foreign(request, "$.server.id: not the server that was asked for")
+        self._check_id(request, response, server_id)
         status = accepted.server_status
         return accepted if status is None else attrs.evolve(accepted, server_status=self.word(status))
+
+    def deleted(self, request: Request, response: Response, server_id: ServerId) -> None:
+        """Raise `DecodeError` where the answer to a DELETE is a page, or about another server."""
+        if response.body.lstrip()[:1] == b"<":
+            raise DecodeError("an HTML page came instead of the API's answer", request=str(request))
+        self._check_id(request, response, server_id)
 
     def refused(self, request: Request, response: Response, expected: Expected) -> APIError | None:
         """The failure that the body of a 2xx tells of; None where it tells of none."""
@@ -238,6 +243,11 @@ class Answers:
             if refused is not None:
                 error.args = (f"{error.args[0]}; it says: {refused.message}",)
             raise
+
+    def _check_id(self, request: Request, response: Response, server_id: ServerId) -> None:
+        for found in self.ids(response):
+            if not same_id(found, server_id):
+                raise _foreign(request, "$.id: not the server that was asked for")
 
     def _check_dialect(self, request: Request, response: Response, problems: Sequence[str] = ()) -> None:
         """Raise `DecodeError` where an answer that does not fit has the marks of the other dialect."""

@@ -196,9 +196,10 @@ class Changes:
             refused = self._answers.refused(request, response, Expected.ANYTHING)
             if refused is not None:
                 raise refused
-            if response.body.lstrip()[:1] == b"<":
-                page = DecodeError("an HTML page came instead of the API's answer", request=str(request))
-                _unknown(request, server_id, page, sent_at)
+            try:
+                self._answers.deleted(request, response, server_id)
+            except DecodeError as misfit:
+                _unknown(request, server_id, misfit, sent_at)
         self._acknowledged(server_id, Operation.DELETE, None)
 
     async def _is_leaving(self, server_id: ServerId) -> bool:

@@ -113,32 +113,24 @@ class _Metrics:
     """The instruments."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        self.count_request = _safely(
-            meter.create_counter(
-                "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
-            ).add
+        def counter(name: str, unit: str, meaning: str) -> Callable[..., object]:
+            return _safely(meter.create_counter(name, unit, meaning).add)
+
+        def seconds(name: str, meaning: str) -> Callable[..., object]:
+            return _safely(meter.create_histogram(name, "s", meaning).record)
+
+        self.count_request = counter(
+            "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
         )
-        self.request_duration = _safely(
-            meter.create_histogram(
-                "vpsorg.request.duration", "s", "From the sending of a request to its outcome"
-            ).record
+        self.request_duration = seconds(
+            "vpsorg.request.duration", "From the sending of a request to its outcome"
         )
-        self.count_look = _safely(
-            meter.create_counter(
-                "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
-            ).add
+        self.count_look = counter(
+            "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
         )
-        self.wait_duration = _safely(
-            meter.create_histogram(
-                "vpsorg.wait.duration", "s", "How long waits took, by operation and outcome"
-            ).record
-        )
-        self.wait_lag = _safely(
-            meter.create_histogram(
-                "vpsorg.wait.lag",
-                "s",
-                "From the last look that did not show the target to the end of the wait",
-            ).record
+        self.wait_duration = seconds("vpsorg.wait.duration", "How long waits took, by operation and outcome")
+        self.wait_lag = seconds(
+            "vpsorg.wait.lag", "From the last look that did not show the target to the end of the wait"
         )
 
 

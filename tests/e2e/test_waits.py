@@ -320,7 +320,7 @@ async def test_a_server_is_ready_when_its_port_is_open() -> None:
 
         async def ready(record: Server) -> bool:
             # the sandbox's addresses are for documentation and lead nowhere
-            return await check(attrs.evolve(record, ip_address="127.0.0.1"))
+            return await check(attrs.evolve(record, ip_address="127.0.0.1", ipv6_address=None))
 
         opening = asyncio.create_task(open_port())
         await vps.servers.start(server.id)

@@ -179,16 +179,21 @@ async def ready(stage: Stage, door: Door, timeout: float) -> float:
 
 @virtual
 async def test_ready_is_asked_until_it_says_yes() -> None:
-    """No, a refused connection and a timeout are asked again, with growing pauses."""
+    """No, a refused connection and a timeout are asked again, with growing pauses, each about the server read anew."""
     async with Stage(Provider(after(1, 0))) as stage:
         door = Door(False, ConnectionRefusedError(), TimeoutError(), OSError(), True)
 
-        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4)
+        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4 + 4 * stage.provider.latency)
         assert len(door.asked) == 5
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(False, "it said no"), (ConnectionRefusedError(), "ConnectionRefusedError")]
+    ("answer", "said"),
+    [
+        (False, "it said no"),
+        (ConnectionRefusedError(), "ConnectionRefusedError"),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
+    ],
 )
 @virtual
 async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
@@ -197,11 +202,11 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
         door = Door(answer)
 
         with pytest.raises(
-            errors.WaitTimeoutError, match=f"not ready after 12 s: .* lastly {said}"
+            errors.WaitTimeoutError, match=f"not ready after 12 s: its check was asked 6 times, last: {said}$"
         ) as caught:
             await ready(stage, door, 12)
 
-        assert stage.now - door.asked[0] == pytest.approx(12)
+        assert stage.now - door.asked[0] == pytest.approx(12 + stage.provider.latency)
         assert stage.now == door.asked[-1]
         assert caught.value.target == "ready"
         assert caught.value.last_seen == record(1, "active")
@@ -211,18 +216,30 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 async def test_a_check_that_hangs_is_cut_off() -> None:
     """A check that never answers keeps nobody for much longer than the deadline."""
     async with Stage(Provider(after(1, 0))) as stage:
-        with pytest.raises(errors.WaitTimeoutError, match="lastly TimeoutError"):
+        with pytest.raises(errors.WaitTimeoutError, match="last: TimeoutError"):
             await ready(stage, Door(1000.0), 30)
 
         assert 30 <= stage.now <= 36
 
 
 @virtual
-async def test_what_a_check_can_not_mean_is_raised() -> None:
-    """A mistake in the check is the user's to see, at once."""
+async def test_what_ends_everything_is_raised() -> None:
+    """What a check raises is a no with that reason, but for what says that all shall end, such as a failed test."""
     async with Stage(Provider(after(1, 0))) as stage:
-        with pytest.raises(ZeroDivisionError):
-            await ready(stage, Door(ZeroDivisionError()), 30)
+        with pytest.raises(pytest.fail.Exception, match="enough"):
+            await ready(stage, Door(pytest.fail.Exception("enough")), 30)
+
+
+@virtual
+async def test_a_server_that_vanishes_is_not_asked_about_for_ever() -> None:
+    """Between two questions the server is read; where it does not exist any more, its check is asked no more."""
+    async with Stage(Provider(lambda now: record(1, "active") if now < 5 else None)) as stage:
+        door = Door(False)
+        with pytest.raises(errors.ServerGoneError):
+            await ready(stage, door, 600)
+
+        assert stage.now < 10
+        assert max(door.asked) < 5
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])

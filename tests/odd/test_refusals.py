@@ -158,7 +158,7 @@ async def test_a_read_about_another_server() -> None:
             await vps.wait_until(1, "active", timeout=5)
 
 
-@pytest.mark.parametrize("operation", ["start", "stop", "reboot", "update", "replace"])
+@pytest.mark.parametrize("operation", ["start", "stop", "reboot", "update", "replace", "delete"])
 def test_a_change_answered_with_another_server(operation: str) -> None:
     """The answer is about somebody else's server: the outcome is not known, unless the server itself shows it."""
 

@@ -64,6 +64,7 @@ def page_problems(body: bytes) -> tuple[str, ...]:
     """What is wrong with a list answer."""
     with pytest.raises(DecodeError) as caught:
         API.read_page(body)
+    API.explain(caught.value, body)
     return caught.value.problems
 
 

@@ -153,9 +153,9 @@ class Observer:
             if answered or failure is None or not self._entries or _is_general(failure):
                 self._read_trouble.worked()
                 return
-            self._read_trouble.failed(now, self.backoff)
             with contextlib.suppress(VpsOrgError):
                 await self._read_list()
+                self._read_trouble.failed(now, self.backoff)
 
     def _awaited(self) -> list[ServerId]:
         return [self._entries.any_of(key).wait.server_id for key in self._entries.keys]
@@ -165,7 +165,6 @@ class Observer:
         try:
             missing = await self._read_list()
         except VpsOrgError as error:
-            self._list_trouble.failed(self._clock.now(), self.backoff)
             ids = self._awaited()
             if not ids or _is_general(error):
                 raise
@@ -186,7 +185,10 @@ class Observer:
         """Read each server where lists fail; after one as a probe, so that an outage is not made worse."""
         answered, failure = await self._read_each(ids[:1], quiet=True)
         if not answered and failure is not None:
+            self._list_trouble.worked()  # it is no trouble of lists alone
             raise error or failure
+        if error is not None:
+            self._list_trouble.failed(self._clock.now(), self.backoff)
         await self._read_each(ids[1:])
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
