@@ -49,7 +49,7 @@ must not keep a wait from its first poll for half an hour."""
 
 
 def _counts(seconds: float) -> bool:
-    """Whether it can be the duration of a command: not for zero, a negative number, NaN, infinity or next to nothing."""
+    """Whether it can be the duration of a command. NaN, infinity, zero and next to nothing can't."""
     return SHORTEST <= seconds < LONGEST
 
 
