@@ -144,6 +144,7 @@ class Client:
     def from_env(cls, **options: Any) -> Self:
         """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``), ``VPSORG_BASE_URL`` and ``VPSORG_DIALECT``.
 
+        ``VPS_API_URL`` is the address for the token of ``VPS_API_TOKEN``, if ``VPSORG_BASE_URL`` is not set.
         ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
         """
         options = from_environment()[1] | options
