@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
 import os
 import ssl
+import stat
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
@@ -52,6 +52,9 @@ __all__ = ["Client"]
 log = logging.getLogger("vpsorg_async")
 
 T = TypeVar("T")
+
+MAX_DURATIONS = 4 * 1024 * 1024
+"""Bytes of a durations file: far more than a client writes."""
 
 
 class Client:
@@ -145,7 +148,7 @@ class Client:
             tracing=tracing,
         )
         self._durations = Durations()
-        self._durations_file = None if durations_file is None else os.fspath(durations_file)
+        self._durations_file = None if durations_file is None else os.fsdecode(durations_file)
         self._parts: Parts | None = None
         self._opened = False
 
@@ -153,6 +156,7 @@ class Client:
     def from_env(cls, **options: Any) -> Self:
         """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``), ``VPSORG_BASE_URL`` and ``VPSORG_DIALECT``.
 
+        ``VPS_API_URL`` is the address for the token of ``VPS_API_TOKEN``, if ``VPSORG_BASE_URL`` is not set.
         ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
         """
         options = Unshown(options)
@@ -168,11 +172,7 @@ class Client:
             raise ClientClosedError("a client is opened once; make another one")
         self._opened = True
         if self._durations_file is not None:
-            with contextlib.suppress(OSError, DecodeError):
-                # not there yet, or not ours: everything is learned anew
-                self._durations = Durations.from_json(
-                    loads(await anyio.Path(self._durations_file).read_bytes())
-                )
+            self._durations = await anyio.to_thread.run_sync(_read_durations, self._durations_file)
         if f"{__package__}.http.transport" not in sys.modules:
             # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
             # of a running service would stand still for a sixth of a second
@@ -194,16 +194,7 @@ class Client:
             await parts.close()
         finally:
             if self._durations_file is not None:
-                await self._keep_durations(self._durations_file)
-
-    async def _keep_durations(self, file: str) -> None:
-        aside = anyio.Path(f"{file}.new")
-        try:
-            await aside.write_bytes(dumps(self._durations.to_json()))
-            await aside.replace(file)
-        except OSError as failure:
-            # a hint for the next run: not worth the result of this one
-            log.debug("the durations could not be kept in %s: %s", file, failure.strerror)
+                await anyio.to_thread.run_sync(_keep_durations, self._durations_file, self._durations)
 
     @property
     def servers(self) -> Servers:
@@ -351,6 +342,35 @@ class Client:
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
         self._parts.owner.check()
         return self._parts
+
+
+def _read_durations(file: str) -> Durations:
+    """Read what earlier runs learned. The file is a hint: where it is missing or not ours, nothing is known."""
+    try:
+        # opening a pipe waits for a writer, and a device may have no end
+        if stat.S_ISREG(os.stat(file).st_mode):
+            with open(file, "rb") as kept:
+                data = kept.read(MAX_DURATIONS + 1)
+            if len(data) <= MAX_DURATIONS:
+                return Durations.from_json(loads(data))
+    except (OSError, ValueError, DecodeError) as failure:
+        log.debug("the durations of %s could not be read: %s", file, failure)
+    return Durations()
+
+
+def _keep_durations(file: str, durations: Durations) -> None:
+    """Write the file for the next run. A link stays, and a device is not replaced by a file."""
+    try:
+        target = os.path.realpath(file)
+        if os.path.lexists(target) and not os.path.isfile(target):
+            return
+        aside = f"{target}.new"
+        with open(aside, "wb") as kept:
+            kept.write(dumps(durations.to_json()))
+        os.replace(aside, target)
+    except (OSError, ValueError) as failure:
+        # a hint for the next run: not worth the result of this one
+        log.debug("the durations could not be kept in %s: %s", file, failure)
 
 
 _OPERATIONS: Mapping[str, Operation] = {

@@ -20,14 +20,18 @@ __all__ = [
     "check_base_url",
     "check_seconds",
     "check_token",
+    "environment_settings",
     "from_environment",
 ]
 
 DEFAULT_BASE_URL = "https://admin.vps.org"
 API_PREFIX = "/api/v1"
 
-TOKEN_NAMES = ("VPSORG_API_TOKEN", "VPS_API_TOKEN")
-"""The first one set wins; the second is the name the provider's own tools use."""
+PROVIDER_TOKEN_NAME = "VPS_API_TOKEN"
+PROVIDER_URL_NAME = "VPS_API_URL"
+"""The names that the provider's own tools use. Their address has `API_PREFIX` at its end and goes with their token."""
+TOKEN_NAMES = ("VPSORG_API_TOKEN", PROVIDER_TOKEN_NAME)
+"""The first one that is set wins."""
 BASE_URL_NAME = "VPSORG_BASE_URL"
 DIALECT_NAME = "VPSORG_DIALECT"
 
@@ -135,14 +139,32 @@ def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
     return url
 
 
+def environment_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the settings that the environment holds: ``token``, ``base_url`` and ``dialect``, as far as they are set.
+
+    ``VPS_API_URL`` counts only if the token comes from ``VPS_API_TOKEN`` and ``VPSORG_BASE_URL`` is not set: a token
+    is not sent to an address that was set for another one.
+    """
+    env = os.environ if environ is None else environ
+
+    def value(name: str) -> str:
+        return env.get(name, "").strip()
+
+    token_name = next((name for name in TOKEN_NAMES if value(name)), "")
+    base_url = value(BASE_URL_NAME)
+    if not base_url and token_name == PROVIDER_TOKEN_NAME:
+        base_url = value(PROVIDER_URL_NAME).rstrip("/").removesuffix(API_PREFIX).rstrip("/")
+    found = {"token": value(token_name), "base_url": base_url, "dialect": value(DIALECT_NAME)}
+    return {key: text for key, text in found.items() if text}
+
+
 def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:
-    """Token and settings (``base_url``, ``dialect``) as the environment has them.
+    """Return the token and the other settings (``base_url``, ``dialect``) of the environment.
 
     Raises `ConfigurationError` without a token.
     """
-    env = os.environ if environ is None else environ
-    token = next((env[name] for name in TOKEN_NAMES if env.get(name, "").strip()), None)
+    settings = environment_settings(environ)
+    token = settings.pop("token", None)
     if token is None:
         raise ConfigurationError(f"no API token: set {TOKEN_NAMES[0]} (or {TOKEN_NAMES[1]})")
-    settings = {"base_url": env.get(BASE_URL_NAME, "").strip(), "dialect": env.get(DIALECT_NAME, "").strip()}
-    return token, {name: value for name, value in settings.items() if value}
+    return token, settings

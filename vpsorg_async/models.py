@@ -140,6 +140,11 @@ class Server:
     password: str | None = attrs.field(default=None, repr=False)
     """Only from the provider dialect, once, in the answer to a create: the root password. Keep it, or lose it."""
 
+    @property
+    def address(self) -> str | None:
+        """The IPv4 address, else the IPv6 one, else None."""
+        return self.ip_address or self.ipv6_address or None
+
 
 @attrs.frozen(kw_only=True)
 class ActionAccepted:

@@ -1,6 +1,7 @@
 """Ways to run the command: in this process, and as a process of its own."""
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,57 @@ class Ended:
 Vpsorg = Callable[..., Ended]
 
 
+class Terminal:
+    """A command at a terminal of 80 by 24."""
+
+    def __init__(self, *arguments: str, **options: Any) -> None:
+        import fcntl
+        import pty
+        import termios
+
+        self.mine, theirs = pty.openpty()
+        environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+        environment["PYTHONPATH"] = str(Path(vpsorg_async.__file__).parents[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            stdin=theirs,
+            stdout=options.get("stdout", theirs),
+            stderr=theirs,
+            env={**os.environ, **environment},
+            start_new_session=True,
+            # its terminal, which tells it when it is hung up
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def until(self, text: str | None) -> str:
+        """Read until the text was shown, or to the end."""
+        while text is None or text not in self.seen:
+            if not select.select([self.mine], [], [], 20)[0]:
+                raise AssertionError(f"{text!r} was not shown: {self.seen}")
+            try:
+                got = os.read(self.mine, 65536)
+            except OSError:  # the end of a terminal on Linux
+                got = b""
+            if not got:
+                assert text is None, self.seen
+                break
+            self.seen += got.decode()
+        return self.seen
+
+    def type(self, text: str) -> None:
+        os.write(self.mine, text.encode())
+
+    def hang_up(self) -> None:
+        os.close(self.mine)
+        self.mine = -1
+
+    def ended(self) -> int:
+        self.until(None)
+        return self.process.wait()
+
+
 @pytest.fixture(autouse=True)
 def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No terminal setting, profile or cache of whoever runs the tests reaches them."""
@@ -52,6 +104,15 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox where a create takes minutes, whose token and address stand in the environment."""
+    with Sandbox(token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        yield box
+
+
+@pytest.fixture
 def vpsorg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vpsorg:
     """Run a command line in this process."""
 
@@ -67,16 +128,43 @@ def vpsorg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start a command line as a process, with the package that is tested here and nothing of the checkout."""
 
-    def run(*arguments: str, script: str = SCRIPT, **options: Any) -> subprocess.Popen[str]:
+    def run(
+        *arguments: str,
+        script: str = SCRIPT,
+        redirect: str = "",
+        env: dict[str, str] | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[str]:
         package = str(Path(vpsorg_async.__file__).parents[1])
+        # with a redirection of the shell, such as >&-
+        shell = ["sh", "-c", f'exec "$@" {redirect}', "sh"] if redirect else []
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            [*shell, sys.executable, "-W", "error", "-c", script, *arguments],
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": package},
-            **options,
+            env={**os.environ, "PYTHONPATH": package, **(env or {})},
+            **{**pipes, **options},
         )
 
     return run
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Start a command at a terminal."""
+    if sys.platform == "win32":
+        pytest.skip("terminals here are POSIX")
+    opened: list[Terminal] = []
+
+    def open_(*arguments: str, **options: Any) -> Terminal:
+        opened.append(Terminal(*arguments, **options))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        if one.mine >= 0:
+            os.close(one.mine)

@@ -1,6 +1,7 @@
 """Look-ups and the doctor, in both dialects."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,74 @@ def test_root_passwords_are_kept(vpsorg: Any, provider: Sandbox, tmp_path: Path)
     assert "--passwords" in lost.err
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX")
+def test_passwords_that_cannot_be_kept(vpsorg: Any, start: Any, provider: Sandbox) -> None:
+    """Where the file of the passwords is full, they are told on standard error; the exit code is the work's."""
+
+    def nothing_fits() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    plan = json.loads(vpsorg("plans", "--json").out)[0]["id"]
+    system = json.loads(vpsorg("os", "--json").out)[0]["id"]
+    flags = ("--plan-id", plan, "--os-id", system, "--location", "1", "--yes", "-q", "--passwords", "kept")
+    with start(
+        "fleet", "create", "--name", "a-{n}", "--count", "2", *flags, preexec_fn=nothing_fits
+    ) as process:
+        out, err = process.communicate()
+
+    assert (process.returncode, "2 succeeded" in err, "a-2" in out) == (0, False, True)
+    assert (
+        err.count("its root password, told this once: ")
+        == err.count("--passwords: kept: File too large")
+        == 2
+    )
+
+
+def test_passwords_of_servers_that_are_late(
+    vpsorg: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server whose wait timed out exists: its password is kept as well."""
+    with Sandbox(token="vps_tests", dialect="provider") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        monkeypatch.setenv("VPSORG_DIALECT", "provider")
+        plan = json.loads(vpsorg("plans", "--json").out)[0]["id"]
+        system = json.loads(vpsorg("os", "--json").out)[0]["id"]
+        flags = ("--plan-id", plan, "--os-id", system, "--location", "1", "--yes", "--timeout", "0.5")
+        late = vpsorg("fleet", "create", "--name", "a", *flags, "--passwords", str(tmp_path / "kept"))
+        [server] = box.servers
+
+    assert late.code == 3
+    assert [line.split()[:2] for line in (tmp_path / "kept").read_text().splitlines()] == [
+        [str(server.id), "a"]
+    ]
+
+
+def test_an_ipv6_address_is_shown_where_there_is_no_other(
+    vpsorg: Any, provider: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without an IPv4 address is shown with its IPv6 one: in lists, waits, reports, watches and questions."""
+    monkeypatch.setattr("vpsorg_async.sandbox.records.Server.ip_address", None)
+    [server] = provider.world.add(1)
+    key, address = str(server.id), server.ipv6_address
+
+    lines = (
+        "servers list",
+        f"wait {key}",
+        f"fleet stop {key} --yes",
+        f"servers get {key}",
+        f"servers delete {key}",
+    )
+    shown = [vpsorg(*line.split()) for line in lines]
+
+    assert address
+    assert [
+        line for line, ended in zip(lines, shown, strict=True) if address not in ended.out + ended.err
+    ] == []
+
+
 def test_the_doctor_is_content(vpsorg: Any, box: Sandbox) -> None:
     """All good: exit code 0, a line for each check, and the same as one JSON document; nothing is changed."""
     box.world.add(2)
@@ -103,8 +172,10 @@ def test_the_doctor_writes_the_dialect(
 ) -> None:
     """The dialect that answers is named with what to do, and put into the profile where that is asked for."""
     monkeypatch.delenv("VPSORG_DIALECT")
+    file = config_file()
+    assert file is not None
     empty = vpsorg("doctor", "--write")
-    assert (empty.code, "not sure" in empty.err, config_file().exists()) == (0, True, False)
+    assert (empty.code, "not sure" in empty.err, file.exists()) == (0, True, False)
     provider.world.add(1)
 
     told = vpsorg("doctor")

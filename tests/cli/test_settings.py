@@ -1,8 +1,10 @@
 """Where token, address and dialect come from, and what is refused."""
 
 import io
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from vpsorg_async.cli.settings import Account, config_file, keep_dialect
 from vpsorg_async.errors import ConfigurationError
+from vpsorg_async.sandbox import Sandbox
 
 PROFILES = """\
 # mine
@@ -26,6 +29,7 @@ dialect = "provider"
 @pytest.fixture
 def profiles() -> Path:
     path = config_file()
+    assert path is not None
     path.parent.mkdir(parents=True)
     path.write_text(PROFILES)
     path.chmod(0o600)
@@ -185,6 +189,7 @@ def test_the_dialect_is_put_into_a_profile(profiles: Path) -> None:
 def test_a_dialect_that_cannot_be_put_is_said() -> None:
     """A file written in another way is left as it is."""
     path = config_file()
+    assert path is not None
     path.parent.mkdir(parents=True)
     text = 'profiles = {default = {token = "x"}}\n'
     path.write_text(text)
@@ -193,3 +198,258 @@ def test_a_dialect_that_cannot_be_put_is_said() -> None:
     with pytest.raises(ConfigurationError, match="yourself"):
         keep_dialect("default", "provider")
     assert path.read_text() == text
+
+
+# -- what is optional -----------------------------------------------------------------------------------------------
+
+
+def _a_file(home: Path) -> None:
+    home.write_text("")
+
+
+def _a_folder(home: Path) -> None:
+    (home / ".config" / "vpsorg" / "config.toml").mkdir(parents=True)
+
+
+def _a_loop(home: Path) -> None:
+    (home / ".config").mkdir(parents=True)
+    (home / ".config" / "vpsorg").symlink_to("vpsorg")
+
+
+def _a_dangling_link(home: Path) -> None:
+    (home / ".config" / "vpsorg").mkdir(parents=True)
+    (home / ".config" / "vpsorg" / "config.toml").symlink_to(home / "nowhere")
+
+
+def _a_pipe(home: Path) -> None:
+    (home / ".config" / "vpsorg").mkdir(parents=True)
+    os.mkfifo(home / ".config" / "vpsorg" / "config.toml")
+
+
+def _read_only(home: Path) -> None:
+    home.mkdir(mode=0o500)
+
+
+HOMES = (_a_file, _a_folder, _a_loop, _a_dangling_link, _a_pipe, _read_only)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home, which is not there yet, and no other place for files."""
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="homes are arranged as on Linux here")
+@pytest.mark.parametrize("make", HOMES)
+def test_no_home_is_needed(vpsorg: Any, box: Sandbox, home: Path, make: Callable[[Path], None]) -> None:
+    """With token and address from elsewhere a command works, whatever is in the place of the optional files."""
+    make(home)
+
+    assert vpsorg("servers", "list").code == 0
+    assert vpsorg("servers", "list", "--profile", "work").code == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="homes are arranged as on Linux here")
+@pytest.mark.parametrize("value", ["/dev/null", "/nowhere/at/all", "relative", ""])
+def test_a_home_that_is_none(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, home: Path, value: str
+) -> None:
+    """A HOME that is no folder costs nothing, and no file is put into the working folder."""
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setenv("HOME", value)
+
+    assert (vpsorg("servers", "list").code, [*home.parent.iterdir()]) == (0, [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the password file is POSIX")
+def test_a_user_without_a_home(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """Where neither HOME nor the list of users knows a home, commands work, and --profile says what is missing."""
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    box.world.add(1)
+    monkeypatch.chdir(home.parent)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+    listed, named, written = (
+        vpsorg("servers", "list"),
+        vpsorg("servers", "list", "--profile", "work"),
+        vpsorg("doctor", "--write"),
+    )
+    monkeypatch.delenv("VPSORG_API_TOKEN")
+    missing = vpsorg("servers", "list")
+
+    assert (listed.code, listed.err, config_file()) == (0, "", None)
+    assert (named.code, "no home is known" in named.err) == (2, True)
+    assert (written.code, "no home is known" in written.err) == (2, True)
+    assert (missing.code, "set VPSORG_API_TOKEN" in missing.err) == (2, True)
+    assert [*home.parent.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        (b"[profiles.default\n", 0o600),
+        (PROFILES.encode("utf-16"), 0o600),
+        (b"\xff\xfe\xff", 0o600),
+        (b"[" * 50_000, 0o600),
+        (b"#" * 100_000, 0o600),
+        (PROFILES.encode(), 0o644),
+    ],
+)
+def test_a_file_that_is_not_needed(
+    vpsorg: Any, box: Sandbox, profiles: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, mode: int
+) -> None:
+    """What is wrong with the file is a note where token and address come from elsewhere, else it is exit code 2."""
+    profiles.write_bytes(content)
+    profiles.chmod(mode)
+
+    listed, named = vpsorg("servers", "list"), vpsorg("servers", "list", "--profile", "default")
+    monkeypatch.delenv("VPSORG_BASE_URL")
+    needed = vpsorg("servers", "list")
+
+    assert (listed.code, listed.err.count("\n"), str(profiles) in listed.err) == (0, 1, True)
+    assert (named.code, named.out, named.err.count("\n")) == (2, "", 1)
+    assert (needed.code, needed.out, needed.err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become another user")
+def test_no_permission_on_the_way(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """A home of somebody else is passed over where the token is given, else it is one line."""
+    home.mkdir(mode=0o700)
+    assert vpsorg("servers", "list").code == 0  # everything is imported
+    os.seteuid(65534)
+    try:
+        listed = vpsorg("servers", "list")
+        monkeypatch.delenv("VPSORG_BASE_URL")
+        elsewhere = Account().settings()
+        monkeypatch.delenv("VPSORG_API_TOKEN")
+        needed = vpsorg("servers", "list")
+    finally:
+        os.seteuid(0)
+
+    assert (listed.code, "Permission denied" in listed.err) == (0, True)
+    assert (elsewhere.token, elsewhere.base_url) == (box.token, "https://admin.vps.org")
+    assert (needed.code, "Permission denied" in needed.err.splitlines()[-1]) == (2, True)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_as_editors_leave_them(profiles: Path, tmp_path: Path, mark: str, ending: str) -> None:
+    """A byte order mark and line ends of Windows are read, and stay when the dialect is put into the file."""
+    profiles.write_bytes((mark + PROFILES.replace("\n", ending)).encode())
+    assert Account().settings().token == "vps_default"
+
+    keep_dialect("default", "provider")
+    keep_dialect("new", "documented")
+
+    text = profiles.read_bytes().decode()
+    assert Account().settings().dialect == "provider"
+    assert Account(profile="work").settings().token == "vps_work"
+    assert text.startswith(mark + "# mine" + ending)
+    assert text.count("\n") == text.count(ending) == PROFILES.count("\n") + 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_token_files_as_editors_leave_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str, ending: str
+) -> None:
+    """A token is read from a file or a pipe with any byte order mark and any line end."""
+    raw = f"vps_kept{ending}{ending}".encode(encoding)
+    (tmp_path / "token").write_bytes(raw)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="ascii"))
+
+    assert Account(token_file=str(tmp_path / "token")).settings().token == "vps_kept"
+    assert Account(token_file="-").settings().token == "vps_kept"
+
+
+def test_a_token_file_that_is_not_text(vpsorg: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file that is not text is one line; so is a pipe."""
+    (tmp_path / "token").write_bytes(b"\xff\xff")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xff"), encoding="ascii"))
+
+    for place in (str(tmp_path / "token"), "-"):
+        ended = vpsorg("servers", "list", "--token-file", place)
+        assert (ended.code, "it is not text" in ended.err, ended.err.count("\n")) == (2, True, 1)
+
+
+# -- the file that doctor --write changes ---------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes are POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_the_linked_file_is_changed(
+    tmp_path: Path, profiles: Path, there: bool, mode: int
+) -> None:
+    """Where the file is a link, also one to a file that is not there yet, the file behind it is written."""
+    real = tmp_path / "dotfiles" / "vps.toml"
+    profiles.unlink()
+    profiles.symlink_to(real)
+    if there:
+        real.parent.mkdir()
+        real.write_text(PROFILES)
+        real.chmod(mode)
+    if there and not os.access(real, os.W_OK):
+        with pytest.raises(ConfigurationError, match="can't be written"):
+            keep_dialect("work", "documented")
+        return
+
+    keep_dialect("work", "documented")
+
+    assert profiles.is_symlink()
+    assert 'dialect = "documented"' in real.read_text()
+    assert real.stat().st_mode & 0o777 == (mode if there else 0o600)
+    assert [path.name for path in real.parent.iterdir()] == ["vps.toml"]
+
+
+def test_a_folder_that_cannot_be_written(profiles: Path) -> None:
+    """Where no file can be put beside it, the file is changed in place."""
+    (profiles.parent / "config.toml.new").mkdir()
+
+    keep_dialect("work", "documented")
+
+    assert profiles.read_text() == PROFILES.replace('"provider"', '"documented"')
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX")
+def test_what_is_no_file_is_not_replaced(vpsorg: Any, box: Sandbox, profiles: Path) -> None:
+    """The doctor tells what it found, then that it could not write it; exit code 2."""
+    profiles.unlink()
+    os.mkfifo(profiles)
+    box.world.add(1)
+
+    ended = vpsorg("doctor", "--write", "--json")
+
+    assert (ended.code, json.loads(ended.out)["dialect"], json.loads(ended.out)["written"]) == (
+        2,
+        "documented",
+        None,
+    )
+    assert (ended.err.count("\n"), "can't be written" in ended.err) == (1, True)
+    assert profiles.is_fifo()
+
+
+def test_the_providers_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """VPS_API_URL goes with VPS_API_TOKEN: another token, also one from a file, is not sent there."""
+    monkeypatch.setenv("VPS_API_URL", "https://their.example/api/v1")
+    monkeypatch.setenv("VPS_API_TOKEN", "vps_theirs")
+    (tmp_path / "token").write_text("vps_file")
+    theirs = Account().settings()
+    file = Account(token_file=str(tmp_path / "token")).settings()
+    monkeypatch.setenv("VPSORG_API_TOKEN", "vps_mine")
+    mine = Account().settings()
+
+    assert (theirs.token, theirs.base_url) == ("vps_theirs", "https://their.example")
+    assert (file.token, file.base_url) == ("vps_file", "https://admin.vps.org")
+    assert (mine.token, mine.base_url) == ("vps_mine", "https://admin.vps.org")

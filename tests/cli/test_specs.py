@@ -147,6 +147,20 @@ def test_numbered_names() -> None:
     assert Selection().names() == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("kind", ["toml", "json"])
+def test_files_as_editors_leave_them(tmp_path: Path, encoding: str, kind: str) -> None:
+    """A file with a byte order mark and line ends of Windows is read."""
+    text = {
+        "toml": '[defaults]\r\nplan_id = 1\r\nos_id = 5\r\nlocation = "us-west"\r\n[[servers]]\r\nname = "a"\r\n',
+        "json": '[\r\n{"name": "a", "plan_id": 1, "os_id": 5, "location": "us-west"}]\r\n',
+    }[kind]
+    file = tmp_path / f"fleet.{kind}"
+    file.write_bytes(text.encode(encoding))
+
+    assert [spec.name for spec in Specification(file=file).specs()] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -1,19 +1,14 @@
 """What a user at a terminal gets: the question, the live display, and what Ctrl-C leaves; and what a script gets."""
 
 import json
-import os
-import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import vpsorg_async
 from vpsorg_async import Failed, Skipped, Succeeded, errors
 from vpsorg_async.cli.app import app
 from vpsorg_async.cli.live import Tally
@@ -22,69 +17,6 @@ from vpsorg_async.http.events import RequestSent
 from vpsorg_async.sandbox import Sandbox
 
 NEW = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
-SCRIPT = "import sys; from vpsorg_async.cli import main; sys.exit(main())"
-
-
-class Terminal:
-    """A command at a terminal of 80 by 24."""
-
-    def __init__(self, *arguments: str) -> None:
-        import pty
-
-        self.mine, theirs = pty.openpty()
-        environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-        environment["PYTHONPATH"] = str(Path(vpsorg_async.__file__).parents[1])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.seen = ""
-
-    def until(self, text: str | None) -> str:
-        """Read until the text was shown, or to the end."""
-        while text is None or text not in self.seen:
-            if not select.select([self.mine], [], [], 20)[0]:
-                raise AssertionError(f"{text!r} was not shown: {self.seen}")
-            try:
-                got = os.read(self.mine, 65536)
-            except OSError:  # the end of a terminal on Linux
-                got = b""
-            if not got:
-                assert text is None, self.seen
-                break
-            self.seen += got.decode()
-        return self.seen
-
-    def type(self, text: str) -> None:
-        os.write(self.mine, text.encode())
-
-    def ended(self) -> int:
-        self.until(None)
-        return self.process.wait()
-
-
-@pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Start a command at a terminal."""
-    if sys.platform == "win32":
-        pytest.skip("terminals here are POSIX")
-    opened: list[Terminal] = []
-
-    def open_(*arguments: str) -> Terminal:
-        opened.append(Terminal(*arguments))
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-        os.close(one.mine)
 
 
 def test_the_question_is_asked(terminal: Any, box: Sandbox) -> None:
@@ -111,6 +43,12 @@ def test_the_question_is_asked(terminal: Any, box: Sandbox) -> None:
     left.process.send_signal(signal.SIGINT)
     assert (left.ended(), len(box.servers)) == (130, 3)
     assert "Traceback" not in left.seen
+
+    ended = terminal("fleet", "delete", "--name", "web-{n}", "--count", "3")
+    ended.until("[y/N]")
+    ended.process.send_signal(signal.SIGTERM)
+    assert (ended.ended(), len(box.servers)) == (143, 3)
+    assert ended.seen.endswith("[y/N] \r\nvpsorg: ended by SIGTERM\r\n")
 
 
 def test_ctrl_c_prints_what_was_made(terminal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,11 +83,11 @@ def test_ctrl_c_prints_what_was_made(terminal: Any, monkeypatch: pytest.MonkeyPa
 
 def test_no_color_is_heeded(terminal: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_COLOR the display is drawn without colours; with --quiet there is none."""
-    box.world.add(1)
+    box.world.add(2)
     monkeypatch.setenv("NO_COLOR", "1")
 
     shown = terminal("servers", "reboot", "12345", "--wait")
-    quiet = terminal("servers", "reboot", "12345", "--wait", "--quiet")
+    quiet = terminal("servers", "reboot", "12346", "--wait", "--quiet")
 
     assert (shown.ended(), quiet.ended()) == (0, 0)
     assert "\x1b[3" not in shown.seen

@@ -102,6 +102,15 @@ def test_the_table_shows_what_moves_where_lines_are_few() -> None:
     assert lines[4] == "5 active, 1 rebooting; 3 not shown. Ctrl-C ends it."
 
 
+def test_the_table_shows_the_ipv6_address_where_there_is_no_other() -> None:
+    """A server without an IPv4 address has its IPv6 one in the table."""
+    view = View()
+    server = Server(id=1, name="a", status=ServerStatus.ACTIVE, ipv6_address="2001:db8::1")
+    view.heard(StatusChange(change=Change.PRESENT, server_id=1, server=server, after="active"))
+
+    assert drawn(view)[1].split()[3] == "2001:db8::1"
+
+
 def test_the_table_keeps_what_is_gone_for_a_while() -> None:
     """A server that is gone is still shown as gone, and an account without servers says so."""
     view = View()

@@ -15,6 +15,7 @@ from vpsorg_async.config import (
     check_base_url,
     check_seconds,
     check_token,
+    environment_settings,
     from_environment,
 )
 from vpsorg_async.errors import ConfigurationError
@@ -227,6 +228,33 @@ def test_what_the_environment_says(
     found, settings = from_environment()
     assert (found, settings.get("base_url", DEFAULT_BASE_URL)) == (token, base_url)
     assert repr(Client.from_env()) == f"Client(base_url={base_url!r})"
+
+
+PROVIDER = {"VPS_API_TOKEN": "theirs", "VPS_API_URL": "https://their.example/api/v1/"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings"),
+    [
+        ({}, {}),
+        ({"VPSORG_DIALECT": " provider "}, {"dialect": "provider"}),
+        (PROVIDER, {"token": "theirs", "base_url": "https://their.example"}),
+        (PROVIDER | {"VPS_API_URL": "https://a.example/x/api/v1"}, {"token": "theirs", "base_url": "https://a.example/x"}),
+        (PROVIDER | {"VPS_API_URL": "https://a.example//"}, {"token": "theirs", "base_url": "https://a.example"}),
+        (PROVIDER | {"VPS_API_URL": " "}, {"token": "theirs"}),
+        (PROVIDER | {"VPSORG_BASE_URL": "https://own.example"}, {"token": "theirs", "base_url": "https://own.example"}),
+        (PROVIDER | {"VPSORG_API_TOKEN": "mine"}, {"token": "mine"}),
+        (PROVIDER | {"VPSORG_API_TOKEN": " "}, {"token": "theirs", "base_url": "https://their.example"}),
+        ({"VPS_API_URL": "https://their.example/api/v1"}, {}),
+    ],
+)  # fmt: skip
+def test_the_providers_address_goes_with_its_token(environ: dict[str, str], settings: dict[str, str]) -> None:
+    """VPS_API_URL counts, without /api/v1, only where the token came from VPS_API_TOKEN and no own address is set."""
+    assert environment_settings(environ) == settings
+
+    if "token" in settings:
+        rest = {key: value for key, value in settings.items() if key != "token"}
+        assert from_environment(environ) == (settings["token"], rest)
 
 
 @pytest.mark.parametrize(

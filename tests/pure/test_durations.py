@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpsorg_async.config import WaitPolicy
 from vpsorg_async.lifecycle.durations import LEARNED, LIMIT, LONGEST, PER_RUN, Durations, Kind, Model
+from vpsorg_async.lifecycle.schedule import Schedule
 
 KIND: Kind = ("create", "1", "us-west")
 
@@ -237,3 +239,68 @@ def test_huge_numbers_in_the_file_do_no_harm() -> None:
     assert Durations.from_json([["create", "1", "us", [10**400, 20.0]]]).to_json() == [
         ["create", "1", "us", [20.0]]
     ]
+
+
+EXTREME = st.one_of(
+    st.floats(),
+    st.floats(0, 1e-3),
+    st.integers(),
+    st.sampled_from(
+        [5e-324, 1e-320, 1e-300, 1e-16, math.nan, math.inf, -math.inf, 10**400, LONGEST, 7199.999]
+    ),
+)
+ROW = st.tuples(
+    st.sampled_from(["create", "reboot", ""]),
+    st.sampled_from(["", "1"]),
+    st.sampled_from(["", "us-west"]),
+    st.lists(EXTREME, max_size=30) | EXTREME.flatmap(lambda one: st.just([one] * 40)),
+).map(list)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=3) | EXTREME,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(
+    st.lists(ROW | ANYTHING, max_size=5) | ANYTHING,
+    st.sampled_from(["create", "reboot"]),
+    st.lists(EXTREME, max_size=20),
+)
+def test_whatever_the_file_holds_the_models_work(data: Any, operation: str, seconds: list[float]) -> None:
+    """From any plain data come models whose every answer is a finite number, before and after they learn more."""
+    durations = Durations.from_json(data)
+    kind = (operation, "1", "us-west")
+
+    for ended in (False, True):
+        if ended:
+            for one in seconds:
+                durations.sighted(kind, 0.0, one, len(seconds))
+            durations.run_ended(kind)
+        model = durations.model(kind)
+        hazards = [model.hazard(age) for age in (0.0, 5e-324, 1e-3, 0.5, 60.0, 300.0, LONGEST, 1e9)]
+        expected = [durations.expected(operation, count) or 0.0 for count in (1, 10_000)]
+        assert all(
+            0 <= number < math.inf for number in [*hazards, *expected, model.fastest, model.stuck_after]
+        )
+    kept = json.loads(json.dumps(durations.to_json(), allow_nan=False))
+    assert Durations.from_json(kept).to_json() == kept
+
+
+@pytest.mark.parametrize("seconds", [5e-324, 1e-300, 1e-9, 0.0004])
+def test_durations_below_a_millisecond_teach_nothing(seconds: float) -> None:
+    """What the file would keep as 0.000 is no duration, neither in the file nor when it is seen."""
+    durations = Durations.from_json([["create", "1", "us-west", [seconds] * 20]])
+    durations.sighted(KIND, 0.0, seconds, 1)
+    durations.run_ended(KIND)
+
+    assert durations.model(KIND).seen == ()
+    assert durations.model(KIND).hazard(180.0) == Model("create").hazard(180.0)
+
+
+@pytest.mark.parametrize("seconds", [20.0, 200.0, 7199.9])
+def test_a_file_of_long_durations_does_not_blind_a_wait(seconds: float) -> None:
+    """However long all commands took, the first poll comes within the default ``max_interval``."""
+    schedule = Schedule(WaitPolicy(), Durations.from_json([[*KIND, [seconds] * 60]]))
+
+    assert schedule.first(schedule.add(KIND, 0.0), 0.0) <= WaitPolicy().max_interval

@@ -120,6 +120,25 @@ def test_only_the_essentials_are_required() -> None:
     } == {None}
 
 
+@pytest.mark.parametrize(
+    ("four", "six", "address"),
+    [
+        ("192.0.2.1", "2001:db8::1", "192.0.2.1"),
+        ("192.0.2.1", None, "192.0.2.1"),
+        (None, "2001:db8::1", "2001:db8::1"),
+        ("", "2001:db8::1", "2001:db8::1"),
+        (None, None, None),
+        ("", "", None),
+    ],
+)
+def test_the_address_of_a_server(four: str | None, six: str | None, address: str | None) -> None:
+    """The address is the IPv4 one, else the IPv6 one, else None; it is no field of the record."""
+    server = Server(id=1, name="a", status=ServerStatus.ACTIVE, ip_address=four, ipv6_address=six)
+
+    assert server.address == address
+    assert "address" not in attrs.asdict(server)
+
+
 # -- status words ---------------------------------------------------------------------------------------------------
 
 

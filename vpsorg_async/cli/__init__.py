@@ -6,23 +6,36 @@ import sys
 from importlib.util import find_spec
 
 from .._version import __version__
+from .signals import handled
+from .streams import Unwritten, abandon, emit, note, prepared
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    try:
-        if find_spec("cyclopts") is None or find_spec("rich") is None:
-            print('vpsorg: the command needs an extra: pip install "vpsorg-async[cli]"', file=sys.stderr)
-            return 2
-        if sys.argv[1:] == ["--version"]:
-            # the call that scripts make: answered before anything else is imported
-            print(__version__)
-            return 0
-        from .app import run
+    with prepared():
+        try:
+            with handled():
+                return _run(sys.argv[1:])
+        except KeyboardInterrupt as stop:
+            abandon(sys.stdout)
+            note(f"vpsorg: {str(stop) or 'interrupted'}")
+            return getattr(stop, "code", 130)
+        except Unwritten as lost:
+            if not lost.closed:
+                note(f"vpsorg: {lost}")
+            return 1
 
-        return run(sys.argv[1:])
-    except KeyboardInterrupt:
-        print("vpsorg: interrupted", file=sys.stderr)
-        return 130
+
+def _run(arguments: list[str]) -> int:
+    if find_spec("cyclopts") is None or find_spec("rich") is None:
+        note('vpsorg: the command needs an extra: pip install "vpsorg-async[cli]"')
+        return 2
+    if arguments == ["--version"]:
+        # the call that scripts make: answered before anything else is imported
+        emit(f"{__version__}\n")
+        return 0
+    from .app import run
+
+    return run(arguments)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import logging
-import os
 import re
 import sys
 import traceback
@@ -21,6 +20,9 @@ from .._version import __version__
 from ..errors import ConfigurationError, VpsOrgError
 from ..sandbox import SandboxError
 from .exits import Exit
+from .signals import Interrupted, held, interrupted, release
+from .signals import run as run_work
+from .streams import Unwritten, abandon, emit, note
 
 __all__ = ["run"]
 
@@ -70,8 +72,10 @@ def launch(
 ) -> int:
     """Run the command that the tokens name; what goes wrong becomes a line and an exit code."""
     try:
-        code = int(app(tokens) or Exit.OK)
-        sys.stdout.flush()
+        command, bound, _ = app.parse_args(tokens)
+        release()
+        code = int(command(*bound.args, **bound.kwargs) or Exit.OK)
+        emit("")  # what was printed by the help, or by tables
         return code
     except (Exception, KeyboardInterrupt) as error:
         return _end(error, debug=debug)
@@ -96,19 +100,20 @@ def demo(
     Everything happens on this machine: nothing is real, nothing costs money. Ends with the number of requests that it
     took, as the sandbox logged them.
     """
-    from rich.console import Console
+    with held():
+        from rich.console import Console
 
-    from ..sandbox import Sandbox
-    from .demo import DURATIONS, EXPECTED, Demo, Result, reason
-    from .display import Chart, progress, table
-    from .picture import draw
+        from ..sandbox import Sandbox
+        from .demo import DURATIONS, EXPECTED, Demo, Result, reason
+        from .display import Chart, progress, table
+        from .picture import draw
 
+        # imports aiohttp, which would hold up a loop that is already running
+        import_module("vpsorg_async.sandbox.app")
     if svg is not None and not svg.parent.is_dir():
         raise ConfigurationError(f"--svg: there is no folder {svg.parent}")
     # what the client warns of on an interrupt is true of servers that are real
     logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
-    # imports aiohttp, which would hold up a loop that is already running
-    import_module("vpsorg_async.sandbox.app")
     screen = Console(stderr=True)
     # the sandbox has a thread and a loop of its own: nothing but sockets lies between it and the client
     with Sandbox(speed=speed, seed=seed, durations=DURATIONS) as box:
@@ -118,13 +123,16 @@ def demo(
         # the documented 2 to 5 minutes of a create, twice
         run = Demo(box, servers, timeout=30.0 + 600.0 / speed)
         with progress(screen, servers, EXPECTED / speed, quiet=quiet) as show:
-            phases = asyncio.run(run.run(show))
+            phases = run_work(run.run(show))
     result = Result(servers=servers, speed=speed, seed=seed, phases=phases)
     figures = table(result)
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
+        emit(json.dumps(result.to_dict(), indent=2) + "\n")
     else:
-        Console().print(figures)
+        out = Console()
+        with out.capture() as drawn:
+            out.print(figures)
+        emit(drawn.get())
     if svg is not None:
         chart = Chart(servers=servers, moments=run.moments)
         svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
@@ -156,38 +164,49 @@ def sandbox(
 
     The same as `python -m vpsorg_async.sandbox`.
     """
-    from ..sandbox.__main__ import serve
+    with held():
+        from ..sandbox.__main__ import serve
 
-    serve(
-        port=port,
-        speed=speed,
-        credit=credit,
-        seed=seed,
-        token=token,
-        dialect=dialect,
-        order=order,
-        latency=latency,
-        servers=servers,
-        as_json=as_json,
-    )
+        import_module("vpsorg_async.sandbox.app")
+    # a signal is how it is meant to end
+    with contextlib.suppress(Interrupted):
+        serve(
+            port=port,
+            speed=speed,
+            credit=credit,
+            seed=seed,
+            token=token,
+            dialect=dialect,
+            order=order,
+            latency=latency,
+            servers=servers,
+            as_json=as_json,
+        )
     return Exit.OK
 
 
 @app.command(help_epilogue="")
 def version() -> int:
     """Print the version."""
-    print(__version__)
+    emit(f"{__version__}\n")
     return Exit.OK
 
 
 def _end(error: BaseException, *, debug: bool) -> Exit:
     """Say in one line why a command ended."""
-    if isinstance(error, BrokenPipeError):
-        # nobody reads what is printed; keep the interpreter from stumbling over it again when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, KeyboardInterrupt):
+        # what an import that was interrupted raises is no word for it
+        error = interrupted() or error
+    if isinstance(error, Interrupted):
+        # a result in the middle of which it was interrupted would hold up the exit if nobody reads it
+        abandon(sys.stdout)
+    if isinstance(error, BrokenPipeError) or (isinstance(error, Unwritten) and error.closed):
+        abandon(sys.stdout)
         return Exit.FAILED
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt) and error.__cause__ is not None:
+        _say(_explain(error.__cause__))
     _say(_explain(error))
     return Exit.of(error)
 
@@ -197,12 +216,12 @@ def _explain(error: BaseException) -> str:
         command = " ".join(["vpsorg", *(error.command_chain or ()), "--help"])
         return f"{error} See {command}"
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, VpsOrgError | SandboxError | OSError):
+        return str(error) or "interrupted"
+    if isinstance(error, VpsOrgError | SandboxError | OSError | Unwritten):
         # a hint at a setting is written for programs
         return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", str(error))
     return f"{type(error).__name__}: {error} (a mistake in vpsorg; --debug shows where)"
 
 
 def _say(text: str) -> None:
-    print("vpsorg:", " ".join(text.split()), file=sys.stderr)
+    note(f"vpsorg: {' '.join(text.split())}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import attrs
 from cyclopts import Parameter
 
 from ..doctor import Check, Finding, examine
+from ..errors import ConfigurationError
 from .exits import Exit
 from .output import OUTPUT, Output, plain, printable
 from .settings import ACCOUNT, Account, Settings, keep_dialect
+from .signals import run
+from .streams import emit
 
 __all__ = ["doctor"]
 
@@ -29,19 +32,23 @@ def doctor(
     Ends with 5 where the token is refused, with 6 where another check is bad.
     """
     settings = account.settings()
-    checks = asyncio.run(_examine(settings, output))
+    checks = run(_examine(settings, output))
     told = next((check for check in checks if "dialect" in check.data), None)
     dialect = None if told is None else told.data["dialect"]
-    written = None
+    written: Path | None = None
+    problem: ConfigurationError | None = None
     if write and told is not None and told.finding is Finding.GOOD:
-        written = keep_dialect(settings.profile, told.data["dialect"])
+        try:
+            written = keep_dialect(settings.profile, told.data["dialect"])
+        except ConfigurationError as unfit:
+            problem = unfit
     elif write:
         output.note("nothing was written: it is not sure which dialect is spoken")
     document = {"checks": plain(checks), "dialect": dialect, "written": written and str(written)}
-    output.show(
-        document,
-        [f"dialect = {dialect!r} is in [profiles.{settings.profile}] of {written}"] if written else [],
-    )
+    lines = [f"dialect = {dialect!r} is in [profiles.{settings.profile}] of {written}"] if written else []
+    (output.report if written else output.show)(document, lines)
+    if problem is not None:
+        raise problem
     bad = [check for check in checks if check.finding is Finding.BAD]
     if any(check.refused for check in bad):
         return Exit.REFUSED
@@ -57,7 +64,7 @@ async def _examine(settings: Settings, output: Output) -> list[Check]:
             check = attrs.evolve(check, advice="" if known else hint)
         checks.append(check)
         if not output.as_json:
-            print(printable(f"{check.finding:<4}  {check.name:<10}  {check.found}"), flush=True)
+            emit(printable(f"{check.finding:<4}  {check.name:<10}  {check.found}") + "\n")
             if check.advice:
-                print(printable(f"      {'':<10}  -> {check.advice}"), flush=True)
+                emit(printable(f"      {'':<10}  -> {check.advice}") + "\n")
     return checks

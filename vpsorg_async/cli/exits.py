@@ -17,6 +17,7 @@ from ..errors import (
     WaitTimeoutError,
 )
 from ..sandbox import SandboxError
+from .signals import Interrupted
 
 __all__ = ["Exit"]
 
@@ -31,7 +32,9 @@ class Exit(enum.IntEnum):
     UNKNOWN = 4
     REFUSED = 5
     PARTIAL = 6
+    HANGUP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
     @property
     def meaning(self) -> str:
@@ -41,6 +44,8 @@ class Exit(enum.IntEnum):
     @classmethod
     def of(cls, error: BaseException) -> Exit:
         """The code for a command that ended with this error."""
+        if isinstance(error, Interrupted):
+            return cls(error.code)
         return next((code for code, kinds in _KINDS.items() if isinstance(error, kinds)), cls.FAILED)
 
     @classmethod
@@ -68,7 +73,9 @@ _MEANINGS = {
     Exit.UNKNOWN: "a change may or may not have happened: look before repeating it",
     Exit.REFUSED: "refused: token, permission or payment",
     Exit.PARTIAL: "some of several servers failed, or all of them",
+    Exit.HANGUP: "ended by SIGHUP",
     Exit.INTERRUPTED: "interrupted",
+    Exit.TERMINATED: "ended by SIGTERM",
 }
 
 _KINDS: dict[Exit, tuple[type[BaseException], ...]] = {

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from rich.console import Console
 
 from ..client import Client
-from ..fleet import Failed, Outcome, Skipped, Succeeded
-from ..fleet.events import CommandAnswered, ServerSettled
+from ..errors import OutcomeUnknownError, WaitError
+from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
+from ..fleet.events import CommandAnswered, CommandSent, ServerAdopted, ServerSettled
 from ..http.events import RequestSent
 from ..models import ServerId
 from ..timing import SystemClock
@@ -44,6 +45,8 @@ class Tally:
         self.moments: list[Moment] = []
         self._words: dict[ServerId, str] = dict.fromkeys(keys, WAITING)
         self._open: dict[ServerId, tuple[str, float]] = {}
+        self._sent: set[ServerId] = set()
+        self._ids: dict[ServerId, ServerId] = {}
         self._settled: set[ServerId] = set()
         self._timeout = timeout
         self._requests = 0
@@ -65,8 +68,13 @@ class Tally:
         match event:
             case RequestSent():
                 self._requests += 1
-            case CommandAnswered(operation=operation, key=key):
+            case CommandSent(key=key):
+                self._sent.add(key)
+            case CommandAnswered(operation=operation, key=key, server_id=server_id):
+                self._ids[key] = server_id
                 self.commanded(operation, key)
+            case ServerAdopted(key=key, server_id=server_id):
+                self._ids[key] = server_id
             case ServerSettled(key=key, outcome=outcome):
                 self.outcomes[key] = outcome
                 self.settled(key, _word(outcome))
@@ -86,6 +94,21 @@ class Tally:
         """A server was seen that no command is known of."""
         if word is not None and key not in self._open and key not in self._settled:
             self._words[key] = word
+
+    def report(self) -> Report:
+        """Every server's outcome as far as it is known, for a call that does not get to its own report."""
+        outcomes = tuple(self.outcomes.get(key) or self._so_far(key) for key in self._words)
+        return Report(operation=self.operation, outcomes=outcomes, seconds=self.seconds)
+
+    def _so_far(self, key: ServerId) -> Outcome:
+        server_id = self._ids.get(key)
+        if server_id is not None:
+            left = WaitError(f"server {server_id}: the wait was interrupted", server_id=server_id)
+            return Failed(key, left, server_id=server_id)
+        if key in self._sent:
+            why = f"the {self.operation} of {key!r} had no answer when it was interrupted"
+            return Failed(key, OutcomeUnknownError(f"{why}; look before repeating it", subject=key))
+        return Skipped(key, "not sent: interrupted")
 
     def note(self, vps: Client) -> Sequence[Moment]:
         """Take down the present moment; returns all of them."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from ..client import Client
 from ..errors import ConfigurationError
 from .exits import Exit
-from .output import OUTPUT, Output, Yes, columns, confirm, plain, sheet
+from .files import read_text
+from .output import OUTPUT, Output, Yes, columns, confirm, plain, sheet, unanswered
 from .settings import ACCOUNT, Account
 from .specs import ident
 
@@ -79,15 +82,16 @@ def add_key(
     output: Output = OUTPUT,
 ) -> int:
     """Add a public key."""
-    try:
-        text = file.expanduser().read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(f"{file}: {said}") from None
+    text = read_text(Path(os.path.expanduser(file))).strip()
     if "PRIVATE KEY" in text:
         raise ConfigurationError(f"{file} is a private key; nothing was sent. The public one ends in .pub")
-    key = account.settings().run(lambda vps: vps.ssh_keys.add(name, text))
-    output.show(key, sheet(plain(key)))
+
+    async def add(vps: Client) -> None:
+        with unanswered(f"the adding of the key {name}"):
+            key = await vps.ssh_keys.add(name, text)
+        output.report(key, sheet(plain(key)))
+
+    account.settings().run(add)
     return Exit.OK
 
 
@@ -103,8 +107,13 @@ def delete_key(
     """Delete a key of the account; it stays on the servers that have it."""
     settings = account.settings()
     confirm(f"Delete the SSH key {key_id}?", yes=yes)
-    settings.run(lambda vps: vps.ssh_keys.delete(ident(key_id)))
-    output.show({"key_id": ident(key_id), "status": "deleted"}, [f"{key_id} is deleted"])
+
+    async def delete(vps: Client) -> None:
+        with unanswered(f"the deletion of the key {key_id}"):
+            await vps.ssh_keys.delete(ident(key_id))
+        output.report({"key_id": ident(key_id), "status": "deleted"}, [f"{key_id} is deleted"])
+
+    settings.run(delete)
     return Exit.OK
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -14,6 +16,8 @@ from cyclopts import Group, Parameter
 
 from ..errors import ConfigurationError, VpsOrgError
 from ..models import Server
+from .signals import check
+from .streams import Unwritten, abandon, emit, note
 
 __all__ = [
     "OUTPUT",
@@ -26,6 +30,7 @@ __all__ = [
     "plain",
     "server_rows",
     "sheet",
+    "unanswered",
 ]
 
 
@@ -42,13 +47,31 @@ class Output:
     ] = False
 
     def show(self, document: Any, text: Iterable[str]) -> None:
-        """Print a result: as JSON where that is asked for, else as lines."""
+        """Print what was read: as JSON where that is asked for, else as lines. Raises `Unwritten`."""
+        emit(self._text(document, text))
+
+    def report(self, document: Any, text: Iterable[str]) -> None:
+        """Print what was changed. Where standard output can't be written, it goes to standard error.
+
+        It does not raise: the exit code is that of the change.
+        """
+        written = self._text(document, text)
+        try:
+            emit(written)
+        except Unwritten as lost:
+            if not lost.closed:
+                note(f"vpsorg: {lost}")
+            note(written.rstrip("\n"))
+        except KeyboardInterrupt:
+            # nobody reads it, and no more time is given
+            abandon(sys.stdout)
+            note(written.rstrip("\n"))
+            raise
+
+    def _text(self, document: Any, text: Iterable[str]) -> str:
         if self.as_json:
-            print(json.dumps(plain(document), indent=2, ensure_ascii=False))
-        else:
-            for line in text:
-                print(line)
-        sys.stdout.flush()
+            return json.dumps(plain(document), indent=2) + "\n"
+        return "".join(f"{line}\n" for line in text)
 
     def note(self, text: str) -> None:
         """A line beside the result."""
@@ -71,20 +94,31 @@ class Declined(VpsOrgError):
     """The user said no."""
 
 
-def note(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def confirm(question: str, *, yes: bool) -> None:
     """Ask on the terminal. Raises `Declined`, and `ConfigurationError` where nobody can be asked."""
     if yes:
         return
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigurationError(f"{question.splitlines()[0]} Nobody can be asked here: give --yes")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    check()
+    try:
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        note("")
+        raise
+    if answer.strip().lower() not in ("y", "yes"):
         raise Declined("nothing was sent")
+
+
+@contextlib.contextmanager
+def unanswered(what: str) -> Generator[None]:
+    """Say what may have been done if the command is interrupted before the answer comes."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        note(f"{what} had no answer yet: it may have happened, look before repeating it")
+        raise
 
 
 def plain(value: Any) -> Any:
@@ -134,7 +168,7 @@ def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
 def server_rows(servers: Iterable[Server]) -> list[str]:
     """Servers as a table."""
     rows = [
-        (s.id, s.name, s.status, s.ip_address, s.location, s.plan and s.plan.name, s.os and s.os.name)
+        (s.id, s.name, s.status, s.address, s.location, s.plan and s.plan.name, s.os and s.os.name)
         for s in servers
     ]
     return columns(("ID", "NAME", "STATUS", "IP", "LOCATION", "PLAN", "OS"), rows)

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ..errors import ConfigurationError
 from ..models import Server
-from .output import note
+from .streams import note
 
 __all__ = ["Passwords", "PasswordsFile"]
 
@@ -46,15 +46,21 @@ class Passwords(contextlib.AbstractContextManager["Passwords"]):
             if not server.password or str(server.id) in self._kept:
                 continue
             self._kept.add(str(server.id))
+            told = f"{server.name} ({server.id}): its root password, told this once: {server.password}"
             if self._file is not None:
-                print(server.id, server.name, server.password, file=self._file, flush=True)
+                try:
+                    print(server.id, server.name, server.password, file=self._file, flush=True)
+                except OSError as error:
+                    note(f"--passwords: {self._path}: {error.strerror}")
+                    note(told)
             elif sys.stderr.isatty():
-                note(f"{server.name} ({server.id}): its root password, told this once: {server.password}")
+                note(told)
             else:
                 note(f"{server.name} ({server.id}): its root password was not kept; --passwords FILE does")
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what could not be written is told by then
+                self._file.close()
             if not self._kept and self._path is not None:
                 self._path.unlink(missing_ok=True)

@@ -47,20 +47,25 @@ def carry_out(
     ``names``: the keys of the outcomes, in their order, each with the name to show for it, if it is another.
     """
     tally = Tally(operation, [*names])
+    told = False
+
+    def tell(report: Report | None = None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            _show(report or tally.report(), names, output, safe, interrupted=report is None)
 
     async def work(vps: Client) -> Report:
         try:
             async with showing(vps, tally, quiet=output.quiet):
                 report = await call(vps, tally.heard)
         except asyncio.CancelledError:
-            settled = tuple(tally.outcomes[key] for key in names if key in tally.outcomes)
-            report = Report(operation=operation, outcomes=settled, seconds=tally.seconds)
-            _show(report, names, output, safe, interrupted=True)
+            tell()
             raise
-        _show(report, names, output, safe)
+        tell(report)
         return report
 
-    report = settings.run(work, on_event=tally.heard)
+    report = settings.run(work, on_event=tally.heard, last_words=tell)
     errors: list[Exception] = [outcome.error for outcome in report.failed]
     errors += [VpsOrgError(outcome.reason) for outcome in report.skipped]
     return Exit.of_all(errors, len(report.outcomes))
@@ -75,7 +80,9 @@ def _show(
     interrupted: bool = False,
 ) -> None:
     if safe is not None:
-        safe.keep(report.servers)
+        # also those of servers that were left or are late: they exist, and their passwords are told once
+        told = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
+        safe.keep(server for server in told if server is not None)
     rows = []
     reasons: dict[str, list[ServerId]] = {}
     for outcome in report.outcomes:
@@ -97,11 +104,11 @@ def _show(
         else:
             word = outcome.how
         server_id = server.id if server is not None else getattr(outcome, "server_id", None)
-        told = (server.status, server.ip_address) if server is not None else (None, None)
-        rows.append((label, word, server_id, *told, f"{outcome.seconds:.1f}"))
+        seen = (server.status, server.address) if server is not None else (None, None)
+        rows.append((label, word, server_id, *seen, f"{outcome.seconds:.1f}"))
     lines = columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
-    output.show(json.loads(report.to_json()), lines)
+    output.report(json.loads(report.to_json()), lines)
     left = sum(row[1] == "left" for row in rows)
     if left:
         counts = (

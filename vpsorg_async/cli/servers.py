@@ -10,16 +10,17 @@ from cyclopts import App, Parameter
 
 from ..client import Client
 from ..config import check_seconds
-from ..errors import ConfigurationError, VpsOrgError
+from ..errors import ConfigurationError
 from ..lifecycle.contract import MOVING, SETTLED
 from ..models import Server, ServerId, ServerSpec
 from .costs import cost
 from .exits import Exit
 from .live import Tally, showing
-from .output import OUTPUT, Output, Yes, confirm, note, plain, server_rows, sheet
+from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .settings import ACCOUNT, Account, Settings
 from .specs import ident
+from .streams import note
 
 __all__ = ["app"]
 
@@ -56,7 +57,8 @@ def list_(
 @app.command
 def get(server_id: Id, /, *, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
     """Show one server in detail."""
-    _show(account.settings().run(lambda vps: vps.servers.get(ident(server_id))), output)
+    server = account.settings().run(lambda vps: vps.servers.get(ident(server_id)))
+    output.show(server, sheet(plain(server)))
     return Exit.OK
 
 
@@ -94,25 +96,18 @@ def create(
         confirm(f"Create {name}? {settings.run(lambda vps: cost(vps, [spec]))}", yes=yes)
     with Passwords(passwords) as safe:
 
-        async def order(vps: Client, tally: Tally) -> Server:
-            try:
+        async def order(vps: Client, tally: Tally, results: list[Any]) -> None:
+            with unanswered(f"the create of {name}"):
                 made = await vps.servers.create(spec)
-            except asyncio.CancelledError:
-                note(f"the create of {name} had no answer yet: it may exist, look before creating it again")
-                raise
+            # whatever becomes of the wait, it was made and costs money
+            results.append(made)
             safe.keep([made])
-            if not wait:
-                return made
-            output.note(f"{made.name} is created as {made.id}")
-            tally.commanded("create", name)
-            try:
-                return await vps.wait_until(made.id, "active", timeout=timeout)
-            except (asyncio.CancelledError, VpsOrgError):
-                # whatever becomes of the wait, it was made and costs money
-                _show(made, output)
-                raise
+            if wait:
+                output.note(f"{made.name} is created as {made.id}")
+                tally.commanded("create", name)
+                results.append(await vps.wait_until(made.id, "active", timeout=timeout))
 
-        _show(_followed(settings, "create", name, order, output, wait, timeout), output)
+        _follow(settings, "create", name, order, output, wait, timeout)
     return Exit.OK
 
 
@@ -132,7 +127,13 @@ def update(
     fields = {key: value for key, value in given.items() if value is not None}
     if not fields:
         raise ConfigurationError("give at least one of --name, --hostname, --backups, --no-backups")
-    _show(account.settings().run(lambda vps: vps.servers.update(ident(server_id), **fields)), output)
+
+    async def patch(vps: Client) -> None:
+        with unanswered(f"the update of {server_id}"):
+            changed = await vps.servers.update(ident(server_id), **fields)
+        output.report(changed, sheet(plain(changed)))
+
+    account.settings().run(patch)
     return Exit.OK
 
 
@@ -149,12 +150,14 @@ def replace(
 ) -> int:
     """Set name, host name and backups, all three (PUT)."""
 
-    async def put(vps: Client) -> Server:
-        return await vps.servers.replace(
-            ident(server_id), name=name, hostname=hostname, backups_enabled=backups
-        )
+    async def put(vps: Client) -> None:
+        with unanswered(f"the update of {server_id}"):
+            changed = await vps.servers.replace(
+                ident(server_id), name=name, hostname=hostname, backups_enabled=backups
+            )
+        output.report(changed, sheet(plain(changed)))
 
-    _show(account.settings().run(put), output)
+    account.settings().run(put)
     return Exit.OK
 
 
@@ -173,7 +176,7 @@ def delete(
     settings = account.settings()
     if not yes:
         server = settings.run(lambda vps: vps.servers.get(ident(server_id)))
-        address = f", {server.ip_address}" if server.ip_address else ""
+        address = f", {server.address}" if server.address else ""
         confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) for good?", yes=yes)
     return _act(settings, "delete", server_id, output, wait, timeout)
 
@@ -224,47 +227,56 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
     server_id = ident(given)
     check_seconds(timeout, "--timeout")
 
-    async def command(vps: Client, tally: Tally) -> Any:
+    async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
         if operation == "reboot" and wait:
             # what it was before is the ground on which its reboot is believed
             await vps.servers.get(server_id)
-        accepted = await getattr(vps.servers, operation)(server_id)
-        if wait:
-            tally.commanded(operation, server_id)
-            return await vps.wait_until(server_id, TARGETS[operation], timeout=timeout)
-        return accepted
+        with unanswered(f"the {operation} of {given}"):
+            accepted = await getattr(vps.servers, operation)(server_id)
+        if not wait:
+            results.append(accepted)
+            return
+        tally.commanded(operation, server_id)
+        try:
+            results.append(await vps.wait_until(server_id, TARGETS[operation], timeout=timeout))
+        except asyncio.CancelledError:
+            note(f"the {operation} of {given} was acknowledged and goes on; vpsorg wait waits for it")
+            raise
 
-    result = _followed(settings, operation, server_id, command, output, wait, timeout)
-    if isinstance(result, Server):
-        _show(result, output)
-    elif result is None:
-        output.show({"server_id": server_id, "status": "deleted"}, [f"{server_id} is deleted"])
-    else:
-        said = result.message or f"the {operation} was taken"
-        output.show(result, [f"{result.server_name or result.server_id}: {said}"])
+    _follow(settings, operation, server_id, command, output, wait, timeout)
     return Exit.OK
 
 
-def _followed(
+def _follow(
     settings: Settings,
     operation: str,
     key: ServerId,
-    work: Callable[[Client, Tally], Awaitable[Any]],
+    work: Callable[[Client, Tally, list[Any]], Awaitable[None]],
     output: Output,
     wait: bool,
     timeout: float,
-) -> Any:
-    """Do it, and show how far it is, if that takes a while."""
+) -> None:
+    """Do it, and show how far it is, if that takes a while. The last of its results is printed, however it ends."""
     tally = Tally(operation, [key], timeout=timeout)
 
-    async def followed(vps: Client) -> Any:
-        async with showing(vps, tally, quiet=output.quiet or not wait):
-            result = await work(vps, tally)
-            tally.settled(key, str(getattr(result, "status", "") or "done"))
-            return result
+    async def followed(vps: Client) -> None:
+        results: list[Any] = []
+        try:
+            async with showing(vps, tally, quiet=output.quiet or not wait):
+                await work(vps, tally, results)
+                tally.settled(key, str(getattr(results[-1], "status", "") or "done"))
+        finally:
+            for result in results[-1:]:
+                _report(result, operation, key, output)
 
-    return settings.run(followed, on_event=tally.heard)
+    settings.run(followed, on_event=tally.heard)
 
 
-def _show(server: Server, output: Output) -> None:
-    output.show(server, sheet(plain(server)))
+def _report(result: Any, operation: str, key: ServerId, output: Output) -> None:
+    if isinstance(result, Server):
+        output.report(result, sheet(plain(result)))
+    elif result is None:
+        output.report({"server_id": key, "status": "deleted"}, [f"{key} is deleted"])
+    else:
+        said = result.message or f"the {operation} was taken"
+        output.report(result, [f"{result.server_name or result.server_id}: {said}"])

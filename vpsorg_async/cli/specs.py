@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from ..codec import read_specs
 from ..errors import ConfigurationError
 from ..models import ServerId, ServerSpec
+from .files import read_text
 
 __all__ = ["SELECTION", "SPECIFICATION", "Selection", "Specification", "ident"]
 
@@ -145,12 +146,7 @@ def numbered(pattern: str | None, count: int | None, first: int, flag: str) -> l
 
 def read_file(path: Path) -> list[ServerSpec]:
     """Specs from a TOML or JSON file. Raises `ConfigurationError`, with the line where it is not TOML or JSON."""
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--file: {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"--file: {path} is not text") from None
+    text = read_text(path, "--file: ")
     kind = path.suffix.lower().removeprefix(".")
     try:
         if kind == "toml":

@@ -48,6 +48,13 @@ def wait(
         raise ConfigurationError("give at least one id")
     tally = Tally("wait", wanted, timeout=timeout)
     outcomes: dict[ServerId, WaitOutcome] = {}
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            _show([outcomes[key] for key in wanted if key in outcomes], output)
 
     async def work(vps: Client) -> None:
         try:
@@ -56,9 +63,9 @@ def wait(
                     outcomes[outcome.server_id] = outcome
                     tally.settled(outcome.server_id, _word(outcome))
         finally:
-            _show([outcomes[key] for key in wanted if key in outcomes], output)
+            tell()
 
-    account.settings().run(work, on_event=tally.heard)
+    account.settings().run(work, on_event=tally.heard, last_words=tell)
     errors = [outcome.error for outcome in outcomes.values() if outcome.error is not None]
     return Exit.of_all(errors, len(wanted))
 
@@ -71,7 +78,7 @@ def _show(outcomes: list[WaitOutcome], output: Output) -> None:
     rows = []
     for outcome in outcomes:
         server = outcome.server or getattr(outcome.error, "last_seen", None)
-        known = (server.name, server.status, server.ip_address) if server is not None else (None, None, None)
+        known = (server.name, server.status, server.address) if server is not None else (None, None, None)
         rows.append((outcome.server_id, *known, f"{outcome.seconds:.1f}"))
     lines = columns(("ID", "NAME", "STATUS", "IP", "SECONDS"), rows) if rows else []
     lines += [str(outcome.error) for outcome in outcomes if outcome.error is not None]

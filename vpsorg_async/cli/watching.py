@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import Counter
 from typing import Annotated
 
@@ -25,6 +24,8 @@ from .display import color
 from .exits import Exit
 from .output import Output, plain, printable
 from .settings import ACCOUNT, Account
+from .signals import at_once
+from .streams import emit
 
 __all__ = ["View", "watch"]
 
@@ -61,8 +62,8 @@ def watch(
         view = View(height=screen.height)
         if not live:
             async for change in vps.watch(interval=interval):
-                print(json.dumps(_row(change), ensure_ascii=False) if output.as_json else line(change))
-                sys.stdout.flush()
+                with at_once():  # its reader may have stopped reading
+                    emit((json.dumps(_row(change)) if output.as_json else line(change)) + "\n")
             return
         with Live(view, console=screen, auto_refresh=False, vertical_overflow="crop") as drawn:
             async for change in vps.watch(interval=interval):
@@ -126,7 +127,7 @@ class View:
                 one.server.id,
                 one.server.name,
                 one.word,
-                one.server.ip_address,
+                one.server.address,
                 one.server.location,
                 one.news,
             )

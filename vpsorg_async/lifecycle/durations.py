@@ -41,6 +41,16 @@ MARGIN = 1.5
 BROAD = 0.3
 """The share that is spread evenly over all that was seen, so that a sample's gaps are not taken for the truth's."""
 LONGEST = 7200.0
+SHORTEST = 0.001
+"""The least duration that counts: a file of them has three decimals, and spans of no width have no density."""
+QUIET = 120.0
+"""The most that ``fastest`` claims: the documented least of the slowest command. A file is a hint, and a foreign one
+must not keep a wait from its first poll for half an hour."""
+
+
+def _counts(seconds: float) -> bool:
+    """Whether it can be the duration of a command. NaN, infinity, zero and next to nothing can't."""
+    return SHORTEST <= seconds < LONGEST
 
 
 @attrs.frozen
@@ -135,7 +145,7 @@ class Model:
     def __init__(self, operation: str, seen: Iterable[float] = (), *, of_all: Iterable[float] = ()) -> None:
         """``of_all`` are durations of the operation in general: what counts until enough is seen of the kind."""
         self.operation = operation
-        self._own = [float(d) for d in seen if 0 < d < LONGEST][-LIMIT:]
+        self._own = [float(d) for d in seen if _counts(d)][-LIMIT:]
         self._of_all = tuple(of_all)
         self._run: list[tuple[float, float]] = []
         self._build()
@@ -161,7 +171,7 @@ class Model:
 
     def sighted(self, since: float, seconds: float, waits: int) -> None:
         """A command of the run under way, acknowledged then, took so long; ``waits`` of its kind were waited for."""
-        if not 0 < seconds < LONGEST:
+        if not _counts(seconds):
             return
         if not self._run:
             self._first_sighted(seconds, waits)
@@ -205,7 +215,7 @@ class Model:
             margin = (MARGIN * (high - low) + low / 2) / count + low / 50
             width = max(statistics.pstdev(seen) * KERNEL / count ** (1 / 3), 0.05)
             broad = _Span(max(low - margin, 0.0), high + 3 * margin, BROAD * share)
-            self.fastest = low
+            self.fastest = min(low, QUIET)
             kernels = [_Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in seen]
             rest = (_ANY,) if self.learned else prior
             known = sum(span.weight for span in rest)

@@ -1,0 +1,71 @@
+"""Files of text that people write: read as editors leave them, and changed where they are."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+__all__ = ["read_text", "replace", "text_of", "why"]
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text of these bytes: UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    Raises `UnicodeDecodeError`.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw[: len(raw) & ~1].decode("utf-16")
+    return raw.decode("utf-8-sig")
+
+
+def read_text(path: Path, option: str = "") -> str:
+    """Return the text of a file, which the option names. Raises `ConfigurationError`."""
+    try:
+        return text_of(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{option}{path}: {why(error)}") from None
+
+
+def why(error: OSError | ValueError) -> str:
+    """Say why a file could not be read or written."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    return str(getattr(error, "strerror", None) or error)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write the text to a file, which is created with mode 0600, or keeps its mode and its owner.
+
+    A link stays, and the linked file is changed. It is changed at once where its folder can be written, else in place.
+    Raises `OSError`.
+    """
+    data = text.encode()
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    before = target.stat() if os.path.lexists(target) else None
+    if before is not None and not (stat.S_ISREG(before.st_mode) and os.access(target, os.W_OK)):
+        raise PermissionError(errno.EACCES, "it can't be written")
+    aside = target.with_name(f"{target.name}.new")
+    try:
+        aside.unlink(missing_ok=True)
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        if before is not None:
+            aside.chmod(stat.S_IMODE(before.st_mode))
+            with contextlib.suppress(OSError, AttributeError):
+                os.chown(aside, before.st_uid, before.st_gid)
+        aside.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if before is None:
+            raise
+        with open(target, "r+b") as file:
+            file.write(data)
+            file.truncate()

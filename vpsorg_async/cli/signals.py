@@ -1,0 +1,241 @@
+"""Signals that end a command: Ctrl-C (SIGINT), SIGTERM and SIGHUP, all three in the same way.
+
+================  ======================================================================================
+where it arrives  what the first signal does
+================  ======================================================================================
+in `run`          it cancels the work, which then prints what it knows
+while `held`      it is raised as `Interrupted` afterwards: an exception in the middle of an import breaks it
+elsewhere         it raises `Interrupted`
+================  ======================================================================================
+
+A second signal within `SHUTDOWN` seconds is ignored, because terminals and supervisors often send two. A later one, or
+a third, ends the process at once, with the last words of the work.
+
+A signal that was ignored when the process started stays ignored: ``nohup`` and background jobs rely on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from .streams import abandon, note
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Interrupted", "at_once", "check", "handled", "held", "interrupted", "release", "run"]
+
+T = TypeVar("T")
+
+SHUTDOWN = 2.0
+"""Seconds after the first signal in which a second one is ignored. A fleet reports within them."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return (
+            "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
+        )
+
+    @property
+    def code(self) -> int:
+        """The exit code, as shells report it."""
+        return 128 + self.number
+
+
+class _Signals:
+    """The signals that one run of the command got."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.forced = False
+        self.handlers: dict[int, Any] = {}
+        """What handled them before."""
+        self.held = True
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.now: Callable[[], float] = float
+        """The time, once there is a clock."""
+        self._at = math.inf
+        self._numbers = itertools.count(1)
+
+    def heard(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal. Another one may be handled in the middle of this."""
+        self.first = self.first or number
+        count = next(self._numbers)
+        if count == 1:
+            self._at = self.now()
+            if not self.held:
+                raise Interrupted(number)
+            if self.task is not None and self.loop is not None:
+                self.task.cancel()
+                self.loop.call_soon_threadsafe(lambda: None)  # wakes a loop that rests
+        elif count > 2 or self.now() - self._at >= SHUTDOWN:
+            # from here on a signal does not even wait for the last words
+            self._set(signal.SIG_DFL)
+            if self.loop is not None:
+                self.forced = True
+                self.loop.stop()  # for where the exception is swallowed
+            raise Interrupted(self.first)
+
+    def restore(self) -> None:
+        """Restore the handlers. Where a signal came the process is about to exit, and no other one changes its code."""
+        self._set(None if self.first is None else signal.SIG_IGN)
+
+    def _set(self, handler: signal.Handlers | None) -> None:
+        for number, before in self.handlers.items():
+            signal.signal(number, before if handler is None else handler)
+
+
+_signals = _Signals()
+"""Those of the run in progress. Signals belong to the process, so there is one."""
+
+
+@contextlib.contextmanager
+def handled() -> Generator[None]:
+    """Handle the signals while this is open. They are held until `release`."""
+    global _signals
+    outer, _signals = _signals, _Signals()
+    report = sys.unraisablehook
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        # raised in a callback of the interpreter, such as those of imports: `check` raises it again
+        if not isinstance(what.exc_value, Interrupted):
+            report(what)
+
+    sys.unraisablehook = unraisable
+    try:
+        with contextlib.suppress(ValueError):  # outside of the main thread there are no handlers
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    _signals.handlers[number] = signal.signal(number, _signals.heard)
+        # from here on, because it takes as long to import as all that was imported before
+        from ..timing import SystemClock
+
+        _signals.now = SystemClock().now
+        yield
+    finally:
+        _signals.restore()
+        _signals, sys.unraisablehook = outer, report
+
+
+def interrupted() -> Interrupted | None:
+    """The exception for the first signal, if one came: also where the exception itself was swallowed."""
+    return None if _signals.first is None else Interrupted(_signals.first)
+
+
+def check() -> None:
+    """Raise `Interrupted` if a signal came. For where the next step can't be taken back, or waits."""
+    stop = interrupted()
+    if stop is not None:
+        raise stop
+
+
+def release() -> None:
+    """Hold the signals no more."""
+    _signals.held = False
+    check()
+
+
+@contextlib.contextmanager
+def held() -> Generator[None]:
+    """Hold the signals while this is open."""
+    before, _signals.held = _signals.held, True
+    try:
+        yield
+    finally:
+        _signals.held = before
+        check()
+
+
+@contextlib.contextmanager
+def at_once() -> Generator[None]:
+    """Let a signal raise while this is open, in `run` as well: for a write that nothing is lost with."""
+    before, _signals.held = _signals.held, False
+    try:
+        yield
+    finally:
+        _signals.held = before
+
+
+def run(work: Coroutine[Any, Any, T], last_words: Callable[[], None] | None = None) -> T:
+    """Run the work on an event loop of its own, and return its result.
+
+    If a signal comes, the work is cancelled, and `Interrupted` is raised when it has ended, however it ended. So what
+    must not be lost is printed by the work itself. ``last_words`` prints it where the work is not given the time.
+    """
+    import asyncio
+
+    signals = _signals
+
+    async def followed() -> T:
+        signals.loop, signals.task = asyncio.get_running_loop(), asyncio.current_task()
+        if signals.first is not None:
+            raise asyncio.CancelledError
+        return await work
+
+    before, signals.held = signals.held, True
+    try:
+        # twice: closing the runner waits for tasks, and may have to be cut short as well
+        with _cut_short(signals, last_words), asyncio.Runner() as runner, _cut_short(signals, last_words):
+            result = runner.run(followed())
+    except (Exception, asyncio.CancelledError) as error:
+        stop = interrupted()
+        if stop is None:
+            raise
+        raise stop from (None if isinstance(error, asyncio.CancelledError) else error)
+    finally:
+        signals.held, signals.loop, signals.task = before, None, None
+        work.close()  # for where it was not begun
+    check()
+    return result
+
+
+@contextlib.contextmanager
+def _cut_short(signals: _Signals, last_words: Callable[[], None] | None) -> Generator[None]:
+    try:
+        yield
+    finally:
+        if signals.forced:
+            _end_now(signals, last_words)
+
+
+def _end_now(signals: _Signals, last_words: Callable[[], None] | None) -> NoReturn:
+    """End the process: its loop holds tasks that do not end, so nothing is unwound."""
+    assert signals.first is not None
+    try:
+        _leave_display()
+        if last_words is not None:
+            last_words()
+        note(f"vpsorg: {Interrupted(signals.first)}")
+    finally:
+        abandon(sys.stdout)
+        os._exit(128 + signals.first)
+
+
+def _leave_display() -> None:
+    """Give the streams back that a display on the terminal has in its hands."""
+    from rich.console import Console
+
+    for name in ("stdout", "stderr"):
+        stream = getattr(getattr(sys, name), "rich_proxied_file", None)
+        if stream is not None:
+            setattr(sys, name, stream)
+            screen = Console(stderr=name == "stderr")
+            screen.show_cursor()
+            screen.print()

@@ -1,0 +1,94 @@
+"""The standard streams, usable whatever they are: closed, full, a pipe that nobody reads, or of a narrow encoding.
+
+Results are written by `emit`, which writes all of it at once and raises `Unwritten`. Everything on standard error is a
+note beside them: what can't be written there is dropped, and does not change how the command ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Generator
+from typing import Any, TextIO, cast
+
+__all__ = ["Unwritten", "abandon", "emit", "note", "prepared"]
+
+
+class Unwritten(Exception):
+    """A result could not be written to standard output. ``closed``: because its reader is gone."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output can't be written: {error.strerror or error}")
+        self.closed = isinstance(error, BrokenPipeError)
+
+
+class _Notes:
+    """A standard error that takes everything, and writes what can be written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError:
+            abandon(self._stream)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            abandon(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def prepared() -> Generator[None]:
+    """Make the three streams usable while this is open."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # Closed by whoever started the command. No socket may get its number; and since this one is open for
+            # reading only, what is written to it fails, as it should.
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            setattr(sys, name, os.fdopen(nothing, "w" if number else "r", encoding="utf-8", closefd=False))
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(io.UnsupportedOperation):  # it was read before
+                stream.reconfigure(errors="replace")
+    errors, sys.stderr = sys.stderr, cast(TextIO, _Notes(sys.stderr))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Unwritten):
+            emit("")
+        sys.stderr.flush()
+        sys.stderr = errors
+
+
+def emit(text: str) -> None:
+    """Write the text, and what was printed before, to standard output. Raises `Unwritten`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        abandon(sys.stdout)
+        raise Unwritten(error) from None
+
+
+def note(text: str) -> None:
+    """Write a line to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def abandon(stream: TextIO) -> None:
+    """Drop what the stream still holds: the interpreter would fail on it again when it exits."""
+    # a stream of a test has no number
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
