@@ -307,4 +307,6 @@ class Observer:
 
 def _is_general(error: VpsOrgError) -> bool:
     """Whether it holds for every request, or asks for fewer of them: no reason to send others instead."""
+    if isinstance(error, APIError) and error.retry_after is not None:
+        return True
     return isinstance(error, AuthenticationError | RateLimitError | ConnectError | ClientClosedError)

@@ -179,7 +179,7 @@ class Poller:
         listing = started + self._policy.min_interval >= self._list_due()
         look = asyncio.ensure_future(self._observer.look(due=listing))
         try:
-            left = started
+            left = -math.inf
             while not look.done() and (self._entries or self._watchers):
                 until = max(self._entries.first_deadline(), left) + LAST_LOOK
                 await self._alarm.sleep_until(until, look)

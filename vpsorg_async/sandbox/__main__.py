@@ -49,6 +49,8 @@ async def _serve(box: Sandbox, *, as_json: bool) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # a background job that its shell keeps from being interrupted
             try:
                 loop.add_signal_handler(number, stop.set)
             except NotImplementedError:
