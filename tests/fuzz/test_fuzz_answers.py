@@ -82,7 +82,9 @@ CALLS: dict[str, tuple[str, Callable[[Client], Awaitable[object]]]] = {
     "list": ("list", lambda vps: vps.servers.list()),
     "create": (
         "create",
-        lambda vps: vps.servers.create(ServerSpec(name="web-server-02", plan_id=1, os_id=1, location="us-west")),
+        lambda vps: vps.servers.create(
+            ServerSpec(name="web-server-02", plan_id=1, os_id=1, location="us-west")
+        ),
     ),
     "get": ("detail", lambda vps: vps.servers.get(12345)),
     "replace": (

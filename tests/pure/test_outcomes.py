@@ -198,9 +198,7 @@ def test_what_is_tried_again(
 ) -> None:
     """Acknowledged: only waited for, whatever failed; maybe carried out: a refusal can be its echo; else sent again."""
     target = Target.of("active")
-    report = Report(
-        operation=operation, outcomes=(Failed(7, error, server_id=7, acknowledged=acknowledged),)
-    )
+    report = Report(operation=operation, outcomes=(Failed(7, error, server_id=7, acknowledged=acknowledged),))
 
     (job,) = jobs_again(report, operation, target)
 
