@@ -11,18 +11,18 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Any, TypeVar
 
 import attrs
 
-from .codec import Raw, StatusRow
+from .codec import Raw, StatusRow, loads
 from .dialects import Dialect, Page, RawPage, other_dialect
-from .errors import APIError, DecodeError
+from .errors import APIError, ConfigurationError, DecodeError
 from .hooks import Hook, tell
 from .http.events import AnswerMisfit, ListIncomplete
 from .http.exchange import Request, Response
-from .http.reply import Expected, read_answer, refused_inside
-from .lenient import list_beginning
+from .http.reply import Expected, explained, read_answer, refused_inside
 from .lifecycle.contract import GONE, MOVING, SETTLED
 from .models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus, check_id, name_key, same_id
 
@@ -44,9 +44,11 @@ ROWS_AT_A_TIME = 200
 MOST_UNREADABLE = 1000
 """Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
 NAMES = re.compile(r"\$\.(name|hostname):")
-_DONE_WORDS = frozenset(
-    {"deleted", "deleting", "destroyed", "removed", "restarting", "terminated", "terminating"}
+WRAPPERS = ("server", "data", "result", "instance")
+LEAVING = frozenset(
+    {"deleted", "deleting", "destroyed", "destroying", "removed", "removing", "terminated", "terminating"}
 )
+"""Words that mean that a server is on its way out, or gone, in any service."""
 
 
 class Answers:
@@ -70,8 +72,9 @@ class Answers:
         self._parts: dict[Any, Any] = {}
         self._told: set[str] = set()
         self._heard: set[tuple[str, bool]] = set()
-        self._incomplete: dict[str, str] = {}
-        self._status_words = SETTLED | MOVING | {GONE} | self.words.keys() | _DONE_WORDS
+        self._incomplete: dict[tuple[str, bool], str] = {}
+        words_ = (*SETTLED, *MOVING, GONE, *self.words, *LEAVING, "restarting")
+        self._status_words = frozenset(word.casefold() for word in words_)
 
     # -- words ------------------------------------------------------------------------------------------------------
 
@@ -100,7 +103,10 @@ class Answers:
         """The server that was asked for. Raises `DecodeError`, also for an answer about another one."""
         server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
         if not same_id(server.id, server_id):
-            raise _foreign(request, "$.id: not the server that was asked for")
+            # some services have two ids for a server; either will do
+            if not any(same_id(found, server_id) for found in self.ids(response)):
+                raise _foreign(request, "$.id: not the server that was asked for")
+            server = attrs.evolve(server, id=server_id)
         return self.spoken(server)
 
     def created(self, request: Request, response: Response, spec: ServerSpec) -> Server:
@@ -145,14 +151,26 @@ class Answers:
         return refused_inside(request, response, self._redact, expected, status_words=self._status_words)
 
     def ids(self, response: Response) -> tuple[ServerId, ...]:
-        """The id that a record in the answer names, if one can be read."""
-        row = list_beginning(response.body) if response.body.lstrip()[:1] == b"{" else None
-        for key in ("uuid", "id"):
-            try:
-                return (check_id((row or {}).get(key)),)
-            except ValueError:
-                continue
-        return ()
+        """The ids that the answer names, as far as they can be read: the best one first, where it has several."""
+        try:
+            data = loads(response.body) if response.cut_at is None else None
+        except DecodeError:
+            return ()
+        if isinstance(data, list) and len(data) == 1:
+            (data,) = data
+        parts = [data, *(data.get(key) for key in WRAPPERS)] if isinstance(data, dict) else []
+        found: list[ServerId] = []
+        for part in parts:
+            for field in self.dialect.id_fields:
+                value = part.get(field) if isinstance(part, dict) else None
+                value = int(value) if isinstance(value, float) and value.is_integer() else value
+                with contextlib.suppress(ConfigurationError):
+                    found.append(check_id(value))
+        return tuple(dict.fromkeys(found))
+
+    def explained(self, request: Request, response: Response) -> APIError:
+        """A good answer as the failure that it is, with its words."""
+        return explained(request, response, self._redact)
 
     # -- lists ------------------------------------------------------------------------------------------------------
 
@@ -184,9 +202,10 @@ class Answers:
             some, lost = self._some(raw.results[start : start + ROWS_AT_A_TIME], str(request))
             results += some
             unfit += lost
-            if unfit > MOST_UNREADABLE:
+            if unfit > MOST_UNREADABLE and not results:
                 raise DecodeError("the answer is no list of servers", request=str(request))
-        return Page(results=results, count=raw.count, next=raw.next), len(raw.results), unfit
+        page = Page(results=results, count=raw.count, next=raw.next, problems=raw.problems)
+        return page, len(raw.results), unfit
 
     def rows(self, request: Request, response: Response) -> RawPage:
         """One page whose rows are left as they are. Raises `DecodeError`."""
@@ -206,6 +225,9 @@ class Answers:
                 status = StatusRow(server.id, server.status, server.updated_at)
         except DecodeError as error:
             raise self._unreadable(error, request) from None
+        at = status.updated_at
+        if at is not None and at.tzinfo is None:
+            status = StatusRow(status.id, status.status, at.replace(tzinfo=UTC))
         return StatusRow(status.id, self.word(status.status), status.updated_at) if self.words else status
 
     def record(self, row: Raw, request: str) -> Server:
@@ -215,18 +237,20 @@ class Answers:
         except DecodeError as error:
             raise self._unreadable(error, request) from None
 
-    def incomplete(self, request: Request, reason: str) -> None:
-        """A list was read that lacks servers, for that reason; empty: it is whole. Reported when that changes."""
-        if reason == self._incomplete.get(request.path, ""):
+    def incomplete(self, request: Request, reason: str, *, poll: bool) -> None:
+        """A list was read that lacks servers, for that reason; empty: it is whole. Reported when that changes.
+
+        Polls and whole lists see different things, and are told apart; what one has reported the other does not repeat.
+        """
+        mine, other = (request.path, poll), (request.path, not poll)
+        if reason == self._incomplete.get(mine, ""):
             return
         if len(self._incomplete) > LISTS:
             self._incomplete.clear()
-        self._incomplete[request.path] = reason
-        if reason:
+        self._incomplete[mine] = reason
+        if reason and reason != self._incomplete.get(other, ""):
             log.warning("%s: the list lacks servers: %s; it proves no absence", request, reason)
             tell(self._on_event, ListIncomplete(request=str(request), reason=reason), log)
-        else:
-            log.info("%s: the list is whole again", request)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -238,16 +262,25 @@ class Answers:
         except DecodeError as error:
             if hint:
                 self._check_dialect(request, response, error.problems)
-            small = len(response.body) <= EXPLANATION
-            refused = self.refused(request, response, Expected.SERVER) if small else None
-            if refused is not None:
-                error.args = (f"{error.args[0]}; it says: {refused.message}",)
+            if len(response.body) <= EXPLANATION:
+                said = self.explained(request, response)
+                error.body = said.body
+                if not self.ids(response) and said.body:
+                    error.args = (f"{error.args[0]}; it says: {said.message}",)
             raise
 
     def _check_id(self, request: Request, response: Response, server_id: ServerId) -> None:
-        for found in self.ids(response):
-            if not same_id(found, server_id):
-                raise _foreign(request, "$.id: not the server that was asked for")
+        """Raise `DecodeError` where the answer is the record of another server."""
+        try:
+            data = loads(response.body) if response.body.lstrip()[:1] == b"{" else None
+        except DecodeError:
+            return
+        # a name tells a server's record from that of an action or a request, which have ids of their own
+        if not isinstance(data, dict) or not any(data.get(key) for key in ("name", "hostname")):
+            return
+        ids = self.ids(response)
+        if ids and not any(same_id(found, server_id) for found in ids):
+            raise _foreign(request, "$.id: not the server that was asked for")
 
     def _check_dialect(self, request: Request, response: Response, problems: Sequence[str] = ()) -> None:
         """Raise `DecodeError` where an answer that does not fit has the marks of the other dialect."""
@@ -282,7 +315,9 @@ class Answers:
             except DecodeError as error:
                 self._report(request, error.problems, "$.results[]", row=True)
                 continue
-            misnamed = [problem for problem in problems if not server.name and NAMES.match(problem)]
+            # a label beside a name that can't be read does not stand in for it
+            unnamed = f"$.{self.dialect.name_field}:"
+            misnamed = [p for p in problems if p.startswith(unnamed) or (not server.name and NAMES.match(p))]
             self._report(request, misnamed, "$.results[]", row=True)
             self._report(request, problems, "$.results[]")
             if not misnamed:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
-from .answers import Answers
+from .answers import LEAVING, Answers
 from .errors import (
     APIError,
     ConnectionLostError,
@@ -30,13 +31,13 @@ from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
 from .http.session import Bulk, Session
-from .lifecycle.contract import MOVING, SETTLED
-from .lifecycle.doubts import Doubt, Doubts
+from .lifecycle.contract import GONE, MOVING, SETTLED
+from .lifecycle.creations import Creations, Doubt
 from .lifecycle.receipts import Journal
 from .models import ActionAccepted, Server, ServerId, ServerSpec, name_key
 from .timing import Clock
 
-__all__ = ["ECHOES", "Changes"]
+__all__ = ["DONE", "ECHOES", "Changes"]
 
 log = logging.getLogger("vpsorg_async.servers")
 
@@ -44,10 +45,12 @@ ECHOES = frozenset({400, 404, 409, 410})
 """What a service answers to a change that it has applied already: perhaps the echo of an own earlier attempt."""
 
 # What a server is on the way to, and at, after a start or a stop whose answer was lost.
-_DONE: dict[Operation, frozenset[str]] = {
+DONE: dict[Operation, frozenset[str]] = {
     Operation.START: frozenset({"starting", "active"}),
     Operation.STOP: frozenset({"stopping", "stopped"}),
 }
+REMEMBERED = 10_000
+"""Commands whose outcome is unknown that are remembered."""
 
 
 class Changes:
@@ -69,7 +72,8 @@ class Changes:
         self._clock = clock
         self._read = read
         self._on_event = on_event
-        self.doubts = Doubts()
+        self.creations = Creations()
+        self._unknown: OrderedDict[ServerId, Operation] = OrderedDict()
 
     def over(self, session: Bulk, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
         """The same over another session."""
@@ -82,13 +86,14 @@ class Changes:
         request = self._dialect.create(spec)
         sent_at, began, known = self._clock.wall(), self._clock.now(), self._journal.mark()
         name = self._dialect.shown_name(spec)
-        earlier = self.doubts.about(name, began)
+        earlier = self.creations.doubt(name, began)
         try:
             response = await self._sent(request, spec.name)
         except asyncio.CancelledError:
             if request.left:
                 lost = ConnectionLostError("the create was cancelled", request=str(request), final=True)
-                self.doubts.add(Doubt(name, began, _unknown_of(request, spec.name, lost, sent_at)))
+                unknown = _unknown_of(request, spec.name, lost, sent_at)
+                self.creations.doubted(Doubt(name, began, unknown, known))
             raise
         except (TransportError, APIError) as error:
             # after an earlier create whose outcome is unknown, a refusal may be its echo
@@ -96,7 +101,8 @@ class Changes:
             if error.sent is not Sent.MAYBE and not echo:
                 raise
             unknown = _unknown_of(request, spec.name, error, sent_at)
-            self.doubts.add(earlier if echo and earlier is not None else Doubt(name, began, unknown))
+            if not echo:
+                self.creations.doubted(Doubt(name, began, unknown, known))
             raise unknown from error
         misfit = self._answers.refused(request, response, Expected.SERVER)
         server = None if misfit else self._server_in(request, response, spec, known)
@@ -104,10 +110,9 @@ class Changes:
             reason = misfit or server
             assert reason is not None
             unknown = _unknown_of(request, spec.name, reason, sent_at, self._answers.ids(response))
-            self.doubts.add(Doubt(name, began, unknown))
+            self.creations.doubted(Doubt(name, began, unknown, known))
             raise unknown from reason
-        self.doubts.end(name)
-        self.created(server)
+        self.created(name, server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
         return server
 
@@ -124,14 +129,15 @@ class Changes:
             return DecodeError(there, request=str(request))
         return server
 
-    def created(self, server: Server) -> None:
-        """This client created that server."""
-        self._journal.created(server, self._clock.now())
+    def created(self, name: str, server: Server) -> None:
+        """A create of this client made that server."""
+        now = self._clock.now()
+        self.creations.made(name, server, now)
+        self._journal.created(server, now)
 
     def adopt(self, server: Server) -> None:
         """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
-        self.doubts.end(self._dialect.name_of(server))
-        self.created(server)
+        self.created(self._dialect.name_of(server), server)
         if server.status in MOVING:
             self._acknowledged(server.id, Operation.CREATE, server.status)
 
@@ -148,7 +154,7 @@ class Changes:
                 raise
             lost = error
         else:
-            refused = self._answers.refused(request, response, Expected.ANYTHING)
+            refused = self._answers.refused(request, response, Expected.NOTHING)
             if refused is not None:
                 raise refused
             lost = self._answers.refused(request, response, Expected.SERVER)
@@ -174,9 +180,11 @@ class Changes:
                 subject=server_id,
                 reason=unread,
             ) from unread
-        if lost is None or _shows(server, wanted):
+        good = isinstance(lost, APIError) and lost.status < 300
+        # after a good answer, a field that the server does not show disproves nothing
+        if lost is None or _shows(server, wanted, unshown=good):
             return server
-        if isinstance(lost, APIError) and lost.status < 300:
+        if good:
             raise lost
         _unknown(request, server_id, lost, sent_at)
 
@@ -187,11 +195,15 @@ class Changes:
         try:
             response = await self._sent(request, server_id)
         except APIError as error:
-            if error.sent is not Sent.MAYBE or error.status not in ECHOES:
+            if error.status not in ECHOES or not self._may_echo(server_id, Operation.DELETE, error):
+                self._note_unknown(server_id, Operation.DELETE, error)
                 raise
             # an earlier attempt may have been applied, and this be its echo: the server itself decides
-            if not error.from_api or not await self._is_leaving(server_id):
+            if not error.from_api or not await self.shows_done(Operation.DELETE, server_id):
                 _unknown(request, server_id, error, sent_at)
+        except TransportError as error:
+            self._note_unknown(server_id, Operation.DELETE, error)
+            raise
         else:
             refused = self._answers.refused(request, response, Expected.ANYTHING)
             if refused is not None:
@@ -202,13 +214,15 @@ class Changes:
                 _unknown(request, server_id, misfit, sent_at)
         self._acknowledged(server_id, Operation.DELETE, None)
 
-    async def _is_leaving(self, server_id: ServerId) -> bool:
-        """Whether a server is gone, or in a status that is none of a server which stays."""
+    async def shows_done(self, operation: Operation, server_id: ServerId) -> bool:
+        """Whether a server shows that a start, a stop or a delete was applied."""
         try:
             server = await self._read(server_id)
         except VpsOrgError as error:
-            return is_absence(error)
-        return server.status not in SETTLED | MOVING
+            return operation is Operation.DELETE and is_absence(error)
+        if operation is Operation.DELETE:
+            return server.status == GONE or server.status in LEAVING
+        return server.status in DONE.get(operation, ())
 
     async def act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
         request = self._dialect.action(operation, server_id)
@@ -219,10 +233,11 @@ class Changes:
             if refused is None:
                 accepted = self._answers.accepted(request, response, server_id)
         except (TransportError, APIError, DecodeError) as error:
-            if error.sent is not Sent.MAYBE:
+            if error.sent is not Sent.MAYBE and not self._may_echo(server_id, operation, error):
                 raise
-            server = await self._afterwards(server_id) if operation in _DONE else None
-            if server is None or server.status not in _DONE[operation]:
+            self._note_unknown(server_id, operation, error)
+            server = await self._afterwards(server_id) if operation in DONE else None
+            if server is None or server.status not in DONE[operation]:
                 _unknown(request, server_id, error, sent_at)
             accepted = ActionAccepted(
                 server_id=server.id,
@@ -230,11 +245,30 @@ class Changes:
                 server_name=server.name,
                 message=f"the answer was lost ({error}), but the server is {server.status}",
             )
+            if server.status in SETTLED:
+                return accepted  # it is done, and nothing is left to wait for
         else:
             if refused is not None:
                 raise refused
         self._acknowledged(server_id, operation, accepted.server_status)
         return accepted
+
+    def _note_unknown(
+        self, server_id: ServerId, operation: Operation, error: TransportError | APIError | DecodeError
+    ) -> None:
+        """Remember a command that may have been applied, until one on this server is acknowledged."""
+        if error.sent is Sent.MAYBE:
+            self._unknown[server_id] = operation
+            if len(self._unknown) > REMEMBERED:
+                self._unknown.popitem(last=False)
+
+    def _may_echo(
+        self, server_id: ServerId, operation: Operation, error: TransportError | APIError | DecodeError
+    ) -> bool:
+        """Whether a refusal may be the echo of an own earlier command, in this call or in one before it."""
+        if not isinstance(error, APIError) or error.status not in ECHOES:
+            return False
+        return error.sent is Sent.MAYBE or self._unknown.get(server_id) is operation
 
     async def _sent(self, request: Request, subject: ServerId) -> Response:
         """Send a change. A cancellation that comes after it has left goes on, with word of what it was."""
@@ -264,6 +298,7 @@ class Changes:
             return None
 
     def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
+        self._unknown.pop(server_id, None)
         self._journal.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )
@@ -274,10 +309,12 @@ def _is_echo(error: TransportError | APIError) -> bool:
     return isinstance(error, APIError) and error.status in ECHOES - {404, 410}
 
 
-def _shows(server: Server, wanted: dict[str, Any]) -> bool:
-    """Whether the server shows the change; names as services store them."""
+def _shows(server: Server, wanted: dict[str, Any], *, unshown: bool) -> bool:
+    """Whether the server shows the change, names as services store them; ``unshown``: also where it lacks a field."""
     for field, value in wanted.items():
         shown = getattr(server, field)
+        if shown is None and unshown:
+            continue
         if isinstance(value, str) and isinstance(shown, str):
             shown, value = name_key(shown), name_key(value)
         if shown != value:

@@ -12,13 +12,14 @@ import functools
 import json
 import typing
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import attrs
 import msgspec
 
 from .errors import ConfigurationError, DecodeError
-from .models import ServerSpec, ServerStatus, Timestamp
+from .models import ServerSpec, ServerStatus
 
 __all__ = [
     "UNFIT",
@@ -39,7 +40,8 @@ MAX_PROBLEMS = 10
 SOME_ROWS = 200
 """Rows that are read in one go where only a few do not fit."""
 SAMPLE = 4096
-"""Bytes at the beginning, the middle and the end of a list, by which `check_density` judges it."""
+"""Bytes of each sample of a list by which `check_density` judges it."""
+SAMPLES = 16
 
 # RecursionError: nesting beyond any sense; ValueError: a number of thousands of digits; both come from the network.
 UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
@@ -60,7 +62,7 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 
     id: int | str
     status: ServerStatus
-    updated_at: Timestamp | None = None
+    updated_at: datetime | None = None
 
 
 def dumps(value: object) -> bytes:
@@ -114,7 +116,7 @@ def check_density(body: bytes | Raw) -> None:
     text = memoryview(body)
     if len(text) <= 4 * SAMPLE:
         return
-    for start in (0, len(text) // 2, len(text) - SAMPLE):
+    for start in range(0, len(text) - SAMPLE, len(text) // SAMPLES):
         sample = bytes(text[start : start + SAMPLE])
         if sample.count(b"{") > SAMPLE // 16 or sample.count(b",") + sample.count(b"[") > SAMPLE // 6:
             raise DecodeError("the answer does not fit", problems=["$: its rows are too short to be servers"])

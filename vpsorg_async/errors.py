@@ -205,12 +205,14 @@ class ServiceError(APIError):
 class DecodeError(VpsOrgError):
     """An answer with a good status whose body does not fit.
 
-    ``problems`` holds lines such as ``$.plan.vcpus: Expected `int`, got `str```.
+    ``problems`` holds lines such as ``$.plan.vcpus: Expected `int`, got `str```. ``body`` is the beginning of the body
+    of a short answer, with secrets blanked out.
     """
 
     def __init__(self, message: str = "", *, problems: Sequence[str] = (), request: str = "") -> None:
         super().__init__(message)
         self.problems: tuple[str, ...] = tuple(problems)
+        self.body = ""
         self.request = request
         self.sent = Sent.MAYBE
 

@@ -69,7 +69,7 @@ class _Rows:
     def lacks(self, shown: int, unreadable: int) -> str:
         lacks = self.found.lacks(shown, unreadable)
         if lacks != SHIFTED:  # which is mostly over with the next one
-            self.answers.incomplete(self.request, lacks)
+            self.answers.incomplete(self.request, lacks, poll=True)
         return lacks
 
 
@@ -93,7 +93,8 @@ class _Pass(Generic[P]):
         self._before: Mapping[str, tuple[bytes, P]] = before or {}
         self._counts: set[int | None] = set()
         self._further: tuple[str, ...] = ()
-        self._rows = self.unfit = 0
+        self.broken = ""
+        self.rows = self.unfit = 0
         self._cut = False
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
@@ -105,7 +106,7 @@ class _Pass(Generic[P]):
         # a page tells nothing of what happened after it was asked for: the first one's time holds for all
         self.requested_at, page = await self._page(request.path)
         self.claimed = page.count
-        self._further = self._dialect.further_pages(page.count, self._rows or len(page.results))
+        self._further = self._dialect.further_pages(page.count, self.rows)
         if self._further:
             tasks = [asyncio.ensure_future(self._further_page(path)) for path in self._further]
             try:
@@ -119,7 +120,7 @@ class _Pass(Generic[P]):
             if self._further[-1] not in self.pages:
                 return
             page = self.pages[self._further[-1]][1]
-        await self._follow(request, page)
+        await self._follow(page)
         self._before = {}  # else each list would keep the one before it
 
     @property
@@ -131,19 +132,26 @@ class _Pass(Generic[P]):
         """Why the pages are known to lack servers, if they showed so many different ones; empty: nothing says so."""
         if unreadable:
             return f"{unreadable} of its rows have no id or name that can be read"
-        if self.counted is not None and self.counted > servers:
+        if self.broken:
+            return self.broken
+        if self.counted is not None and self.counted > self.rows:
             return f"it counts {self.counted} and shows {servers}"
-        if self._cut or (self._further and self._counts != {servers}):
-            return SHIFTED
-        return ""
+        # a row that is shown twice has taken another one's place, where rows move between pages
+        moved = len(self.pages) > 1 and (servers < self.rows or (self._further and self._counts != {servers}))
+        return SHIFTED if self._cut or moved else ""
 
     async def _page(self, path: str) -> tuple[float, P]:
         asked = self._dialect.list_page(path, may_repeat=self._repeat)
         asked.known, page = self._before.get(path, (None, None))
         response = await self._send(asked)
         if page is None or response.cut_at is not None or response.body != asked.known:
-            page, self._rows, unfit = await self._how(asked, response)
+            page, rows, unfit = await self._how(asked, response)
             self.unfit += unfit
+        else:
+            rows = len(page.results)
+        self.rows += rows
+        if page.problems:
+            self.broken = page.problems[0]
         self._counts.add(page.count)
         self.pages[path] = (response.body, page)
         return response.requested_at, page
@@ -154,20 +162,19 @@ class _Pass(Generic[P]):
         except NotFoundError:
             self._cut = True  # the list has become shorter since the first page was cut
 
-    async def _follow(self, request: Request, page: P) -> None:
-        """Follow ``next`` links to their end."""
-        visited = {request.path, *self.pages}
+    async def _follow(self, page: P) -> None:
+        """Follow ``next`` links to their end, or as far as they can be followed."""
+        visited = set(self.pages)
         path = next(reversed(self.pages))
         while page.next:
             try:
                 path = next_path(path, page.next)
             except DecodeError as error:
-                error.request = str(request)
-                # the frame below holds the link, which a traceback with local variables would show
-                error.with_traceback(None)
-                raise
+                self.broken = error.problems[0]
+                return
             if path in visited or len(visited) == MAX_PAGES:
-                raise DecodeError("the pages of the list form a loop", request=str(request))
+                self.broken = "its pages form a loop"
+                return
             visited.add(path)
             _, page = await self._page(path)
 
@@ -194,15 +201,17 @@ class Lists:
             if not lacks:
                 seen, began = once, found.requested_at if not number else began
                 break
-        else:
-            if not found.unfit and (found.claimed or 0) <= len(seen):
-                # what one pass missed because rows moved between its pages, another one has shown
-                lacks = SHIFTED
+            if found.unfit:
+                break  # a row that can't be read is no better the next time
+        if lacks and len(found.pages) > 1 and not (found.unfit or found.broken):
+            # what one pass missed because rows moved between its pages, another one has shown
+            claimed = found.claimed or 0
+            lacks = SHIFTED if claimed <= len(seen) else f"it counts {claimed} and shows {len(seen)}"
         # of an incomplete one rather a server that has just gone than one hidden
         servers: Sequence[Server] = list(seen.values())
         if self.answers.words:
             servers = [self.answers.spoken(server) for server in servers]
-        self.answers.incomplete(request, lacks)
+        self.answers.incomplete(request, lacks, poll=False)
         return Listing(requested_at=began, servers=servers, lacks="" if lacks == SHIFTED else lacks)
 
     async def look(self, session: Session | Bulk, request: Request) -> ListLook:

@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 from .hooks import Hook
 from .http.exchange import Operation, Priority
 from .http.session import Bulk, Session
-from .lifecycle.doubts import Doubts
+from .lifecycle.creations import Creations
 from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
 from .lists import Listing, Lists
@@ -188,15 +188,23 @@ class Servers:
         """A create whose answer was lost made this server."""
         self._changes.adopt(server)
 
+    async def shows_done(self, command: str, server_id: ServerId) -> bool:
+        """Whether a server shows that a start, a stop or a delete was applied."""
+        return await self._changes.shows_done(Operation(command), server_id)
+
     def was_shown(self, server_id: ServerId) -> bool:
         """Whether a read has shown a server that this client created; True for all others."""
         known = self._journal.known(server_id)
         return known is None or known.shown
 
     @property
-    def doubts(self) -> Doubts:
-        """The creates of this client whose outcome is unknown."""
-        return self._changes.doubts
+    def creations(self) -> Creations:
+        """What this client knows of its own creates."""
+        return self._changes.creations
+
+    def knew(self, server_id: ServerId, mark: int) -> bool:
+        """Whether a server was seen before that point of the journal, or another create of this client made it."""
+        return self._journal.knew(server_id, mark)
 
     async def look_one(
         self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False

@@ -284,21 +284,27 @@ async def test_a_list_of_several_pages(vps: Client, mocked: aioresponses) -> Non
 async def test_pages_that_overlap(vps: Client, mocked: aioresponses) -> None:
     """A server that moves from one page to the next while they are read is listed once."""
     page = json.loads(sample("list"))
-    mocked.get(SERVERS, payload={**page, "next": "?page=2"})
-    mocked.get(f"{SERVERS}?page=2", payload=page)
+    mocked.get(SERVERS, payload={**page, "next": "?page=2"}, repeat=True)
+    mocked.get(f"{SERVERS}?page=2", payload=page, repeat=True)
 
     assert [server.id for server in await vps.servers.list()] == [12345, 12346]
+    # it may have hidden another one, so the pages are read again, four times in all
+    assert len(sent(mocked)) == 2 * 4
 
 
-async def test_pages_that_go_round_in_circles(vps: Client, mocked: aioresponses) -> None:
-    """A ``next`` that leads back is an error, not a list without end."""
+async def test_pages_that_go_round_in_circles(
+    vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ``next`` that leads back makes a list that proves no absence, not one without end."""
     page = json.loads(sample("list"))
-    mocked.get(SERVERS, payload={**page, "next": "?page=2"})
-    mocked.get(f"{SERVERS}?page=2", payload={**page, "next": SERVERS})
+    mocked.get(SERVERS, payload={**page, "next": "?page=2"}, repeat=True)
+    mocked.get(f"{SERVERS}?page=2", payload={**page, "next": SERVERS}, repeat=True)
 
-    with pytest.raises(DecodeError, match="loop"):
-        await vps.servers.list()
-    assert len(sent(mocked)) == 2
+    assert [server.id for server in await vps.servers.list()] == [12345, 12346]
+    assert len(sent(mocked)) == 2 * 4
+    assert "its pages form a loop; it proves no absence" in caplog.text
+    with pytest.raises(DecodeError, match="its pages form a loop"):
+        await vps.fleet.create([SPEC], timeout=1)
 
 
 @pytest.mark.parametrize(
@@ -321,13 +327,17 @@ async def test_a_page_elsewhere_is_fetched_from_the_own_origin(
 
 
 @pytest.mark.parametrize("link", ["https://evil.example/", "/login?next=/api/v1", "/api/v1/../../admin/"])
-async def test_a_page_outside_of_the_api_is_not_fetched(link: str, vps: Client, mocked: aioresponses) -> None:
-    """The token is not sent to another part of the site either."""
-    mocked.get(SERVERS, payload={**json.loads(sample("list")), "next": link})
+async def test_a_page_outside_of_the_api_is_not_fetched(
+    link: str, vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The token is not sent to another part of the site either: the list is incomplete, and proves no absence."""
+    mocked.get(SERVERS, payload={**json.loads(sample("list")), "next": link}, repeat=True)
 
-    with pytest.raises(DecodeError, match="outside of /api/v1"):
-        await vps.servers.list()
-    assert sent(mocked) == [("GET", SERVERS)]
+    assert [server.id for server in await vps.servers.list()] == [12345, 12346]
+    assert "its next link leads to no path below /api/v1/; it proves no absence" in caplog.text
+    with pytest.raises(DecodeError, match="no path below /api/v1/"):
+        await vps.fleet.create([SPEC], timeout=1)
+    assert set(sent(mocked)) == {("GET", SERVERS)}
 
 
 async def test_a_count_that_is_too_high(

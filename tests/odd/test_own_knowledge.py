@@ -135,6 +135,51 @@ async def test_a_list_that_lags_brings_no_deleted_server_back() -> None:
         assert service.count("POST") == 1
 
 
+@pytest.mark.parametrize("call", ["create", "ensure"])
+def test_a_server_that_this_client_created_and_no_list_shows_yet(call: str) -> None:
+    """An acknowledged create is reckoned with: `ensure` waits for its server, `create` refuses the name."""
+
+    @virtual
+    async def play() -> None:
+        async with account(Rule("create", faults.HideCreated(30, by_id=call == "create"))) as (box, vps):
+            if call == "create":
+                await vps.servers.create(specs(1)[0])
+            else:
+                assert len((await vps.fleet.create(specs(1), timeout=60, wait=False)).succeeded) == 1
+            with pytest.raises(errors.ConfigurationError, match="exist already"):
+                await vps.fleet.create(specs(1), timeout=600)
+            report = await vps.fleet.ensure(specs(1), timeout=900)
+            assert [outcome.how for outcome in report.succeeded] == ["adopted"]
+            assert commands(box)["create"] == 1
+
+    play()
+
+
+@virtual
+async def test_a_rejected_answer_is_not_adopted_by_the_search() -> None:
+    """A server that this client had seen is not the result of a create, though a lagging list lacked it at first."""
+    lists, deleted = 0, []
+
+    def api(method: str, path: str, asked: Any) -> Reply:
+        nonlocal lists
+        if method == "DELETE":
+            deleted.append(path)
+            return reply(204)
+        if method == "POST":
+            return reply(201, row(1, "web-1")) if asked["name"] == "web-1" else reply(400, {"detail": "no"})
+        lists += path.endswith("servers/")
+        return reply(
+            200,
+            row(1, "web-1") if "servers/1" in path else listing(*([row(1, "web-1")] if lists > 1 else [])),
+        )
+
+    async with connected(api) as (_, vps):
+        await vps.servers.get(1)
+        report = await vps.fleet.create([spec("web-1"), spec("web-2")], timeout=60, settle=5, min_count=2)
+        assert not report.succeeded
+        assert deleted == []
+
+
 # -- echoes -----------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +225,31 @@ def test_a_delete_repeated_within_one_call(status: int) -> None:
             report = await vps.fleet.delete([1], timeout=60)
             assert [type(outcome) for outcome in report.outcomes] == [Succeeded]
 
+    play()
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "delete"])
+@pytest.mark.parametrize("applied", [False, True])
+def test_an_echo_without_a_wait_is_judged_by_the_server(command: str, applied: bool) -> None:
+    """With ``wait=False`` the server is read: a refusal is success only where it shows the change."""
+
+    @virtual
+    async def play() -> None:
+        status = "stopped" if command == "start" else "active"
+        async with account() as (box, vps):
+            (server,) = box.world.add(1, status=status)
+            lost = faults.DropAfter() if applied else faults.NeverAnswer(applied=False)
+            box.faults.add(Rule(command, lost, times=4), Rule("get", faults.Reply(503)))
+            report = await getattr(vps.fleet, command)([server.id], timeout=200, wait=False)
+            assert [type(outcome) for outcome in report.outcomes] == [Failed]
+            await asyncio.sleep(300)
+            box.faults.clear()
+            box.faults.add(Rule(command, faults.Reply(409, {"detail": "locked"})))
+            again = await report.retry_failed()
+            assert [type(outcome) for outcome in again.outcomes] == [Succeeded if applied else Failed]
+
+    if command == "delete" and applied:
+        return  # the sandbox's own 404 to the repeated DELETE says that it is done
     play()
 
 

@@ -18,6 +18,14 @@ REFUSALS: dict[str, Any] = {
     "an error": {"error": {"code": 7, "message": "us-west is sold out"}},
     "errors": {"errors": ["us-west is sold out"]},
     "a code": {"status": 422, "detail": "us-west is sold out"},
+    "a code of its own": {"code": 403, "message": "us-west is sold out"},
+    "no success as text": {"success": "false", "message": "us-west is sold out"},
+    "a result": {"result": "error", "message": "us-west is sold out"},
+    "in data": {"data": {"success": False, "error": "us-west is sold out"}},
+    "field messages": {"plan": ["us-west is sold out"]},
+    "texts": ["us-west is sold out"],
+    "an id of its own": {"id": "req-1", "status": "error", "message": "us-west is sold out"},
+    "the server's id": {"id": 1, "success": False, "message": "us-west is sold out"},
 }
 EXPLANATIONS: dict[str, Any] = {
     "detail": {"detail": "us-west is sold out"},
@@ -108,6 +116,8 @@ FINE: dict[str, Any] = {
     "null errors": {"status": "success", "error": None, "errors": []},
     "accepted": {"status": "accepted", "server": {"id": 1, "status": "stopping"}},
     "its status": {"status": "stopping"},
+    "in progress": {"status": "in_progress"},
+    "an action with an id of its own": {"id": 98, "action": "stop", "status": "queued"},
 }
 
 
@@ -187,6 +197,70 @@ async def test_uuids_are_compared_in_any_case() -> None:
         lambda *_: reply(200, {"uuid": uuid.lower(), "hostname": "a", "status": "active"}), dialect="provider"
     ) as (_, vps):
         assert (await vps.servers.get(uuid)).name == "a"
+
+
+IDS: dict[str, Any] = {
+    "an envelope": {"server": {"id": 4711, "name": "x"}},
+    "data": {"data": {"id": 4711}},
+    "a list": [{"id": 4711}],
+    "server_id": {"server_id": 4711},
+    "a float": {"id": 4711.0, "name": "web-1"},
+    "a refusal": {"status": "error", "server": {"id": 4711}},
+}
+
+
+@pytest.mark.parametrize("body", IDS.values(), ids=IDS)
+def test_an_id_in_any_answer_to_a_create_reaches_the_caller(body: Any) -> None:
+    """Wherever it stands: the unknown outcome names it."""
+
+    @virtual
+    async def play() -> None:
+        async with connected(lambda *_: reply(201, body)) as (_, vps):
+            with pytest.raises(errors.OutcomeUnknownError) as raised:
+                await vps.servers.create(spec())
+            assert raised.value.candidates == (4711,)
+
+    play()
+
+
+WORDS: dict[str, Any] = {
+    "a page": "<html><title>us-west is sold out</title>",
+    "a text": "us-west is sold out",
+    "a string": '"us-west is sold out"',
+    "another form": {"code": 4003, "info": "us-west is sold out"},
+    "accepted": {"status": "accepted", "message": "us-west is sold out"},
+}
+
+
+@pytest.mark.parametrize("body", WORDS.values(), ids=WORDS)
+def test_the_reason_of_an_unknown_create_has_the_body(body: Any) -> None:
+    """Whatever a good answer holds instead of a server is quoted, and stands in the reason's body."""
+
+    @virtual
+    async def play() -> None:
+        async with connected(lambda *_: reply(200, body)) as (_, vps):
+            with pytest.raises(errors.OutcomeUnknownError, match="sold out") as raised:
+                await vps.servers.create(spec())
+            assert "sold out" in getattr(raised.value.reason, "body", "")
+
+    play()
+
+
+@pytest.mark.parametrize(
+    "body", [{"message": "Updated."}, {"detail": "Updated."}, {"status": "updated"}, {"id": 1}]
+)
+def test_an_edit_is_judged_by_the_server_itself(body: Any) -> None:
+    """A text after a PATCH or PUT is no refusal where the server shows the change, as far as it shows the field."""
+
+    @virtual
+    async def play() -> None:
+        shown = row(1, "b") | {"hostname": "b.example.com"}
+        async with connected(lambda method, *_: reply(200, shown if method == "GET" else body)) as (_, vps):
+            for operation in ("update", "replace"):
+                assert (await CALLS[operation](vps)).name == "b"
+            assert (await vps.servers.update(1, backups_enabled=True)).id == 1
+
+    play()
 
 
 CREATES: dict[str, Any] = {

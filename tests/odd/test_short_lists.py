@@ -60,6 +60,22 @@ def an_odd_next(path: str) -> Any:
     return listing(*ROWS[:2], count=3, next=True)
 
 
+def a_count_as_text(path: str) -> Any:
+    return listing(*ROWS[:2], count="3")
+
+
+def a_count_that_is_none(path: str) -> Any:
+    return listing(*ROWS[:2], count={"total": 3})
+
+
+def a_loop(path: str) -> Any:
+    return listing(*ROWS[:2], count=None, next="?page=2")
+
+
+def a_label_beside_an_odd_name(path: str) -> Any:
+    return [uuid_row(1), uuid_row(2), uuid_row(3, hostname=["web-777"], name="vps-4711")]
+
+
 SHORT: dict[str, tuple[str, Callable[[str], Any]]] = {
     "its own count": ("documented", by_count),
     "a page parameter that is ignored": ("provider", ignoring_the_page),
@@ -69,6 +85,10 @@ SHORT: dict[str, tuple[str, Callable[[str], Any]]] = {
     "a row without a name": ("documented", an_unreadable_name),
     "a page that counts nothing": ("provider", a_second_page_that_counts_nothing),
     "a link that is none": ("documented", an_odd_next),
+    "a count as text": ("documented", a_count_as_text),
+    "a count that can't be read": ("documented", a_count_that_is_none),
+    "a loop": ("documented", a_loop),
+    "a label beside a name that can't be read": ("provider", a_label_beside_an_odd_name),
 }
 
 
@@ -188,3 +208,17 @@ async def test_a_lost_create_is_not_declared_missing_by_a_short_list() -> None:
         with pytest.raises(errors.DecodeError):
             await report.retry_failed()
         assert service.count("POST") == 1
+
+
+@virtual
+async def test_a_server_that_is_listed_twice_hides_none() -> None:
+    """Three rows of three, one server twice: the list is as long as it says, and fleets go on."""
+    rows = [*ROWS[:2], ROWS[1]]
+
+    def api(method: str, path: str, asked: Any) -> Reply:
+        if method == "POST":
+            return reply(201, row(9, asked["name"]))
+        return reply(200, listing(*rows) if path.endswith("servers/") else row(9, "web-9"))
+
+    async with connected(api) as (_, vps):
+        assert len((await vps.fleet.create(specs("web-9"), timeout=60)).succeeded) == 1

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
 from ..fleet.plan import Plan, StepKind
+from ..lifecycle.contract import GONE
 from ..lists import Listing
 from ..models import ServerId, ServerSpec, check_id, name_key
 from .costs import price
@@ -300,7 +301,8 @@ async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
     listing = await vps.servers.listing()
     keys: dict[str, list[ServerId]] = {}
     for server in listing.servers:
-        keys.setdefault(vps.servers.key_of(server), []).append(server.id)
+        if server.status != GONE:
+            keys.setdefault(vps.servers.key_of(server), []).append(server.id)
     return keys, listing
 
 

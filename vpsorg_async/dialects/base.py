@@ -24,6 +24,7 @@ class Page:
     results: list[Server]
     count: int | None = None
     next: str | None = attrs.field(default=None, repr=False)
+    problems: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -53,14 +54,22 @@ def read_rows(body: bytes) -> RawPage:
     if isinstance(page, list):
         return RawPage(results=page)
     problems = []
-    count, link = page.count, page.next
-    if count is not None and (type(count) is not int or count < 0):
-        problems.append(f"$.count: Expected `int | null`, got `{type(count).__name__}`")
-        count = None
+    count, link = _count(page.count), page.next
+    if count is None and page.count is not None:
+        problems.append(f"$.count: Expected `int | null`, got `{type(page.count).__name__}`")
     if link is not None and not isinstance(link, str):
         problems.append(f"$.next: Expected `str | null`, got `{type(link).__name__}`")
         link = None
     return RawPage(results=page.results, count=count, next=link, problems=tuple(problems))
+
+
+def _count(value: Any) -> int | None:
+    """A number of rows in any form that it may have; None for what is none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value.strip()[:18])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
 
 
 class Dialect(Protocol):
@@ -71,6 +80,16 @@ class Dialect(Protocol):
     @property
     def action_form(self) -> Expected:
         """What the answer to start, stop and reboot is expected to be."""
+        ...
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """Fields in which a server's id may stand, the best one first."""
+        ...
+
+    @property
+    def name_field(self) -> str:
+        """The field that a create sets, and by which its server is found."""
         ...
 
     @property

@@ -57,6 +57,8 @@ class Documented:
 
     name = "documented"
     action_form = Expected.ENVELOPE
+    id_fields = ("id", "server_id", "uuid")
+    name_field = "name"
     page_size: int | None = None
 
     def __init__(self, *, max_list_body: int | None = None) -> None:

@@ -135,6 +135,8 @@ class Provider:
 
     name = "provider"
     action_form = Expected.ANYTHING
+    id_fields = ("uuid", "id", "server_id")
+    name_field = "hostname"
     page_size: int | None = PAGE_SIZE
 
     def __init__(self, *, max_list_body: int | None = None) -> None:

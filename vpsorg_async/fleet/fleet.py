@@ -142,7 +142,7 @@ class Fleet:
         with self._working_on(wanted):
             existing = await self._survey.untaken(wanted)
             jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
-            before = {str(server.id) for server in existing}
+            before = {str(server.id).casefold() for server in existing}
             again = self._ensure_again(wanted, options)
             async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
                 yield run

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import VpsOrgError
 from ..lifecycle.contract import Target
-from ..lifecycle.doubts import Doubt
+from ..lifecycle.creations import Doubt
 from ..lifecycle.waiter import Waiter
 from ..models import Server, ServerId, ServerSpec
 from ..servers import Servers

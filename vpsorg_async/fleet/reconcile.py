@@ -93,7 +93,11 @@ class Search:
         ``lacks`` says why the list is known to be incomplete, if it is.
         """
         self.looks += 1
-        hits = [server for server in servers if str(server.id) not in self._before and server.status != GONE]
+        hits = [
+            server
+            for server in servers
+            if str(server.id).casefold() not in self._before and server.status != GONE
+        ]
         if len(hits) == 1:
             return self._end(State.ADOPTED, server=hits[0])
         if hits:

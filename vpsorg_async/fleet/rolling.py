@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
-from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError
+from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
@@ -112,8 +111,11 @@ class RollingRun:
             # what an incomplete list does not show may exist all the same
             for key in self._ids:
                 if str(key) not in known:
-                    with contextlib.suppress(NotFoundError):
+                    try:
                         known[str(key)] = await self._tools.servers.get(key)
+                    except NotFoundError as error:
+                        if not is_absence(error):
+                            raise
         locations: dict[ServerId, str] = {}
         for key in self._ids:
             server = known.get(str(key))

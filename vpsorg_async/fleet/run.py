@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
-from ..lifecycle.doubts import Doubt
+from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
@@ -175,8 +175,8 @@ class Run:
             self._await(errand, job.server, job.how)
             return
         if job.spec is not None and doubt is None:
-            doubts = self._tools.servers.doubts
-            doubt = doubts.about(self._tools.servers.shown_name(job.spec), errand.sent_at)
+            creations = self._tools.servers.creations
+            doubt = creations.doubt(self._tools.servers.shown_name(job.spec), errand.sent_at)
             if doubt is not None and errand.sent_at < doubt.sent_at + self._options.settle:
                 errand.doubt = doubt
                 self._searches.open(errand, job.spec, doubt.error, doubt.sent_at)
@@ -190,14 +190,17 @@ class Run:
             if job.spec is not None:
                 self._stream.tell(CommandLost(operation=self._operation, key=job.key, message=str(error)))
                 self._searches.open(errand, job.spec, error)
-            elif job.command == "reboot" or job.target is None:
+            elif job.command == "reboot":
                 self._fail(errand, error)
             else:
-                # the target itself shows whether it was applied; of a reboot it shows nothing
-                self._await_after(errand, error)
+                # the server itself shows whether it was applied; of a reboot it shows nothing
+                await self._judge_by_server(errand, error)
         except VpsOrgError as error:
-            if job.echo and isinstance(error, APIError) and error.status in ECHOES and error.from_api:
-                self._await_after(errand, error)
+            if isinstance(error, APIError) and (
+                (job.echo and error.status in ECHOES and error.from_api)
+                or (error.status < 300 and job.command in ("start", "stop", "delete"))
+            ):
+                await self._judge_by_server(errand, error)
             else:
                 self._fail(errand, error)
         else:
@@ -230,15 +233,21 @@ class Run:
             await command(job.server_id)
             return None
         server = await servers.create(job.spec)
-        if str(server.id) not in self._ids_before:
+        if str(server.id).casefold() not in self._ids_before:
             return server
         there = f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before"
         raise OutcomeUnknownError(there, subject=job.key, candidates=[server.id])
 
-    def _await_after(self, errand: Errand, error: VpsOrgError) -> None:
-        """Wait for the target after an error that does not say that it will not be reached."""
-        errand.refusal = error
-        self._await(errand, errand.job.server, HOW[errand.job.command])
+    async def _judge_by_server(self, errand: Errand, error: VpsOrgError) -> None:
+        """Settle by the server what an error does not say: whether the command was applied, or has reached its goal."""
+        job = errand.job
+        if job.target is not None:
+            errand.refusal = error
+            self._await(errand, job.server, HOW[job.command])
+        elif job.server_id is not None and await self._tools.servers.shows_done(job.command, job.server_id):
+            self._succeed(errand, job.server, HOW[job.command])
+        else:
+            self._fail(errand, error)
 
     def _await(self, errand: Errand, server: Server | None, how: str) -> None:
         if errand.job.target is None:

@@ -52,7 +52,7 @@ class Searches:
         self._options = options
         self._ids_before = ids_before
         self._found = found
-        self._open: dict[ServerId, tuple[Errand, Search]] = {}
+        self._open: dict[ServerId, tuple[Errand, Search, int]] = {}
 
     def open(
         self, errand: Errand, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
@@ -67,7 +67,10 @@ class Searches:
             settle=settle,
             name=self._tools.servers.key_of(spec),
         )
-        self._open[errand.job.key] = (errand, search)
+        doubt = self._tools.servers.creations.doubt(
+            self._tools.servers.shown_name(spec), self._tools.clock.now()
+        )
+        self._open[errand.job.key] = (errand, search, 0 if doubt is None else doubt.mark)
         try:
             self._tools.waiter.poller.subscribe(self._look, INTERVAL)
         except ClientClosedError as closed:
@@ -75,7 +78,7 @@ class Searches:
 
     def close(self) -> list[Errand]:
         """Look for none any more; returns those that were not found."""
-        left = [errand for errand, _ in self._open.values()]
+        left = [errand for errand, _, _ in self._open.values()]
         self._open.clear()
         self._tools.waiter.poller.unsubscribe(self._look)
         return left
@@ -89,7 +92,7 @@ class Searches:
             except VpsOrgError:
                 return seen
             for server in servers:
-                if str(server.id) not in self._ids_before and server.status != GONE:
+                if str(server.id).casefold() not in self._ids_before and server.status != GONE:
                     seen.setdefault(self._tools.servers.key_of(server), []).append(server)
         return seen
 
@@ -99,15 +102,19 @@ class Searches:
         by_name: dict[str, list[Server]] = {}
         lacks = ""
         if isinstance(look, ListLook):
-            servers = look.servers
+            servers, unfit = look.new(self._ids_before)
             named = [server for server in servers if self._tools.servers.key_of(server)]
             # one that can't be read, or has no name, may be the one that is searched for
-            lacks = look.lacks(len(servers), len(look.rows) - len(named))
+            unfit += len(servers) - len(named)
+            lacks = look.lacks(len(look.rows) - unfit, unfit)
             for server in named:
                 by_name.setdefault(self._tools.servers.key_of(server), []).append(server)
-        for key, (errand, search) in list(self._open.items()):
+        for key, (errand, search, mark) in list(self._open.items()):
             if isinstance(look, ListLook):
-                found = search.observe(by_name.get(search.name, ()), look.requested_at, lacks=lacks)
+                # what was there before, or is another create's, is not the result of this one
+                knew = self._tools.servers.knew
+                named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
+                found = search.observe(named, look.requested_at, lacks=lacks)
             elif now >= errand.sent_at + self._options.timeout or ends_looking(look):
                 found = search.give_up(f"the account could not be read: {look}")
             else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence, Set
 
-from ..errors import ConfigurationError, VpsOrgError
+from ..errors import ConfigurationError, VpsOrgError, is_absence
 from ..lifecycle.contract import GONE
+from ..lifecycle.creations import Made
 from ..lookups import Plans
 from ..models import Server, ServerSpec
 from .jobs import Tools
@@ -28,14 +30,15 @@ class Survey:
             return set(), self.plan(wanted, ())
         servers = self._tools.servers
         listing = await servers.listing()
-        made = self.plan(wanted, listing.servers)
+        existing = await self._with_own(wanted, listing.servers)
+        made = self.plan(wanted, existing)
         for step in made.steps:
             if step.server is not None:
-                servers.doubts.end(servers.shown_name(step.spec))
+                servers.creations.end_doubt(servers.shown_name(step.spec))
         if made.creates:
             names = ", ".join(spec.name for spec in made.creates[:5])
             listing.check_whole(f"what it does not show may exist all the same ({names})")
-        return {str(server.id) for server in listing.servers}, made
+        return {str(server.id).casefold() for server in existing}, made
 
     async def untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
         """The account, in which none of the names may exist.
@@ -46,18 +49,40 @@ class Survey:
             return ()
         key_of = self._tools.servers.key_of
         listing = await self._tools.servers.listing()
+        existing = await self._with_own(wanted, listing.servers)
         keys = set(map(key_of, wanted))
         taken = sorted(
             {
                 f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
-                for server, leaving in self._present(listing.servers)
+                for server, leaving in self._present(existing)
                 if key_of(server) in keys
             }
         )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
         listing.check_whole("a name that it does not show may exist all the same")
-        return listing.servers
+        return existing
+
+    async def _with_own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
+        """The servers that are listed, and those that this client created and a lagging list does not show yet."""
+        servers, now = self._tools.servers, self._tools.clock.now()
+        shown = set(map(servers.key_of, listed))
+        own = [
+            made
+            for spec in wanted
+            if servers.key_of(spec) not in shown
+            and (made := servers.creations.own(servers.shown_name(spec), now)) is not None
+        ]
+
+        async def read(made: Made) -> Server | None:
+            try:
+                return await servers.get(made.server.id)
+            except VpsOrgError as error:
+                gone = is_absence(error) and not self._tools.waiter.may_be_invisible(made.at)
+                return None if gone else made.server
+
+        found = await asyncio.gather(*map(read, own))
+        return [*listed, *(server for server in found if server is not None)]
 
     def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         """A step for each spec."""

@@ -19,15 +19,22 @@ MAX_PAGES = 10_000
 
 def next_path(current: str, link: str) -> str:
     """The path of the next page, from the origin, as ``current`` is. Raises `DecodeError` for one outside the API."""
+    here = current.partition("?")[0]
     try:
         target = urlsplit(urljoin(f"https://origin{current}", link))
     except ValueError:
         target = urlsplit("")
     _, prefix, rest = target.path.partition(f"{API_PREFIX}/")
     path = prefix + rest
-    if not prefix or not path.isprintable() or "\\" in path or {".", ".."} & set(unquote(path).split("/")):
+    if not prefix and target.query and _resource(target.path) == _resource(here):
+        path = here  # a gateway has stripped the whole prefix
+    if not path or not path.isprintable() or "\\" in path or {".", ".."} & set(unquote(path).split("/")):
         raise DecodeError(
             f"the list goes on outside of {API_PREFIX}, which is not followed",
-            problems=[f"$.next: no path below {API_PREFIX}/"],
+            problems=[f"its next link leads to no path below {API_PREFIX}/"],
         )
     return f"{path}?{target.query}" if target.query else path
+
+
+def _resource(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

@@ -35,7 +35,16 @@ from ..errors import (
 from .exchange import Request, Response
 from .redact import BLANK
 
-__all__ = ["Expected", "message_of", "read_answer", "refusal", "refused_inside", "retry_after", "sent_of"]
+__all__ = [
+    "Expected",
+    "explained",
+    "message_of",
+    "read_answer",
+    "refusal",
+    "refused_inside",
+    "retry_after",
+    "sent_of",
+]
 
 T = TypeVar("T")
 
@@ -83,24 +92,40 @@ class Expected(enum.Enum):
     ENVELOPE = "envelope"
     """The documented answer to start, stop and reboot: ``status``, ``message``, ``server``."""
     ANYTHING = "anything"
-    """The form is not known, or nothing is needed of it: only a plain "no" counts."""
+    """Its form is not known: a plain "no" counts, and a ``detail`` alone, which is the form of an error."""
+    NOTHING = "nothing"
+    """Only a plain "no" counts."""
 
 
 SUCCESS = frozenset(
     {
-        "accepted",
-        "completed",
-        "done",
-        "ok",
-        "pending",
-        "queued",
-        "scheduled",
-        "success",
-        "succeeded",
-        "successful",
+        *(
+            "accepted",
+            "completed",
+            "created",
+            "deleted",
+            "done",
+            "in_progress",
+            "ok",
+            "pending",
+            "processing",
+        ),
+        *(
+            "queued",
+            "scheduled",
+            "started",
+            "submitted",
+            "success",
+            "succeeded",
+            "successful",
+            "updated",
+            "restarted",
+        ),
     }
 )
 """The page shows ``success`` alone; the others mean the same in any service."""
+_NO = frozenset({"error", "errors", "failed", "failure", "fail", "denied", "rejected", "refused"})
+_TEXTS = ("detail", "message", "msg", "reason")
 
 
 def refused_inside(
@@ -113,25 +138,16 @@ def refused_inside(
 ) -> APIError | None:
     """The failure that the body of a 2xx tells of; None where it tells of none.
 
-    A record, which has an id, is judged by who asked for it. ``status_words`` are words for a server's status: an
-    answer that shows one, without more, is no refusal.
+    A server's record, which has an id and a name, is judged by who asked for it. ``status_words`` are words for a
+    server's status, in lower case: an answer that shows one, without more, is no refusal.
     """
-    data = _object(response.body) if response.cut_at is None else None
-    if not data or any(data.get(key) is not None for key in ("id", "uuid")):
+    if response.cut_at is not None or not _says_no(_json(response.body), expected, status_words):
         return None
-    status = data.get("status")
-    word = status.casefold() if isinstance(status, str) else None
-    failed = (
-        (word is not None and word not in SUCCESS and word not in status_words)
-        or status is False
-        or (type(status) is int and status >= 400)
-        or any(data.get(key) is False for key in ("success", "ok"))
-        or any(data.get(key) for key in ("error", "errors"))
-    )
-    if not failed and word is None and data.get("server") is None and expected is not Expected.ANYTHING:
-        failed = any(data.get(key) for key in ("detail", "message", "msg", "reason", "non_field_errors"))
-    if not failed:
-        return None
+    return explained(request, response, redact)
+
+
+def explained(request: Request, response: Response, redact: Callable[[str], str]) -> APIError:
+    """A good answer as the failure that it is, with the words of its body."""
     message = redact(message_of(response.body)) or "the answer says that it failed"
     text = redact(response.body[: MAX_BODY * 4].decode("utf-8", "replace"))
     return APIError(
@@ -143,14 +159,64 @@ def refused_inside(
     )
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is; None for anything else."""
-    if body.lstrip()[:1] != b"{":
+def _says_no(data: Any, expected: Expected, status_words: Collection[str]) -> bool:
+    """Whether an answer says that its request failed."""
+    if isinstance(data, list):
+        return _is_texts(data)  # the form of a validation error
+    if not isinstance(data, dict):
+        return False
+    inner = [part for key in ("data", "response", "status") if isinstance(part := data.get(key), dict)]
+    if any(_is_false(data.get(key)) for key in ("success", "ok")) or any(
+        _says_no(part, Expected.NOTHING, status_words) for part in inner
+    ):
+        return True
+    has_id = any(data.get(key) is not None for key in ("id", "uuid"))
+    if has_id and any(isinstance(data.get(key), str) for key in ("name", "hostname")):
+        return False  # a server's record, whose status is its own
+    words = [value.casefold() for key in ("status", "result") if isinstance(value := data.get(key), str)]
+    codes = [data.get(key) for key in ("status", "code", "status_code")]
+    complaints = [value for key, value in data.items() if key.startswith(("error", "non_field_errors"))]
+    if any(complaints) or data.get("status") is False or any(map(_is_error_code, codes)):
+        return True
+    if any(word in _NO for word in words) or (data and all(map(_is_texts, data.values()))):
+        return True
+    if words and not has_id:
+        return not all(word in SUCCESS or word in status_words or word.isdecimal() for word in words)
+    if has_id or data.get("server") is not None or expected is Expected.NOTHING:
+        return False
+    return any(data.get(key) for key in (("detail",) if expected is Expected.ANYTHING else _TEXTS))
+
+
+def _is_texts(value: Any) -> bool:
+    """Whether these are the messages about one field."""
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def _is_false(value: Any) -> bool:
+    return (
+        value is False or value == 0 or (isinstance(value, str) and value.casefold() in ("false", "no", "0"))
+    )
+
+
+def _is_error_code(value: Any) -> bool:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value[:4])
+    return isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600
+
+
+def _json(body: bytes) -> Any:
+    """The object or list that a body is; None for anything else."""
+    if body.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
-        data = loads(body)
+        return loads(body)
     except DecodeError:
         return None
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body is; None for anything else."""
+    data = _json(body)
     return data if isinstance(data, dict) else None
 
 

@@ -136,6 +136,7 @@ class Session:
             else:
                 tries += 1
             maybe = maybe or error.sent is Sent.MAYBE
+            request.left = maybe  # what was surely refused is as good as not sent
             after = decide(
                 self._policy,
                 request,

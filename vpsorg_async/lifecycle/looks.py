@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import attrs
@@ -88,6 +88,20 @@ class ListLook:
                 record = self.record(position)
                 records[record.id] = record
         return list(records.values())
+
+    def new(self, before: Container[str]) -> tuple[list[Server], int]:
+        """The servers whose ids, in lower case, are not among those ``before``, and how many rows can't be read."""
+        found: dict[ServerId, Server] = {}
+        unreadable = 0
+        for position in range(len(self.rows)):
+            try:
+                # of long lists nearly all rows were there before, and their ids are enough
+                if str(self.status(position).id).casefold() not in before:
+                    record = self.record(position)
+                    found[record.id] = record
+            except DecodeError:
+                unreadable += 1
+        return list(found.values()), unreadable
 
     def lacks(self, shown: int, unreadable: int = 0) -> str:
         """Why it is known to lack servers, if it showed so many; empty: nothing says so."""

@@ -95,6 +95,7 @@ class Observer:
         self._json_errors = json_errors
         self._account: int | None = None
         self._lacking = ""
+        self._probes = -1
         self._list_trouble, self._read_trouble = Trouble(), Trouble()
         self._roll = Roll()
         self._showing = asyncio.Lock()
@@ -149,8 +150,8 @@ class Observer:
         elif cheaper:
             await self._read_instead(ids)
         else:
-            answered, failure = await self._read_each(ids)
-            if answered or failure is None or not self._entries or _is_general(failure):
+            _, failure = await self._read_each(ids)
+            if failure is None or not self._entries or _is_general(failure):
                 self._read_trouble.worked()
                 return
             with contextlib.suppress(VpsOrgError):
@@ -183,13 +184,16 @@ class Observer:
 
     async def _read_instead(self, ids: Sequence[ServerId], error: VpsOrgError | None = None) -> None:
         """Read each server where lists fail; after one as a probe, so that an outage is not made worse."""
-        answered, failure = await self._read_each(ids[:1], quiet=True)
-        if not answered and failure is not None:
+        # another one each time: one server alone may be in trouble
+        self._probes += 1
+        probe = ids[self._probes % len(ids)]
+        _, failure = await self._read_each([probe], quiet=True)
+        if failure is not None:
             self._list_trouble.worked()  # it is no trouble of lists alone
             raise error or failure
         if error is not None:
             self._list_trouble.failed(self._clock.now(), self.backoff)
-        await self._read_each(ids[1:])
+        await self._read_each([server_id for server_id in ids if server_id != probe])
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""

@@ -159,8 +159,12 @@ class Journal:
 
     def knew(self, server_id: ServerId, mark: int) -> bool:
         """Whether the server was seen before that point, or a create of this client made it."""
-        known = self.known(server_id)
-        return known is not None and (known.number <= mark or known.created)
+        key = str(server_id)
+        for spelling in {key, key.lower(), key.upper()}:  # a service may write a UUID in another case
+            known = self._known.get(spelling)
+            if known is not None and (known.number <= mark or known.created):
+                return True
+        return False
 
     def created(self, server: Server, at: float) -> None:
         """A create of this client made that server, as its answer or a search says."""

@@ -169,6 +169,10 @@ class Waiter:
             return ""
         return receipt.operation
 
+    def may_be_invisible(self, created_at: float) -> bool:
+        """Whether a server that was created at that time (monotonic seconds) may not be shown yet."""
+        return self._clock.now() - created_at < self._policy.visibility
+
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
         """Wait for one. Raises `WaitError`s, and what ends a look for good (401, 403)."""
         wait, verdict = self.begin(subject, target, timeout)

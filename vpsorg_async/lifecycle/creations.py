@@ -1,0 +1,77 @@
+"""What this client knows of its own creates, by name: those whose outcome is unknown, and those that worked. Pure.
+
+A list can lag behind both. A later call for the same name has to reckon with them, or it would create a second server.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from ..errors import OutcomeUnknownError
+from ..models import Server, name_key
+
+__all__ = ["Creations", "Doubt", "Made"]
+
+
+@attrs.frozen
+class Doubt:
+    """A create that left at ``sent_at`` (monotonic seconds) and of which nothing is known since.
+
+    ``mark`` is the point in the journal before which a server was seen that can't be its result.
+    """
+
+    name: str
+    sent_at: float
+    error: OutcomeUnknownError
+    mark: int
+
+
+@attrs.frozen
+class Made:
+    """A server that a create of this client made, as its answer showed it, and when (monotonic seconds)."""
+
+    server: Server
+    at: float
+
+
+class Creations:
+    """The last create of each name. Bounded: the oldest is forgotten first, long after lists show its server."""
+
+    LIMIT = 10_000
+    LASTS = 3600.0
+    """Seconds. What was not seen for so long is not counted with any more."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, Doubt | Made] = OrderedDict()
+
+    def doubted(self, doubt: Doubt) -> None:
+        """The outcome of a create is unknown."""
+        self._put(doubt.name, doubt)
+
+    def made(self, name: str, server: Server, at: float) -> None:
+        """A create worked."""
+        self._put(name, Made(server, at))
+
+    def end_doubt(self, name: str) -> None:
+        """A server of that name was found: it is known what became of the create."""
+        if isinstance(self._last.get(name_key(name)), Doubt):
+            del self._last[name_key(name)]
+
+    def doubt(self, name: str, now: float) -> Doubt | None:
+        """The create of that name whose outcome is unknown."""
+        found = self._last.get(name_key(name))
+        return found if isinstance(found, Doubt) and now - found.sent_at <= self.LASTS else None
+
+    def own(self, name: str, now: float) -> Made | None:
+        """The server of that name that this client created last."""
+        found = self._last.get(name_key(name))
+        return found if isinstance(found, Made) and now - found.at <= self.LASTS else None
+
+    def _put(self, name: str, last: Doubt | Made) -> None:
+        key = name_key(name)
+        self._last[key] = last
+        self._last.move_to_end(key)
+        if len(self._last) > self.LIMIT:
+            self._last.popitem(last=False)
