@@ -154,7 +154,7 @@ class Changes:
                 raise
             lost = error
         else:
-            refused = self._answers.refused(request, response, Expected.NOTHING)
+            refused = self._answers.refused(request, response, Expected.ANYTHING)
             if refused is not None:
                 raise refused
             lost = self._answers.refused(request, response, Expected.SERVER)
@@ -225,13 +225,13 @@ class Changes:
         return server.status in DONE.get(operation, ())
 
     async def act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
+        """Send a start, a stop or a reboot."""
         request = self._dialect.action(operation, server_id)
         sent_at = self._clock.wall()
         try:
             response = await self._sent(request, server_id)
             refused = self._answers.refused(request, response, self._dialect.action_form)
-            if refused is None:
-                accepted = self._answers.accepted(request, response, server_id)
+            accepted = None if refused else self._answers.accepted(request, response, server_id)
         except (TransportError, APIError, DecodeError) as error:
             if error.sent is not Sent.MAYBE and not self._may_echo(server_id, operation, error):
                 raise
@@ -239,17 +239,20 @@ class Changes:
             server = await self._afterwards(server_id) if operation in DONE else None
             if server is None or server.status not in DONE[operation]:
                 _unknown(request, server_id, error, sent_at)
-            accepted = ActionAccepted(
-                server_id=server.id,
-                server_status=server.status,
-                server_name=server.name,
-                message=f"the answer was lost ({error}), but the server is {server.status}",
+            refused, accepted = (
+                None,
+                ActionAccepted(
+                    server_id=server.id,
+                    server_status=server.status,
+                    server_name=server.name,
+                    message=f"the answer was lost ({error}), but the server is {server.status}",
+                ),
             )
             if server.status in SETTLED:
                 return accepted  # it is done, and nothing is left to wait for
-        else:
-            if refused is not None:
-                raise refused
+        if accepted is None:
+            assert refused is not None
+            raise refused
         self._acknowledged(server_id, operation, accepted.server_status)
         return accepted
 

@@ -22,7 +22,6 @@ from .http.paging import MAX_PAGES, next_path
 from .http.session import Bulk, Session
 from .lifecycle.looks import ListLook
 from .models import Server, ServerId
-from .timing import Clock
 
 __all__ = ["Listing", "Lists"]
 
@@ -182,27 +181,28 @@ class _Pass(Generic[P]):
 class Lists:
     """Reads lists, over whichever session is handed in."""
 
-    def __init__(self, answers: Answers, clock: Clock) -> None:
+    def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self._clock = clock
         # kept alive by whoever compares looks, and not by this
         self._last: weakref.ref[ListLook] | None = None
 
     async def whole(self, session: Session | Bulk, request: Request) -> Listing:
         """All records. A page that shifted while they were read can hide a server, never show one twice."""
         seen: dict[ServerId, Server] = {}
-        began = self._clock.now()
-        for number in range(MAX_PASSES):
+        passes = 0
+        began = 0.0
+        while True:
+            passes += 1
             found: _Pass[Page] = _Pass(session.send, self.answers.dialect, self.answers.page, repeat=True)
             await found.run(request)
             once = {server.id: server for _, page in found.pages.values() for server in page.results}
-            seen.update(once)
             lacks = found.lacks(len(once), found.unfit)
-            if not lacks:
-                seen, began = once, found.requested_at if not number else began
+            seen = seen | once if lacks else once
+            if passes == 1 or not lacks:
+                began = found.requested_at
+            # a row that can't be read is no better the next time
+            if not lacks or found.unfit or passes == MAX_PASSES:
                 break
-            if found.unfit:
-                break  # a row that can't be read is no better the next time
         if lacks and len(found.pages) > 1 and not (found.unfit or found.broken):
             # what one pass missed because rows moved between its pages, another one has shown
             claimed = found.claimed or 0

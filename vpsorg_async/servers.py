@@ -63,7 +63,7 @@ class Servers:
         self._dialect = answers.dialect
         self._journal = journal
         self._clock = clock
-        self._lists = Lists(answers, clock)
+        self._lists = Lists(answers)
         self._changes = Changes(session, answers, journal, clock, self.get, on_event)
 
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:

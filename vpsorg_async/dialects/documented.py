@@ -159,7 +159,9 @@ class Documented:
         row, problems = fit(_LooseServer, body, ("id", "status"))
         if row.name is None and not any(problem.startswith("$.name:") for problem in problems):
             problems.append("$.name: missing, or null")
-        return Server(**(attrs.asdict(row, recurse=False) | {"name": row.name or ""})), problems
+        fields: dict[str, Any] = attrs.asdict(row, recurse=False)
+        fields["name"] = row.name or ""
+        return Server(**fields), problems
 
     def read_changed(self, body: bytes) -> Server | None:
         """The answer to PUT or PATCH, which the page does not show: a server, or None where it is something else."""

@@ -8,7 +8,8 @@ open command      step
 ================  ==================================================================
 delete            CREATE, after it is gone
 stop              START, after it has stopped
-start, reboot     WAIT
+reboot            WAIT
+start             WAIT while it is shown as stopped
 create            as it is shown
 ================  ==================================================================
 """

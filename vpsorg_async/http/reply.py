@@ -92,9 +92,7 @@ class Expected(enum.Enum):
     ENVELOPE = "envelope"
     """The documented answer to start, stop and reboot: ``status``, ``message``, ``server``."""
     ANYTHING = "anything"
-    """Its form is not known: a plain "no" counts, and a ``detail`` alone, which is the form of an error."""
-    NOTHING = "nothing"
-    """Only a plain "no" counts."""
+    """The form is not known, or nothing is needed of it: only a plain "no" counts."""
 
 
 SUCCESS = frozenset(
@@ -167,7 +165,7 @@ def _says_no(data: Any, expected: Expected, status_words: Collection[str]) -> bo
         return False
     inner = [part for key in ("data", "response", "status") if isinstance(part := data.get(key), dict)]
     if any(_is_false(data.get(key)) for key in ("success", "ok")) or any(
-        _says_no(part, Expected.NOTHING, status_words) for part in inner
+        _says_no(part, Expected.ANYTHING, status_words) for part in inner
     ):
         return True
     has_id = any(data.get(key) is not None for key in ("id", "uuid"))
@@ -182,9 +180,9 @@ def _says_no(data: Any, expected: Expected, status_words: Collection[str]) -> bo
         return True
     if words and not has_id:
         return not all(word in SUCCESS or word in status_words or word.isdecimal() for word in words)
-    if has_id or data.get("server") is not None or expected is Expected.NOTHING:
+    if has_id or data.get("server") is not None or expected is Expected.ANYTHING:
         return False
-    return any(data.get(key) for key in (("detail",) if expected is Expected.ANYTHING else _TEXTS))
+    return any(data.get(key) for key in _TEXTS)
 
 
 def _is_texts(value: Any) -> bool:
