@@ -17,7 +17,7 @@ from vpsorg_async.http.redact import BLANK, Redactor
 TOKENS = [
     "vps_CANARY0f9d/aB+12",
     "Zq81-CANARY.tok~en_=",
-    "ey.CANARY%2F&amp;=41+5d",
+    "ey.CANARY%2F&=41+5d",
     "a-sandbox-token-of-many-letters" * 2,
 ]
 
