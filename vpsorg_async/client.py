@@ -82,7 +82,7 @@ class Client:
     - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
     - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
     - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to look.
-    - ``on_event``: called with a record of each request and retry; see `vpsorg_async.http.events`.
+    - ``on_event``: called, not awaited, with a record of each request, retry and oddity: `vpsorg_async.http.events`.
     - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
 
     One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.

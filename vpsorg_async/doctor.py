@@ -8,6 +8,7 @@ comes after it would only fail again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import socket
 import ssl
@@ -21,7 +22,7 @@ import attrs
 from .client import Client
 from .codec import loads
 from .config import API_PREFIX
-from .dialects import make_dialect
+from .dialects import make_dialect, other_dialect
 from .errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
 from .http.exchange import Operation, Request, Response
 from .http.retry import RetryPolicy
@@ -198,10 +199,14 @@ def _readings(answer: Response) -> list[Check]:
         ]
     fitting = []
     for name in ("documented", "provider"):
-        try:
-            fitting.append((name, make_dialect(name).read_page(answer.body)))
-        except DecodeError:
-            continue
+        dialect = make_dialect(name)
+        with contextlib.suppress(DecodeError):
+            page = dialect.read_rows(answer.body)
+            if page.results:
+                # one row tells the form; an odd field in it does not make it another one
+                dialect.read_loosely(page.results[0])
+            if other_dialect(name, answer.body) is None:
+                fitting.append((name, page))
     if not fitting:
         return [
             Check(

@@ -16,7 +16,7 @@ import attrs
 from .answers import Answers
 from .codec import Raw, StatusRow
 from .dialects import Dialect, Page, RawPage
-from .errors import DecodeError, NotFoundError
+from .errors import DecodeError, NotFoundError, Sent
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.session import Bulk, Session
@@ -43,7 +43,9 @@ class Listing:
     def check_whole(self, why: str) -> None:
         """Raise `DecodeError` where a server that is not shown may exist all the same."""
         if self.lacks:
-            raise DecodeError(f"the list of servers is incomplete: {self.lacks}; {why}, nothing was sent")
+            error = DecodeError(f"the list of servers is incomplete: {self.lacks}; {why}, nothing was sent")
+            error.sent = Sent.NO
+            raise error
 
 
 @attrs.frozen(eq=False)
@@ -65,9 +67,9 @@ class _Rows:
     def record(self, row: Raw) -> Server:
         return self.answers.record(row, str(self.request))
 
-    def lacks(self, shown: int, unreadable: int) -> str:
+    def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
         lacks = self.found.lacks(shown, unreadable)
-        if lacks != SHIFTED:  # which is mostly over with the next one
+        if report and lacks != SHIFTED:  # which is mostly over with the next one
             self.answers.incomplete(self.request, lacks, poll=True)
         return lacks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -114,6 +115,12 @@ class Settings:
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
         check_bool(self.strict, "strict")
+        if self.on_event is not None and (
+            not callable(self.on_event) or inspect.iscoroutinefunction(self.on_event)
+        ):
+            raise ConfigurationError(
+                f"on_event is a function that is called, not awaited, not {self.on_event!r}"
+            )
         if not isinstance(self.timeout, Timeout):
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
         if not isinstance(self.retry, RetryPolicy):

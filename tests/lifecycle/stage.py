@@ -134,7 +134,7 @@ class Counting:
             raise errors.DecodeError("the answer does not fit", problems=["$.name: expected a string"])
         return row
 
-    def lacks(self, shown: int, unreadable: int) -> str:
+    def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
         return f"{unreadable} of its rows can't be read" if unreadable else ""
 
 

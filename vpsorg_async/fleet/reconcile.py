@@ -129,7 +129,7 @@ class Search:
         lost = self._error
         when = f" at {lost.sent_at:%Y-%m-%d %H:%M:%S} UTC" if lost.sent_at is not None else ""
         error = OutcomeUnknownError(
-            f"create of {self.spec.name!r} was sent{when} and its answer was lost ({lost.reason}): {why}",
+            f"create of {self.spec.name!r} was sent{when} and its outcome is unknown ({lost.reason}): {why}",
             request=lost.request,
             subject=self.spec.name,
             reason=lost.reason,

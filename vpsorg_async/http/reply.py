@@ -72,15 +72,18 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
         message = f"redirected to {_origin(response.headers.get('location', ''))}; redirects are not followed"
     else:
         message = redact(message_of(response.body)) or _phrase(status)
+    from_api = _object(response.body) is not None
+    # a gateway's refusal says nothing of what the API has done: some replace the API's answer by a page
+    gateway = status in (403, 404) and not from_api
     kind = _CLASSES.get(status) or (ServiceError if status >= 500 else APIError)
     return kind(
         _clip(message, MAX_MESSAGE),
         status=status,
         body=_clip(text, MAX_BODY),
         request=str(request),
-        sent=sent_of(status),
+        sent=Sent.MAYBE if gateway else sent_of(status),
         retry_after=retry_after(response.headers),
-        from_api=_object(response.body) is not None,
+        from_api=from_api,
     )
 
 

@@ -48,8 +48,8 @@ class RowReader(Protocol):
         """All of it."""
         ...
 
-    def lacks(self, shown: int, unreadable: int) -> str:
-        """Why a list is known to lack servers; empty: nothing says so. Reported when it changes."""
+    def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
+        """Why a list is known to lack servers; empty: nothing says so. On request, reported when it changes."""
         ...
 
 
@@ -103,10 +103,10 @@ class ListLook:
                 unreadable += 1
         return list(found.values()), unreadable
 
-    def lacks(self, shown: int, unreadable: int = 0) -> str:
+    def lacks(self, shown: int, unreadable: int = 0, *, report: bool = False) -> str:
         """Why it is known to lack servers, if it showed so many; empty: nothing says so."""
         if self.reader is not None:
-            return self.reader.lacks(shown, unreadable)
+            return self.reader.lacks(shown, unreadable, report=report)
         return f"{unreadable} of its rows can't be read" if unreadable else ""
 
 

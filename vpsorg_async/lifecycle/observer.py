@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -34,6 +35,8 @@ from .receipts import Journal
 from .waits import Waits
 
 __all__ = ["Observer", "Watcher"]
+
+log = logging.getLogger("vpsorg_async.lifecycle")
 
 LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
@@ -226,7 +229,7 @@ class Observer:
             self._entries.listing(news)
             roll.turn()
             self._account = len(roll.places)
-            self._lacking = look.lacks(len(roll.places), roll.unreadable)
+            self._lacking = look.lacks(len(roll.places), roll.unreadable, report=True)
             if not self._lacking:
                 self._waits.unlisted(roll.places, look.requested_at)
             again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
@@ -297,6 +300,8 @@ class Observer:
     def _note_failure(self, error: VpsOrgError) -> None:
         self.failures += 1
         self.failed += 1
+        if self.failures == 1:
+            log.warning("a poll of the account failed, and is tried again: %s", error)
         if isinstance(error, APIError) and error.retry_after is not None:
             self.held_until = self._clock.now() + min(error.retry_after, LONGEST_HOLD)
 
