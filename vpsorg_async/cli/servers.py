@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError
+from ..http.events import ListIncomplete
 from ..lifecycle.contract import MOVING, SETTLED
 from ..models import Server, ServerId, ServerSpec
 from .costs import cost
@@ -46,8 +47,16 @@ def list_(
     output: Output = OUTPUT,
 ) -> int:
     """List the servers of the account."""
-    servers = account.settings().run(lambda vps: vps.servers.list(status, location))
+    short: list[str] = []
+
+    def heard(event: object) -> None:
+        if isinstance(event, ListIncomplete):
+            short.append(event.reason)
+
+    servers = account.settings().run(lambda vps: vps.servers.list(status, location), on_event=heard)
     output.show(servers, server_rows(servers))
+    for reason in short:
+        output.note(f"the list lacks servers: {reason}")
     if status is not None and not servers and status not in SETTLED | MOVING:
         # it was sent all the same: what the filter knows is documented in translation only
         output.note(f"{status!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}")

@@ -128,8 +128,11 @@ class Settings:
         return signals.run(connected(), last_words)
 
     def _durations_file(self) -> Path | None:
-        parts = urlsplit(self.base_url)
-        place = f"{parts.hostname}-{parts.port or parts.scheme}" if parts.hostname else ""
+        try:
+            parts = urlsplit(self.base_url)
+            place = f"{parts.hostname}-{parts.port or parts.scheme}" if parts.hostname else ""
+        except ValueError:
+            return None  # the client refuses the address, and says why
         # what was learned of one service says nothing of another, least of all of a sandbox that is in a hurry
         folder = _folder("XDG_CACHE_HOME", ".cache")
         if folder is None:

@@ -333,10 +333,9 @@ class Wait:
             lines.append("does it exist?" if never else "it may still get there: wait again, or check it")
             word = "" if self.last_seen is None else str(self.last_seen.status)
             if word and self.target.reading(word) is Reading.UNKNOWN:
-                known = "gone" if self.target.gone else next(iter(sorted(self.target.statuses)))
-                lines.append(
-                    f"{word!r} is an unknown word: if it means so, map it, status_words={{{word!r}: {known!r}}}"
-                )
+                known = "gone" if self.target.gone else sorted(self.target.statuses)[0]
+                mapped = f"status_words={{{word!r}: {known!r}}}"
+                lines.append(f"{word!r} is an unknown word: if it means {known}, map it, {mapped}")
         error = rule.ends[0]
         assert issubclass(error, WaitError)
         return Ended(
