@@ -153,9 +153,9 @@ class Poller:
         self._observer.keeps = True
         try:
             # clients that start together should not look together
-            await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
+            first = self._clock.now() + self._rng.uniform(0.0, self._policy.min_interval / 10)
             while self._entries or self._watchers:
-                due = min(self._next_look, max(self._entries.first_deadline(), self._rested))
+                due = max(first, min(self._next_look, max(self._entries.first_deadline(), self._rested)))
                 if due > self._clock.now():
                     await self._alarm.sleep_until(due)
                 else:
