@@ -112,7 +112,7 @@ async def test_the_ninth_of_fifty_does_not_come_back() -> None:
         (failure,) = report.failed
         assert failure.key == order[8]
         assert isinstance(failure.error, WaitError)
-        assert "health check did not say yes in 3 tries" in str(failure.error)
+        assert "health check did not pass in 3 tries" in str(failure.error)
         assert watch.asked.count(failure.key) == 3
         assert watch.most_away() == 3
         # those that were away already came back; nobody else was touched

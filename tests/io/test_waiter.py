@@ -183,7 +183,7 @@ async def test_ready_is_asked_until_it_says_yes() -> None:
     async with Stage(Provider(after(1, 0))) as stage:
         door = Door(False, ConnectionRefusedError(), TimeoutError(), OSError(), True)
 
-        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4)
+        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4, abs=0.1)
         assert len(door.asked) == 5
 
 
@@ -197,11 +197,11 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
         door = Door(answer)
 
         with pytest.raises(
-            errors.WaitTimeoutError, match=f"not ready after 12 s: .* lastly {said}"
+            errors.WaitTimeoutError, match=f"not ready after 12 s: .* last: {said}"
         ) as caught:
             await ready(stage, door, 12)
 
-        assert stage.now - door.asked[0] == pytest.approx(12)
+        assert stage.now - door.asked[0] == pytest.approx(12, abs=0.1)
         assert stage.now == door.asked[-1]
         assert caught.value.target == "ready"
         assert caught.value.last_seen == record(1, "active")
@@ -211,17 +211,17 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 async def test_a_check_that_hangs_is_cut_off() -> None:
     """A check that never answers keeps nobody for much longer than the deadline."""
     async with Stage(Provider(after(1, 0))) as stage:
-        with pytest.raises(errors.WaitTimeoutError, match="lastly TimeoutError"):
+        with pytest.raises(errors.WaitTimeoutError, match="last: TimeoutError"):
             await ready(stage, Door(1000.0), 30)
 
         assert 30 <= stage.now <= 36
 
 
 @virtual
-async def test_what_a_check_can_not_mean_is_raised() -> None:
-    """A mistake in the check is the user's to see, at once."""
+async def test_a_mistake_in_a_check_is_its_reason() -> None:
+    """What a check raises is a no, and the error says what it was."""
     async with Stage(Provider(after(1, 0))) as stage:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(errors.WaitTimeoutError, match="last: ZeroDivisionError"):
             await ready(stage, Door(ZeroDivisionError()), 30)
 
 
