@@ -7,11 +7,11 @@ what it shows decides, or the outcome is unknown. What an own earlier attempt ha
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import copy
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
@@ -20,6 +20,7 @@ from .errors import (
     APIError,
     ConnectionLostError,
     DecodeError,
+    NotFoundError,
     OutcomeUnknownError,
     Sent,
     TransportError,
@@ -88,13 +89,10 @@ class Changes:
         name = self._dialect.shown_name(spec)
         earlier = self.creations.doubt(name, began)
         try:
-            response = await self._sent(request, spec.name)
-        except asyncio.CancelledError:
-            if request.left:
-                lost = ConnectionLostError("the create was cancelled", request=str(request), final=True)
-                unknown = _unknown_of(request, spec.name, lost, sent_at)
-                self.creations.doubted(Doubt(name, began, unknown, known))
-            raise
+            with self._noted(request, spec.name):
+                response = await self._session.send(request)
+                misfit = self._answers.refused(request, response, Expected.SERVER)
+                server = None if misfit else self._server_in(request, response, spec, known)
         except (TransportError, APIError) as error:
             # after an earlier create whose outcome is unknown, a refusal may be its echo
             echo = earlier is not None and isinstance(error, APIError) and error.status in ECHOES
@@ -104,8 +102,12 @@ class Changes:
             if not echo:
                 self.creations.doubted(Doubt(name, began, unknown, known))
             raise unknown from error
-        misfit = self._answers.refused(request, response, Expected.SERVER)
-        server = None if misfit else self._server_in(request, response, spec, known)
+        except BaseException as stop:
+            if request.left and not isinstance(stop, Exception):
+                lost = ConnectionLostError("the create was cancelled", request=str(request), final=True)
+                unknown = _unknown_of(request, spec.name, lost, sent_at)
+                self.creations.doubted(Doubt(name, began, unknown, known))
+            raise
         if not isinstance(server, Server):
             reason = misfit or server
             assert reason is not None
@@ -146,7 +148,8 @@ class Changes:
         sent_at = self._clock.wall()
         lost: TransportError | APIError | DecodeError | None = None
         try:
-            response = await self._sent(request, server_id)
+            with self._noted(request, server_id):
+                response = await self._session.send(request)
         except (TransportError, APIError) as error:
             if error.sent is not Sent.MAYBE or (
                 request.operation is Operation.REPLACE and not _is_echo(error)
@@ -193,7 +196,8 @@ class Changes:
         request = self._dialect.delete(server_id)
         sent_at = self._clock.wall()
         try:
-            response = await self._sent(request, server_id)
+            with self._noted(request, server_id):
+                response = await self._session.send(request)
         except APIError as error:
             if error.status not in ECHOES or not self._may_echo(server_id, Operation.DELETE, error):
                 self._note_unknown(server_id, Operation.DELETE, error)
@@ -212,6 +216,11 @@ class Changes:
                 self._answers.deleted(request, response, server_id)
             except DecodeError as misfit:
                 _unknown(request, server_id, misfit, sent_at)
+            known = self._journal.known(server_id)
+            if response.status == 404 and known is not None and not known.shown:
+                # a later attempt was answered so, and may have come before the server can be seen
+                unseen = NotFoundError("the API does not show it yet", status=404, request=str(request))
+                _unknown(request, server_id, unseen, sent_at)
         self._acknowledged(server_id, Operation.DELETE, None)
 
     async def shows_done(self, operation: Operation, server_id: ServerId) -> bool:
@@ -229,7 +238,8 @@ class Changes:
         request = self._dialect.action(operation, server_id)
         sent_at = self._clock.wall()
         try:
-            response = await self._sent(request, server_id)
+            with self._noted(request, server_id):
+                response = await self._session.send(request)
             refused = self._answers.refused(request, response, self._dialect.action_form)
             accepted = None if refused else self._answers.accepted(request, response, server_id)
         except (TransportError, APIError, DecodeError) as error:
@@ -273,24 +283,32 @@ class Changes:
             return False
         return error.sent is Sent.MAYBE or self._unknown.get(server_id) is operation
 
-    async def _sent(self, request: Request, subject: ServerId) -> Response:
-        """Send a change. A cancellation that comes after it has left goes on, with word of what it was."""
+    @contextlib.contextmanager
+    def _noted(self, request: Request, subject: ServerId) -> Iterator[None]:
+        """What ends a change after it has left, and is no error, goes on with word of what it was.
+
+        That is a cancellation, or what a hook raises to end everything.
+        """
         sent_at = self._clock.wall()
         try:
-            return await self._session.send(request)
-        except asyncio.CancelledError as cancelled:
+            yield
+        except Exception:
+            raise
+        except BaseException as stop:
             if request.left:
                 what = request.operation.value
                 text = (
                     f"{what} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and cancelled before its "
                     "answer came: its outcome is unknown"
                 )
-                cancelled.add_note(text)
+                stop.add_note(text)
                 log.warning(text)
                 event = ChangeAbandoned(
                     operation=what, request=str(request), subject=subject, sent_at=sent_at
                 )
-                tell(self._on_event, event, log)
+                # a hook that stops everything has done so already
+                with contextlib.suppress(BaseException):
+                    tell(self._on_event, event, log)
             raise
 
     async def _afterwards(self, server_id: ServerId) -> Server | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["FAILURES", "Hook", "tell"]
+__all__ = ["FAILURES", "Hook", "safely", "tell"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Hook = Callable[[Any], None]
 
@@ -24,3 +28,17 @@ def tell(hook: Hook | None, event: object, log: logging.Logger) -> None:
         hook(event)
     except FAILURES:
         log.exception("the on_event hook failed on %s", type(event).__name__)
+
+
+def safely(call: Callable[P, T], log: logging.Logger) -> Callable[P, T | None]:
+    """The same call; what it raises goes to ``log``, and None is returned."""
+
+    @functools.wraps(call)
+    def safe(*args: P.args, **options: P.kwargs) -> T | None:
+        try:
+            return call(*args, **options)
+        except FAILURES:
+            log.exception("%s failed", getattr(call, "__qualname__", call))
+            return None
+
+    return safe

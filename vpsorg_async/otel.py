@@ -37,7 +37,7 @@ except ModuleNotFoundError as missing:
 from ._version import __version__
 from .fleet.events import CommandLost, FleetEvent, ServerAdopted, ServerSettled
 from .fleet.outcomes import Report, Succeeded
-from .hooks import FAILURES
+from .hooks import safely
 from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .http.exchange import Priority, Request, Response
 from .http.session import Session, Withdrawn
@@ -56,16 +56,7 @@ log = logging.getLogger("vpsorg_async.otel")
 
 def _safely(call: Callable[P, T]) -> Callable[P, T | None]:
     """The same call; what it raises is logged, and None returned."""
-
-    @functools.wraps(call)
-    def safe(*args: P.args, **options: P.kwargs) -> T | None:
-        try:
-            return call(*args, **options)
-        except FAILURES:
-            log.exception("tracing failed in %s", getattr(call, "__name__", call))
-            return None
-
-    return safe
+    return safely(call, log)
 
 
 class _Span:
@@ -101,9 +92,10 @@ class OpenTelemetry:
 
     def __call__(self, clock: Clock, base_url: str) -> _Tracer:
         """What follows one client; the client itself asks for it when it is opened."""
+        about = ("vpsorg_async", __version__)
         return _Tracer(
-            trace.get_tracer("vpsorg_async", __version__, self._tracer_provider),
-            metrics.get_meter("vpsorg_async", __version__, self._meter_provider),
+            _safely(trace.get_tracer)(*about, self._tracer_provider) or trace.NoOpTracer(),
+            _safely(metrics.get_meter)(*about, self._meter_provider) or metrics.NoOpMeter(*about),
             clock,
             base_url,
         )
@@ -113,25 +105,33 @@ class _Metrics:
     """The instruments."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        def counter(name: str, unit: str, meaning: str) -> Callable[..., object]:
-            return _safely(meter.create_counter(name, unit, meaning).add)
+        self.count_request = _counter(
+            meter, "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
+        )
+        self.request_duration = _histogram(
+            meter, "vpsorg.request.duration", "From the sending of a request to its outcome"
+        )
+        self.count_look = _counter(
+            meter, "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
+        )
+        self.wait_duration = _histogram(
+            meter, "vpsorg.wait.duration", "How long waits took, by operation and outcome"
+        )
+        self.wait_lag = _histogram(
+            meter,
+            "vpsorg.wait.lag",
+            "From the last look that did not show the target to the end of the wait",
+        )
 
-        def seconds(name: str, meaning: str) -> Callable[..., object]:
-            return _safely(meter.create_histogram(name, "s", meaning).record)
 
-        self.count_request = counter(
-            "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
-        )
-        self.request_duration = seconds(
-            "vpsorg.request.duration", "From the sending of a request to its outcome"
-        )
-        self.count_look = counter(
-            "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
-        )
-        self.wait_duration = seconds("vpsorg.wait.duration", "How long waits took, by operation and outcome")
-        self.wait_lag = seconds(
-            "vpsorg.wait.lag", "From the last look that did not show the target to the end of the wait"
-        )
+def _counter(meter: metrics.Meter, name: str, unit: str, about: str) -> Callable[..., object]:
+    made = _safely(meter.create_counter)(name, unit, about)
+    return _safely((made or metrics.NoOpCounter(name)).add)
+
+
+def _histogram(meter: metrics.Meter, name: str, about: str) -> Callable[..., object]:
+    made = _safely(meter.create_histogram)(name, "s", about)
+    return _safely((made or metrics.NoOpHistogram(name)).record)
 
 
 class _Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 from .errors import ConfigurationError
@@ -13,21 +14,24 @@ __all__ = ["LoopOwner"]
 class LoopOwner:
     """Remembers the running loop, and refuses calls from elsewhere, which would hang or break its connections."""
 
-    __slots__ = ("_loop", "_thread")
+    __slots__ = ("_loop", "_process", "_thread")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._process = os.getpid()
 
     def check(self) -> None:
         """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
-        try:
-            if asyncio.get_running_loop() is self._loop:
-                return
-        except RuntimeError:
-            # no loop runs here: a plain function that the loop's own thread calls
-            if threading.get_ident() == self._thread:
-                return
+        # a fork copies the loop and the thread's number along with everything else
+        if os.getpid() == self._process:
+            try:
+                if asyncio.get_running_loop() is self._loop:
+                    return
+            except RuntimeError:
+                # no loop runs here: a plain function that the loop's own thread calls
+                if threading.get_ident() == self._thread:
+                    return
         raise ConfigurationError(
             "this client was opened on another event loop (in another thread, or before a fork): "
             "open one client for each loop"

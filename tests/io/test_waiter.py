@@ -242,6 +242,14 @@ async def test_a_server_that_vanishes_is_not_asked_about_for_ever() -> None:
         assert max(door.asked) < 5
 
 
+@virtual
+async def test_a_mistake_in_a_check_is_its_reason() -> None:
+    """What a check raises is a no, and the error says what it was."""
+    async with Stage(Provider(after(1, 0))) as stage:
+        with pytest.raises(errors.WaitTimeoutError, match="last: ZeroDivisionError"):
+            await ready(stage, Door(ZeroDivisionError()), 30)
+
+
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])
 def test_a_port_is_a_port(port: Any) -> None:
     """What no port can be is refused when the check is made."""

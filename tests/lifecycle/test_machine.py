@@ -263,7 +263,9 @@ class Waits(RuleBasedStateMachine):
             if waiting.task.cancelled():
                 assert waiting.cancelled
                 continue
-            assert late <= LAST_LOOK + 0.6, f"{late} s late"
+            # one that began during another look has a look of its own after that, with a time of its own
+            slow = self.account.slow_until > waiting.began - 13
+            assert late <= (2 * LAST_LOOK if slow else LAST_LOOK) + 0.6, f"{late} s late"
             error = waiting.task.exception()
             if error is None:
                 self._check_success(waiting, waiting.task.result(), server)

@@ -228,6 +228,7 @@ class Fleet:
     async def _act(
         self, operation: str, ids: Sequence[ServerId], timeout: float, wait: bool, given: dict[str, Any]
     ) -> Report:
+        self._tools.waiter.check()
         unknown = set(given) - {"on_failure", "on_event"}
         if unknown:
             raise ConfigurationError(f"{operation} knows no option {', '.join(sorted(unknown))}")
@@ -301,6 +302,7 @@ class Fleet:
         is taken from the location with the fewest away. Servers that are not running (for a start: not stopped) are
         skipped. All durations are seconds.
         """
+        self._tools.waiter.check()
         check_function(on_event, "on_event", awaited=False)
         check_function(health, "health", awaited=True)
         return RollingRun(
@@ -321,6 +323,7 @@ class Fleet:
 
     def _specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """The specs, each of which can be created, and told from the others by its name."""
+        self._tools.waiter.check()
         if isinstance(specs, str | bytes) or not isinstance(specs, Iterable):
             raise ConfigurationError("a fleet call takes several ServerSpecs: pass a list")
         wanted = tuple(specs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import anyio
 
-from ..errors import VpsOrgError, is_absence
+from ..errors import OutcomeUnknownError, VpsOrgError, is_absence
 from ..models import ServerId
 from .jobs import Tools
 from .outcomes import Failed, Outcome, Succeeded
@@ -25,36 +26,45 @@ async def delete_again(
     """Delete the servers of ``made``; ``report`` is given the key, what to say, and whether the server is gone.
 
     A server just created can be invisible for a while, to a DELETE as well: a 404 before any read has shown it does
-    not say that it is gone.
+    not say that it is gone. What a hook raises to end everything is raised when all of them have been tried.
     """
     charged = "it may still be charged for"
     for key in made:
         report(key, f"{why}; but that was not done within {DELETE_BOUND:g} s, {charged}", False)
     queue = iter(list(made.items()))
+    stops: list[BaseException] = []
 
     async def delete(key: ServerId, server_id: ServerId) -> None:
         while True:
             try:
                 await tools.servers.delete(server_id)
             except VpsOrgError as error:
-                if not is_absence(error):
-                    report(key, f"{why}; but deleting it failed, {charged}: {error}", False)
-                    return
-                if not tools.servers.was_shown(server_id):
+                unproven = is_absence(error) or isinstance(error, OutcomeUnknownError)
+                if unproven and not tools.servers.was_shown(server_id):
                     report(key, f"{why}; but the API does not show it yet, {charged}", False)
                     await tools.clock.sleep(AGAIN)
                     continue
+                if not is_absence(error):
+                    report(key, f"{why}; but deleting it failed, {charged}: {error}", False)
+                    return
             report(key, why, True)
             return
 
     async def worker() -> None:
         for key, server_id in queue:
-            await delete(key, server_id)
+            try:
+                await delete(key, server_id)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as stop:
+                stops.append(stop)
 
     with anyio.move_on_after(DELETE_BOUND):
         async with anyio.create_task_group() as group:
             for _ in range(min(tools.workers, len(made))):
                 group.start_soon(worker)
+    if stops:
+        raise stops[0]
 
 
 def rolled_back(old: Outcome | None, key: ServerId, server_id: ServerId, text: str, *, gone: bool) -> Failed:

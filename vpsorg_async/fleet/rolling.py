@@ -98,6 +98,7 @@ class RollingRun:
 
     def resume(self) -> None:
         """Go on."""
+        self._tools.waiter.check()
         self._rollout.paused = False
         self._pump()
 
@@ -134,6 +135,7 @@ class RollingRun:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
+        self._tools.waiter.check()
         why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
         self._ended_by = self._ended_by or why
         try:
@@ -252,10 +254,10 @@ class RollingRun:
         """The server as it was when its check passed."""
         assert self._health is not None
         clock, said = self._tools.clock, ""
-        await clock.sleep(self._warm_up)
         for check in range(self._health_retries):
-            if check:
-                await clock.sleep(self._health_interval)
+            pause = self._health_interval if check else self._warm_up
+            if check or pause:
+                await clock.sleep(pause)
                 server = await self._tools.waiter.as_it_is(server)
             said = await ask(self._health, server, self._health_timeout)
             if not said:

@@ -67,7 +67,7 @@ class Run:
         self._workers: list[asyncio.Task[None]] = []
         self._under_way: dict[ServerId, Errand] = {}
         self._ids_before = ids_before
-        self._searches = Searches(tools, options, ids_before, self._found)
+        self._searches = Searches(tools, options, ids_before, self._found, self._stream.broke)
         self._waits = OpenWaits(tools, options.timeout, self._succeed, self._fail, self._stream.broke)
         self._made: dict[ServerId, ServerId] = {}
         self._stopped = ""
@@ -99,6 +99,7 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tools.waiter.check()
         try:
             if not self._stream.complete or (kind is not None and not self._stream.all_given):
                 why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
@@ -213,7 +214,7 @@ class Run:
             )
             self._await(errand, server, HOW[job.command])
         # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
-        del self._under_way[job.key]
+        self._under_way.pop(job.key, None)
 
     def _withdrawn(self, errand: Errand) -> bool:
         """Whether a command is kept back, asked when its turn comes: it leaves right after this."""
@@ -257,6 +258,15 @@ class Run:
 
     def _found(self, errand: Errand, found: Found) -> None:
         """What became of a create whose answer was lost."""
+        self._under_way[errand.job.key] = errand
+        try:
+            self._judge(errand, found)
+        except BaseException as bug:
+            self._stream.broke(bug)
+        else:
+            self._under_way.pop(errand.job.key, None)
+
+    def _judge(self, errand: Errand, found: Found) -> None:
         key = errand.job.key
         if found.server is None:
             assert found.error is not None

@@ -39,7 +39,7 @@ LAST_LOOK = 0.6
 
 
 class Searches:
-    """Open searches. ``found`` is called with each that ends."""
+    """Open searches. ``found`` is called with each that ends, ``broke`` with what ended all looking and is no error."""
 
     def __init__(
         self,
@@ -47,11 +47,13 @@ class Searches:
         options: Options,
         ids_before: Collection[str],
         found: Callable[[Errand, Found], None],
+        broke: Callable[[BaseException], None],
     ) -> None:
         self._tools = tools
         self._options = options
         self._ids_before = ids_before
         self._found = found
+        self._broke = broke
         self._open: dict[ServerId, tuple[Errand, Search, int]] = {}
 
     def open(
@@ -96,8 +98,11 @@ class Searches:
                     seen.setdefault(self._tools.servers.key_of(server), []).append(server)
         return seen
 
-    def _look(self, look: ListLook | VpsOrgError) -> None:
+    def _look(self, look: ListLook | BaseException) -> None:
         """The poller looked at the account, or failed to."""
+        if not isinstance(look, ListLook | VpsOrgError):
+            self._broke(look)  # what is still open is settled when the run is left
+            return
         now = self._tools.clock.now()
         by_name: dict[str, list[Server]] = {}
         lacks = ""

@@ -44,10 +44,12 @@ class OutcomeStream:
         self._given = 0
         self._began = self._ended = tools.clock.now()
         self._broken: BaseException | None = None
+        self._bug: BaseException | None = None
         self.rolled_back = False
 
     def begin(self) -> None:
-        """The run begins: its time counts from here."""
+        """The run begins: its time counts from here. Raises `ConfigurationError` on another loop than the client's."""
+        self._tools.waiter.check()
         self._began = self._ended = self._tools.clock.now()
 
     def follow(self, name: str = "") -> None:
@@ -123,21 +125,27 @@ class OutcomeStream:
             raise broken
 
     async def next(self) -> Outcome:
-        """The next outcome. Raises `StopAsyncIteration` after the last one, and what the run broke with."""
+        """The next outcome. Raises `StopAsyncIteration` after the last one, and what the run broke with.
+
+        That is raised again each time when no outcome is left: more may never come.
+        """
+        self._tools.waiter.check()
         if self.all_given:
             raise StopAsyncIteration
+        if self._bug is not None and self._settled.empty():
+            raise self._bug
         outcome = await self._settled.get()
         if isinstance(outcome, BaseException):
-            self._broken = None
+            self._broken, self._bug = None, outcome
             raise outcome
         self._given += 1
         return outcome
 
     def tell(self, event: FleetEvent) -> None:
         """Hand an event to the trace and to the user's hook."""
-        if self._trace is not None:
-            self._trace.tell(event)
         try:
+            if self._trace is not None:
+                self._trace.tell(event)
             tell(self._on_event, event, log)
         except BaseException as stop:
             # not raised here: first the run is closed properly

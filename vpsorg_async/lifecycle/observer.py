@@ -44,7 +44,8 @@ SINGLES_AT_ONCE = 8
 MOST_UNREADABLE = 1000
 """Rows of one list whose id or status can't be read. With so many it is no list of servers."""
 
-Watcher = Callable[[ListLook | VpsOrgError], None]
+Watcher = Callable[[ListLook | BaseException], None]
+"""Shown each list, and each failure; last of all what ended looking for good."""
 
 
 class Trouble:
@@ -269,6 +270,7 @@ class Observer:
         finally:
             for task in readers:
                 task.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
         return answered, last
 
     async def _read_one(self, server_id: ServerId, quiet: bool) -> VpsOrgError | None:

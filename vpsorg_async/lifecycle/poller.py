@@ -8,6 +8,7 @@ works. Rounds never overlap. Cancelling a waiter only takes its wait out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import math
@@ -35,6 +36,8 @@ log = logging.getLogger("vpsorg_async.lifecycle")
 
 LAST_LOOK = 5.0
 """Seconds that a look may go on past the deadline of a wait, or past its own beginning where that is later."""
+STEP = 1.0
+"""Seconds of that which are counted at a time, so that time in which the process stood still is not."""
 STOOD_STILL = 1.0
 """Seconds by which a sleep is longer than asked for where the process was suspended, or its loop blocked."""
 
@@ -87,6 +90,7 @@ class Poller:
         self._alarm = Alarm(clock)
         self._closed = False
         self._last_look = self._rested = -math.inf
+        self._stood_still = False
         self._next_look = math.inf
         journal.on_receipt = self._acknowledged
 
@@ -122,11 +126,15 @@ class Poller:
         self._watchers.pop(watcher, None)
         self._alarm.ring()
 
+    def check_owner(self) -> None:
+        """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
+        if self._owner is not None:
+            self._owner.check()
+
     def _check(self) -> None:
         if self._closed:
             raise ClientClosedError("the client is closed")
-        if self._owner is not None:
-            self._owner.check()
+        self.check_owner()
 
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
@@ -137,6 +145,8 @@ class Poller:
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="vpsorg-poller", context=contextvars.Context()
             )
+            # no `finally` block: one that is cancelled before its first step would not run it
+            self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and the task."""
@@ -147,15 +157,16 @@ class Poller:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         finally:
+            self._observer.forget()
             self._fail_all(ClientClosedError("the client was closed during the wait"))
 
     async def _run(self) -> None:
         self._observer.keeps = True
         try:
             # clients that start together should not look together
-            await self._clock.sleep(self._rng.uniform(0.0, self._policy.min_interval / 10))
+            first = self._clock.now() + self._rng.uniform(0.0, self._policy.min_interval / 10)
             while self._entries or self._watchers:
-                due = min(self._next_look, max(self._entries.first_deadline(), self._rested))
+                due = max(first, min(self._next_look, max(self._entries.first_deadline(), self._rested)))
                 if due > self._clock.now():
                     await self._alarm.sleep_until(due)
                 else:
@@ -164,11 +175,15 @@ class Poller:
             raise
         except BaseException as bug:
             # whatever went wrong here, or was raised by a hook to end everything: no wait may hang
-            self._fail_all(bug)
-        finally:
+            with contextlib.suppress(BaseException):  # a tracer that raises again adds nothing
+                self._fail_all(bug)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The task is over; where somebody else cancelled it, or a wait has come since, another one follows."""
+        if self._task is task:
             self._task = None
             self._observer.forget()
-            if (self._entries or self._watchers) and not self._closed:
+            if self._entries or self._watchers:
                 self._look_by(math.inf)
 
     async def _round(self) -> None:
@@ -178,17 +193,18 @@ class Poller:
         # as good as due: a look for the waits is not followed by another one for those who watch
         listing = started + self._policy.min_interval >= self._list_due()
         look = asyncio.ensure_future(self._observer.look(due=listing))
+        stood_still, before = False, self._stood_still
         try:
-            left = -math.inf
+            left, now = -math.inf, started
             while not look.done() and (self._entries or self._watchers):
-                until = max(self._entries.first_deadline(), left) + LAST_LOOK
+                deadline = self._entries.first_deadline()
+                until = min(max(deadline, left) + LAST_LOOK, max(deadline, now + STEP))
                 await self._alarm.sleep_until(until, look)
-                if look.done():
-                    break
-                if self._clock.now() > until + STOOD_STILL:
+                now = self._clock.now()
+                if now > until + STOOD_STILL:
                     # the process was suspended or blocked: that time was not the service's
-                    left = self._clock.now()
-                else:
+                    left, stood_still = now, True
+                elif not look.done():
                     await self._expire(LAST_LOOK, left)
             if look.done():
                 look.result()
@@ -197,6 +213,10 @@ class Poller:
         finally:
             look.cancel()
             await asyncio.gather(look, return_exceptions=True)
+        self._stood_still = stood_still
+        if stood_still and not before:
+            # what it showed or failed with is of the time before: it was nobody's last look
+            self._last_look = -math.inf
         await self._expire(0.0)
         now = self._clock.now()
         if self._schedule.overdue(now):
@@ -242,10 +262,12 @@ class Poller:
         return self._observer.last_list + min(self._watchers.values()) if self._watchers else math.inf
 
     def _fail_all(self, error: BaseException) -> None:
-        ended = ClientClosedError("looking ended")
-        ended.__cause__ = error
+        ended = error
+        if isinstance(error, Exception) and not isinstance(error, VpsOrgError):
+            ended = ClientClosedError("looking ended")
+            ended.__cause__ = error
         for watcher in tuple(self._watchers):
-            watcher(error if isinstance(error, VpsOrgError) else ended)
+            watcher(ended)
         self._watchers.clear()
         self._waits.end_all(error)
 

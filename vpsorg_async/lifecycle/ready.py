@@ -13,6 +13,9 @@ from ..models import Server
 
 __all__ = ["ReadyCheck", "ask", "tcp_port"]
 
+STOOD_STILL = 1.0
+"""Seconds by which a check goes past its time where the process was suspended, or its loop blocked."""
+
 ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
 """Says whether the server can be used; async, or quick. An exception counts as no, with that reason."""
 
@@ -20,8 +23,21 @@ ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
 async def ask(check: ReadyCheck, server: Server, timeout: float) -> str:
     """Ask a check about a server; returns why it did not pass, empty where it did.
 
-    What the check raises is a reason, as is a `CancelledError` of its own; what ends everything goes on.
+    What the check raises is a reason, as is a `CancelledError` of its own; what ends everything goes on. A check that
+    the process was suspended in has its time once more.
     """
+    now = asyncio.get_running_loop().time
+    began = now()
+    reason = await _asked(check, server, timeout)
+    if reason and now() > began + timeout + STOOD_STILL:
+        reason = await _asked(check, server, timeout)
+    return reason
+
+
+async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
+    task = asyncio.current_task()
+    # a caller can have been cancelled before, and clean up with what it asks here
+    cancelled = 0 if task is None else task.cancelling()
     try:
         async with asyncio.timeout(timeout):
             said = check(server)
@@ -30,8 +46,7 @@ async def ask(check: ReadyCheck, server: Server, timeout: float) -> str:
                 return ""
         return "it said no"
     except FAILURES as failure:
-        task = asyncio.current_task()
-        if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
+        if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling() > cancelled:
             raise
         return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
 

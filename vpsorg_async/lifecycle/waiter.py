@@ -78,20 +78,22 @@ class _News:
     def __init__(self) -> None:
         self._look: tuple[ListLook, bool] | None = None
         self._failed = False
-        self._end: VpsOrgError | None = None
+        self._end: BaseException | None = None
         self._there = asyncio.Event()
 
-    def put(self, news: ListLook | VpsOrgError) -> None:
+    def put(self, news: ListLook | BaseException) -> None:
         """The poller looked, or failed to."""
         if isinstance(news, ListLook):
             missed = self._look is not None and self._look[1]
             self._look, self._failed = (news, self._failed or missed), False
-        elif is_fatal(news):
+        elif isinstance(news, VpsOrgError) and not is_fatal(news):
+            self._failed = True
+            return
+        elif isinstance(news, VpsOrgError):
             self._end = copy.copy(news)
             self._end.__cause__ = news.__cause__
         else:
-            self._failed = True
-            return
+            self._end = news
         self._there.set()
 
     async def get(self) -> tuple[ListLook, bool]:
@@ -129,6 +131,10 @@ class Waiter:
         self._journal = journal
         self._policy = policy
         self._clock = clock
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
+        self.poller.check_owner()
 
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
         """A wait on that server, grounded on the last command on it that this process knows of, or on a receipt."""
@@ -236,14 +242,18 @@ class Waiter:
 
     async def as_it_is(self, server: Server) -> Server:
         """The server read again, or as it was where that fails. Raises `ServerGoneError` where it does not exist."""
+        gone: VpsOrgError | None = None
         try:
-            return (await self.poller.read(server.id))[1]
+            now = (await self.poller.read(server.id))[1]
         except VpsOrgError as failure:
-            if is_absence(failure):
-                raise ServerGoneError(
-                    f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
-                ) from failure
-            return server
+            if not is_absence(failure):
+                return server
+            gone = failure
+        if gone is None and now.status != GONE:
+            return now
+        raise ServerGoneError(
+            f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
+        ) from gone
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
@@ -253,6 +263,7 @@ class Waiter:
         self.poller.subscribe(news.put, check_seconds(interval, "interval"))
         try:
             while True:
+                self.check()
                 look, blind = await news.get()
                 if blind:
                     view.failed()
@@ -300,6 +311,7 @@ class Waiter:
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return still
 
     async def wait_all(
@@ -327,6 +339,7 @@ class Waiter:
                 waits.append(self.make(subject, target, seconds))
                 self.poller.join(waits[-1], deliver)
             for _ in wanted:
+                self.check()
                 yield self.outcome(*await settled.get())
         finally:
             for wait in waits:

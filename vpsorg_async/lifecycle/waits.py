@@ -165,14 +165,20 @@ class Waits:
         return ServerStuck.of(entry.wait, now, expected)
 
     def end_all(self, error: BaseException) -> None:
-        """No wait is looked for any more."""
+        """No wait is looked for any more. Raises what a tracer raised, once all of them have ended."""
+        stop: BaseException | None = None
         for entry in self.entries:
             # each of their callers gets an exception of its own to raise
             try:
                 mine = copy.copy(error).with_traceback(error.__traceback__)
             except Exception:
                 mine = error  # one that can't be copied is no reason to leave anybody waiting
-            self._end(entry, Ended(mine) if isinstance(mine, VpsOrgError) else mine)
+            try:
+                self._end(entry, Ended(mine) if isinstance(mine, VpsOrgError) else mine)
+            except BaseException as raised:
+                stop = stop or raised
+        if stop is not None:
+            raise stop
 
     def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
         """End a wait where there is a verdict; ``asked`` is when the look left that gave it."""
