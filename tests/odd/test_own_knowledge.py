@@ -135,22 +135,25 @@ async def test_a_list_that_lags_brings_no_deleted_server_back() -> None:
         assert service.count("POST") == 1
 
 
-@pytest.mark.parametrize("call", ["create", "ensure"])
-def test_a_server_that_this_client_created_and_no_list_shows_yet(call: str) -> None:
-    """An acknowledged create is reckoned with: `ensure` waits for its server, `create` refuses the name."""
+@pytest.mark.parametrize("again", ["create", "ensure"])
+@pytest.mark.parametrize("call", ["servers", "fleet"])
+def test_a_server_that_this_client_created_and_no_list_shows_yet(call: str, again: str) -> None:
+    """An acknowledged create is reckoned with: fleet calls of its name adopt its server, and create no other."""
 
     @virtual
     async def play() -> None:
-        async with account(Rule("create", faults.HideCreated(30, by_id=call == "create"))) as (box, vps):
-            if call == "create":
+        async with account(Rule("create", faults.HideCreated(30, by_id=call == "servers"))) as (box, vps):
+            if call == "servers":
                 await vps.servers.create(specs(1)[0])
             else:
                 assert len((await vps.fleet.create(specs(1), timeout=60, wait=False)).succeeded) == 1
-            with pytest.raises(errors.ConfigurationError, match="exist already"):
-                await vps.fleet.create(specs(1), timeout=600)
-            report = await vps.fleet.ensure(specs(1), timeout=900)
+            report = await (vps.fleet.create if again == "create" else vps.fleet.ensure)(
+                specs(1), timeout=900
+            )
             assert [outcome.how for outcome in report.succeeded] == ["adopted"]
             assert commands(box)["create"] == 1
+            with pytest.raises(errors.ConfigurationError, match="exist already"):
+                await vps.fleet.create(specs(1), timeout=60)
 
     play()
 

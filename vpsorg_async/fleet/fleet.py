@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
+import attrs
+
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
@@ -100,7 +102,7 @@ class Fleet:
         # a dry run refuses what the real call would
         options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
         if dry_run:
-            return await self._survey.priced(self._survey.plan(wanted, await self._survey.untaken(wanted)))
+            return await self._survey.priced((await self._survey.untaken(wanted))[1])
         async with self._creating(wanted, options, Target.of("active") if wait else None) as servers:
             async for _ in servers:
                 pass
@@ -140,9 +142,8 @@ class Fleet:
         self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
     ) -> AsyncIterator[Run]:
         with self._working_on(wanted):
-            existing = await self._survey.untaken(wanted)
-            jobs = [Job(key=spec.name, command="create", spec=spec, target=target) for spec in wanted]
-            before = {str(server.id).casefold() for server in existing}
+            before, plan = await self._survey.untaken(wanted)
+            jobs = [attrs.evolve(job_of(step), target=target) for step in plan.steps]
             again = self._ensure_again(wanted, options)
             async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
                 yield run

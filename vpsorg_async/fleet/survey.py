@@ -30,7 +30,7 @@ class Survey:
             return set(), self.plan(wanted, ())
         servers = self._tools.servers
         listing = await servers.listing()
-        existing = await self._with_own(wanted, listing.servers)
+        existing = [*listing.servers, *await self._own(wanted, listing.servers)]
         made = self.plan(wanted, existing)
         for step in made.steps:
             if step.server is not None:
@@ -40,31 +40,34 @@ class Survey:
             listing.check_whole(f"what it does not show may exist all the same ({names})")
         return {str(server.id).casefold() for server in existing}, made
 
-    async def untaken(self, wanted: Sequence[ServerSpec]) -> Sequence[Server]:
-        """The account, in which none of the names may exist.
+    async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
+        """The ids in the account, in which none of the names may exist, and the plan.
 
-        Raises `ConfigurationError` where one does, and `DecodeError` where the list can't tell.
+        A server that this client created and no list shows yet is no reason to refuse: it is adopted. Raises
+        `ConfigurationError` where a name exists, and `DecodeError` where the list can't tell.
         """
         if not wanted:
-            return ()
+            return set(), self.plan(wanted, ())
         key_of = self._tools.servers.key_of
         listing = await self._tools.servers.listing()
-        existing = await self._with_own(wanted, listing.servers)
         keys = set(map(key_of, wanted))
         taken = sorted(
             {
                 f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
-                for server, leaving in self._present(existing)
+                for server, leaving in self._present(listing.servers)
                 if key_of(server) in keys
             }
         )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        listing.check_whole("a name that it does not show may exist all the same")
-        return existing
+        own = await self._own(wanted, listing.servers)
+        made = self.plan(wanted, own)
+        if made.creates:
+            listing.check_whole("a name that it does not show may exist all the same")
+        return {str(server.id).casefold() for server in (*listing.servers, *own)}, made
 
-    async def _with_own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
-        """The servers that are listed, and those that this client created and a lagging list does not show yet."""
+    async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
+        """The servers of these names that this client created and a lagging list does not show yet."""
         servers, now = self._tools.servers, self._tools.clock.now()
         shown = set(map(servers.key_of, listed))
         own = [
@@ -82,7 +85,7 @@ class Survey:
                 return None if gone else made.server
 
         found = await asyncio.gather(*map(read, own))
-        return [*listed, *(server for server in found if server is not None)]
+        return [server for server in found if server is not None]
 
     def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         """A step for each spec."""

@@ -245,12 +245,12 @@ class Waiter:
         gone: VpsOrgError | None = None
         try:
             now = (await self.poller.read(server.id))[1]
+            if now.status != GONE:
+                return now
         except VpsOrgError as failure:
             if not is_absence(failure):
                 return server
             gone = failure
-        if gone is None and now.status != GONE:
-            return now
         raise ServerGoneError(
             f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
         ) from gone
