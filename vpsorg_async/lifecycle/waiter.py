@@ -20,6 +20,7 @@ from ..errors import (
     is_forbidden,
 )
 from ..models import Server, ServerId, check_id
+from ..shielding import side_by_side
 from ..timing import Backoff, Clock
 from .alarm import give_way
 from .contract import GONE, SETTLED, Evidence, Target
@@ -301,13 +302,7 @@ class Waiter:
                     # not known to be gone: the next look will tell
                     still[key] = server
 
-        tasks = [asyncio.ensure_future(confirm()) for _ in range(CONFIRMED_AT_ONCE)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await side_by_side(confirm() for _ in range(CONFIRMED_AT_ONCE))
         return still
 
     async def wait_all(
