@@ -282,7 +282,8 @@ class Waiter:
         still: dict[str, Server] = {}
         since, now = dict(unproven), self._clock.now()
         unproven.clear()
-        queue = iter(view.missing())
+        missing = view.missing()
+        queue = iter(missing)
 
         async def confirm() -> None:
             for server in queue:
@@ -302,13 +303,14 @@ class Waiter:
                     # not known to be gone: the next look will tell
                     still[key] = server
 
-        await side_by_side(confirm() for _ in range(CONFIRMED_AT_ONCE))
+        await side_by_side(confirm() for _ in range(min(CONFIRMED_AT_ONCE, len(missing))))
         return still
 
     async def wait_all(
         self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float
     ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several; yields each outcome as it settles, failures among them, and raises none of them."""
+        self.check()
         seconds = check_seconds(timeout, "timeout")
         if isinstance(subjects, str | bytes | int | Server | Receipt):
             raise ConfigurationError("several servers are wanted here; for one use wait_until")
