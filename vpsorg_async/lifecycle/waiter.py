@@ -220,7 +220,7 @@ class Waiter:
             tries += 1
             left = began + timeout - self._clock.now()
             # the one at the deadline has some time as well
-            reason = await ask(check, server, left if left > 0 else LAST_LOOK)
+            reason = await ask(check, server, left if left > 0 else LAST_LOOK, LAST_LOOK)
             if not reason:
                 return server
             left = began + timeout - self._clock.now()
