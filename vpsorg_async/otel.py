@@ -344,9 +344,8 @@ class _Tracer:
 
         def ended(verdict: Verdict | None, undone_at: float) -> None:
             now = self._clock.now()
-            reached = isinstance(verdict, Reached)
             error = None if verdict is None or isinstance(verdict, Reached) else verdict.error
-            outcome = "ok" if reached else "left" if error is None else outcome_of(error)
+            outcome = "ok" if isinstance(verdict, Reached) else "left" if error is None else outcome_of(error)
             labels = {"vpsorg.operation": wait.operation or "none", "vpsorg.outcome": outcome}
             self._metrics.wait_duration(now - wait.started, labels)
             span.set_attributes(
@@ -380,9 +379,10 @@ class _Tracer:
     def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[_Span]:
         """A span that is current while it lasts, and tells how it was left."""
         span = self._start(name, attributes=attributes, **options)
+        # not `use_span`, which asks the span more questions where something is raised
+        token = otel_context.attach(trace.set_span_in_context(span.inner))
         try:
-            with trace.use_span(span.inner, record_exception=False, set_status_on_exception=False):
-                yield span
+            yield span
         except BaseException as error:
             span.set_attribute("vpsorg.outcome", outcome_of(error))
             if not isinstance(error, asyncio.CancelledError | Withdrawn):
@@ -390,6 +390,7 @@ class _Tracer:
                 span.set_status(Status(StatusCode.ERROR, str(error)))
             raise
         finally:
+            otel_context.detach(token)
             span.end(self.now())
 
 

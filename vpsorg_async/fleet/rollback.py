@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 import anyio
 
 from ..errors import OutcomeUnknownError, VpsOrgError, is_absence
 from ..models import ServerId
+from ..shielding import is_cancellation
 from .jobs import Tools
 from .outcomes import Failed, Outcome, Succeeded
 
@@ -54,9 +54,9 @@ async def delete_again(
         for key, server_id in queue:
             try:
                 await delete(key, server_id)
-            except asyncio.CancelledError:
-                raise
             except BaseException as stop:
+                if is_cancellation(stop):
+                    raise
                 stops.append(stop)
 
     with anyio.move_on_after(DELETE_BOUND):

@@ -13,7 +13,7 @@ from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
-from ..shielding import to_the_end
+from ..shielding import is_cancellation, to_the_end
 from .events import CommandAnswered, CommandSent, FleetEvent
 from .jobs import HOW, Tools
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
@@ -211,9 +211,9 @@ class RollingRun:
                 attempts=self._sent.get(key, 0),
                 acknowledged=key in self._acknowledged,
             )
-        except asyncio.CancelledError:
-            raise
         except BaseException as bug:
+            if is_cancellation(bug):
+                raise
             self._stream.broke(bug)
             return
         self._rollout.settled(key, not isinstance(outcome, Failed))

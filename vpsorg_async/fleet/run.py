@@ -26,7 +26,7 @@ from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
 from ..lifecycle.waiter import WaitOutcome
 from ..models import Server, ServerId
-from ..shielding import to_the_end
+from ..shielding import is_cancellation, to_the_end
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
 from .jobs import HOW, Errand, Job, Options, Tools
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
@@ -131,9 +131,9 @@ class Run:
                     self._stream.settle(job.key, Skipped(job.key, self._stopped))
                 else:
                     await self._do(job)
-        except asyncio.CancelledError:
-            raise
         except BaseException as bug:
+            if is_cancellation(bug):
+                raise
             self._stream.broke(bug)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -142,9 +142,9 @@ class Run:
         async def guarded() -> None:
             try:
                 await work
-            except asyncio.CancelledError:
-                raise
             except BaseException as bug:
+                if is_cancellation(bug):
+                    raise
                 self._stream.broke(bug)
 
         self._workers.append(

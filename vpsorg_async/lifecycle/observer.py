@@ -27,6 +27,7 @@ from ..errors import (
     is_absence,
 )
 from ..models import Server, ServerId
+from ..shielding import side_by_side
 from ..timing import Backoff, Clock
 from .alarm import give_way, go_through
 from .entry import Entry
@@ -264,13 +265,7 @@ class Observer:
                 failure = await self._read_one(queue.pop(), quiet)
                 answered, last = (answered + 1, last) if failure is None else (answered, failure)
 
-        readers = [asyncio.ensure_future(reader()) for _ in range(min(SINGLES_AT_ONCE, len(ids)))]
-        try:
-            await asyncio.gather(*readers)
-        finally:
-            for task in readers:
-                task.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
+        await side_by_side(reader() for _ in range(min(SINGLES_AT_ONCE, len(ids))))
         return answered, last
 
     async def _read_one(self, server_id: ServerId, quiet: bool) -> VpsOrgError | None:

@@ -19,6 +19,7 @@ from ..errors import ClientClosedError, VpsOrgError
 from ..hooks import Hook, tell
 from ..models import Server, ServerId
 from ..ownership import LoopOwner
+from ..shielding import apart, is_cancellation, result_of
 from ..timing import Clock, Random
 from .alarm import Alarm, give_way
 from .durations import Durations
@@ -171,9 +172,9 @@ class Poller:
                     await self._alarm.sleep_until(due)
                 else:
                     await self._round()
-        except asyncio.CancelledError:
-            raise
         except BaseException as bug:
+            if is_cancellation(bug):
+                raise
             # whatever went wrong here, or was raised by a hook to end everything: no wait may hang
             with contextlib.suppress(BaseException):  # a tracer that raises again adds nothing
                 self._fail_all(bug)
@@ -192,7 +193,7 @@ class Poller:
         self._next_look = math.inf
         # as good as due: a look for the waits is not followed by another one for those who watch
         listing = started + self._policy.min_interval >= self._list_due()
-        look = asyncio.ensure_future(self._observer.look(due=listing))
+        look = apart(self._observer.look(due=listing))
         stood_still, before = False, self._stood_still
         try:
             left, now = -math.inf, started
@@ -207,7 +208,7 @@ class Poller:
                 elif not look.done():
                     await self._expire(LAST_LOOK, left)
             if look.done():
-                look.result()
+                result_of(look)
         except VpsOrgError as error:
             await self._observer.all_failed(error)
         finally:
@@ -262,14 +263,16 @@ class Poller:
         return self._observer.last_list + min(self._watchers.values()) if self._watchers else math.inf
 
     def _fail_all(self, error: BaseException) -> None:
-        ended = error
-        if isinstance(error, Exception) and not isinstance(error, VpsOrgError):
-            ended = ClientClosedError("looking ended")
-            ended.__cause__ = error
+        ended = ClientClosedError("looking ended")
+        ended.__cause__ = error
         for watcher in tuple(self._watchers):
-            watcher(ended)
+            unknown = isinstance(error, Exception) and not isinstance(error, VpsOrgError)
+            watcher(ended if unknown else error)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                # one has to raise it; others that do so as well would cut off the closing that follows
+                error = ended
         self._watchers.clear()
-        self._waits.end_all(error)
+        self._waits.end_all(error, ended)
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
         if self._waits.acknowledged(receipt, at):

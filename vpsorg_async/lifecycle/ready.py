@@ -20,17 +20,17 @@ ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
 """Says whether the server can be used; async, or quick. An exception counts as no, with that reason."""
 
 
-async def ask(check: ReadyCheck, server: Server, timeout: float) -> str:
+async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0.0) -> str:
     """Ask a check about a server; returns why it did not pass, empty where it did.
 
     What the check raises is a reason, as is a `CancelledError` of its own; what ends everything goes on. A check that
-    the process was suspended in has its time once more.
+    the process was suspended in has its time once more, and at least ``last`` seconds.
     """
     now = asyncio.get_running_loop().time
     began = now()
     reason = await _asked(check, server, timeout)
     if reason and now() > began + timeout + STOOD_STILL:
-        reason = await _asked(check, server, timeout)
+        reason = await _asked(check, server, max(timeout, last))
     return reason
 
 

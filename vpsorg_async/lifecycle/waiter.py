@@ -20,6 +20,7 @@ from ..errors import (
     is_forbidden,
 )
 from ..models import Server, ServerId, check_id
+from ..shielding import side_by_side
 from ..timing import Backoff, Clock
 from .alarm import give_way
 from .contract import GONE, SETTLED, Evidence, Target
@@ -223,7 +224,7 @@ class Waiter:
             tries += 1
             left = began + timeout - self._clock.now()
             # the one at the deadline has some time as well
-            reason = await ask(check, server, left if left > 0 else LAST_LOOK)
+            reason = await ask(check, server, left if left > 0 else LAST_LOOK, LAST_LOOK)
             if not reason:
                 return server
             left = began + timeout - self._clock.now()
@@ -285,7 +286,8 @@ class Waiter:
         still: dict[str, Server] = {}
         since, now = dict(unproven), self._clock.now()
         unproven.clear()
-        queue = iter(view.missing())
+        missing = view.missing()
+        queue = iter(missing)
 
         async def confirm() -> None:
             for server in queue:
@@ -305,19 +307,14 @@ class Waiter:
                     # not known to be gone: the next look will tell
                     still[key] = server
 
-        tasks = [asyncio.ensure_future(confirm()) for _ in range(CONFIRMED_AT_ONCE)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await side_by_side(confirm() for _ in range(min(CONFIRMED_AT_ONCE, len(missing))))
         return still
 
     async def wait_all(
         self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float
     ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several; yields each outcome as it settles, failures among them, and raises none of them."""
+        self.check()
         seconds = check_seconds(timeout, "timeout")
         if isinstance(subjects, str | bytes | int | Server | Receipt):
             raise ConfigurationError("several servers are wanted here; for one use wait_until")

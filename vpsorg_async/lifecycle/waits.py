@@ -164,8 +164,11 @@ class Waits:
         entry.stuck = True
         return ServerStuck.of(entry.wait, now, expected)
 
-    def end_all(self, error: BaseException) -> None:
-        """No wait is looked for any more. Raises what a tracer raised, once all of them have ended."""
+    def end_all(self, error: BaseException, ended: VpsOrgError) -> None:
+        """No wait is looked for any more. Raises what a tracer raised, once all of them have ended.
+
+        An error that stops the event loop is handed to one of them, and ``ended`` to the others.
+        """
         stop: BaseException | None = None
         for entry in self.entries:
             # each of their callers gets an exception of its own to raise
@@ -177,6 +180,8 @@ class Waits:
                 self._end(entry, Ended(mine) if isinstance(mine, VpsOrgError) else mine)
             except BaseException as raised:
                 stop = stop or raised
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                error = ended
         if stop is not None:
             raise stop
 

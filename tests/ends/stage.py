@@ -1,0 +1,63 @@
+"""What the tests of hard ends share: hooks that raise, and a loop that is closed as a program's is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from vpsorg_async.virtual_time import VirtualTimeLoop
+
+__all__ = ["FAILURES", "STOPS", "played", "raises", "raising"]
+
+FAILURES: dict[str, Callable[[], BaseException]] = {
+    "an error": lambda: ValueError("not mine"),
+    "a group": lambda: ExceptionGroup("several", [ValueError("not mine"), OSError("nor this")]),
+    "the end of an iteration": lambda: StopIteration("not mine"),
+    "a cancellation of its own": lambda: asyncio.CancelledError("not mine"),
+}
+"""What a hook can raise by mistake."""
+
+STOPS: dict[str, Callable[[], BaseException]] = {
+    "Ctrl-C": lambda: KeyboardInterrupt("mine"),
+    "an exit": lambda: SystemExit(3),
+    "a failed test": lambda: pytest.fail.Exception("mine"),
+    "a skipped test": lambda: pytest.skip.Exception("mine"),
+}
+"""What a hook raises to end everything."""
+
+
+def raises(error: BaseException) -> Any:
+    """Raise it."""
+    raise error
+
+
+def raising(kind: type[Any] | str, make: Callable[[], BaseException]) -> Callable[[Any], None]:
+    """A hook that raises at each event of that kind."""
+    name = kind if isinstance(kind, str) else kind.__name__
+
+    def hook(event: Any) -> None:
+        if type(event).__name__ == name:
+            raise make()
+
+    return hook
+
+
+def played(play: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
+    """Run it as a program would, and close the loop; returns what it raised. No task and no complaint is left."""
+    complaints: list[str] = []
+    raised: BaseException | None = None
+    runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
+    loop = runner.get_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
+    try:
+        runner.run(play())
+    except BaseException as stop:
+        raised = stop
+    runner.close()
+    gc.collect()
+    assert complaints == []
+    return raised

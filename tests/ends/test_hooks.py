@@ -1,0 +1,337 @@
+"""What a user's hook raises: an error is logged, what ends everything is raised once all is closed properly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.ends.stage import FAILURES, STOPS, played, raising
+from tests.fleet.stage import account, accounted, committed, kinds, specs, untracked
+from vpsorg_async import Client
+from vpsorg_async.errors import OutcomeUnknownError
+from vpsorg_async.fleet import events as fleet_events
+from vpsorg_async.fleet.events import FleetEvent
+from vpsorg_async.http import events as http_events
+from vpsorg_async.http.events import ChangeAbandoned
+from vpsorg_async.lifecycle.looks import ServerStuck
+from vpsorg_async.sandbox import Durations, Rule, faults
+
+TIMEOUT = 900.0
+
+LOST = Rule("create", faults.DropAfter(), nth=2)
+STUCK = {"durations": Durations(provisioning=(600.0, 700.0))}
+
+# how each kind of event comes about while three servers are created: rules of the sandbox, and its settings
+FLEET_EVENTS: dict[str, tuple[Rule, ...]] = {
+    "CommandSent": (),
+    "CommandAnswered": (),
+    "CommandLost": (LOST,),
+    "ServerAdopted": (LOST,),
+    "ServerSettled": (),
+}
+CLIENT_EVENTS: dict[str, tuple[tuple[Rule, ...], dict[str, Any]]] = {
+    "RequestSent": ((), {}),
+    "RequestAnswered": ((), {}),
+    "AttemptFailed": ((Rule("list", faults.Html(503), nth=3), LOST), {}),
+    "RetryScheduled": ((Rule("create", faults.RateLimit(2), nth=2),), {}),
+    "RateLowered": ((Rule("create", faults.RateLimit(2), nth=2),), {}),
+    "AnswerMisfit": ((Rule("create", faults.OddField("plan.memory", "much"), nth=2),), {}),
+    "ListIncomplete": ((Rule("list", faults.ShortList(1), nth=3),), {}),
+    "ServerStuck": ((), STUCK),
+    "ChangeAbandoned": ((Rule("create", faults.NeverAnswer(applied=True), nth=2),), {}),
+}
+
+
+def test_every_kind_of_event_is_played() -> None:
+    """A new kind of event is raised from as well."""
+    kinds_of_fleet = {kind.__name__ for kind in FleetEvent.__args__}
+    kinds_of_client = {*http_events.__all__, ServerStuck.__name__}
+
+    assert set(FLEET_EVENTS) == kinds_of_fleet <= set(fleet_events.__all__)
+    assert set(CLIENT_EVENTS) == kinds_of_client
+
+
+@attrs.define
+class Played:
+    """What was seen of a run."""
+
+    run: Any = None
+    box: Any = None
+    raised: int = 0
+    began: bool = False
+
+
+def create(
+    rules: tuple[Rule, ...],
+    settings: dict[str, Any],
+    seen: Played,
+    *,
+    on_event: Callable[[Any], None] | None = None,
+    client_hook: Callable[[Any], None] | None = None,
+    cancelled: bool = False,
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A run that creates three servers; ``cancelled`` where that is what brings the event about."""
+
+    async def play() -> None:
+        def guarded(event: Any) -> None:
+            # only once the run has begun: before, there is nothing to close
+            if seen.began and client_hook is not None:
+                client_hook(event)
+
+        options = {"on_event": guarded, "max_in_flight": 2}
+        async with account(*rules, options=options, latency=0.05, **settings) as (seen.box, vps):
+            run = vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=on_event)
+            async with run as seen.run:
+                seen.began = True
+                if cancelled:
+                    await asyncio.sleep(2)
+                    return
+                async for _ in seen.run:
+                    pass
+
+    return play
+
+
+def counting(kind: str, make: Callable[[], BaseException], seen: Played) -> Callable[[Any], None]:
+    hook = raising(kind, make)
+
+    def counted(event: Any) -> None:
+        try:
+            hook(event)
+        except BaseException:
+            seen.raised += 1
+            raise
+
+    return counted
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("kind", FLEET_EVENTS)
+def test_a_fleet_hook_that_fails_is_logged(
+    kind: str, failure: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of a run's hook, at any kind of event, is logged and changes nothing."""
+    seen = Played()
+    assert played(create(FLEET_EVENTS[kind], {}, seen, on_event=counting(kind, failure, seen))) is None
+
+    assert seen.raised
+    assert kinds(seen.run.report) == {"Succeeded": 3}
+    assert caplog.text.count(f"the on_event hook failed on {kind}") == seen.raised
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("kind", CLIENT_EVENTS)
+def test_a_client_hook_that_fails_is_logged(
+    kind: str, failure: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same of a client's hook."""
+    rules, settings = CLIENT_EVENTS[kind]
+    seen = Played()
+    cancelled = kind == "ChangeAbandoned"
+    hook = counting(kind, failure, seen)
+    assert played(create(rules, settings, seen, client_hook=hook, cancelled=cancelled)) is None
+
+    assert seen.raised
+    assert len(seen.run.report.outcomes) == 3
+    assert cancelled or kinds(seen.run.report) == {"Succeeded": 3}
+    assert caplog.text.count(f"the on_event hook failed on {kind}") == seen.raised
+
+
+def whole(seen: Played) -> None:
+    """The run was closed properly: an outcome for each, and all that was created among them."""
+    report = seen.run.report
+    assert accounted(report, specs(3))
+    assert untracked(report, seen.box) == []
+    made = committed(seen.box)
+    for outcome in report.skipped:
+        assert outcome.key not in made.values()
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+@pytest.mark.parametrize("kind", FLEET_EVENTS)
+def test_a_fleet_hook_that_ends_everything(kind: str, stop: Callable[[], BaseException]) -> None:
+    """What a run's hook raises to end everything is raised when the run has closed, with all that it created told."""
+    seen = Played()
+    raised = played(create(FLEET_EVENTS[kind], {}, seen, on_event=counting(kind, stop, seen)))
+
+    assert type(raised) is type(stop())
+    assert seen.raised
+    whole(seen)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+@pytest.mark.parametrize("kind", [kind for kind in CLIENT_EVENTS if kind != "ChangeAbandoned"])
+def test_a_client_hook_that_ends_everything(kind: str, stop: Callable[[], BaseException]) -> None:
+    """The same of a client's hook, whichever request or poll it was told of."""
+    rules, settings = CLIENT_EVENTS[kind]
+    seen = Played()
+    raised = played(create(rules, settings, seen, client_hook=counting(kind, stop, seen)))
+
+    assert type(raised) is type(stop())
+    assert seen.raised
+    whole(seen)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_hook_that_ends_everything_while_a_run_is_left(stop: Callable[[], BaseException]) -> None:
+    """It does not keep the run from its outcomes, nor from the error that it is left with."""
+    seen = Played()
+    rules, settings = CLIENT_EVENTS["ChangeAbandoned"]
+    hook = counting("ChangeAbandoned", stop, seen)
+
+    async def play() -> None:
+        settled = counting("ServerSettled", stop, seen)
+        async with (
+            account(*rules, options={"on_event": hook}, **settings) as (seen.box, vps),
+            vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=settled) as seen.run,
+        ):
+            await asyncio.sleep(2)
+            raise ZeroDivisionError
+
+    assert isinstance(played(play), ZeroDivisionError)
+    assert seen.raised >= 3
+    whole(seen)
+
+
+@pytest.mark.parametrize("kind", ["RequestSent", "RequestAnswered", "AnswerMisfit"])
+def test_a_create_that_its_own_hook_ended_is_told(kind: str) -> None:
+    """A plain create whose hook ends everything leaves word once it has left, and an `ensure` adopts its server."""
+    heard: list[Any] = []
+    hook = raising(kind, STOPS["a failed test"])
+    armed = True
+
+    def armed_hook(event: Any) -> None:
+        heard.append(event)
+        if armed and "POST" in event.request:
+            hook(event)
+
+    async def play() -> None:
+        nonlocal armed
+        rule = Rule("create", faults.OddField("plan.memory", "much"))
+        async with account(rule, options={"on_event": armed_hook}) as (box, vps):
+            with pytest.raises(pytest.fail.Exception) as caught:
+                await vps.servers.create(specs(1)[0])
+            armed = False
+            made = kind != "RequestSent"
+            assert [server.name for server in box.servers] == ["web-000"] * made
+            assert ("web-000" in " ".join(getattr(caught.value, "__notes__", ()))) == made
+            abandoned = [event.subject for event in heard if isinstance(event, ChangeAbandoned)]
+            assert abandoned == ["web-000"] * made
+            box.faults.clear()
+            assert kinds(await vps.fleet.ensure(specs(1), timeout=TIMEOUT)) == {"Succeeded": 1}
+            assert len(box.servers) == 1
+
+    assert played(play) is None
+
+
+WAITS: dict[str, Callable[[Client, Any], Coroutine[Any, Any, Any]]] = {
+    "wait_until": lambda vps, server: vps.wait_until(server.id, "active", timeout=TIMEOUT),
+    "wait_until_all": lambda vps, server: anext(vps.wait_until_all([server.id], "active", timeout=TIMEOUT)),
+    "watch": lambda vps, server: watched(vps),
+}
+
+
+async def watched(vps: Client) -> None:
+    async for _ in vps.watch(interval=1.0):
+        pass
+
+
+@pytest.mark.parametrize("call", WAITS)
+@pytest.mark.parametrize("kind", ["RequestSent", "RequestAnswered", "AttemptFailed", "ListIncomplete"])
+def test_a_poll_that_a_hook_ends_raises_in_its_waits(kind: str, call: str) -> None:
+    """A hook that ends everything at a poll hangs no wait and no watcher: each raises what it raised."""
+
+    async def play() -> None:
+        rules = (
+            Rule("list", faults.Html(503), nth=2),
+            Rule("list", faults.ShortList(1), nth=3),
+            Rule("get", faults.Html(503), nth=2),
+        )
+        async with account(*rules, options={"on_event": raising(kind, STOPS["a failed test"])}) as (box, vps):
+            servers = box.world.add(2, status="provisioning")
+            tasks = [asyncio.ensure_future(WAITS[call](vps, server)) for server in servers]
+            done, _ = await asyncio.wait(tasks, timeout=2000)
+            assert len(done) == 2
+            ends = {type(task.exception()) for task in tasks}
+            assert ends <= {pytest.fail.Exception}
+
+    assert played(play) is None
+
+
+@pytest.mark.parametrize("kind", FLEET_EVENTS)
+def test_no_other_call_is_ended(kind: str) -> None:
+    """A hook that ends one run leaves another run, a wait and a create of the same client alone."""
+
+    async def play() -> None:
+        rule = Rule("create", faults.DropAfter(), nth=2)
+        async with account(rule, latency=0.05) as (box, vps):
+            (slow,) = box.world.add(name="slow", status="provisioning")
+            hook = raising(kind, STOPS["a failed test"])
+            ended, other, wait, made = await asyncio.gather(
+                vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook),
+                vps.fleet.create(specs(3, "db"), timeout=TIMEOUT),
+                vps.wait_until(slow.id, "active", timeout=TIMEOUT),
+                vps.servers.create(specs(1, "lone")[0]),
+                return_exceptions=True,
+            )
+            assert isinstance(ended, pytest.fail.Exception)
+            assert not isinstance(other, BaseException)
+            assert kinds(other) == {"Succeeded": 3}
+            assert not isinstance(wait, BaseException)
+            assert not isinstance(made, BaseException) or isinstance(made, OutcomeUnknownError)
+
+    assert played(play) is None
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_who_goes_on_after_a_hook_that_ends_everything_does_not_hang(
+    stop: Callable[[], BaseException],
+) -> None:
+    """A run that broke says so again to whoever asks it for more, and its report is whole when it is left."""
+    seen = Played()
+
+    def hook(event: Any) -> None:
+        if type(event).__name__ == "RequestAnswered" and "POST" in event.request:
+            raise stop()
+
+    async def play() -> None:
+        async with (
+            account(options={"max_in_flight": 1, "on_event": hook}) as (seen.box, vps),
+            vps.fleet.creating(specs(3), timeout=TIMEOUT) as seen.run,
+        ):
+            for _ in range(10):
+                with pytest.raises(type(stop())):
+                    await anext(seen.run)
+
+    assert played(play) is None
+    whole(seen)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_rollback_goes_on_where_a_hook_ends_everything(stop: Callable[[], BaseException]) -> None:
+    """Each server that was to be deleted again is tried; what the hook raised is raised afterwards."""
+    seen = Played()
+    deletes = 0
+
+    def hook(event: Any) -> None:
+        nonlocal deletes
+        if type(event).__name__ == "RequestSent" and event.request.startswith("DELETE"):
+            deletes += 1
+            if deletes == 1:
+                raise stop()
+
+    async def play() -> None:
+        rule = Rule("create", faults.Reply(400), nth=3)
+        async with account(rule, options={"on_event": hook}) as (seen.box, vps):
+            events: list[Any] = []
+            await vps.fleet.create(specs(3), timeout=TIMEOUT, min_count=3, on_event=events.append)
+
+    raised = played(play)
+
+    assert type(raised) is type(stop())
+    assert deletes == 2
+    assert len(seen.box.servers) == 1
