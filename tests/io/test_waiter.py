@@ -196,9 +196,7 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
     async with Stage(Provider(after(1, 0))) as stage:
         door = Door(answer)
 
-        with pytest.raises(
-            errors.WaitTimeoutError, match=f"not ready after 12 s: .* last: {said}"
-        ) as caught:
+        with pytest.raises(errors.WaitTimeoutError, match=f"not ready after 12 s: .* last: {said}") as caught:
             await ready(stage, door, 12)
 
         assert stage.now - door.asked[0] == pytest.approx(12, abs=0.1)
