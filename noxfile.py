@@ -308,6 +308,14 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def cancel(session: nox.Session) -> None:
+    """Cancel every kind of call at every step of the event loop, once and twice. Arguments after -- go to pytest."""
+    env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)
+    sweep = ["tests/ends/sweep_cancellations.py", *session.posargs]
+    session.run(env / "bin" / "python", "-Im", "pytest", *sweep)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Put HAProxy, nginx and mitmproxy before the sandbox. What is not installed is skipped, with its reason."""
     env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)

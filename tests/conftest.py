@@ -1,9 +1,9 @@
-"""What every test gets: an environment without the user's settings, and mocked HTTP for those who ask."""
+"""What every test gets: an environment without the user's settings, and for those who ask mocked HTTP and figures."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -11,6 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from aioresponses import aioresponses
+
+FIGURES = pytest.StashKey[list[str]]()
 
 FOREIGN_SETTINGS = ("VPSORG_", "VPS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC")
 
@@ -41,3 +43,23 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     monkeypatch.setattr("aioresponses.core.ClientResponse", Response)
     with aioresponses() as mock:
         yield mock
+
+
+# The sweeps are long runs of what the tests do in short. They are run when named, and print their figures at the end.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+@pytest.fixture
+def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Note a line for the summary."""
+    return pytestconfig.stash[FIGURES].append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.line(line)

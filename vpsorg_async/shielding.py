@@ -41,7 +41,10 @@ def is_cancellation(error: BaseException) -> bool:
 
 def apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run it in a task of its own; `result_of` has what came of it."""
-    return asyncio.get_running_loop().create_task(_carrying(work))
+    task = asyncio.get_running_loop().create_task(_carrying(work))
+    # a task that is cancelled before its first step never looks at it
+    task.add_done_callback(lambda _: work.close())
+    return task
 
 
 def result_of(task: asyncio.Task[T]) -> T:

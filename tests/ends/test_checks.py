@@ -11,19 +11,19 @@ import pytest
 
 from tests.ends.stage import FAILURES, STOPS, played, raises
 from tests.fleet.stage import account, kinds, virtual
-from vpsorg_async import Client, Failed, Server, errors
+from vpsorg_async import Client, Failed, Server, Succeeded, errors
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
 TIMEOUT = 900.0
 
-Ask = Callable[[Client, Server, Any], Awaitable[Server]]
+Ask = Callable[[Client, Any, Any], Awaitable[Server]]
 
 
-async def by_ready(vps: Client, server: Server, check: Any) -> Server:
+async def by_ready(vps: Client, server: Any, check: Any) -> Server:
     return await vps.wait_until(server.id, "active", timeout=TIMEOUT, ready=check, ready_timeout=60)
 
 
-async def by_health(vps: Client, server: Server, check: Any, **options: Any) -> Server:
+async def by_health(vps: Client, server: Any, check: Any, **options: Any) -> Server:
     """The same by a rolling reboot; raises what its outcome failed with."""
     report = await vps.fleet.rolling_reboot(
         [server.id], timeout=TIMEOUT, health=check, health_retries=5, **options
@@ -31,6 +31,7 @@ async def by_health(vps: Client, server: Server, check: Any, **options: Any) -> 
     (outcome,) = report.outcomes
     if isinstance(outcome, Failed):
         raise outcome.error
+    assert isinstance(outcome, Succeeded)
     assert outcome.server is not None
     return outcome.server
 

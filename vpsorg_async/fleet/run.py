@@ -147,9 +147,12 @@ class Run:
                     raise
                 self._stream.broke(bug)
 
-        self._workers.append(
-            self._loop.create_task(guarded(), name=f"vpsorg-{self._operation}", context=self._stream.context)
+        task = self._loop.create_task(
+            guarded(), name=f"vpsorg-{self._operation}", context=self._stream.context
         )
+        # a task that is cancelled before its first step never looks at it
+        task.add_done_callback(lambda _: work.close())
+        self._workers.append(task)
 
     async def _do_after(self, job: Job) -> None:
         """Wait until the commands that are open are done, then do the job."""

@@ -196,7 +196,7 @@ class Poller:
         look = apart(self._observer.look(due=listing))
         stood_still, before = False, self._stood_still
         try:
-            left, now = -math.inf, started
+            left = now = started
             while not look.done() and (self._entries or self._watchers):
                 deadline = self._entries.first_deadline()
                 until = min(max(deadline, left) + LAST_LOOK, max(deadline, now + STEP))
