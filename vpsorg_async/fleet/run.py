@@ -15,11 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..changes import ECHOES
-from ..errors import (
-    APIError,
-    OutcomeUnknownError,
-    VpsOrgError,
-)
+from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import Withdrawn
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
