@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 FIGURES = pytest.StashKey[list[str]]()
 
 FOREIGN_SETTINGS = ("VPSORG_", "VPS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC")
+
+# what is ignored stays so in a child, and under nohup or a shell's "&" something is: the tests' own have to arrive
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
