@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
@@ -217,12 +218,18 @@ CALLS = {
 def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run it; it may leave neither task nor complaint behind."""
     complaints: list[str] = []
-    with asyncio.Runner(loop_factory=SteppingLoop) as runner:
-        loop = runner.get_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
-        result = runner.run(play())
-        left = [repr(task) for task in asyncio.all_tasks(loop)]
-        gc.collect()
+    before = sys.unraisablehook
+    # what was never awaited or closed says so when it is thrown away
+    sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
+    try:
+        with asyncio.Runner(loop_factory=SteppingLoop) as runner:
+            loop = runner.get_loop()
+            loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
+            result = runner.run(play())
+            left = [repr(task) for task in asyncio.all_tasks(loop)]
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
     assert left == []
     assert complaints == []
     return result

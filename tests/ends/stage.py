@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
 
 from vpsorg_async.virtual_time import VirtualTimeLoop
 
-__all__ = ["FAILURES", "STOPS", "played", "raises", "raising"]
+__all__ = ["FAILURES", "STOPS", "paired", "played", "raises", "raising"]
 
 FAILURES: dict[str, Callable[[], BaseException]] = {
     "an error": lambda: ValueError("not mine"),
@@ -28,6 +29,16 @@ STOPS: dict[str, Callable[[], BaseException]] = {
     "a skipped test": lambda: pytest.skip.Exception("mine"),
 }
 """What a hook raises to end everything."""
+
+
+def paired(kinds: Iterable[str], errors: dict[str, Callable[[], BaseException]]) -> list[Any]:
+    """Parameters: each kind with one of the errors, and each error with one of the kinds at least."""
+    kinds = list(kinds)
+    count = max(len(kinds), len(errors))
+    pairs = itertools.islice(
+        zip(itertools.cycle(kinds), itertools.cycle(errors.items()), strict=False), count
+    )
+    return [pytest.param(kind, error, id=f"{kind}-{name}") for kind, (name, error) in pairs]
 
 
 def raises(error: BaseException) -> Any:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +19,7 @@ import pytest
 from vpsorg_async import Client, ServerSpec, errors
 from vpsorg_async.sandbox import Sandbox
 
+ROOT = str(Path(__file__).parents[2])
 SPEC = ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west")
 
 
@@ -227,6 +229,7 @@ FORKED = textwrap.dedent(
     """
     import asyncio, json, os, sys, traceback
 
+    sys.path.append(sys.argv.pop(1))
     from tests.ends.test_loops import all_entered, held, let_go
     from vpsorg_async import Client
 
@@ -265,7 +268,7 @@ def test_a_forked_child_is_refused_at_every_entry(where: str) -> None:
     """A child inherits loop, thread number and connections: it must not write on its parent's."""
     with Sandbox() as box:
         (server,) = box.world.add(1)
-        command = [sys.executable, "-Wignore", "-c", FORKED, box.url, box.token, str(server.id), where]
+        command = [sys.executable, "-Wignore", "-Ic", FORKED, ROOT, box.url, box.token, str(server.id), where]
         done = subprocess.run(command, capture_output=True, text=True, timeout=50)
 
         assert done.stderr == ""

@@ -11,7 +11,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
 
-from tests.ends.stage import FAILURES, STOPS, played
+from tests.ends.stage import FAILURES, STOPS, paired, played
 from tests.fleet.stage import account, accounted, kinds, specs, untracked
 from vpsorg_async.otel import OpenTelemetry
 from vpsorg_async.sandbox import Rule, faults
@@ -109,8 +109,7 @@ class Broken:
 TROUBLE = (Rule("create", faults.DropAfter(), nth=2), Rule("list", faults.Html(503), nth=3))
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "failure"), paired(METHODS, FAILURES))
 def test_tracing_that_fails_is_logged(
     method: str, failure: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,8 +137,9 @@ def test_tracing_that_fails_is_logged(
     assert caplog.text.count("not mine") >= broken.raised
 
 
-@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in AT_THE_OPENING])
+@pytest.mark.parametrize(
+    ("method", "stop"), paired([method for method in METHODS if method not in AT_THE_OPENING], STOPS)
+)
 def test_tracing_that_ends_everything(method: str, stop: Callable[[], BaseException]) -> None:
     """What it raises to end everything is raised when the run has closed, and each server is in its report."""
     broken = Broken(method, stop, armed=False)
@@ -172,8 +172,7 @@ def test_tracing_that_ends_everything(method: str, stop: Callable[[], BaseExcept
         assert len(seen["waits"]) == 3
 
 
-@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-@pytest.mark.parametrize("method", ["end", "set_attributes", "record"])
+@pytest.mark.parametrize(("method", "stop"), paired(["end", "set_attributes", "record"], STOPS))
 def test_closing_ends_all_waits_where_tracing_ends_everything(
     method: str, stop: Callable[[], BaseException]
 ) -> None:

@@ -8,7 +8,7 @@ import anyio
 
 from ..errors import OutcomeUnknownError, VpsOrgError, is_absence
 from ..models import ServerId
-from ..shielding import is_cancellation
+from ..shielding import is_cancellation, side_by_side
 from .jobs import Tools
 from .outcomes import Failed, Outcome, Succeeded
 
@@ -26,7 +26,8 @@ async def delete_again(
     """Delete the servers of ``made``; ``report`` is given the key, what to say, and whether the server is gone.
 
     A server just created can be invisible for a while, to a DELETE as well: a 404 before any read has shown it does
-    not say that it is gone. What a hook raises to end everything is raised when all of them have been tried.
+    not say that it is gone. What a hook raises to end everything is raised when all of them have been tried;
+    `KeyboardInterrupt` and `SystemExit` cut that off.
     """
     charged = "it may still be charged for"
     for key in made:
@@ -58,11 +59,13 @@ async def delete_again(
                 if is_cancellation(stop):
                     raise
                 stops.append(stop)
+                if isinstance(stop, KeyboardInterrupt | SystemExit):
+                    # a second Ctrl-C lands anywhere, also here: whoever pressed it does not want to wait
+                    scope.cancel()
+                    return
 
-    with anyio.move_on_after(DELETE_BOUND):
-        async with anyio.create_task_group() as group:
-            for _ in range(min(tools.workers, len(made))):
-                group.start_soon(worker)
+    with anyio.move_on_after(DELETE_BOUND) as scope:
+        await side_by_side(worker() for _ in range(min(tools.workers, len(made))))
     if stops:
         raise stops[0]
 
