@@ -227,7 +227,7 @@ class VpsorgLook(Vpsorg):
     """One look of the waits at the account, all that the poller does with it: one server in a hundred has changed."""
 
     async def list(self, count: int) -> object:
-        poller = (await self.of(count))._parts.poller
+        poller = (await self.of(count))._runtime.poller
         if poller._task is None:
             # as while there are waits: only then a look is kept to be compared with
             poller._task = asyncio.get_running_loop().create_future()
@@ -240,7 +240,7 @@ class VpsorgFirstLook(VpsorgLook):
     async def list(self, count: int) -> object:
         from vpsorg_async.lifecycle.looks import Roll
 
-        (await self.of(count))._parts.poller._roll = Roll()
+        (await self.of(count))._runtime.poller._roll = Roll()
         return await super().list(count)
 
 

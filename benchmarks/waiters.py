@@ -40,7 +40,7 @@ def each(port: int, count: int) -> dict[str, float]:
         async with account(port, count, (600, 900)) as vps:
             before = resident()
             tasks = await waits(vps, iter(range(1, count + 1)))
-            poller = vps._parts.poller
+            poller = vps._runtime.poller
             await looked(poller, SETTLED)
             gc.collect()
             found["bytes"] = (resident() - before) / count
@@ -62,8 +62,8 @@ def each(port: int, count: int) -> dict[str, float]:
                 return
             cpu = time.process_time()
             await ends
-            found["cpu_per_look_all"] = (time.process_time() - cpu) / vps._parts.poller.statistics.lists
-            found["looks"] = vps._parts.poller.statistics.lists
+            found["cpu_per_look_all"] = (time.process_time() - cpu) / vps._runtime.poller.statistics.lists
+            found["looks"] = vps._runtime.poller.statistics.lists
 
     asyncio.run(at_rest())
     asyncio.run(to_the_end(False))
@@ -79,7 +79,7 @@ def in_one(port: int, count: int) -> dict[str, float]:
             before = resident()
             outcomes = vps.wait_until_all(range(1, count + 1), "active", timeout=300)
             task = asyncio.ensure_future(anext(outcomes))
-            await looked(vps._parts.poller, SETTLED)
+            await looked(vps._runtime.poller, SETTLED)
             gc.collect()
             found = {"bytes_all": (resident() - before) / count}
             await stop([task])

@@ -30,13 +30,13 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__", "doctor", "otel"},
     {"client"},
-    {"parts"},
+    {"runtime"},
     {"fleet"},
     {"servers", "lookups"},
-    {"changes", "lists"},
+    {"changes", "listing"},
     {"answers"},
     {"http", "lifecycle", "dialects", "codec", "lenient", "config"},
-    {"models", "errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
+    {"records", "specs", "errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
 ]
 # Neither of a pair imports the other, although their layers would let them.
 STRANGERS = [("http", "lifecycle")]
@@ -47,7 +47,7 @@ KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
 HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.transport", "http.resolver", SANDBOX},
     "cattrs": {"codec"},
-    "msgspec": {"codec", "lenient", "models"},
+    "msgspec": {"codec", "lenient", "records"},
     "random": {"timing", SANDBOX},
     "time": {"timing", SANDBOX},
     "cyclopts": {"cli"},

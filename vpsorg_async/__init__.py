@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .lifecycle.wait import Seen
     from .lifecycle.waiter import WaitOutcome
     from .lifecycle.watch import Change, StatusChange
-    from .models import (
+    from .records import (
         Account,
         ActionAccepted,
         Location,
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
         ResourceUsage,
         Server,
         ServerId,
-        ServerSpec,
         ServerStatus,
         SSHKey,
     )
+    from .specs import ServerSpec
     from .timing import Backoff
 
 __all__ = [
@@ -86,6 +86,7 @@ _HOMES = {
     "Report": "fleet",
     "RetryPolicy": "http.retry",
     "Seen": "lifecycle.wait",
+    "ServerSpec": "specs",
     "ServerStuck": "lifecycle.looks",
     "Skipped": "fleet",
     "StatusChange": "lifecycle.watch",
@@ -103,7 +104,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "errors":
             return import_module(".errors", __name__)
-        value = globals()[name] = getattr(import_module(f".{_HOMES.get(name, 'models')}", __name__), name)
+        value = globals()[name] = getattr(import_module(f".{_HOMES.get(name, 'records')}", __name__), name)
         return value
 
     def __dir__() -> list[str]:

@@ -19,12 +19,13 @@ import attrs
 from .codec import Raw, StatusRow, loads
 from .dialects import Dialect, Page, RawPage, other_dialect
 from .errors import APIError, ConfigurationError, DecodeError
-from .hooks import Hook, tell
+from .hooks import Hook, emit
 from .http.events import AnswerMisfit, ListIncomplete
 from .http.exchange import Request, Response
 from .http.reply import Expected, explained, read_answer, refused_inside
 from .lifecycle.contract import GONE, MOVING, SETTLED
-from .models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus, check_id, name_key, same_id
+from .records import ActionAccepted, Server, ServerId, ServerStatus
+from .specs import ServerSpec, check_id, name_key, same_id
 
 __all__ = ["Answers"]
 
@@ -250,7 +251,7 @@ class Answers:
         self._incomplete[mine] = reason
         if reason and reason != self._incomplete.get(other, ""):
             log.warning("%s: the list lacks servers: %s; it proves no absence", request, reason)
-            tell(self._on_event, ListIncomplete(request=str(request), reason=reason), log)
+            emit(self._on_event, ListIncomplete(request=str(request), reason=reason), log)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -344,7 +345,7 @@ class Answers:
             log.warning(
                 "%s: %s (%s)", request, line, "the row is left out" if row else "the field is left out"
             )
-            tell(self._on_event, AnswerMisfit(request=request, problem=line, row=row), log)
+            emit(self._on_event, AnswerMisfit(request=request, problem=line, row=row), log)
 
 
 def _unnamed(servers: Sequence[Server]) -> int:

@@ -27,7 +27,7 @@ from .errors import (
     VpsOrgError,
     is_absence,
 )
-from .hooks import Hook, tell
+from .hooks import Hook, emit
 from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
@@ -35,7 +35,8 @@ from .http.session import Bulk, Session
 from .lifecycle.contract import GONE, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
 from .lifecycle.receipts import Journal
-from .models import ActionAccepted, Server, ServerId, ServerSpec, name_key
+from .records import ActionAccepted, Server, ServerId
+from .specs import ServerSpec, name_key
 from .timing import Clock
 
 __all__ = ["DONE", "ECHOES", "Changes"]
@@ -308,7 +309,7 @@ class Changes:
                 )
                 # a hook that stops everything has done so already
                 with contextlib.suppress(BaseException):
-                    tell(self._on_event, event, log)
+                    emit(self._on_event, event, log)
             raise
 
     async def _afterwards(self, server_id: ServerId) -> Server | None:

@@ -1,4 +1,4 @@
-"""The client: puts the parts together, opens them, closes them."""
+"""The client: puts the runtime together, opens them, closes them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from .lifecycle.receipts import Receipt
 from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
-from .models import Server, ServerId
-from .parts import Parts, Secret, Settings, Tracing, Unshown, check_words
+from .records import Server, ServerId
+from .runtime import ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
 from .servers import Servers
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
@@ -149,7 +149,7 @@ class Client:
         )
         self._durations = Durations()
         self._durations_file = None if durations_file is None else os.fsdecode(durations_file)
-        self._parts: Parts | None = None
+        self._runtime: ClientRuntime | None = None
         self._opened = False
 
     @classmethod
@@ -177,21 +177,21 @@ class Client:
             # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
             # of a running service would stand still for a sixth of a second
             await anyio.to_thread.run_sync(importlib.import_module, f"{__package__}.http.transport")
-        self._parts = Parts(self._settings, self._durations)
+        self._runtime = ClientRuntime(self._settings, self._durations)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        parts = self._parts
-        if parts is None:
+        runtime = self._runtime
+        if runtime is None:
             return
-        parts.owner.check()
-        self._parts = None
+        runtime.owner.check()
+        self._runtime = None
         # closing must get to its end, however often the reason to close is a cancellation
-        await to_the_end(self._close(parts))
+        await to_the_end(self._close(runtime))
 
-    async def _close(self, parts: Parts) -> None:
+    async def _close(self, runtime: ClientRuntime) -> None:
         try:
-            await parts.close()
+            await runtime.close()
         finally:
             if self._durations_file is not None:
                 await anyio.to_thread.run_sync(_keep_durations, self._durations_file, self._durations)
@@ -336,12 +336,12 @@ class Client:
         """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
         return await self._open().session.send(request)
 
-    def _open(self) -> Parts:
-        if self._parts is None:
+    def _open(self) -> ClientRuntime:
+        if self._runtime is None:
             state = "closed" if self._opened else "not open"
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
-        self._parts.owner.check()
-        return self._parts
+        self._runtime.owner.check()
+        return self._runtime
 
 
 def _read_durations(file: str) -> Durations:

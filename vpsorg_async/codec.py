@@ -19,7 +19,8 @@ import attrs
 import msgspec
 
 from .errors import ConfigurationError, DecodeError
-from .models import ServerSpec, ServerStatus
+from .records import ServerStatus
+from .specs import ServerSpec
 
 __all__ = [
     "UNFIT",

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["FAILURES", "Hook", "safely", "tell"]
+__all__ = ["FAILURES", "Hook", "emit", "safely"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +20,7 @@ FAILURES = (Exception, asyncio.CancelledError)
 `KeyboardInterrupt`, `SystemExit` and the outcomes of test runners mean that everything shall end."""
 
 
-def tell(hook: Hook | None, event: object, log: logging.Logger) -> None:
+def emit(hook: Hook | None, event: object, log: logging.Logger) -> None:
     """Hand the event to the hook, if there is one; what it raises goes to ``log``."""
     if hook is None:
         return

@@ -10,7 +10,8 @@ from .http.exchange import Operation, Request
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
 from .http.session import Session
-from .models import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey, check_id
+from .records import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
+from .specs import check_id
 
 __all__ = ["AccountInfo", "Locations", "OperatingSystems", "Plans", "SSHKeys"]
 

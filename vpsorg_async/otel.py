@@ -40,7 +40,7 @@ from .fleet.outcomes import Report, Succeeded
 from .hooks import safely
 from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .http.exchange import Priority, Request, Response
-from .http.session import Session, Withdrawn
+from .http.session import SendCancelled, Session
 from .lifecycle.contract import Evidence
 from .lifecycle.entry import OnEnd
 from .lifecycle.wait import Reached, Verdict, Wait
@@ -190,7 +190,7 @@ class _Run:
         context.run(otel_context.attach, trace.set_span_in_context(self._span.inner))
         return context
 
-    def tell(self, event: FleetEvent) -> None:
+    def emit(self, event: FleetEvent) -> None:
         """What is out of the ordinary becomes an event: the ordinary can be seen in the spans below."""
         match event:
             case CommandLost(key=key):
@@ -385,7 +385,7 @@ class _Tracer:
             yield span
         except BaseException as error:
             span.set_attribute("vpsorg.outcome", outcome_of(error))
-            if not isinstance(error, asyncio.CancelledError | Withdrawn):
+            if not isinstance(error, asyncio.CancelledError | SendCancelled):
                 span.set_attribute("error.type", type(error).__name__)
                 span.set_status(Status(StatusCode.ERROR, str(error)))
             raise
@@ -396,5 +396,5 @@ class _Tracer:
 
 def outcome_of(error: BaseException) -> str:
     """A word for what ended something."""
-    words = {asyncio.CancelledError: "cancelled", Withdrawn: "withdrawn", GeneratorExit: "left"}
+    words = {asyncio.CancelledError: "cancelled", SendCancelled: "withdrawn", GeneratorExit: "left"}
     return words.get(type(error), type(error).__name__)

@@ -18,18 +18,9 @@ from .http.session import Bulk, Session
 from .lifecycle.creations import Creations
 from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
-from .lists import Listing, Lists
-from .models import (
-    ActionAccepted,
-    Server,
-    ServerId,
-    ServerSpec,
-    check_bool,
-    check_hostname,
-    check_id,
-    check_name,
-    name_key,
-)
+from .listing import Listing, Lists
+from .records import ActionAccepted, Server, ServerId
+from .specs import ServerSpec, check_bool, check_hostname, check_id, check_name, name_key
 from .timing import Clock
 
 __all__ = ["Servers"]

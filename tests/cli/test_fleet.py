@@ -18,8 +18,9 @@ from vpsorg_async.errors import (
     WaitTimeoutError,
 )
 from vpsorg_async.fleet.plan import plan
-from vpsorg_async.models import PlanOffer, ServerSpec
+from vpsorg_async.records import PlanOffer
 from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.specs import ServerSpec
 
 NEW = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
 WEB = ("--name", "web-{n:02}", "--count", "3")

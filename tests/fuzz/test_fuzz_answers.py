@@ -33,7 +33,7 @@ from vpsorg_async.http.exchange import Operation, Request, Response
 from vpsorg_async.http.redact import Redactor
 from vpsorg_async.http.reply import refusal
 from vpsorg_async.http.retry import RetryPolicy
-from vpsorg_async.models import ActionAccepted, Server
+from vpsorg_async.records import ActionAccepted, Server
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 by_hand = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

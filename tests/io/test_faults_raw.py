@@ -154,8 +154,8 @@ async def test_a_thousand_faults_leak_nothing(seed: int) -> None:
             server.scripts = [all_at_once]
             await asyncio.gather(*(vps.servers.get(1) for _ in range(places)))
             await quiet()
-            assert vps._parts is not None
-            assert vps._parts.gate.in_flight == 0
+            assert vps._runtime is not None
+            assert vps._runtime.limiter.in_flight == 0
         await quiet()
 
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

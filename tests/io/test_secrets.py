@@ -209,7 +209,7 @@ async def test_the_token_is_sent_and_not_shown() -> None:
     """It does reach the service, and no repr of the client's parts shows it."""
     async with RawServer(sends(answer(200, SERVER))) as server, Client(TOKEN, base_url=server.url) as vps:
         await vps.servers.get(1)
-        shown = [repr(part) for part in (vps, vps.servers, vps.fleet, vars(vps), vars(vps._parts))]
+        shown = [repr(part) for part in (vps, vps.servers, vps.fleet, vars(vps), vars(vps._runtime))]
 
     assert server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
     assert CANARY not in "".join(shown)

@@ -30,7 +30,7 @@ from vpsorg_async.errors import (
     TransportError,
     VpsOrgError,
 )
-from vpsorg_async.http.budget import Gate
+from vpsorg_async.http.concurrency import ConcurrencyLimiter
 from vpsorg_async.http.events import (
     AttemptFailed,
     RateLowered,
@@ -91,7 +91,7 @@ class Service:
 def session(service: Service, *, places: int = 32, on_event: Any = None, **policy: Any) -> Session:
     return Session(
         service,
-        Gate(places),
+        ConcurrencyLimiter(places),
         policy=RetryPolicy(**policy),
         clock=LoopClock(),
         rng=Random(1),
@@ -315,7 +315,7 @@ def test_a_rate_limit_lowers_the_number_at_once_and_it_recovers() -> None:
 
     async def after() -> None:
         calls = session(service)
-        calls._gate.window.limited(0.0)
+        calls._limiter.limit.limited(0.0)
         await outcomes([calls.send(request()) for _ in range(1000)])
 
     virtual(after())
@@ -495,7 +495,7 @@ def test_cancelled_calls_leak_no_place(seed: int) -> None:
             if rng.random() < 0.3:
                 await asyncio.sleep(rng.random())
         await asyncio.gather(*tasks, return_exceptions=True)
-        return calls._gate.in_flight, len(calls._pauses)
+        return calls._limiter.in_flight, len(calls._pauses)
 
     assert virtual(main()) == (0, 0)
     assert service.in_flight == 0

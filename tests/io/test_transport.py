@@ -720,7 +720,7 @@ async def test_a_proxy_is_not_shown() -> None:
         for url in ("http://127.0.0.1:1", "https://127.0.0.1:1"):
             async with once(url, proxy=address) as vps:
                 error = await failing(vps.servers.get(1))
-                shown = [repr(part) for part in (vps, vars(vps), vars(vps._parts), vps._settings)]
+                shown = [repr(part) for part in (vps, vars(vps), vars(vps._runtime), vps._settings)]
             assert unsaid(error)
             assert "hunter2" not in "".join(shown)
 

@@ -54,7 +54,7 @@ OF: list[tuple[Any, set[str], bool, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "statuses", "gone", "failures"), OF, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("wanted", "statuses", "gone", "failures"), OF, ids=range(len(OF)))
 def test_targets_are_made_of_words(wanted: Any, statuses: set[str], gone: bool, failures: set[str]) -> None:
     """A word, a status, several, "settled" and "gone" make a target; what is wanted is no failure."""
     target = Target.of(wanted)

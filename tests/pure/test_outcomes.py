@@ -39,8 +39,8 @@ from vpsorg_async.errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.again import job_of, jobs_again, merged
 from vpsorg_async.fleet.plan import plan
+from vpsorg_async.fleet.retry_failed import job_of, jobs_again, merged
 from vpsorg_async.lifecycle.wait import Seen
 
 WEB = Server(id=7, name="web-00", status=ServerStatus.ACTIVE, ip_address="203.0.113.10")

@@ -32,12 +32,12 @@ from vpsorg_async.http.reply import refusal
 from vpsorg_async.http.retry import (
     SHORTEST_PAUSE,
     TABLE,
-    Ending,
-    Followed,
+    FailureKind,
     RetryPolicy,
     RetryQuota,
+    RetryRule,
     decide,
-    ending,
+    failure_kind,
 )
 from vpsorg_async.timing import Backoff
 
@@ -48,28 +48,37 @@ SAFE = frozenset({Operation.LIST, Operation.GET, Operation.READ, Operation.REPLA
 NONE: frozenset[Operation] = frozenset()
 
 # Written out by hand, not read from the code: every way to end, what it looks like, and who is tried again.
-ROWS: list[tuple[Ending, Failure, frozenset[Operation]]] = [
-    (Ending.NOT_SENT, ConnectError("refused"), EVERY),
-    (Ending.NOT_SENT, RequestTimeoutError("late", sent=Sent.NO), EVERY),
-    (Ending.NOT_SENT, ConnectionLostError("reset", sent=Sent.NO), EVERY),
-    (Ending.UNREACHABLE, ConnectError("certificate", final=True), NONE),
-    (Ending.UNREACHABLE, ConnectionLostError("closed by us", final=True), NONE),
-    (Ending.RATE_LIMITED, RateLimitError("slow down", status=429), EVERY),
-    (Ending.REFUSED, BadRequestError("no", status=400), NONE),
-    (Ending.REFUSED, AuthenticationError("no", status=401), NONE),
-    (Ending.REFUSED, PaymentRequiredError("no", status=402), NONE),
-    (Ending.REFUSED, PermissionDeniedError("no", status=403), NONE),
-    (Ending.REFUSED, NotFoundError("no", status=404), NONE),
-    (Ending.REFUSED, APIError("no", status=409), NONE),
-    (Ending.REFUSED, APIError("no", status=422), NONE),
-    (Ending.REFUSED, APIError("elsewhere", status=307), NONE),
-    (Ending.REFUSED, APIError("elsewhere", status=308), NONE),
-    (Ending.FAILED, APIError("late", status=408, sent=Sent.MAYBE), SAFE),
-    *((Ending.FAILED, ServiceError("", status=code, sent=Sent.MAYBE), SAFE) for code in (500, 502, 503, 504)),
-    (Ending.LOST, ConnectionLostError("reset"), SAFE),
-    (Ending.LOST, RequestTimeoutError("late"), SAFE),
-    *((Ending.UNUSABLE, ServiceError("", status=code, sent=Sent.MAYBE), NONE) for code in (501, 505, 520)),
-    *((Ending.UNUSABLE, APIError("", status=code, sent=Sent.MAYBE), NONE) for code in (300, 301, 302, 303)),
+ROWS: list[tuple[FailureKind, Failure, frozenset[Operation]]] = [
+    (FailureKind.NOT_SENT, ConnectError("refused"), EVERY),
+    (FailureKind.NOT_SENT, RequestTimeoutError("late", sent=Sent.NO), EVERY),
+    (FailureKind.NOT_SENT, ConnectionLostError("reset", sent=Sent.NO), EVERY),
+    (FailureKind.UNREACHABLE, ConnectError("certificate", final=True), NONE),
+    (FailureKind.UNREACHABLE, ConnectionLostError("closed by us", final=True), NONE),
+    (FailureKind.RATE_LIMITED, RateLimitError("slow down", status=429), EVERY),
+    (FailureKind.REFUSED, BadRequestError("no", status=400), NONE),
+    (FailureKind.REFUSED, AuthenticationError("no", status=401), NONE),
+    (FailureKind.REFUSED, PaymentRequiredError("no", status=402), NONE),
+    (FailureKind.REFUSED, PermissionDeniedError("no", status=403), NONE),
+    (FailureKind.REFUSED, NotFoundError("no", status=404), NONE),
+    (FailureKind.REFUSED, APIError("no", status=409), NONE),
+    (FailureKind.REFUSED, APIError("no", status=422), NONE),
+    (FailureKind.REFUSED, APIError("elsewhere", status=307), NONE),
+    (FailureKind.REFUSED, APIError("elsewhere", status=308), NONE),
+    (FailureKind.FAILED, APIError("late", status=408, sent=Sent.MAYBE), SAFE),
+    *(
+        (FailureKind.FAILED, ServiceError("", status=code, sent=Sent.MAYBE), SAFE)
+        for code in (500, 502, 503, 504)
+    ),
+    (FailureKind.LOST, ConnectionLostError("reset"), SAFE),
+    (FailureKind.LOST, RequestTimeoutError("late"), SAFE),
+    *(
+        (FailureKind.UNUSABLE, ServiceError("", status=code, sent=Sent.MAYBE), NONE)
+        for code in (501, 505, 520)
+    ),
+    *(
+        (FailureKind.UNUSABLE, APIError("", status=code, sent=Sent.MAYBE), NONE)
+        for code in (300, 301, 302, 303)
+    ),
 ]
 
 failures = st.sampled_from([error for _, error, _ in ROWS])
@@ -103,9 +112,9 @@ def limited(headers: dict[str, str], status: int = 429) -> APIError:
 
 
 @pytest.mark.parametrize(("expected", "error"), [(row, error) for row, error, _ in ROWS])
-def test_each_failure_has_its_row(expected: Ending, error: Failure) -> None:
+def test_each_failure_has_its_row(expected: FailureKind, error: Failure) -> None:
     """What a failure proves puts it into one row of the table."""
-    assert ending(error) is expected
+    assert failure_kind(error) is expected
 
 
 @pytest.mark.parametrize("operation", Operation)
@@ -119,21 +128,21 @@ def test_each_cell_of_the_table(
 
 def test_every_row_has_a_sample() -> None:
     """No row of the table goes untested, and none is missing."""
-    assert {row for row, _, _ in ROWS} == set(Ending) == set(TABLE)
+    assert {row for row, _, _ in ROWS} == set(FailureKind) == set(TABLE)
 
 
 def test_the_table_in_the_text_is_the_table_in_the_code() -> None:
     """The module says what it does."""
     words = {
-        "always": Followed.ALWAYS,
-        "always, after the hint": Followed.ALWAYS,
-        "if it may happen twice": Followed.IF_SAFE,
-        "never": Followed.NEVER,
+        "always": RetryRule.ALWAYS,
+        "always, after the hint": RetryRule.ALWAYS,
+        "if it may happen twice": RetryRule.IF_SAFE,
+        "never": RetryRule.NEVER,
     }
     lines = (retry.__doc__ or "").split("=\n")[2].split("==")[0].strip().splitlines()
     cells = [re.split(r"\s{2,}", line) for line in lines]
 
-    assert {Ending(name): words[what] for name, _, what in cells} == dict(TABLE)
+    assert {FailureKind(name): words[what] for name, _, what in cells} == dict(TABLE)
 
 
 @given(failures, operations, st.integers(1, 9), st.integers(1, 9), seconds, randoms)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ..client import Client
 from ..errors import VpsOrgError
 from ..fleet.plan import Plan, plan
-from ..models import PlanOffer, ServerSpec
+from ..records import PlanOffer
+from ..specs import ServerSpec
 
 __all__ = ["cost", "price"]
 

@@ -16,9 +16,9 @@ import attrs
 from ..client import Client
 from ..fleet import Failed, Report, Skipped
 from ..http.events import RequestSent
-from ..models import ServerSpec
 from ..sandbox import Durations, Sandbox
 from ..sandbox.log import Entry
+from ..specs import ServerSpec
 from ..timing import SystemClock
 from .chart import Moment
 

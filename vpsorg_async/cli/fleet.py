@@ -14,8 +14,9 @@ from ..fleet import Report
 from ..fleet.events import FleetEvent
 from ..fleet.plan import Plan, StepKind
 from ..lifecycle.contract import GONE
-from ..lists import Listing
-from ..models import ServerId, ServerSpec, check_id, name_key
+from ..listing import Listing
+from ..records import ServerId
+from ..specs import ServerSpec, check_id, name_key
 from .costs import price
 from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm

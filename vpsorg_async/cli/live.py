@@ -14,7 +14,7 @@ from ..errors import OutcomeUnknownError, WaitError
 from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
 from ..fleet.events import CommandAnswered, CommandSent, ServerAdopted, ServerSettled
 from ..http.events import RequestSent
-from ..models import ServerId
+from ..records import ServerId
 from ..timing import SystemClock
 from .chart import GONE, WAITING, Moment
 from .display import progress

@@ -15,7 +15,7 @@ import attrs
 from cyclopts import Group, Parameter
 
 from ..errors import ConfigurationError, VpsOrgError
-from ..models import Server
+from ..records import Server
 from .signals import check
 from .streams import Unwritten, abandon, emit, note
 

@@ -12,7 +12,7 @@ from typing import IO, Annotated, Self
 from cyclopts import Parameter
 
 from ..errors import ConfigurationError
-from ..models import Server
+from ..records import Server
 from .streams import note
 
 __all__ = ["Passwords", "PasswordsFile"]

@@ -10,7 +10,7 @@ from ..client import Client
 from ..errors import VpsOrgError, WaitError
 from ..fleet import Failed, Report, Skipped
 from ..fleet.events import FleetEvent
-from ..models import ServerId
+from ..records import ServerId
 from .exits import Exit
 from .live import Tally, showing
 from .output import Output, columns

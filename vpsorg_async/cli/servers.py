@@ -13,7 +13,8 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..http.events import ListIncomplete
 from ..lifecycle.contract import MOVING, SETTLED
-from ..models import Server, ServerId, ServerSpec
+from ..records import Server, ServerId
+from ..specs import ServerSpec
 from .costs import cost
 from .exits import Exit
 from .live import Tally, showing

@@ -16,7 +16,8 @@ from cyclopts.validators import Number
 
 from ..codec import read_specs
 from ..errors import ConfigurationError
-from ..models import ServerId, ServerSpec
+from ..records import ServerId
+from ..specs import ServerSpec
 from .files import read_text
 
 __all__ = ["SELECTION", "SPECIFICATION", "Selection", "Specification", "ident"]

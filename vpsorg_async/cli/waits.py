@@ -10,7 +10,8 @@ from ..client import Client
 from ..errors import ConfigurationError
 from ..lifecycle.contract import MOVING, SETTLED, Target
 from ..lifecycle.waiter import WaitOutcome
-from ..models import ServerId, check_id
+from ..records import ServerId
+from ..specs import check_id
 from .exits import Exit
 from .live import Tally, showing
 from .output import OUTPUT, Output, columns, plain

@@ -17,7 +17,7 @@ from rich.text import Text
 from ..client import Client
 from ..lifecycle.contract import SETTLED
 from ..lifecycle.watch import Change, StatusChange
-from ..models import Server
+from ..records import Server
 from ..timing import SystemClock
 from .chart import GONE, ranked
 from .display import color

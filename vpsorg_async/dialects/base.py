@@ -12,7 +12,8 @@ from ..codec import Decoder, Raw, StatusRow, check_density
 from ..errors import DecodeError
 from ..http.exchange import Operation, Request
 from ..http.reply import Expected
-from ..models import ActionAccepted, Server, ServerId, ServerSpec
+from ..records import ActionAccepted, Server, ServerId
+from ..specs import ServerSpec
 
 __all__ = ["Dialect", "Page", "RawPage", "read_rows", "whole"]
 

@@ -18,7 +18,8 @@ from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..http.reply import Expected
 from ..lenient import fit
-from ..models import ActionAccepted, Server, ServerId, ServerSpec, ServerStatus
+from ..records import ActionAccepted, Server, ServerId, ServerStatus
+from ..specs import ServerSpec
 from .base import Page, RawPage, read_rows
 
 __all__ = ["Documented"]

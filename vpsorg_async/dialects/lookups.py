@@ -17,7 +17,7 @@ from ..codec import Decoder, dumps
 from ..config import API_PREFIX
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
-from ..models import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
+from ..records import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
 from .base import whole
 
 __all__ = ["Lookup", "Lookups"]

@@ -19,15 +19,8 @@ from ..http.exchange import Operation, Request, segment, with_query
 from ..http.paging import MAX_PAGES
 from ..http.reply import Expected
 from ..lenient import fit, moment
-from ..models import (
-    ActionAccepted,
-    OperatingSystem,
-    Plan,
-    Server,
-    ServerId,
-    ServerSpec,
-    ServerStatus,
-)
+from ..records import ActionAccepted, OperatingSystem, Plan, Server, ServerId, ServerStatus
+from ..specs import ServerSpec
 from .base import Page, RawPage, read_rows, whole
 
 __all__ = ["Provider"]

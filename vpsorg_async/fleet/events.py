@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..models import ServerId
+from ..records import ServerId
 from .outcomes import Outcome
 
 __all__ = ["CommandAnswered", "CommandLost", "CommandSent", "FleetEvent", "ServerAdopted", "ServerSettled"]

@@ -12,13 +12,14 @@ from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.contract import Target
 from ..lookups import Plans
-from ..models import Server, ServerId, ServerSpec, name_key
-from .again import job_of, job_waiting, jobs_again, merged
+from ..records import Server, ServerId
+from ..specs import ServerSpec, name_key
 from .events import FleetEvent
 from .inputs import check_function, check_ids, no_repeats, options_of
-from .jobs import Job, Options, Tools
+from .jobs import Job, Options, RunContext
 from .outcomes import Failed, Report, Skipped
 from .plan import Plan
+from .retry_failed import job_of, job_waiting, jobs_again, merged
 from .rolling import Health, RollingRun
 from .run import Run, finish
 from .survey import Survey
@@ -45,9 +46,9 @@ class Fleet:
     - ``on_event`` is called with each `FleetEvent`.
     """
 
-    def __init__(self, tools: Tools, plans: Plans) -> None:
-        self._tools = tools
-        self._survey = Survey(tools, plans)
+    def __init__(self, context: RunContext, plans: Plans) -> None:
+        self._context = context
+        self._survey = Survey(context, plans)
         self._at_work: set[str] = set()
 
     @overload
@@ -145,7 +146,7 @@ class Fleet:
             before, plan = await self._survey.untaken(wanted)
             jobs = [attrs.evolve(job_of(step), target=target) for step in plan.steps]
             again = self._ensure_again(wanted, options)
-            async with Run(self._tools, "create", jobs, options, ids_before=before, again=again) as run:
+            async with Run(self._context, "create", jobs, options, ids_before=before, again=again) as run:
                 yield run
 
     @overload
@@ -197,7 +198,7 @@ class Fleet:
             before, plan = await self._survey.planned(wanted)
             jobs = [*map(job_of, plan.steps), *more]
             again = self._ensure_again(wanted, options)
-            return await finish(Run(self._tools, "ensure", jobs, options, ids_before=before, again=again))
+            return await finish(Run(self._context, "ensure", jobs, options, ids_before=before, again=again))
 
     async def start(
         self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
@@ -229,7 +230,7 @@ class Fleet:
     async def _act(
         self, operation: str, ids: Sequence[ServerId], timeout: float, wait: bool, given: dict[str, Any]
     ) -> Report:
-        self._tools.waiter.check()
+        self._context.waiter.check()
         unknown = set(given) - {"on_failure", "on_event"}
         if unknown:
             raise ConfigurationError(f"{operation} knows no option {', '.join(sorted(unknown))}")
@@ -240,13 +241,13 @@ class Fleet:
             # what each server was before is the ground on which its reboot is later believed; without it the
             # evidence is weaker, and what is wrong shows at the commands themselves
             with contextlib.suppress(VpsOrgError):
-                await self._tools.waiter.poller.glance(ids)
+                await self._context.waiter.poller.glance(ids)
         target = Target.of(_TARGETS[operation]) if wait else None
         jobs = [
             Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in ids
         ]
         return await finish(
-            Run(self._tools, operation, jobs, options, again=self._act_again(operation, options, target))
+            Run(self._context, operation, jobs, options, again=self._act_again(operation, options, target))
         )
 
     async def rolling_reboot(
@@ -303,11 +304,11 @@ class Fleet:
         is taken from the location with the fewest away. Servers that are not running (for a start: not stopped) are
         skipped. All durations are seconds.
         """
-        self._tools.waiter.check()
+        self._context.waiter.check()
         check_function(on_event, "on_event", awaited=False)
         check_function(health, "health", awaited=True)
         return RollingRun(
-            self._tools,
+            self._context,
             operation,
             check_ids(ids),
             max_unavailable=max_unavailable,
@@ -324,22 +325,24 @@ class Fleet:
 
     def _specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """The specs, each of which can be created, and told from the others by its name."""
-        self._tools.waiter.check()
+        self._context.waiter.check()
         if isinstance(specs, str | bytes) or not isinstance(specs, Iterable):
             raise ConfigurationError("a fleet call takes several ServerSpecs: pass a list")
         wanted = tuple(specs)
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
-            self._tools.servers.check(spec)
+            self._context.servers.check(spec)
         no_repeats([name_key(spec.name) for spec in wanted], "names")
-        no_repeats([self._tools.servers.key_of(spec) for spec in wanted], "names")
+        no_repeats([self._context.servers.key_of(spec) for spec in wanted], "names")
         return wanted
 
     @contextlib.contextmanager
     def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
         """Two calls at once would each find the same name missing, and each create it: the second is refused."""
-        names = {self._tools.servers.key_of(spec): self._tools.servers.shown_name(spec) for spec in wanted}
+        names = {
+            self._context.servers.key_of(spec): self._context.servers.shown_name(spec) for spec in wanted
+        }
         busy = sorted(names[key] for key in names.keys() & self._at_work)
         if busy:
             raise ConfigurationError(
@@ -368,7 +371,7 @@ class Fleet:
 
     def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
         async def again(report: Report) -> Report:
-            run = Run(self._tools, operation, jobs_again(report, operation, target), options, again=again)
+            run = Run(self._context, operation, jobs_again(report, operation, target), options, again=again)
             return merged(report, await finish(run))
 
         return again

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..models import Server, ServerId, check_id
+from ..records import Server, ServerId
+from ..specs import check_id
 from .events import FleetEvent
 from .jobs import Options
 

@@ -13,13 +13,14 @@ from ..errors import VpsOrgError
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.waiter import Waiter
-from ..models import Server, ServerId, ServerSpec
+from ..records import Server, ServerId
 from ..servers import Servers
+from ..specs import ServerSpec
 from ..timing import Clock
 from .events import FleetEvent
 from .outcomes import Report
 
-__all__ = ["HOW", "Errand", "Job", "Options", "RunTrace", "Tools", "context_of"]
+__all__ = ["HOW", "Job", "JobRun", "Options", "RunContext", "RunTrace", "context_of"]
 
 HOW = {"create": "created", "start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
@@ -31,7 +32,7 @@ class RunTrace(Protocol):
         """A context for a task of the run, so that what it sends is told as part of it."""
         ...
 
-    def tell(self, event: FleetEvent) -> None:
+    def emit(self, event: FleetEvent) -> None:
         """Something happened."""
         ...
 
@@ -46,7 +47,7 @@ def context_of(trace: RunTrace | None) -> Context | None:
 
 
 @attrs.frozen
-class Tools:
+class RunContext:
     """What a run works with. ``on_run`` is told the operation and the number of servers of each run that begins."""
 
     servers: Servers
@@ -95,7 +96,7 @@ class Job:
 
 
 @attrs.define
-class Errand:
+class JobRun:
     """A job that was taken up: when its command left last, monotonic and by the time of day, and how often it did."""
 
     job: Job

@@ -11,7 +11,7 @@ import attrs
 from ..errors import ConfigurationError, FleetError, VpsOrgError
 from ..lifecycle.contract import Evidence
 from ..lifecycle.wait import Seen
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 
 __all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password"]
 

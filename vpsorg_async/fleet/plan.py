@@ -24,7 +24,8 @@ from decimal import Decimal
 import attrs
 
 from ..lifecycle.contract import GONE
-from ..models import PlanOffer, Server, ServerSpec, name_key
+from ..records import PlanOffer, Server
+from ..specs import ServerSpec, name_key
 
 __all__ = ["Plan", "Step", "StepKind", "plan"]
 

@@ -27,7 +27,8 @@ import attrs
 
 from ..errors import OutcomeUnknownError
 from ..lifecycle.contract import GONE
-from ..models import Server, ServerSpec
+from ..records import Server
+from ..specs import ServerSpec
 
 __all__ = ["TABLE", "Found", "Search", "State"]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import anyio
 
 from ..errors import OutcomeUnknownError, VpsOrgError, is_absence
-from ..models import ServerId
+from ..records import ServerId
 from ..shielding import is_cancellation, side_by_side
-from .jobs import Tools
+from .jobs import RunContext
 from .outcomes import Failed, Outcome, Succeeded
 
 __all__ = ["DELETE_BOUND", "delete_again", "rolled_back"]
@@ -21,7 +21,10 @@ AGAIN = 1.0
 
 
 async def delete_again(
-    tools: Tools, made: Mapping[ServerId, ServerId], report: Callable[[ServerId, str, bool], None], why: str
+    context: RunContext,
+    made: Mapping[ServerId, ServerId],
+    report: Callable[[ServerId, str, bool], None],
+    why: str,
 ) -> None:
     """Delete the servers of ``made``; ``report`` is given the key, what to say, and whether the server is gone.
 
@@ -38,12 +41,12 @@ async def delete_again(
     async def delete(key: ServerId, server_id: ServerId) -> None:
         while True:
             try:
-                await tools.servers.delete(server_id)
+                await context.servers.delete(server_id)
             except VpsOrgError as error:
                 unproven = is_absence(error) or isinstance(error, OutcomeUnknownError)
-                if unproven and not tools.servers.was_shown(server_id):
+                if unproven and not context.servers.was_shown(server_id):
                     report(key, f"{why}; but the API does not show it yet, {charged}", False)
-                    await tools.clock.sleep(AGAIN)
+                    await context.clock.sleep(AGAIN)
                     continue
                 if not is_absence(error):
                     report(key, f"{why}; but deleting it failed, {charged}: {error}", False)
@@ -65,7 +68,7 @@ async def delete_again(
                     return
 
     with anyio.move_on_after(DELETE_BOUND) as scope:
-        await side_by_side(worker() for _ in range(min(tools.workers, len(made))))
+        await side_by_side(worker() for _ in range(min(context.workers, len(made))))
     if stops:
         raise stops[0]
 

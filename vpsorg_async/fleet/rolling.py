@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
-from ..http.session import Withdrawn
+from ..http.session import SendCancelled
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
 from ..lifecycle.waiter import WaitOutcome
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
+from .adoption import stops_all
 from .events import CommandAnswered, CommandSent, FleetEvent
-from .jobs import HOW, Tools
+from .jobs import HOW, RunContext
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
-from .searches import stops_all
 from .stream import OutcomeStream
 
 __all__ = ["Health", "RollingRun"]
@@ -40,7 +40,7 @@ class RollingRun:
 
     def __init__(
         self,
-        tools: Tools,
+        context: RunContext,
         operation: str,
         ids: Sequence[ServerId],
         *,
@@ -65,7 +65,7 @@ class RollingRun:
             "canary": canary,
         }
         self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
-        self._tools = tools
+        self._context = context
         self._operation = operation
         self._ids = ids
         self._timeout = timeout
@@ -79,7 +79,7 @@ class RollingRun:
         self._acknowledged: set[ServerId] = set()
         self._tasks: dict[ServerId, asyncio.Task[None]] = {}
         self._stream = OutcomeStream(
-            tools, operation, ids, on_event=on_event, again=_not_again, title=f"rolling {operation}"
+            context, operation, ids, on_event=on_event, again=_not_again, title=f"rolling {operation}"
         )
 
     @property
@@ -98,14 +98,14 @@ class RollingRun:
 
     def resume(self) -> None:
         """Go on."""
-        self._tools.waiter.check()
+        self._context.waiter.check()
         self._rollout.paused = False
         self._pump()
 
     async def __aenter__(self) -> Self:
         self._stream.begin()
         wanted, _ = _OPERATIONS[self._operation]
-        listing = await self._tools.servers.listing() if self._ids else None
+        listing = await self._context.servers.listing() if self._ids else None
         self._stream.follow(f"rolling_{self._operation}")
         known = {str(server.id): server for server in (listing.servers if listing else ())}
         if listing is not None and listing.lacks:
@@ -113,7 +113,7 @@ class RollingRun:
             for key in self._ids:
                 if str(key) not in known:
                     try:
-                        known[str(key)] = await self._tools.servers.get(key)
+                        known[str(key)] = await self._context.servers.get(key)
                     except NotFoundError as error:
                         if not is_absence(error):
                             raise
@@ -125,7 +125,7 @@ class RollingRun:
             elif server.status != wanted:
                 self._stream.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
             else:
-                self._tools.servers.saw(server)
+                self._context.servers.saw(server)
                 locations[key] = server.location or ""
         paused, self._rollout = self._rollout.paused, Rollout(locations, **self._limits)
         self._rollout.paused = paused
@@ -135,7 +135,7 @@ class RollingRun:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
-        self._tools.waiter.check()
+        self._context.waiter.check()
         why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
         self._ended_by = self._ended_by or why
         try:
@@ -193,11 +193,11 @@ class RollingRun:
 
     async def _one(self, key: ServerId) -> None:
         """Take one server through command, wait and health check."""
-        began = self._tools.clock.now()
+        began = self._context.clock.now()
         outcome: Outcome
         try:
             outcome = await self._taken(key, began)
-        except Withdrawn:
+        except SendCancelled:
             outcome = Skipped(key, self._over)
         except VpsOrgError as error:
             if stops_all(error):
@@ -207,7 +207,7 @@ class RollingRun:
                 error,
                 server_id=key,
                 server=getattr(error, "last_seen", None),
-                seconds=self._tools.clock.now() - began,
+                seconds=self._context.clock.now() - began,
                 attempts=self._sent.get(key, 0),
                 acknowledged=key in self._acknowledged,
             )
@@ -222,11 +222,11 @@ class RollingRun:
         self._pump()
 
     async def _taken(self, key: ServerId, began: float) -> Succeeded:
-        waiter, servers = self._tools.waiter, self._tools.servers.for_bulk(lambda: self._withdrawn(key))
+        waiter, servers = self._context.waiter, self._context.servers.for_bulk(lambda: self._withdrawn(key))
         command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
         await command(key)
         self._acknowledged.add(key)
-        self._stream.tell(CommandAnswered(operation=self._operation, key=key, server_id=key))
+        self._stream.emit(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
         assert waited.server is not None
         server = waited.server if self._health is None else await self._healthy(waited, waited.server)
@@ -235,7 +235,7 @@ class RollingRun:
             server,
             evidence=waited.evidence,
             timeline=waited.timeline,
-            seconds=self._tools.clock.now() - began,
+            seconds=self._context.clock.now() - began,
             attempts=self._sent[key],
             how=HOW[self._operation],
             acknowledged=True,
@@ -246,19 +246,19 @@ class RollingRun:
         if self._over:
             return True
         if key not in self._sent:
-            self._stream.tell(CommandSent(operation=self._operation, key=key))
+            self._stream.emit(CommandSent(operation=self._operation, key=key))
         self._sent[key] = self._sent.get(key, 0) + 1
         return False
 
     async def _healthy(self, waited: WaitOutcome, server: Server) -> Server:
         """The server as it was when its check passed."""
         assert self._health is not None
-        clock, said = self._tools.clock, ""
+        clock, said = self._context.clock, ""
         for check in range(self._health_retries):
             pause = self._health_interval if check else self._warm_up
             if check or pause:
                 await clock.sleep(pause)
-                server = await self._tools.waiter.as_it_is(server)
+                server = await self._context.waiter.as_it_is(server)
             said = await ask(self._health, server, self._health_timeout)
             if not said:
                 return server

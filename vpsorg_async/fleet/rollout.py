@@ -24,7 +24,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigurationError
-from ..models import ServerId
+from ..records import ServerId
 
 __all__ = ["Rollout", "window"]
 

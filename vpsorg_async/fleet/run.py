@@ -16,19 +16,19 @@ from typing import Any, Self
 
 from ..changes import ECHOES
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
-from ..http.session import Withdrawn
+from ..http.session import SendCancelled
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
 from ..lifecycle.waiter import WaitOutcome
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
+from .adoption import Searches, stops_all
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
-from .jobs import HOW, Errand, Job, Options, Tools
+from .jobs import HOW, Job, JobRun, Options, RunContext
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
-from .searches import Searches, stops_all
 from .stream import OutcomeStream
 from .waits import OpenWaits
 
@@ -45,7 +45,7 @@ class Run:
 
     def __init__(
         self,
-        tools: Tools,
+        context: RunContext,
         operation: str,
         jobs: Sequence[Job],
         options: Options,
@@ -53,18 +53,18 @@ class Run:
         ids_before: Collection[str] = (),
         again: Callable[[Report], Awaitable[Report]] | None = None,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._operation = operation
         self._jobs = jobs
         self._options = options
         keys = [job.key for job in jobs]
-        self._stream = OutcomeStream(tools, operation, keys, on_event=options.on_event, again=again)
+        self._stream = OutcomeStream(context, operation, keys, on_event=options.on_event, again=again)
         self._queue: Iterator[Job] = iter([job for job in jobs if not job.after])
         self._workers: list[asyncio.Task[None]] = []
-        self._under_way: dict[ServerId, Errand] = {}
+        self._under_way: dict[ServerId, JobRun] = {}
         self._ids_before = ids_before
-        self._searches = Searches(tools, options, ids_before, self._found, self._stream.broke)
-        self._waits = OpenWaits(tools, options.timeout, self._succeed, self._fail, self._stream.broke)
+        self._searches = Searches(context, options, ids_before, self._found, self._stream.broke)
+        self._waits = OpenWaits(context, options.timeout, self._succeed, self._fail, self._stream.broke)
         self._made: dict[ServerId, ServerId] = {}
         self._stopped = ""
 
@@ -85,7 +85,7 @@ class Run:
             self._loop.create_task(
                 self._work(), name=f"vpsorg-{self._operation}", context=self._stream.context
             )
-            for _ in range(min(self._tools.workers, len(self._jobs)))
+            for _ in range(min(self._context.workers, len(self._jobs)))
         ]
         for job in self._jobs:
             if job.after:
@@ -95,7 +95,7 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tools.waiter.check()
+        self._context.waiter.check()
         try:
             if not self._stream.complete or (kind is not None and not self._stream.all_given):
                 why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
@@ -115,7 +115,7 @@ class Run:
     async def roll_back(self, why: str) -> None:
         """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
         self._stream.rolled_back = True
-        work = delete_again(self._tools, self._made, self._note_rollback, why)
+        work = delete_again(self._context, self._made, self._note_rollback, why)
         await to_the_end(work, self._stream.context)
 
     # -- the work ---------------------------------------------------------------------------------------------------
@@ -152,13 +152,13 @@ class Run:
 
     async def _do_after(self, job: Job) -> None:
         """Wait until the commands that are open are done, then do the job."""
-        errand = Errand(job, self._tools.clock.now())
+        job_run = JobRun(job, self._context.clock.now())
         target = Target.of("gone" if job.command == "create" else "settled")
         try:
             for server_id in job.after:
-                await self._tools.waiter.wait(server_id, target, self._options.timeout)
+                await self._context.waiter.wait(server_id, target, self._options.timeout)
         except VpsOrgError as error:
-            self._fail(errand, error, server=job.server)
+            self._fail(job_run, error, server=job.server)
             return
         if self._stopped:
             self._stream.settle(job.key, Skipped(job.key, self._stopped))
@@ -167,66 +167,66 @@ class Run:
         await self._do(job)
 
     async def _do(self, job: Job, doubt: Doubt | None = None) -> None:
-        errand = Errand(job, self._tools.clock.now(), acknowledged=job.acknowledged)
+        job_run = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
         if job.error is not None:
-            self._fail(errand, job.error)
+            self._fail(job_run, job.error)
             return
         if not job.command:
-            self._await(errand, job.server, job.how)
+            self._await(job_run, job.server, job.how)
             return
         if job.spec is not None and doubt is None:
-            creations = self._tools.servers.creations
-            doubt = creations.doubt(self._tools.servers.shown_name(job.spec), errand.sent_at)
-            if doubt is not None and errand.sent_at < doubt.sent_at + self._options.settle:
-                errand.doubt = doubt
-                self._searches.open(errand, job.spec, doubt.error, doubt.sent_at)
+            creations = self._context.servers.creations
+            doubt = creations.doubt(self._context.servers.shown_name(job.spec), job_run.sent_at)
+            if doubt is not None and job_run.sent_at < doubt.sent_at + self._options.settle:
+                job_run.doubt = doubt
+                self._searches.open(job_run, job.spec, doubt.error, doubt.sent_at)
                 return
-        self._under_way[job.key] = errand
+        self._under_way[job.key] = job_run
         try:
-            server = await self._command(errand)
-        except Withdrawn:
+            server = await self._command(job_run)
+        except SendCancelled:
             self._stream.settle(job.key, Skipped(job.key, self._stopped))
         except OutcomeUnknownError as error:
             if job.spec is not None:
-                self._stream.tell(CommandLost(operation=self._operation, key=job.key, message=str(error)))
-                self._searches.open(errand, job.spec, error)
+                self._stream.emit(CommandLost(operation=self._operation, key=job.key, message=str(error)))
+                self._searches.open(job_run, job.spec, error)
             elif job.command == "reboot":
-                self._fail(errand, error)
+                self._fail(job_run, error)
             else:
                 # the server itself shows whether it was applied; of a reboot it shows nothing
-                await self._judge_by_server(errand, error)
+                await self._judge_by_server(job_run, error)
         except VpsOrgError as error:
             if isinstance(error, APIError) and (
                 (job.echo and error.status in ECHOES and error.from_api)
                 or (error.status < 300 and job.command in ("start", "stop", "delete"))
             ):
-                await self._judge_by_server(errand, error)
+                await self._judge_by_server(job_run, error)
             else:
-                self._fail(errand, error)
+                self._fail(job_run, error)
         else:
-            errand.acknowledged = True
+            job_run.acknowledged = True
             if server is not None and job.command == "create":
                 self._made[job.key] = server.id
             server_id = server.id if server is not None else job.server_id
-            self._stream.tell(
+            self._stream.emit(
                 CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key)
             )
-            self._await(errand, server, HOW[job.command])
+            self._await(job_run, server, HOW[job.command])
         # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
         self._under_way.pop(job.key, None)
 
-    def _withdrawn(self, errand: Errand) -> bool:
+    def _withdrawn(self, job_run: JobRun) -> bool:
         """Whether a command is kept back, asked when its turn comes: it leaves right after this."""
         if self._stopped:
             return True
-        if not errand.attempts:
-            self._stream.tell(CommandSent(operation=errand.job.command, key=errand.job.key))
-        errand.sent_at, errand.time = self._tools.clock.now(), self._tools.clock.wall()
-        errand.attempts += 1
+        if not job_run.attempts:
+            self._stream.emit(CommandSent(operation=job_run.job.command, key=job_run.job.key))
+        job_run.sent_at, job_run.time = self._context.clock.now(), self._context.clock.wall()
+        job_run.attempts += 1
         return False
 
-    async def _command(self, errand: Errand) -> Server | None:
-        job, servers = errand.job, self._tools.servers.for_bulk(lambda: self._withdrawn(errand))
+    async def _command(self, job_run: JobRun) -> Server | None:
+        job, servers = job_run.job, self._context.servers.for_bulk(lambda: self._withdrawn(job_run))
         if job.spec is None:
             assert job.server_id is not None
             command: Callable[[ServerId], Awaitable[object]] = getattr(servers, job.command)
@@ -238,49 +238,49 @@ class Run:
         there = f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before"
         raise OutcomeUnknownError(there, subject=job.key, candidates=[server.id])
 
-    async def _judge_by_server(self, errand: Errand, error: VpsOrgError) -> None:
+    async def _judge_by_server(self, job_run: JobRun, error: VpsOrgError) -> None:
         """Settle by the server what an error does not say: whether the command was applied, or has reached its goal."""
-        job = errand.job
+        job = job_run.job
         if job.target is not None:
-            errand.refusal = error
-            self._await(errand, job.server, HOW[job.command])
-        elif job.server_id is not None and await self._tools.servers.shows_done(job.command, job.server_id):
-            self._succeed(errand, job.server, HOW[job.command])
+            job_run.refusal = error
+            self._await(job_run, job.server, HOW[job.command])
+        elif job.server_id is not None and await self._context.servers.shows_done(job.command, job.server_id):
+            self._succeed(job_run, job.server, HOW[job.command])
         else:
-            self._fail(errand, error)
+            self._fail(job_run, error)
 
-    def _await(self, errand: Errand, server: Server | None, how: str) -> None:
-        if errand.job.target is None:
-            self._succeed(errand, server, how)
+    def _await(self, job_run: JobRun, server: Server | None, how: str) -> None:
+        if job_run.job.target is None:
+            self._succeed(job_run, server, how)
         else:
-            self._waits.join(errand, server, how)
+            self._waits.join(job_run, server, how)
 
-    def _found(self, errand: Errand, found: Found) -> None:
+    def _found(self, job_run: JobRun, found: Found) -> None:
         """What became of a create whose answer was lost."""
-        self._under_way[errand.job.key] = errand
+        self._under_way[job_run.job.key] = job_run
         try:
-            self._judge(errand, found)
+            self._judge(job_run, found)
         except BaseException as bug:
             self._stream.broke(bug)
         else:
-            self._under_way.pop(errand.job.key, None)
+            self._under_way.pop(job_run.job.key, None)
 
-    def _judge(self, errand: Errand, found: Found) -> None:
-        key = errand.job.key
+    def _judge(self, job_run: JobRun, found: Found) -> None:
+        key = job_run.job.key
         if found.server is None:
             assert found.error is not None
-            if errand.doubt is not None and found.exhausted:
+            if job_run.doubt is not None and found.exhausted:
                 # the earlier create made nothing that is to be seen: another one may leave
-                self._spawn(self._do(errand.job, errand.doubt))
+                self._spawn(self._do(job_run.job, job_run.doubt))
             else:
-                self._fail(errand, found.error)
+                self._fail(job_run, found.error)
             return
-        errand.acknowledged = True
-        if errand.doubt is None:
+        job_run.acknowledged = True
+        if job_run.doubt is None:
             self._made[key] = found.server.id  # else an earlier call made it
-        self._tools.servers.adopt(found.server)
-        self._stream.tell(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
-        self._await(errand, found.server, "adopted")
+        self._context.servers.adopt(found.server)
+        self._stream.emit(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
+        self._await(job_run, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
 
@@ -299,7 +299,7 @@ class Run:
         Where even this is cut short, by the end of the loop, each has an outcome from what is known by then.
         """
         self._stopped = self._stopped or why
-        lost: list[Errand] = []
+        lost: list[JobRun] = []
         seen: Mapping[str, Sequence[Server]] = {}
         try:
             await asyncio.wait(self._workers, timeout=LAST_ANSWERS)
@@ -307,40 +307,40 @@ class Run:
                 task.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
             lost = self._lost()
-            if any(errand.job.spec for errand in lost):
+            if any(job_run.job.spec for job_run in lost):
                 seen = await self._searches.last_look()
         finally:
             for task in self._workers:
                 task.cancel()
-            for errand in lost or self._lost():
-                self._give_up(errand, seen, why)
+            for job_run in lost or self._lost():
+                self._give_up(job_run, seen, why)
             self._waits.detach(why)
             for key in list(self._stream.open):
                 self._stream.settle(key, Skipped(key, f"not sent: {why}"))
 
-    def _lost(self) -> list[Errand]:
+    def _lost(self) -> list[JobRun]:
         """The commands that may have been applied and have no answer."""
-        return [errand for errand in self._under_way.values() if errand.attempts] + self._searches.close()
+        return [job_run for job_run in self._under_way.values() if job_run.attempts] + self._searches.close()
 
-    def _give_up(self, errand: Errand, seen: Mapping[str, Sequence[Server]], why: str) -> None:
+    def _give_up(self, job_run: JobRun, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last look at the account."""
-        job = errand.job
-        hits = seen.get(self._tools.servers.key_of(job.spec), ()) if job.spec is not None else ()
+        job = job_run.job
+        hits = seen.get(self._context.servers.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
         if server is not None:
             self._made[job.key] = server.id
-        if errand.doubt is not None:
-            self._fail(errand, errand.doubt.error, server=server)
+        if job_run.doubt is not None:
+            self._fail(job_run, job_run.doubt.error, server=server)
             return
         known = "look for it before sending it again" if server is None else f"it exists as {server.id}"
         unknown = OutcomeUnknownError(
-            f"{job.command} of {job.key!r}, sent at {errand.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
+            f"{job.command} of {job.key!r}, sent at {job_run.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
             f"when {why}; {known}",
             subject=job.key,
-            sent_at=errand.time,
+            sent_at=job_run.time,
             candidates=[hit.id for hit in hits],
         )
-        self._fail(errand, unknown, server=server)
+        self._fail(job_run, unknown, server=server)
 
     def _note_rollback(self, key: ServerId, text: str, gone: bool) -> None:
         failed = rolled_back(self._stream.get(key), key, self._made[key], text, gone=gone)
@@ -351,26 +351,26 @@ class Run:
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
     def _succeed(
-        self, errand: Errand, server: Server | None, how: str, waited: WaitOutcome | None = None
+        self, job_run: JobRun, server: Server | None, how: str, waited: WaitOutcome | None = None
     ) -> None:
-        job = errand.job
+        job = job_run.job
         outcome = Succeeded(
             job.key,
             server,
             evidence=waited.evidence if waited else None,
             timeline=waited.timeline if waited else (),
-            seconds=self._tools.clock.now() - errand.sent_at,
-            attempts=errand.attempts,
+            seconds=self._context.clock.now() - job_run.sent_at,
+            attempts=job_run.attempts,
             how=how,
             differences=job.differences,
-            acknowledged=errand.acknowledged,
+            acknowledged=job_run.acknowledged,
         )
         self._stream.settle(job.key, outcome)
 
     def _fail(
-        self, errand: Errand, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
+        self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
     ) -> None:
-        job = errand.job
+        job = job_run.job
         if not self._stopped:
             if stops_all(error):
                 self._stopped = f"not sent, because an earlier {job.command or 'look'} was refused: {error}"
@@ -383,9 +383,9 @@ class Run:
             server_id=server.id if server else wait.server_id if wait else job.server_id,
             server=server,
             timeline=wait.timeline if wait is not None else (),
-            seconds=self._tools.clock.now() - errand.sent_at,
-            attempts=errand.attempts,
-            acknowledged=errand.acknowledged,
+            seconds=self._context.clock.now() - job_run.sent_at,
+            attempts=job_run.attempts,
+            acknowledged=job_run.acknowledged,
         )
         self._stream.settle(job.key, outcome)
 

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context
 
-from ..hooks import tell
-from ..models import ServerId
+from ..hooks import emit
+from ..records import ServerId
 from .events import FleetEvent, ServerSettled
-from .jobs import RunTrace, Tools, context_of
+from .jobs import RunContext, RunTrace, context_of
 from .outcomes import Outcome, Report
 
 __all__ = ["OutcomeStream"]
@@ -23,7 +23,7 @@ class OutcomeStream:
 
     def __init__(
         self,
-        tools: Tools,
+        context: RunContext,
         operation: str,
         keys: Sequence[ServerId],
         *,
@@ -32,7 +32,7 @@ class OutcomeStream:
         title: str = "",
     ) -> None:
         """``title`` is the operation as the report names it, where that is not ``operation``."""
-        self._tools = tools
+        self._context = context
         self._operation = operation
         self._title = title or operation
         self._keys = keys
@@ -42,19 +42,19 @@ class OutcomeStream:
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
         self._given = 0
-        self._began = self._ended = tools.clock.now()
+        self._began = self._ended = context.clock.now()
         self._broken: BaseException | None = None
         self._bug: BaseException | None = None
         self.rolled_back = False
 
     def begin(self) -> None:
         """The run begins: its time counts from here. Raises `ConfigurationError` on another loop than the client's."""
-        self._tools.waiter.check()
-        self._began = self._ended = self._tools.clock.now()
+        self._context.waiter.check()
+        self._began = self._ended = self._context.clock.now()
 
     def follow(self, name: str = "") -> None:
         """Let it be traced, if anything does."""
-        self._trace = self._tools.trace(name or self._operation, len(self._keys))
+        self._trace = self._context.trace(name or self._operation, len(self._keys))
 
     def end(self, error: BaseException | None) -> None:
         """The run was left, by this error or by none."""
@@ -72,7 +72,7 @@ class OutcomeStream:
         return Report(
             operation=self._title,
             outcomes=tuple(self._outcomes[key] for key in self._keys if key in self._outcomes),
-            seconds=(self._ended if self.complete else self._tools.clock.now()) - self._began,
+            seconds=(self._ended if self.complete else self._context.clock.now()) - self._began,
             rolled_back=self.rolled_back,
             again=self._again,
         )
@@ -105,9 +105,9 @@ class OutcomeStream:
     def settle(self, key: ServerId, outcome: Outcome) -> None:
         """A key has its outcome."""
         self._outcomes[key] = outcome
-        self._ended = self._tools.clock.now()
+        self._ended = self._context.clock.now()
         self._settled.put_nowait(outcome)
-        self.tell(ServerSettled(operation=self._operation, key=key, outcome=outcome))
+        self.emit(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def revise(self, key: ServerId, outcome: Outcome) -> None:
         """What became of it later."""
@@ -129,7 +129,7 @@ class OutcomeStream:
 
         That is raised again each time when no outcome is left: more may never come.
         """
-        self._tools.waiter.check()
+        self._context.waiter.check()
         if self.all_given:
             raise StopAsyncIteration
         if self._bug is not None and self._settled.empty():
@@ -141,12 +141,12 @@ class OutcomeStream:
         self._given += 1
         return outcome
 
-    def tell(self, event: FleetEvent) -> None:
+    def emit(self, event: FleetEvent) -> None:
         """Hand an event to the trace and to the user's hook."""
         try:
             if self._trace is not None:
-                self._trace.tell(event)
-            tell(self._on_event, event, log)
+                self._trace.emit(event)
+            emit(self._on_event, event, log)
         except BaseException as stop:
             # not raised here: first the run is closed properly
             self.broke(stop)

@@ -10,8 +10,9 @@ from ..errors import ConfigurationError, VpsOrgError, is_absence
 from ..lifecycle.contract import GONE
 from ..lifecycle.creations import Made
 from ..lookups import Plans
-from ..models import Server, ServerSpec
-from .jobs import Tools
+from ..records import Server
+from ..specs import ServerSpec
+from .jobs import RunContext
 from .plan import Plan, plan
 
 __all__ = ["Survey"]
@@ -20,15 +21,15 @@ __all__ = ["Survey"]
 class Survey:
     """Reads the account once for each question. A list that is known to be incomplete proves no absence."""
 
-    def __init__(self, tools: Tools, plans: Plans) -> None:
-        self._tools = tools
+    def __init__(self, context: RunContext, plans: Plans) -> None:
+        self._context = context
         self._plans = plans
 
     async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
         """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
         if not wanted:
             return set(), self.plan(wanted, ())
-        servers = self._tools.servers
+        servers = self._context.servers
         listing = await servers.listing()
         existing = [*listing.servers, *await self._own(wanted, listing.servers)]
         made = self.plan(wanted, existing)
@@ -48,8 +49,8 @@ class Survey:
         """
         if not wanted:
             return set(), self.plan(wanted, ())
-        key_of = self._tools.servers.key_of
-        listing = await self._tools.servers.listing()
+        key_of = self._context.servers.key_of
+        listing = await self._context.servers.listing()
         keys = set(map(key_of, wanted))
         taken = sorted(
             {
@@ -68,7 +69,7 @@ class Survey:
 
     async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
         """The servers of these names that this client created and a lagging list does not show yet."""
-        servers, now = self._tools.servers, self._tools.clock.now()
+        servers, now = self._context.servers, self._context.clock.now()
         shown = set(map(servers.key_of, listed))
         own = [
             made
@@ -81,7 +82,7 @@ class Survey:
             try:
                 return await servers.get(made.server.id)
             except VpsOrgError as error:
-                gone = is_absence(error) and not self._tools.waiter.may_be_invisible(made.at)
+                gone = is_absence(error) and not self._context.waiter.may_be_invisible(made.at)
                 return None if gone else made.server
 
         found = await asyncio.gather(*map(read, own))
@@ -89,7 +90,7 @@ class Survey:
 
     def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         """A step for each spec."""
-        return plan(wanted, existing, self._tools.servers.key_of, self._tools.waiter.heading)
+        return plan(wanted, existing, self._context.servers.key_of, self._context.waiter.heading)
 
     async def priced(self, made: Plan) -> Plan:
         """The plan with prices, where the account tells them."""
@@ -102,6 +103,6 @@ class Survey:
     def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
         """Those that exist, as far as this client knows, each with whether it is being deleted."""
         for server in servers:
-            heading = self._tools.waiter.heading(server)
+            heading = self._context.waiter.heading(server)
             if GONE not in (heading, server.status):
                 yield server, heading == "delete"

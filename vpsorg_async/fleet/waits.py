@@ -10,72 +10,72 @@ from typing import Protocol
 from ..errors import VpsOrgError, WaitError
 from ..lifecycle.wait import Verdict, Wait
 from ..lifecycle.waiter import WaitOutcome
-from ..models import Server
-from .jobs import Errand, Tools
+from ..records import Server
+from .jobs import JobRun, RunContext
 from .outcomes import with_password
 
 __all__ = ["OpenWaits"]
 
 
 class Succeed(Protocol):
-    """Settles an errand that reached its target."""
+    """Settles a job run that reached its target."""
 
     def __call__(
-        self, errand: Errand, server: Server | None, how: str, waited: WaitOutcome | None = None
+        self, job_run: JobRun, server: Server | None, how: str, waited: WaitOutcome | None = None
     ) -> None: ...
 
 
 class Fail(Protocol):
-    """Settles an errand that did not."""
+    """Settles a job run that did not."""
 
     def __call__(
-        self, errand: Errand, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
+        self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
     ) -> None: ...
 
 
 class OpenWaits:
-    """Joins errands to the shared poller, and settles each by its verdict."""
+    """Joins job runs to the shared poller, and settles each by its verdict."""
 
     def __init__(
         self,
-        tools: Tools,
+        context: RunContext,
         timeout: float,
         succeed: Succeed,
         fail: Fail,
         broke: Callable[[BaseException], None],
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._timeout = timeout
         self._succeed = succeed
         self._fail = fail
         self._broke = broke
-        self._open: dict[Wait, tuple[Errand, Server | None, str]] = {}
+        self._open: dict[Wait, tuple[JobRun, Server | None, str]] = {}
 
     def begin(self, context: contextvars.Context | None) -> None:
         """Verdicts are judged on the running loop, in this context, or a copy of the caller's."""
         self._loop = asyncio.get_running_loop()
-        self._context = context or contextvars.copy_context()
+        self._contextvars = context or contextvars.copy_context()
 
-    def join(self, errand: Errand, server: Server | None, how: str) -> None:
-        """Wait for the target of an errand; ``server`` is the record of its command's answer."""
-        job = errand.job
+    def join(self, job_run: JobRun, server: Server | None, how: str) -> None:
+        """Wait for the target of a job run; ``server`` is the record of its command's answer."""
+        job = job_run.job
         server_id = server.id if server is not None else job.server_id
         assert server_id is not None
         assert job.target is not None
         try:
-            wait = self._tools.waiter.make(server_id, job.target, self._timeout)
-            wait.deadline = errand.sent_at + self._timeout
-            self._tools.waiter.poller.join(wait, self._waited)
+            wait = self._context.waiter.make(server_id, job.target, self._timeout)
+            wait.deadline = job_run.sent_at + self._timeout
+            self._context.waiter.poller.join(wait, self._waited)
         except VpsOrgError as error:
             # it can't be waited for (the client was closed, or its id is none), and is there all the same
-            self._fail(errand, error, server=server)
+            self._fail(job_run, error, server=server)
             return
-        self._open[wait] = (errand, server, how)
+        self._open[wait] = (job_run, server, how)
 
     def detach(self, why: str) -> None:
         """Leave all of them; their servers stay as they are."""
-        for wait, (errand, server, _) in list(self._open.items()):
-            self._tools.waiter.poller.leave(wait)
+        for wait, (job_run, server, _) in list(self._open.items()):
+            self._context.waiter.poller.leave(wait)
             detached = WaitError(
                 f"server {wait.server_id}: {why}; its command was acknowledged, and no one waits for it any more",
                 server_id=wait.server_id,
@@ -83,27 +83,27 @@ class OpenWaits:
                 last_seen=wait.last_seen or server,
                 timeline=wait.timeline,
             )
-            self._fail(errand, detached, wait, server)
+            self._fail(job_run, detached, wait, server)
         self._open.clear()
 
     def _waited(self, wait: Wait, verdict: Verdict | BaseException) -> None:
         # the hooks of the user are not to hold up the poller, nor to run in its context
-        self._loop.call_soon(self._judge, wait, verdict, context=self._context)
+        self._loop.call_soon(self._judge, wait, verdict, context=self._contextvars)
 
     def _judge(self, wait: Wait, verdict: Verdict | BaseException) -> None:
         """A wait got its verdict. Where that fails it stays open, and is settled when the run is left."""
         if wait not in self._open:
             return  # the run was left in between
-        errand, server, how = self._open[wait]
+        job_run, server, how = self._open[wait]
         try:
             if isinstance(verdict, BaseException):
                 raise verdict
-            outcome = WaitOutcome.of(wait, verdict, self._tools.clock.now())
+            outcome = WaitOutcome.of(wait, verdict, self._context.clock.now())
             if outcome.error is not None:
                 # the error of the command says more than that the server stayed as it was
-                self._fail(errand, errand.refusal or outcome.error, wait, server)
+                self._fail(job_run, job_run.refusal or outcome.error, wait, server)
             else:
-                self._succeed(errand, with_password(outcome.server, server), how, outcome)
+                self._succeed(job_run, with_password(outcome.server, server), how, outcome)
         except BaseException as bug:
             self._broke(bug)
         else:

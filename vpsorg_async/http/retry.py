@@ -1,4 +1,4 @@
-"""Whether a failed attempt is followed by another one, and when. Pure: a table, a function, a quota.
+"""Whether a failed attempt is rule by another one, and when. Pure: a table, a function, a quota.
 
 What a failure proves decides, together with the operation:
 
@@ -30,10 +30,10 @@ from ..errors import APIError, ConfigurationError, RateLimitError, Sent, Transpo
 from ..timing import Backoff, Random
 from .exchange import Repeat, Request
 
-__all__ = ["TABLE", "Ending", "Followed", "RetryPolicy", "RetryQuota", "decide", "ending"]
+__all__ = ["TABLE", "FailureKind", "RetryPolicy", "RetryQuota", "RetryRule", "decide", "failure_kind"]
 
 
-class Ending(enum.Enum):
+class FailureKind(enum.Enum):
     """How an attempt ended, as far as another one is concerned."""
 
     NOT_SENT = "not sent"
@@ -45,7 +45,7 @@ class Ending(enum.Enum):
     UNUSABLE = "unusable"
 
 
-class Followed(enum.Enum):
+class RetryRule(enum.Enum):
     """By another attempt?"""
 
     ALWAYS = "always"
@@ -53,14 +53,14 @@ class Followed(enum.Enum):
     NEVER = "never"
 
 
-TABLE: Mapping[Ending, Followed] = {
-    Ending.NOT_SENT: Followed.ALWAYS,
-    Ending.UNREACHABLE: Followed.NEVER,
-    Ending.RATE_LIMITED: Followed.ALWAYS,
-    Ending.REFUSED: Followed.NEVER,
-    Ending.FAILED: Followed.IF_SAFE,
-    Ending.LOST: Followed.IF_SAFE,
-    Ending.UNUSABLE: Followed.NEVER,
+TABLE: Mapping[FailureKind, RetryRule] = {
+    FailureKind.NOT_SENT: RetryRule.ALWAYS,
+    FailureKind.UNREACHABLE: RetryRule.NEVER,
+    FailureKind.RATE_LIMITED: RetryRule.ALWAYS,
+    FailureKind.REFUSED: RetryRule.NEVER,
+    FailureKind.FAILED: RetryRule.IF_SAFE,
+    FailureKind.LOST: RetryRule.IF_SAFE,
+    FailureKind.UNUSABLE: RetryRule.NEVER,
 }
 
 _TRANSIENT = frozenset({408, 500, 502, 503, 504})
@@ -69,17 +69,17 @@ SHORTEST_PAUSE = 0.05
 """Seconds between an answer 429 and the next attempt, whatever the answer and the policy say."""
 
 
-def ending(error: TransportError | APIError) -> Ending:
+def failure_kind(error: TransportError | APIError) -> FailureKind:
     """The row of the table that this error belongs to."""
     if isinstance(error, TransportError):
         if error.final:
-            return Ending.UNREACHABLE
-        return Ending.NOT_SENT if error.sent is Sent.NO else Ending.LOST
+            return FailureKind.UNREACHABLE
+        return FailureKind.NOT_SENT if error.sent is Sent.NO else FailureKind.LOST
     if isinstance(error, RateLimitError):
-        return Ending.RATE_LIMITED
+        return FailureKind.RATE_LIMITED
     if error.status in _TRANSIENT or (error.status in (403, 404) and not error.from_api):
-        return Ending.FAILED
-    return Ending.REFUSED if error.sent is Sent.REJECTED else Ending.UNUSABLE
+        return FailureKind.FAILED
+    return FailureKind.REFUSED if error.sent is Sent.REJECTED else FailureKind.UNUSABLE
 
 
 @attrs.frozen(kw_only=True)
@@ -151,15 +151,15 @@ def decide(
     ``tries`` are the attempts made that were not answered by 429, ``limited`` those that were, ``patience_used`` the
     seconds already waited for rate limits.
     """
-    how = ending(error)
-    followed = TABLE[how]
-    if followed is Followed.NEVER or not request.may_repeat or policy.attempts == 1:
+    how = failure_kind(error)
+    rule = TABLE[how]
+    if rule is RetryRule.NEVER or not request.may_repeat or policy.attempts == 1:
         return None
-    if followed is Followed.IF_SAFE and request.operation.repeat is Repeat.NEVER:
+    if rule is RetryRule.IF_SAFE and request.operation.repeat is Repeat.NEVER:
         return None
     hint = error.retry_after if isinstance(error, APIError) else None
     asked = None if hint is None else min(hint, policy.max_retry_after)
-    if how is Ending.RATE_LIMITED:
+    if how is FailureKind.RATE_LIMITED:
         # without a hint the pause grows from a whole second: a limit is counted in seconds, not in milliseconds
         jitter = policy.backoff.pause(limited, rng)
         if asked is None:

@@ -18,16 +18,16 @@ from ..errors import (
     TransportError,
     is_absence,
 )
-from ..hooks import Hook, tell
+from ..hooks import Hook, emit
 from ..ownership import LoopOwner
 from ..timing import Clock, Random
-from .budget import Gate
+from .concurrency import ConcurrencyLimiter
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
 from .reply import refusal
-from .retry import Ending, RetryPolicy, RetryQuota, decide, ending
+from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind
 
-__all__ = ["Bulk", "Session", "Transport", "Withdrawn"]
+__all__ = ["Bulk", "SendCancelled", "Session", "Transport"]
 
 log = logging.getLogger("vpsorg_async.http")
 
@@ -40,17 +40,17 @@ class Transport(Protocol):
         ...
 
 
-class Withdrawn(Exception):
+class SendCancelled(Exception):
     """Nobody wanted the request any more when its turn came; it was not sent. Only for those who withdraw."""
 
 
 class Session:
-    """Sends requests through one gate, with one retry quota for all of them."""
+    """Sends requests through one limiter, with one retry quota for all of them."""
 
     def __init__(
         self,
         transport: Transport,
-        gate: Gate,
+        limiter: ConcurrencyLimiter,
         *,
         policy: RetryPolicy,
         clock: Clock,
@@ -61,7 +61,7 @@ class Session:
     ) -> None:
         self._owner = owner
         self._transport = transport
-        self._gate = gate
+        self._limiter = limiter
         self._policy = policy
         self._quota = RetryQuota(policy.quota)
         self._clock = clock
@@ -75,7 +75,7 @@ class Session:
         """Whether an error was answered in the API's own form so far, and not only by pages or without a body."""
 
     def close(self) -> None:
-        """Wake every call that waits for its next attempt; the gate, closed before, turns it away."""
+        """Wake every call that waits for its next attempt; the limiter, closed before, turns it away."""
         for pause in list(self._pauses):
             pause.cancel()
 
@@ -90,7 +90,7 @@ class Session:
 
         The API's 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
         `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
-        ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `Withdrawn`.
+        ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `SendCancelled`.
         """
         if self._owner is not None:
             self._owner.check()
@@ -101,7 +101,7 @@ class Session:
         reading = request.method == "GET"
         while True:
             attempt = tries + limited + 1
-            if self._held_until[reading] > self._clock.now() or not self._gate.take():
+            if self._held_until[reading] > self._clock.now() or not self._limiter.take():
                 try:
                     patience_used += await self._admitted(request, priority, patience_used)
                 except ClientClosedError:
@@ -110,18 +110,18 @@ class Session:
                     break
             try:
                 if withdrawn is not None and not maybe and withdrawn():
-                    raise Withdrawn(str(request))
+                    raise SendCancelled(str(request))
                 if self._on_event is not None:
                     self._note_sent(request, attempt)
                 outcome = await self._transport.send(request)
             finally:
-                self._gate.release()
+                self._limiter.release()
             error = (
                 outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
             )
             if isinstance(outcome, Response):
                 if error is None:
-                    self._gate.window.succeeded()
+                    self._limiter.limit.succeeded()
                 elif maybe and request.operation is Operation.DELETE and is_absence(error):
                     # what the service says about its absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
@@ -131,7 +131,7 @@ class Session:
                     return outcome
             assert error is not None
             self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
-            if ending(error) is Ending.RATE_LIMITED:
+            if failure_kind(error) is FailureKind.RATE_LIMITED:
                 limited += 1
             else:
                 tries += 1
@@ -164,19 +164,19 @@ class Session:
         raise closed
 
     async def _admitted(self, request: Request, priority: Priority, patience_used: float) -> float:
-        """Take a place at the gate, and return the seconds for which a rate limit held the request back.
+        """Take a place at the limiter, and return the seconds for which a rate limit held the request back.
 
         Others can push the end of that further and further; whose patience is used up goes and asks for itself.
         """
         patience = self._policy.rate_limit_patience - patience_used
         held = 0.0
         while True:
-            await self._gate.acquire(priority)
+            await self._limiter.acquire(priority)
             hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience - held)
             if hold <= 0:
                 return held
             # held back without a place, so that requests of the other kind go on
-            self._gate.release()
+            self._limiter.release()
             await self._pause(hold)
             held += hold
 
@@ -191,7 +191,7 @@ class Session:
 
     def _note_sent(self, request: Request, attempt: int) -> None:
         event = RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
-        tell(self._on_event, event, log)
+        emit(self._on_event, event, log)
 
     def _note_answer(self, request: Request, response: Response, attempt: int) -> None:
         event = RequestAnswered(
@@ -201,16 +201,16 @@ class Session:
             status=response.status,
             seconds=response.received_at - response.requested_at,
         )
-        tell(self._on_event, event, log)
+        emit(self._on_event, event, log)
 
     def _note_failure(
         self, request: Request, error: TransportError | APIError, attempt: int, after: float | None
     ) -> None:
-        lowered = isinstance(error, RateLimitError) and self._gate.window.limited(self._clock.now())
+        lowered = isinstance(error, RateLimitError) and self._limiter.limit.limited(self._clock.now())
         log.debug("attempt %d of %s failed: %s; next after %s s", attempt, request, error, after)
         if self._on_event is None:
             return
-        tell(
+        emit(
             self._on_event,
             AttemptFailed(
                 operation=request.operation.value,
@@ -224,9 +224,9 @@ class Session:
             log,
         )
         if lowered:
-            tell(self._on_event, RateLowered(limit=self._gate.window.limit), log)
+            emit(self._on_event, RateLowered(limit=self._limiter.limit.current), log)
         if after is not None:
-            tell(
+            emit(
                 self._on_event,
                 RetryScheduled(
                     operation=request.operation.value, request=str(request), attempt=attempt + 1, after=after

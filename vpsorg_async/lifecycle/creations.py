@@ -10,7 +10,8 @@ from collections import OrderedDict
 import attrs
 
 from ..errors import OutcomeUnknownError
-from ..models import Server, name_key
+from ..records import Server
+from ..specs import name_key
 
 __all__ = ["Creations", "Doubt", "Made"]
 

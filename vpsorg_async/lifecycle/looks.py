@@ -10,7 +10,7 @@ import attrs
 
 from ..codec import StatusRow
 from ..errors import DecodeError
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 from .wait import Wait
 
 __all__ = ["ListLook", "PollStatistics", "Roll", "RowReader", "ServerStuck", "list_is_cheaper"]

@@ -26,14 +26,14 @@ from ..errors import (
     VpsOrgError,
     is_absence,
 )
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 from ..shielding import side_by_side
 from ..timing import Backoff, Clock
-from .alarm import give_way, go_through
 from .entry import Entry
 from .looks import ListLook, Roll, list_is_cheaper
 from .receipts import Journal
 from .waits import Waits
+from .wakeup import run_steps, yield_to_loop
 
 __all__ = ["Observer", "Watcher"]
 
@@ -204,7 +204,7 @@ class Observer:
         """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
         self.lists += 1
         look = await self._look_list()
-        await give_way()  # to read a long list took its time, and so will comparing it
+        await yield_to_loop()  # to read a long list took its time, and so will comparing it
         async with self._showing:
             if look.requested_at < self._entries.listed_at:
                 return []  # another one overtook it, and what that one showed is newer
@@ -213,7 +213,7 @@ class Observer:
             statuses: dict[int, StatusRow | None] = {}
             unreadable = 0
             for number, position in enumerate(roll.compare(look)):
-                await give_way(number)
+                await yield_to_loop(number)
                 try:
                     statuses[position] = look.status(position)
                 except DecodeError:
@@ -225,7 +225,7 @@ class Observer:
             changed, news = roll.settle(statuses)
             # whom there is news of rests no more on what was listed before, which goes now
             for number, key in enumerate(news or ()):
-                await give_way(number)
+                await yield_to_loop(number)
                 self._entries.recall(key)
             self.failures, self.last_list = 0, look.requested_at
             self._entries.listing(news)
@@ -238,9 +238,9 @@ class Observer:
             # of the first list all is news
             rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
             for number, position in enumerate(dict.fromkeys((*changed, *rest))):
-                await give_way(number)
+                await yield_to_loop(number)
                 shown = self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
-                await go_through(shown)
+                await run_steps(shown)
             missing = self._entries.lacking(roll.places)
             self._entries.listed(look.requested_at)
             if self.keeps:
@@ -278,19 +278,19 @@ class Observer:
             except VpsOrgError as failure:
                 now = self._clock.now()
                 if is_absence(failure):
-                    if await go_through(self._waits.absent(server_id, asked, now, repeated=repeated)):
+                    if await run_steps(self._waits.absent(server_id, asked, now, repeated=repeated)):
                         continue
                     return None
                 if not quiet:
                     self._note_failure(failure)
                     if isinstance(failure, NotFoundError):
                         only = not self._json_errors()
-                        await go_through(self._waits.unproven(server_id, failure, asked, now, only=only))
+                        await run_steps(self._waits.unproven(server_id, failure, asked, now, only=only))
                     else:
-                        await go_through(self._waits.failed(str(server_id), failure, now))
+                        await run_steps(self._waits.failed(str(server_id), failure, now))
                 return failure
             self.failures = 0
-            await go_through(self._waits.read(server_id, server, asked, self._clock.now()))
+            await run_steps(self._waits.read(server_id, server, asked, self._clock.now()))
             break
         return None
 
@@ -307,8 +307,8 @@ class Observer:
         for watcher in tuple(self.watchers):
             watcher(error)
         for number, key in enumerate(tuple(self._entries.keys)):
-            await give_way(number)
-            await go_through(self._waits.failed(key, error, self._clock.now()))
+            await yield_to_loop(number)
+            await run_steps(self._waits.failed(key, error, self._clock.now()))
 
 
 def _is_general(error: VpsOrgError) -> bool:

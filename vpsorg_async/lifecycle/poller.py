@@ -16,12 +16,11 @@ from collections.abc import Awaitable, Callable
 
 from ..config import WaitPolicy
 from ..errors import ClientClosedError, VpsOrgError
-from ..hooks import Hook, tell
-from ..models import Server, ServerId
+from ..hooks import Hook, emit
 from ..ownership import LoopOwner
+from ..records import Server, ServerId
 from ..shielding import apart, is_cancellation, result_of
 from ..timing import Clock, Random
-from .alarm import Alarm, give_way
 from .durations import Durations
 from .entry import Deliver, OnEnd
 from .looks import ListLook, PollStatistics
@@ -30,6 +29,7 @@ from .receipts import Journal, Receipt
 from .schedule import Schedule
 from .wait import Wait
 from .waits import Waits
+from .wakeup import Wakeup, yield_to_loop
 
 __all__ = ["Poller"]
 
@@ -88,7 +88,7 @@ class Poller:
             self._observer.believes,
         )
         self._task: asyncio.Task[None] | None = None
-        self._alarm = Alarm(clock)
+        self._wakeup = Wakeup(clock)
         self._closed = False
         self._last_look = self._rested = -math.inf
         self._stood_still = False
@@ -113,7 +113,7 @@ class Poller:
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
         if self._waits.leave(wait):
-            self._alarm.ring()
+            self._wakeup.set()
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
@@ -125,7 +125,7 @@ class Poller:
     def unsubscribe(self, watcher: Watcher) -> None:
         """Tell no more."""
         self._watchers.pop(watcher, None)
-        self._alarm.ring()
+        self._wakeup.set()
 
     def check_owner(self) -> None:
         """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
@@ -140,7 +140,7 @@ class Poller:
     def _look_by(self, when: float) -> None:
         if when < self._next_look:
             self._next_look = max(when, self._rested, self._observer.held_until)
-        self._alarm.ring()
+        self._wakeup.set()
         if self._task is None:
             # it looks for everybody: it must not go on in the context (a trace, a log's) of whoever came first
             self._task = asyncio.get_running_loop().create_task(
@@ -169,7 +169,7 @@ class Poller:
             while self._entries or self._watchers:
                 due = max(first, min(self._next_look, max(self._entries.first_deadline(), self._rested)))
                 if due > self._clock.now():
-                    await self._alarm.sleep_until(due)
+                    await self._wakeup.sleep_until(due)
                 else:
                     await self._round()
         except BaseException as bug:
@@ -200,7 +200,7 @@ class Poller:
             while not look.done() and (self._entries or self._watchers):
                 deadline = self._entries.first_deadline()
                 until = min(max(deadline, left) + LAST_LOOK, max(deadline, now + STEP))
-                await self._alarm.sleep_until(until, look)
+                await self._wakeup.sleep_until(until, look)
                 now = self._clock.now()
                 if now > until + STOOD_STILL:
                     # the process was suspended or blocked: that time was not the service's
@@ -242,7 +242,7 @@ class Poller:
         if now < self._entries.first_deadline() + late:
             return
         for number, entry in enumerate(self._entries):
-            await give_way(number)
+            await yield_to_loop(number)
             deadline = entry.wait.deadline
             if late:
                 if now >= max(deadline, left) + late:
@@ -252,11 +252,11 @@ class Poller:
 
     async def _report_stuck(self, now: float) -> None:
         for number, entry in enumerate(self._entries):
-            await give_way(number)
+            await yield_to_loop(number)
             event = self._waits.stuck(entry, now)
             if event is not None:
                 log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
-                tell(self._on_event, event, log)
+                emit(self._on_event, event, log)
 
     def _list_due(self) -> float:
         """When those who watch want the next list."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..hooks import FAILURES
-from ..models import Server
+from ..records import Server
 
 __all__ = ["ReadyCheck", "ask", "tcp_port"]
 

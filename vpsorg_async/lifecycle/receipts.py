@@ -13,7 +13,8 @@ import attrs
 
 from ..codec import Decoder, StatusRow
 from ..errors import ConfigurationError, DecodeError
-from ..models import Server, ServerId, check_id
+from ..records import Server, ServerId
+from ..specs import check_id
 
 __all__ = ["Journal", "Known", "Receipt", "earlier", "later"]
 

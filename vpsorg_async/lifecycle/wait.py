@@ -28,7 +28,7 @@ import attrs
 
 from ..config import WaitPolicy
 from ..errors import VpsOrgError, WaitError, is_forbidden
-from ..models import Server, ServerId, ServerStatus
+from ..records import Server, ServerId, ServerStatus
 from .contract import BEFORE, CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
 from .receipts import Receipt, earlier, later
 

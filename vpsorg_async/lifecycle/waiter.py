@@ -19,16 +19,17 @@ from ..errors import (
     is_absence,
     is_forbidden,
 )
-from ..models import Server, ServerId, check_id
+from ..records import Server, ServerId
 from ..shielding import side_by_side
+from ..specs import check_id
 from ..timing import Backoff, Clock
-from .alarm import give_way
 from .contract import GONE, SETTLED, Evidence, Target
 from .looks import ListLook
 from .poller import LAST_LOOK, Poller
 from .ready import ReadyCheck, ask
 from .receipts import Journal, Receipt
 from .wait import Reached, Seen, Verdict, Wait
+from .wakeup import yield_to_loop
 from .watch import AccountView, StatusChange
 
 __all__ = ["WaitOutcome", "Waiter"]
@@ -331,7 +332,7 @@ class Waiter:
 
         try:
             for number, subject in enumerate(wanted):
-                await give_way(number)
+                await yield_to_loop(number)
                 # made when it joins: nothing that happens to its server goes past it
                 waits.append(self.make(subject, target, seconds))
                 self.poller.join(waits[-1], deliver)

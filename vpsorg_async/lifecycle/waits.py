@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator
 from ..codec import StatusRow
 from ..config import WaitPolicy
 from ..errors import DecodeError, VpsOrgError
-from ..models import Server, ServerId
+from ..records import Server, ServerId
 from .contract import GONE, MOVING, Evidence
 from .durations import Kind
 from .entry import Deliver, Entries, Entry, OnEnd

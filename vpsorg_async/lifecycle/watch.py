@@ -11,7 +11,7 @@ import attrs
 
 from ..codec import StatusRow
 from ..errors import DecodeError
-from ..models import Server, ServerId, ServerStatus
+from ..records import Server, ServerId, ServerStatus
 from .contract import GONE
 from .looks import ListLook, Roll
 from .receipts import earlier

@@ -9,26 +9,26 @@ from typing import Any
 
 from ..timing import Clock
 
-__all__ = ["Alarm", "give_way", "go_through"]
+__all__ = ["Wakeup", "run_steps", "yield_to_loop"]
 
 AT_A_TIME = 50
 
 
-class Alarm:
+class Wakeup:
     """Sleeps until a time, or until it is rung."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._rung = asyncio.Event()
+        self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """End the sleep; does nothing while nobody sleeps."""
-        self._rung.set()
+        self._event.set()
 
     async def sleep_until(self, when: float, *others: asyncio.Future[Any]) -> None:
         """Return at that time (monotonic seconds), when it is rung, or when one of the others is done."""
-        self._rung.clear()
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._rung.wait())]
+        self._event.clear()
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._event.wait())]
         if when < math.inf:
             waiting.append(asyncio.ensure_future(self._clock.sleep(when - self._clock.now())))
         try:
@@ -39,7 +39,7 @@ class Alarm:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def give_way(number: int = 0) -> None:
+async def yield_to_loop(number: int = 0) -> None:
     """The next of many, counted from 0, is about to be worked on; every so often others on the loop go first."""
     if number % AT_A_TIME == 0:
         # once is not enough: what has become due since the last turn comes behind this task in the next one
@@ -47,11 +47,11 @@ async def give_way(number: int = 0) -> None:
         await asyncio.sleep(0)
 
 
-async def go_through(steps: Iterator[object]) -> bool:
+async def run_steps(steps: Iterator[object]) -> bool:
     """Take every step, yielding to the event loop every so often; returns whether any of them gave True."""
     found = False
     for number, step in enumerate(steps, 1):
         found = found or step is True
         if number % AT_A_TIME == 0:
-            await give_way()
+            await yield_to_loop()
     return found

@@ -25,7 +25,7 @@ from vpsorg_async import (
 )
 from vpsorg_async.errors import ConfigurationError
 from vpsorg_async.http.exchange import segment
-from vpsorg_async.models import check_hostname, check_id, check_name
+from vpsorg_async.specs import check_hostname, check_id, check_name
 
 SERVER = Server(
     id=12345,

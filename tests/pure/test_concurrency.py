@@ -1,4 +1,4 @@
-"""The window and the gate: how many requests are in flight, who goes first, and that no place is ever lost."""
+"""The limit and the limiter: how many requests are in flight, who goes first, and that no place is ever lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async.errors import ClientClosedError
-from vpsorg_async.http.budget import PATIENCE, Gate, Window
+from vpsorg_async.http.concurrency import PATIENCE, AdaptiveLimit, ConcurrencyLimiter
 from vpsorg_async.http.exchange import Priority
 
 
@@ -21,35 +21,35 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_a_rate_limit_halves_the_window() -> None:
+def test_a_rate_limit_halves_the_limit() -> None:
     """Each burst of 429s halves the number of requests at once, and one is always allowed."""
-    window = Window(32)
+    limit = AdaptiveLimit(32)
 
-    limits = [(window.limited(now), window.limit) for now in (0.0, 10.0, 20.0, 30.0, 40.0, 50.0)]
+    limits = [(limit.limited(now), limit.current) for now in (0.0, 10.0, 20.0, 30.0, 40.0, 50.0)]
 
     assert limits == [(True, 16), (True, 8), (True, 4), (True, 2), (True, 1), (False, 1)]
 
 
 def test_the_answers_to_one_burst_count_once() -> None:
     """Sixteen 429s to sixteen requests sent together are one piece of news."""
-    window = Window(32)
+    limit = AdaptiveLimit(32)
 
-    assert [window.limited(5.0 + n / 20) for n in range(16)] == [True] + [False] * 15
-    assert window.limit == 16
-    assert window.limited(5.0 + Window.COOLDOWN)
+    assert [limit.limited(5.0 + n / 20) for n in range(16)] == [True] + [False] * 15
+    assert limit.current == 16
+    assert limit.limited(5.0 + AdaptiveLimit.COOLDOWN)
 
 
 def test_the_window_recovers_by_one_per_round() -> None:
-    """A window's worth of successes allows one request more, up to the maximum and not beyond."""
-    window = Window(8)
-    window.limited(0.0)
-    assert window.limit == 4
+    """A limit's worth of successes allows one request more, up to the maximum and not beyond."""
+    limit = AdaptiveLimit(8)
+    limit.limited(0.0)
+    assert limit.current == 4
 
     rounds = []
     for _ in range(6):
-        for _ in range(window.limit + 1):
-            window.succeeded()
-        rounds.append(window.limit)
+        for _ in range(limit.current + 1):
+            limit.succeeded()
+        rounds.append(limit.current)
 
     assert rounds == [5, 6, 7, 8, 8, 8]
 
@@ -57,27 +57,27 @@ def test_the_window_recovers_by_one_per_round() -> None:
 @given(st.integers(1, 100), st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=200))
 def test_the_window_keeps_its_bounds(maximum: int, events: list[tuple[bool, float]]) -> None:
     """Whatever the answers were, between one request and the maximum are allowed."""
-    window, now = Window(maximum), 0.0
+    limit, now = AdaptiveLimit(maximum), 0.0
 
     for good, passed in events:
         now += passed
         if good:
-            window.succeeded()
+            limit.succeeded()
         else:
-            window.limited(now)
-        assert 1 <= window.limit <= maximum
+            limit.limited(now)
+        assert 1 <= limit.current <= maximum
 
 
 async def test_places_go_by_priority_then_by_arrival() -> None:
     """Calls of the user go before bulk changes, those before polls, and each kind in the order it came."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
     served: list[str] = []
 
     async def take(name: str, priority: Priority) -> None:
-        await gate.acquire(priority)
+        await limiter.acquire(priority)
         served.append(name)
-        gate.release()
+        limiter.release()
 
     waiting = [
         asyncio.create_task(take(f"{priority.name} {number}", priority))
@@ -85,7 +85,7 @@ async def test_places_go_by_priority_then_by_arrival() -> None:
         for priority in reversed(Priority)
     ]
     await settle()
-    gate.release()
+    limiter.release()
     await asyncio.gather(*waiting)
 
     assert served == ["USER 1", "USER 2", "BULK 1", "BULK 2", "POLL 1", "POLL 2"]
@@ -93,15 +93,15 @@ async def test_places_go_by_priority_then_by_arrival() -> None:
 
 async def test_the_last_in_line_are_not_forgotten() -> None:
     """While work of a higher priority never ends, a poll waits for a few places, not for all."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
-    poll = asyncio.create_task(gate.acquire(Priority.POLL))
-    bulk = [asyncio.create_task(gate.acquire(Priority.BULK)) for _ in range(100)]
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    poll = asyncio.create_task(limiter.acquire(Priority.POLL))
+    bulk = [asyncio.create_task(limiter.acquire(Priority.BULK)) for _ in range(100)]
 
     for _ in range(PATIENCE + 1):
         await settle()
         assert not poll.done()
-        gate.release()
+        limiter.release()
     await settle()
 
     assert poll.done()
@@ -112,82 +112,82 @@ async def test_the_last_in_line_are_not_forgotten() -> None:
 
 async def test_nobody_overtakes_the_queue() -> None:
     """A place that has become free belongs to who waits for it, not to who happens to ask."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
-    first = asyncio.create_task(gate.acquire(Priority.USER))
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    first = asyncio.create_task(limiter.acquire(Priority.USER))
     await settle()
 
-    gate.release()
-    second = asyncio.create_task(gate.acquire(Priority.USER))
+    limiter.release()
+    second = asyncio.create_task(limiter.acquire(Priority.USER))
     await settle()
 
-    assert (first.done(), second.done(), gate.in_flight) == (True, False, 1)
-    gate.release()
+    assert (first.done(), second.done(), limiter.in_flight) == (True, False, 1)
+    limiter.release()
     await second
 
 
 async def test_a_smaller_window_lets_fewer_in() -> None:
     """After a 429 nobody is sent away, but places are handed on only below the new limit."""
-    gate = Gate(4)
+    limiter = ConcurrencyLimiter(4)
     for _ in range(4):
-        await gate.acquire(Priority.USER)
-    gate.window.limited(0.0)
-    waiting = asyncio.create_task(gate.acquire(Priority.USER))
+        await limiter.acquire(Priority.USER)
+    limiter.limit.limited(0.0)
+    waiting = asyncio.create_task(limiter.acquire(Priority.USER))
 
     steps = []
     for _ in range(3):
-        gate.release()
+        limiter.release()
         await settle()
-        steps.append((gate.in_flight, waiting.done()))
+        steps.append((limiter.in_flight, waiting.done()))
 
     assert steps == [(3, False), (2, False), (2, True)]
 
 
 async def test_a_cancelled_request_leaves_the_queue() -> None:
     """Who stops waiting takes no place when one becomes free."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
-    leaver = asyncio.create_task(gate.acquire(Priority.USER))
-    stayer = asyncio.create_task(gate.acquire(Priority.USER))
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    leaver = asyncio.create_task(limiter.acquire(Priority.USER))
+    stayer = asyncio.create_task(limiter.acquire(Priority.USER))
     await settle()
 
     leaver.cancel()
-    gate.release()
+    limiter.release()
     await settle()
 
-    assert (leaver.cancelled(), stayer.done(), gate.in_flight) == (True, True, 1)
+    assert (leaver.cancelled(), stayer.done(), limiter.in_flight) == (True, True, 1)
 
 
 async def test_a_place_handed_to_a_cancelled_request_goes_on() -> None:
     """The place that was given at the very moment of the cancellation reaches the next in line."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
-    leaver = asyncio.create_task(gate.acquire(Priority.USER))
-    stayer = asyncio.create_task(gate.acquire(Priority.USER))
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    leaver = asyncio.create_task(limiter.acquire(Priority.USER))
+    stayer = asyncio.create_task(limiter.acquire(Priority.USER))
     await settle()
 
-    gate.release()
+    limiter.release()
     leaver.cancel()
     await settle()
 
-    assert (leaver.cancelled(), stayer.done(), gate.in_flight) == (True, True, 1)
+    assert (leaver.cancelled(), stayer.done(), limiter.in_flight) == (True, True, 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_random_cancels_leak_no_place(seed: int) -> None:
-    """A thousand requests, cancelled at random moments under a window that moves: all places come back."""
-    rng, gate = random.Random(seed), Gate(5)
+    """A thousand requests, cancelled at random moments under a limit that moves: all places come back."""
+    rng, limiter = random.Random(seed), ConcurrencyLimiter(5)
     most = 0
 
     async def call() -> None:
         nonlocal most
-        await gate.acquire(rng.choice(list(Priority)))
+        await limiter.acquire(rng.choice(list(Priority)))
         try:
-            most = max(most, gate.in_flight)
+            most = max(most, limiter.in_flight)
             for _ in range(rng.randrange(4)):
                 await asyncio.sleep(0)
         finally:
-            gate.release()
+            limiter.release()
 
     tasks: list[asyncio.Task[None]] = []
     for number in range(1000):
@@ -197,32 +197,32 @@ async def test_random_cancels_leak_no_place(seed: int) -> None:
         if rng.random() < 0.3:
             await asyncio.sleep(0)
         if rng.random() < 0.02:
-            gate.window.limited(number * 1.0)
-        gate.window.succeeded()
+            limiter.limit.limited(number * 1.0)
+        limiter.limit.succeeded()
     await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert gate.in_flight == 0
+    assert limiter.in_flight == 0
     assert most <= 5
     assert sum(task.cancelled() for task in tasks) > 100
-    await asyncio.wait_for(gate.acquire(Priority.POLL), 5)
+    await asyncio.wait_for(limiter.acquire(Priority.POLL), 5)
 
 
 async def test_closing_turns_everybody_away() -> None:
     """Who is queued and who comes later gets an error; who has a place keeps it."""
-    gate = Gate(1)
-    await gate.acquire(Priority.USER)
-    queued = [asyncio.create_task(gate.acquire(priority)) for priority in Priority]
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    queued = [asyncio.create_task(limiter.acquire(priority)) for priority in Priority]
     await settle()
 
-    gate.close()
+    limiter.close()
 
     for error in await asyncio.gather(*queued, return_exceptions=True):
         assert isinstance(error, ClientClosedError)
     with pytest.raises(ClientClosedError):
-        await gate.acquire(Priority.USER)
-    assert gate.in_flight == 1
-    gate.release()
-    assert gate.in_flight == 0
+        await limiter.acquire(Priority.USER)
+    assert limiter.in_flight == 1
+    limiter.release()
+    assert limiter.in_flight == 0
 
 
 @pytest.fixture(autouse=True)

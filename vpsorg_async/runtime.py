@@ -15,8 +15,8 @@ from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .errors import ConfigurationError
 from .fleet import Fleet
-from .fleet.jobs import RunTrace, Tools
-from .http.budget import Gate
+from .fleet.jobs import RunContext, RunTrace
+from .http.concurrency import ConcurrencyLimiter
 from .http.proxies import problem_of
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
@@ -29,12 +29,12 @@ from .lifecycle.receipts import Journal
 from .lifecycle.wait import Wait
 from .lifecycle.waiter import Waiter
 from .lookups import Plans
-from .models import check_bool
 from .ownership import LoopOwner
 from .servers import Servers
+from .specs import check_bool
 from .timing import Clock, Random
 
-__all__ = ["Parts", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words"]
+__all__ = ["ClientRuntime", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +143,7 @@ def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
     return dict(words or {})
 
 
-class Parts:
+class ClientRuntime:
     """Everything that lives while a client is open."""
 
     def __init__(self, settings: Settings, durations: Durations) -> None:
@@ -152,7 +152,7 @@ class Parts:
         self.owner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
-        self.gate = Gate(settings.max_in_flight)
+        self.limiter = ConcurrencyLimiter(settings.max_in_flight)
         self.transport: AiohttpTransport = AiohttpTransport(
             settings.base_url,
             token=settings.token.reveal,
@@ -166,7 +166,7 @@ class Parts:
         )
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,
-            self.gate,
+            self.limiter,
             policy=settings.retry,
             clock=clock,
             rng=rng,
@@ -200,14 +200,14 @@ class Parts:
             owner=self.owner,
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
-        tools = Tools(
+        context = RunContext(
             self.servers,
             self.waiter,
             clock,
             settings.max_in_flight,
             None if tracer is None else tracer.run,
         )
-        self.fleet = Fleet(tools, self.look_up(Plans))
+        self.fleet = Fleet(context, self.look_up(Plans))
 
     def look_up(self, resource: Callable[[Session, Lookups], T]) -> T:
         """A resource over this session."""
@@ -218,6 +218,6 @@ class Parts:
         try:
             await self.poller.close()
         finally:
-            self.gate.close()
+            self.limiter.close()
             self.session.close()
             await self.transport.close()

@@ -15,8 +15,9 @@ from ..errors import (
 )
 from ..lifecycle.contract import GONE
 from ..lifecycle.looks import ListLook
-from ..models import Server, ServerId, ServerSpec
-from .jobs import Errand, Options, Tools
+from ..records import Server, ServerId
+from ..specs import ServerSpec
+from .jobs import JobRun, Options, RunContext
 from .reconcile import Found, Search
 
 __all__ = ["Searches", "stops_all"]
@@ -43,21 +44,21 @@ class Searches:
 
     def __init__(
         self,
-        tools: Tools,
+        context: RunContext,
         options: Options,
         ids_before: Collection[str],
-        found: Callable[[Errand, Found], None],
+        found: Callable[[JobRun, Found], None],
         broke: Callable[[BaseException], None],
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._options = options
         self._ids_before = ids_before
         self._found = found
         self._broke = broke
-        self._open: dict[ServerId, tuple[Errand, Search, int]] = {}
+        self._open: dict[ServerId, tuple[JobRun, Search, int]] = {}
 
     def open(
-        self, errand: Errand, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
+        self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
     ) -> None:
         """Look for this one from now on; through the settle window after ``sent_at``, which is now by default."""
         settle = min(self._options.settle, self._options.timeout)
@@ -65,24 +66,24 @@ class Searches:
             spec,
             error,
             before=self._ids_before,
-            now=self._tools.clock.now() if sent_at is None else sent_at,
+            now=self._context.clock.now() if sent_at is None else sent_at,
             settle=settle,
-            name=self._tools.servers.key_of(spec),
+            name=self._context.servers.key_of(spec),
         )
-        doubt = self._tools.servers.creations.doubt(
-            self._tools.servers.shown_name(spec), self._tools.clock.now()
+        doubt = self._context.servers.creations.doubt(
+            self._context.servers.shown_name(spec), self._context.clock.now()
         )
-        self._open[errand.job.key] = (errand, search, 0 if doubt is None else doubt.mark)
+        self._open[job_run.job.key] = (job_run, search, 0 if doubt is None else doubt.mark)
         try:
-            self._tools.waiter.poller.subscribe(self._look, INTERVAL)
+            self._context.waiter.poller.subscribe(self._look, INTERVAL)
         except ClientClosedError as closed:
             self._look(closed)
 
-    def close(self) -> list[Errand]:
+    def close(self) -> list[JobRun]:
         """Look for none any more; returns those that were not found."""
-        left = [errand for errand, _, _ in self._open.values()]
+        left = [job_run for job_run, _, _ in self._open.values()]
         self._open.clear()
-        self._tools.waiter.poller.unsubscribe(self._look)
+        self._context.waiter.poller.unsubscribe(self._look)
         return left
 
     async def last_look(self) -> dict[str, list[Server]]:
@@ -90,12 +91,12 @@ class Searches:
         seen: dict[str, list[Server]] = {}
         with anyio.move_on_after(LAST_LOOK):
             try:
-                servers = (await self._tools.servers.look()).servers
+                servers = (await self._context.servers.look()).servers
             except VpsOrgError:
                 return seen
             for server in servers:
                 if str(server.id).casefold() not in self._ids_before and server.status != GONE:
-                    seen.setdefault(self._tools.servers.key_of(server), []).append(server)
+                    seen.setdefault(self._context.servers.key_of(server), []).append(server)
         return seen
 
     def _look(self, look: ListLook | BaseException) -> None:
@@ -103,29 +104,29 @@ class Searches:
         if not isinstance(look, ListLook | VpsOrgError):
             self._broke(look)  # what is still open is settled when the run is left
             return
-        now = self._tools.clock.now()
+        now = self._context.clock.now()
         by_name: dict[str, list[Server]] = {}
         lacks = ""
         if isinstance(look, ListLook):
             servers, unfit = look.new(self._ids_before)
-            named = [server for server in servers if self._tools.servers.key_of(server)]
+            named = [server for server in servers if self._context.servers.key_of(server)]
             # one that can't be read, or has no name, may be the one that is searched for
             unfit += len(servers) - len(named)
             lacks = look.lacks(len(look.rows) - unfit, unfit)
             for server in named:
-                by_name.setdefault(self._tools.servers.key_of(server), []).append(server)
-        for key, (errand, search, mark) in list(self._open.items()):
+                by_name.setdefault(self._context.servers.key_of(server), []).append(server)
+        for key, (job_run, search, mark) in list(self._open.items()):
             if isinstance(look, ListLook):
                 # what was there before, or is another create's, is not the result of this one
-                knew = self._tools.servers.knew
+                knew = self._context.servers.knew
                 named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
                 found = search.observe(named, look.requested_at, lacks=lacks)
-            elif now >= errand.sent_at + self._options.timeout or ends_looking(look):
+            elif now >= job_run.sent_at + self._options.timeout or ends_looking(look):
                 found = search.give_up(f"the account could not be read: {look}")
             else:
                 continue
             if found is not None:
                 del self._open[key]
-                self._found(errand, found)
+                self._found(job_run, found)
         if not self._open:
-            self._tools.waiter.poller.unsubscribe(self._look)
+            self._context.waiter.poller.unsubscribe(self._look)

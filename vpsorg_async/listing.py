@@ -21,7 +21,7 @@ from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.session import Bulk, Session
 from .lifecycle.looks import ListLook
-from .models import Server, ServerId
+from .records import Server, ServerId
 
 __all__ = ["Listing", "Lists"]
 
