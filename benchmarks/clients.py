@@ -223,22 +223,22 @@ class Vpsorg(Async):
         return await (await self.of(count)).servers.list()
 
 
-class VpsorgLook(Vpsorg):
-    """One look of the waits at the account, all that the poller does with it: one server in a hundred has changed."""
+class VpsorgPoll(Vpsorg):
+    """One poll of the account for the waits, all that the poller does with it: one server in a hundred has changed."""
 
     async def list(self, count: int) -> object:
         poller = (await self.of(count))._runtime.poller
         if poller._task is None:
-            # as while there are waits: only then a look is kept to be compared with
+            # as while there are waits: only then a poll is kept to be compared with
             poller._task = asyncio.get_running_loop().create_future()
         return await poller._read_list()
 
 
-class VpsorgFirstLook(VpsorgLook):
+class VpsorgFirstPoll(VpsorgPoll):
     """The same where nothing is known from before: every status is new."""
 
     async def list(self, count: int) -> object:
-        from vpsorg_async.lifecycle.looks import Roll
+        from vpsorg_async.lifecycle.snapshots import Roll
 
         (await self.of(count))._runtime.poller._roll = Roll()
         return await super().list(count)
@@ -367,8 +367,8 @@ CLIENTS: dict[str, type[Sync] | type[Async]] = {
     "aiohttp_uvloop": AiohttpUvloop,
     "vpsorg": Vpsorg,
     "vpsorg_default": VpsorgDefault,
-    "vpsorg_look": VpsorgLook,
-    "vpsorg_first_look": VpsorgFirstLook,
+    "vpsorg_poll": VpsorgPoll,
+    "vpsorg_first_poll": VpsorgFirstPoll,
     "vpsorg_uvloop": VpsorgUvloop,
     "httpx": Httpx,
     "requests": Requests,

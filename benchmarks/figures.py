@@ -51,15 +51,15 @@ def _figures(results: dict[str, Any]) -> Iterator[Figure]:
     if row := _row(results, "list", "1000", "vpsorg"):
         name = "`servers.list` of 1,000: CPU by that of aiohttp + msgspec into the same classes"
         yield Figure(name, row["cpu_ratio"], 1.10, "{:.2f}", why=NOTED)
-    if row := _row(results, "list", "10000", "vpsorg_look"):
-        name = "a look at 10,000 servers, 1 % changed: CPU by that of aiohttp's bare `read()`"
+    if row := _row(results, "list", "10000", "vpsorg_poll"):
+        name = "a poll of 10,000 servers, 1 % changed: CPU by that of aiohttp's bare `read()`"
         yield Figure(name, row["cpu_by_aiohttp_read"], 6.0, "{:.1f}")
     if row := _row(results, "fleet", "1000", "vpsorg"):
         what = "create and wait, 1,000 servers: "
         hand = _by_hand(_row(results, "fleet", "1000", "aiohttp_shared"))
         wall, cpu = row["wall"] / row["ideal"], row["cpu"] / 1000 * 1e6
         yield Figure(f"{what}wall by the ideal", wall, 1.05, "{:.2f}", why=hand.get("wall", ""))
-        yield Figure(f"{what}looks", row["reads"], 30, "{:.0f}", why=hand.get("looks", ""))
+        yield Figure(f"{what}polls", row["reads"], 30, "{:.0f}", why=hand.get("polls", ""))
         name = f"{what}99th percentile of the lag"
         yield Figure(name, row["lag_p99"], 0.2, "{:.2f} s", why=hand.get("lag", ""))
         yield Figure(f"{what}CPU for each", cpu, 350, "{:.0f} us", timed=True, why=hand.get("cpu", ""))
@@ -71,7 +71,7 @@ def _figures(results: dict[str, Any]) -> Iterator[Figure]:
                 yield Figure(name, row["bytes"] / 1024, 2.0, "{:.2f} KiB", why=_in_tasks(row))
                 name = f"{what}memory of each in one `wait_until_all`"
                 yield Figure(name, row["bytes_all"] / 1024, 2.0, "{:.2f} KiB")
-                yield Figure(f"{what}CPU of a look", row["cpu_per_look"] * 1e3, cpu, "{:.1f} ms", timed=True)
+                yield Figure(f"{what}CPU of a poll", row["cpu_per_poll"] * 1e3, cpu, "{:.1f} ms", timed=True)
             name = f"{what}longest stall of the event loop by work of the waits"
             yield Figure(name, row["stall"] * 1e3, stall, "{:.1f} ms", timed=True)
             name = f"{what}the same, where all time out together"
@@ -94,7 +94,7 @@ def _by_hand(row: Any) -> dict[str, str]:
     hand = "by hand, with bare aiohttp and nothing checked, retried or remembered, it is"
     return {
         "wall": f"{hand} {row['wall'] / row['ideal']:.2f}: a thousand creates take one core so long",
-        "looks": f"{hand} {row['reads']:.0f}: as many as fit between the first server and the last",
+        "polls": f"{hand} {row['reads']:.0f}: as many as fit between the first server and the last",
         "lag": f"{hand} {row['lag_p99']:.2f} s; the rest are pauses that grow where little is left to wait for",
         "cpu": f"{hand} {row['cpu'] / 1000 * 1e6:.0f} us on this machine; the rest is spent on checking and encoding "
         "each spec, on the proof whether a create left, and on showing each server twice, made and ready",

@@ -19,8 +19,8 @@ NAMES = {
     "aiohttp_uvloop": "aiohttp + `resp.json()`, uvloop",
     "vpsorg": "**vpsorg_async**",
     "vpsorg_default": "**vpsorg_async**, 32 places (default)",
-    "vpsorg_look": "**vpsorg_async**, a look of the waits, 1 % changed",
-    "vpsorg_first_look": "**vpsorg_async**, a look of the waits, the first one",
+    "vpsorg_poll": "**vpsorg_async**, a poll of the waits, 1 % changed",
+    "vpsorg_first_poll": "**vpsorg_async**, a poll of the waits, the first one",
     "vpsorg_uvloop": "**vpsorg_async**, uvloop",
     "httpx": "httpx.AsyncClient + `json()`",
     "requests": "`requests.get`, as on the API's page",
@@ -62,7 +62,7 @@ imports. Answers have the same content in each vendor's shape, over plain HTTP; 
 
 | word | what it means here |
 | --- | --- |
-| look | one reading of the account's list, which all waits of a client share; at rest it shows nothing new |
+| poll | one reading of the account's list, which all waits of a client share; at rest it shows nothing new |
 | places | requests that may be under way at once: `Client(max_in_flight=...)`, by default 32 |
 | bare `read()` | the bytes of the answer, not decoded |
 | same classes | decoded by msgspec straight into the records of the SDK, which are otherwise left alone |
@@ -81,7 +81,7 @@ def page(results: dict[str, Any]) -> str:
     parts += ["\n## Lists\n\n", _lists(results["list"])]
     parts += ["\n## Create and wait\n\n", FLEETS, _fleets(results["fleet"])]
     parts += ["\n## Many waiters\n\n", WAITERS, _waiters(results["waiters"])]
-    parts += ["\n## How often to look\n\n", SIMULATION, _simulation(results["simulation"])]
+    parts += ["\n## How often to poll\n\n", SIMULATION, _simulation(results["simulation"])]
     parts += [
         "\n## Import and size\n\n",
         IMPORTS.format(**results["import"]["bare"]),
@@ -231,7 +231,7 @@ def _lists(lists: dict[str, Any]) -> str:
 
 FLEETS = """\
 Each answer takes 20 ms; the k-th server is active 3 to 6 seconds after its create, the same for everybody. The ideal
-is the slowest server and one answer. The lag is how late a server was seen to be active. vpsorg_async looks at least
+is the slowest server and one answer. The lag is how late a server was seen to be active. vpsorg_async polls at least
 0.1 s apart here and has 100 places, as many as aiohttp by default, but for the row without options. "Learned" means
 that a fleet of 100 was made before, in the same process and not counted, and its durations kept (`durations_file`);
 else the SDK knows only what the API documents, 2 to 5 minutes, which is wrong here. The libraries that block have 64
@@ -272,7 +272,7 @@ def _fleets(fleets: dict[str, Any]) -> str:
 WAITERS = """\
 As many tasks, each in `wait_until` on one client; and, for the memory, the same in one `wait_until_all`, which needs no
 task for each. Memory is the growth of the resident set for each wait, its task and the account's last list included. A
-bare task is one that awaits a future of its own and nothing else: what asyncio itself takes for each. A look at rest is
+bare task is one that awaits a future of its own and nothing else: what asyncio itself takes for each. A poll at rest is
 one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as well. The longest
 stall of the event loop is that of the waits' own work; the interpreter's full garbage collections, which stop
 everything, stand beside it: they grow with all objects of a process, whoever made them (0.0: there was none meanwhile).
@@ -287,9 +287,9 @@ def _waiters(waiters: dict[str, Any]) -> str:
         "KiB each",
         "KiB each, `wait_until_all`",
         "KiB, a bare task",
-        "CPU ms a look, at rest",
-        "CPU ms a look, all in",
-        "looks",
+        "CPU ms a poll, at rest",
+        "CPU ms a poll, all in",
+        "polls",
         "longest stall ms",
         "the same, all time out",
         "longest collection ms",
@@ -300,9 +300,9 @@ def _waiters(waiters: dict[str, Any]) -> str:
             f"{row['bytes'] / 1024:.2f}",
             f"{row['bytes_all'] / 1024:.2f}",
             f"{row['bytes_bare'] / 1024:.2f}",
-            f"{row['cpu_per_look'] * 1e3:.1f}",
-            f"{row['cpu_per_look_all'] * 1e3:.1f}",
-            f"{row['looks']:.0f}",
+            f"{row['cpu_per_poll'] * 1e3:.1f}",
+            f"{row['cpu_per_poll_all'] * 1e3:.1f}",
+            f"{row['polls']:.0f}",
             f"{row['stall'] * 1e3:.1f}",
             f"{row['stall_late'] * 1e3:.1f}",
             f"{row['collection'] * 1e3:.1f}",

@@ -69,7 +69,7 @@ def drawn(longest: float) -> Ages:
     return ages
 
 
-# name -> (ages at which it looks, servers in one request; 0: all of them, and done only when all are)
+# name -> (ages at which it polls, servers in one request; 0: all of them, and done only when all are)
 PEERS: dict[str, tuple[Ages, int]] = {
     "hcloud-python": (every(1.0, 0.0), 1),
     "openstacksdk": (every(2.0, 0.0), 1),

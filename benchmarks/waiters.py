@@ -1,6 +1,6 @@
 """Many waiters, each measurement in a process of its own: ``python waiters.py <what> <port> <count> [core]``.
 
-What is printed is what each wait holds, what a look costs, and how long the event loop stands still.
+What is printed is what each wait holds, what a poll costs, and how long the event loop stands still.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from clients import TOKEN
 from fleets import begin
 
 SETTLED = 5
-"""Looks begun until each wait has been shown its server: the first ones are made while waits still begin."""
+"""Polls begun until each wait has been shown its server: the first ones are made while waits still begin."""
 
 
 def each(port: int, count: int) -> dict[str, float]:
-    """Many `wait_until` at once on one client: what each holds, what a look costs, how long the loop stands still."""
+    """Many `wait_until` at once on one client: what each holds, what a poll costs, how long the loop stands still."""
     found: dict[str, float] = {}
 
     async def waits(vps: Any, numbers: Iterator[int]) -> list[asyncio.Task[Any]]:
@@ -36,17 +36,17 @@ def each(port: int, count: int) -> dict[str, float]:
         return tasks
 
     async def at_rest() -> None:
-        """Nothing happens for twelve looks."""
+        """Nothing happens for twelve polls."""
         async with account(port, count, (600, 900)) as vps:
             before = resident()
             tasks = await waits(vps, iter(range(1, count + 1)))
             poller = vps._runtime.poller
-            await looked(poller, SETTLED)
+            await polled(poller, SETTLED)
             gc.collect()
             found["bytes"] = (resident() - before) / count
             cpu, lists = time.process_time(), poller.statistics.lists
-            await looked(poller, lists + 12)
-            found["cpu_per_look"] = (time.process_time() - cpu) / (poller.statistics.lists - lists)
+            await polled(poller, lists + 12)
+            found["cpu_per_poll"] = (time.process_time() - cpu) / (poller.statistics.lists - lists)
             await stop(tasks)
 
     async def to_the_end(watched: bool) -> None:
@@ -62,8 +62,8 @@ def each(port: int, count: int) -> dict[str, float]:
                 return
             cpu = time.process_time()
             await ends
-            found["cpu_per_look_all"] = (time.process_time() - cpu) / vps._runtime.poller.statistics.lists
-            found["looks"] = vps._runtime.poller.statistics.lists
+            found["cpu_per_poll_all"] = (time.process_time() - cpu) / vps._runtime.poller.statistics.lists
+            found["polls"] = vps._runtime.poller.statistics.lists
 
     asyncio.run(at_rest())
     asyncio.run(to_the_end(False))
@@ -79,7 +79,7 @@ def in_one(port: int, count: int) -> dict[str, float]:
             before = resident()
             outcomes = vps.wait_until_all(range(1, count + 1), "active", timeout=300)
             task = asyncio.ensure_future(anext(outcomes))
-            await looked(vps._runtime.poller, SETTLED)
+            await polled(vps._runtime.poller, SETTLED)
             gc.collect()
             found = {"bytes_all": (resident() - before) / count}
             await stop([task])
@@ -125,7 +125,7 @@ def bare(_: int, count: int) -> dict[str, float]:
 
 @contextlib.asynccontextmanager
 async def account(port: int, count: int, delays: tuple[float, float]) -> AsyncIterator[Any]:
-    """So many servers that become active after their delays, and a warm client that looks four times a second."""
+    """So many servers that become active after their delays, and a warm client that polls four times a second."""
     from vpsorg_async import Client
 
     begin(port, count, delays, made=True)
@@ -136,7 +136,7 @@ async def account(port: int, count: int, delays: tuple[float, float]) -> AsyncIt
         yield vps
 
 
-async def looked(poller: Any, lists: int) -> None:
+async def polled(poller: Any, lists: int) -> None:
     while poller.statistics.lists < lists:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.25)
 

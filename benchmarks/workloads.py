@@ -22,7 +22,7 @@ from peers import Peers
 OURS = ("raw", "aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_default")
 ON_UVLOOP = ("raw_uvloop", "aiohttp_uvloop", "vpsorg_uvloop")
 THEIRS = ("httpx", "requests", "requests_session", "hcloud", "scaleway", "pydo")
-LISTS = ("aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_look", "vpsorg_first_look")
+LISTS = ("aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_poll", "vpsorg_first_poll")
 LISTS_THEIRS = ("httpx", "requests")
 
 Table = dict[str, dict[str, Any]]
@@ -113,7 +113,7 @@ class Run:
         return found
 
     def lists(self) -> dict[str, Table]:
-        """Lists of several lengths, and the look that the waits share."""
+        """Lists of several lengths, and the poll that the waits share."""
         found = {}
         for count, calls in self.amount.lists.items():
             work = {"do": "list", "count": count, "calls": calls}
@@ -188,7 +188,7 @@ class Run:
             server.close()
 
     def simulation(self) -> list[dict[str, Any]]:
-        """How often, and how late, the schedules of other libraries and ours look, on a virtual clock."""
+        """How often, and how late, the schedules of other libraries and ours poll, on a virtual clock."""
         return [row for servers in simulate_waits.SIZES for row in simulate_waits.rows(servers)]
 
     def imports(self) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def outcomes() -> str:
 
 
 def waits() -> str:
-    """What a look shows, and what it does to the wait."""
+    """What a poll shows, and what it does to the wait."""
     rows = [
         ("a word of the target", "good", "reached, with evidence"),
         ("provisioning, starting, stopping, rebooting", "", "goes on"),
@@ -116,12 +116,12 @@ def waits() -> str:
         ("settled elsewhere, and stays there", "bad", "UnexpectedStatusError"),
         ("404 by id, seen before", "bad", "ServerGoneError"),
         ("401 or 403", "bad", "ends at once"),
-        ("the time is up, after one last look", "bad", "WaitTimeoutError"),
+        ("the time is up, after one last poll", "bad", "WaitTimeoutError"),
     ]
     parts = [
         box(20, 30, 150, 66, "main", ("a command", "head"), ("is acknowledged", "soft")),
         arrow((95, 96), (95, 150)),
-        box(20, 152, 150, 66, "", ("a look", "head"), ("shared by all waits", "soft")),
+        box(20, 152, 150, 66, "", ("a poll", "head"), ("shared by all waits", "soft")),
         text(95, 248, "counts only if it left", "soft", "middle"),
         text(95, 265, "after the command", "soft", "middle"),
     ]
@@ -133,7 +133,7 @@ def waits() -> str:
             arrow((552, y + 19), (590, y + 19)),
             box(592, y, 268, 38, kind, (does, "mono" if does.endswith("Error") else "")),
         ]
-    return picture(880, 400, "What a look shows, and what it does to a wait", *parts)
+    return picture(880, 400, "What a poll shows, and what it does to a wait", *parts)
 
 
 def reconcile() -> str:
@@ -166,8 +166,8 @@ KIND = ("create", "1", "us-west")
 LONGEST = 360.0
 
 
-def looks(durations: Durations) -> Iterator[float]:
-    """When one create is looked at, if it is never seen done: what the package's own schedule says."""
+def polls(durations: Durations) -> Iterator[float]:
+    """When one create is polled, if it is never seen done: what the package's own schedule says."""
     schedule = Schedule(WaitPolicy(), durations)
     schedule.add(KIND, 0.0)
     now = WaitPolicy().min_interval
@@ -184,7 +184,7 @@ def learned() -> Durations:
 
 
 def schedule() -> str:
-    """Looks at one create over its age."""
+    """The polls of one create over its age."""
     left, right = 30.0, 850.0
 
     def at(seconds: float) -> float:
@@ -201,7 +201,7 @@ def schedule() -> str:
             'style="fill: var(--main); opacity: 0.14"/>',
             *(
                 f'<path class="main" d="M{at(seconds):.1f} {y + 8}v32" style="stroke-width: 1.2; opacity: 0.85"/>'
-                for seconds in looks(durations)
+                for seconds in polls(durations)
             ),
             f'<path class="axis" d="M{left} {y + 48}H{right}"/>',
         ]
@@ -211,9 +211,9 @@ def schedule() -> str:
     ]
     parts += [
         text(right, 226, "age of the create", "soft", "end"),
-        text(right, 30, "each line is a look", "soft", "end"),
+        text(right, 30, "each line is a poll", "soft", "end"),
     ]
-    return picture(880, 244, "When one create is looked at, over its age", *parts)
+    return picture(880, 244, "When one create is polled, over its age", *parts)
 
 
 PICTURES: dict[str, Callable[[], str]] = {

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 def contract() -> str:
     """The contract of waiting."""
     rows = [f"| {rule.when} | {rule.does} |" for rule in CONTRACT.values()]
-    return "\n".join(["| what a look shows | the wait |", "| --- | --- |", *rows])
+    return "\n".join(["| what a poll shows | the wait |", "| --- | --- |", *rows])
 
 
 TABLES = {"waits.md": {"contract": contract}}

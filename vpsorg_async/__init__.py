@@ -1,4 +1,4 @@
-"""Async Python SDK for the VPS.org servers API: one shared connection pool, waits that share their looks, fleets."""
+"""Async Python SDK for the VPS.org servers API: one shared connection pool, waits that share their polls, fleets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .fleet import Failed, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
     from .lifecycle.contract import Evidence, Target
-    from .lifecycle.looks import ServerStuck
     from .lifecycle.ready import ReadyCheck, tcp_port
     from .lifecycle.receipts import Receipt
+    from .lifecycle.snapshots import ServerStuck
     from .lifecycle.wait import Seen
     from .lifecycle.waiter import WaitOutcome
     from .lifecycle.watch import Change, StatusChange
@@ -87,7 +87,7 @@ _HOMES = {
     "RetryPolicy": "http.retry",
     "Seen": "lifecycle.wait",
     "ServerSpec": "specs",
-    "ServerStuck": "lifecycle.looks",
+    "ServerStuck": "lifecycle.snapshots",
     "Skipped": "fleet",
     "StatusChange": "lifecycle.watch",
     "Succeeded": "fleet",

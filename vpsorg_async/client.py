@@ -75,13 +75,13 @@ class Client:
       the name, where a name is looked for) have to fit; any other field is None then, and reported once.
     - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
     - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
-    - ``min_interval``, ``max_interval``: bounds of the pause between two looks of the waits.
+    - ``min_interval``, ``max_interval``: bounds of the pause between two polls of the waits.
     - ``grace``, ``quiet``, ``visibility``: see `WaitPolicy`.
     - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
     - ``ssl_context``: for a private certificate authority.
     - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
     - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
-    - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to look.
+    - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to poll.
     - ``on_event``: called, not awaited, with a record of each request, retry and oddity: `vpsorg_async.http.events`.
     - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
 
@@ -287,9 +287,9 @@ class Client:
     def watch(self, *, interval: float = 5.0) -> AsyncGenerator[StatusChange, None]:
         """Every status change of the whole account, as a stream that does not end.
 
-        One list each ``interval`` seconds, shared with all waits. The first look tells every server as ``present``.
-        What happens between two looks is not seen: a server whose ``updated_at`` moved though its status did not is
-        told as ``touched``, and a time without any look as ``blind``.
+        One list each ``interval`` seconds, shared with all waits. The first poll tells every server as ``present``.
+        What happens between two polls is not seen: a server whose ``updated_at`` moved though its status did not is
+        told as ``touched``, and a time without any poll as ``blind``.
         """
         return self._open().waiter.watch(interval)
 

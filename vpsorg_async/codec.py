@@ -56,7 +56,7 @@ Raw = msgspec.Raw
 
 
 class StatusRow(msgspec.Struct, frozen=True, gc=False):
-    """What a look needs of a server. Of ten thousand only these are decoded at each look: a tenth of the work.
+    """What a poll needs of a server. Of ten thousand only these are decoded at each poll: a tenth of the work.
 
     No attrs record, because this is what can be made and compared by thousands without being felt.
     """

@@ -71,9 +71,9 @@ class Timeout:
 
 @attrs.frozen(kw_only=True)
 class WaitPolicy:
-    """How waits look, in seconds.
+    """How waits poll, in seconds.
 
-    ``min_interval`` and ``max_interval`` bound the pause between two looks. ``grace`` is how long a settled status
+    ``min_interval`` and ``max_interval`` bound the pause between two polls. ``grace`` is how long a settled status
     other than the target may stand with nobody changing it before the wait gives up. ``quiet`` is how long a target
     must hold when nothing else proves that the command took effect. ``visibility`` is how long a server just created
     may be missing.

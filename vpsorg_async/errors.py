@@ -252,7 +252,7 @@ class WaitError(VpsOrgError):
     """A wait ended without its target.
 
     ``server_id`` and ``target`` say what was wanted, ``last_seen`` is the last `Server` seen (None: never seen),
-    ``timeline`` the statuses seen with their times, ``last_failure`` the last failed look.
+    ``timeline`` the statuses seen with their times, ``last_failure`` the last failed poll.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from .errors import DecodeError, NotFoundError, Sent
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.session import Bulk, Session
-from .lifecycle.looks import ListLook
+from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
 
 __all__ = ["Listing", "Lists"]
@@ -50,7 +50,7 @@ class Listing:
 
 @attrs.frozen(eq=False)
 class _Rows:
-    """Reads the rows of a look, one by one, where they are wanted."""
+    """Reads the rows of a poll, one by one, where they are wanted."""
 
     answers: Answers
     request: Request
@@ -185,8 +185,8 @@ class Lists:
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        # kept alive by whoever compares looks, and not by this
-        self._last: weakref.ref[ListLook] | None = None
+        # kept alive by whoever compares polls, and not by this
+        self._last: weakref.ref[ListSnapshot] | None = None
 
     async def whole(self, session: Session | Bulk, request: Request) -> Listing:
         """All records. A page that shifted while they were read can hide a server, never show one twice."""
@@ -216,10 +216,10 @@ class Lists:
         self.answers.incomplete(request, lacks, poll=False)
         return Listing(requested_at=began, servers=servers, lacks="" if lacks == SHIFTED else lacks)
 
-    async def look(self, session: Session | Bulk, request: Request) -> ListLook:
+    async def poll(self, session: Session | Bulk, request: Request) -> ListSnapshot:
         """The statuses alone, last in line for a place.
 
-        Not repeated, as the poller looks again anyway; and it confirms by id what a look lacks, which is cheaper than
+        Not repeated, as the poller polls again anyway; and it confirms by id what a poll lacks, which is cheaper than
         a second pass over the pages.
         """
         last = None if self._last is None else self._last()
@@ -233,11 +233,11 @@ class Lists:
         )
         await found.run(request)
         pages = [page.results for _, page in found.pages.values()]
-        # the same list where nothing changed, which is what most looks find: nobody has to look at any row
+        # the same list where nothing changed, which is what most polls find: no row has to be read
         rows = pages[0] if len(pages) == 1 else [row for rows in pages for row in rows]
-        look = ListLook(found.requested_at, rows, _Rows(self.answers, request, found))
-        self._last = weakref.ref(look)
-        return look
+        snapshot = ListSnapshot(found.requested_at, rows, _Rows(self.answers, request, found))
+        self._last = weakref.ref(snapshot)
+        return snapshot
 
     async def _rows(self, request: Request, response: Response) -> tuple[RawPage, int, int]:
         page = self.answers.rows(request, response)

@@ -6,7 +6,7 @@
       vpsorg.create              a call: queueing, attempts and the pauses between them
         POST                     an attempt, as OpenTelemetry wants an HTTP client's request
       vpsorg.wait                a wait, with the status words that it saw as events
-    vpsorg.look                  a look of all waits together: a trace of its own
+    vpsorg.poll                  a poll of all waits together: a trace of its own
       vpsorg.list
         GET
 
@@ -111,8 +111,8 @@ class _Metrics:
         self.request_duration = _histogram(
             meter, "vpsorg.request.duration", "From the sending of a request to its outcome"
         )
-        self.count_look = _counter(
-            meter, "vpsorg.looks", "{look}", "Looks for the waits, by kind (list, get) and outcome"
+        self.count_poll = _counter(
+            meter, "vpsorg.polls", "{poll}", "Polls for the waits, by kind (list, get) and outcome"
         )
         self.wait_duration = _histogram(
             meter, "vpsorg.wait.duration", "How long waits took, by operation and outcome"
@@ -120,7 +120,7 @@ class _Metrics:
         self.wait_lag = _histogram(
             meter,
             "vpsorg.wait.lag",
-            "From the last look that did not show the target to the end of the wait",
+            "From the last poll that did not show the target to the end of the wait",
         )
 
 
@@ -220,7 +220,7 @@ class _Run:
 
 
 class _Tracer:
-    """Follows one client: its calls, looks, waits and fleet runs."""
+    """Follows one client: its calls, polls, waits and fleet runs."""
 
     def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, clock: Clock, base_url: str) -> None:
         self._tracer = tracer
@@ -315,22 +315,22 @@ class _Tracer:
             span.set_status(Status(StatusCode.ERROR, message))
         span.end(self.now())
 
-    # -- looks and waits --------------------------------------------------------------------------------------------
+    # -- polls and waits --------------------------------------------------------------------------------------------
 
-    def look(self, kind: str, look: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """The same look, counted, and a trace of its own: it is made for all who wait."""
+    def poll(self, kind: str, poll: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same poll, counted, and a trace of its own: it is made for all who wait."""
 
-        @functools.wraps(look)
+        @functools.wraps(poll)
         async def followed(*args: P.args, **options: P.kwargs) -> T:
             outcome = "ok"
             try:
-                with self._span("vpsorg.look", {"vpsorg.look": kind}, context=otel_context.Context()):
-                    return await look(*args, **options)
+                with self._span("vpsorg.poll", {"vpsorg.poll": kind}, context=otel_context.Context()):
+                    return await poll(*args, **options)
             except BaseException as error:
                 outcome = outcome_of(error)
                 raise
             finally:
-                self._metrics.count_look(1, {"vpsorg.look": kind, "vpsorg.outcome": outcome})
+                self._metrics.count_poll(1, {"vpsorg.poll": kind, "vpsorg.outcome": outcome})
 
         return followed
 
@@ -349,7 +349,7 @@ class _Tracer:
             labels = {"vpsorg.operation": wait.operation or "none", "vpsorg.outcome": outcome}
             self._metrics.wait_duration(now - wait.started, labels)
             span.set_attributes(
-                {**labels, "vpsorg.looks": wait.looks, "vpsorg.looks.failed": wait.failed_looks}
+                {**labels, "vpsorg.polls": wait.polls, "vpsorg.polls.failed": wait.failed_polls}
             )
             for seen in wait.timeline:
                 note = {"vpsorg.note": seen.note} if seen.note else {}

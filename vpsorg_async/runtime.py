@@ -47,8 +47,8 @@ class Tracer(Protocol):
         """A `Session` whose calls are followed."""
         ...
 
-    def look(self, kind: str, look: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """The same look, ``"list"`` or ``"get"``, followed."""
+    def poll(self, kind: str, poll: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same poll, ``"list"`` or ``"get"``, followed."""
         ...
 
     def wait(self, wait: Wait) -> OnEnd:
@@ -186,8 +186,8 @@ class ClientRuntime:
         )
         self.servers = Servers(self.session, answers, journal, clock, settings.on_event)
         self.poller = Poller(
-            self.servers.look if tracer is None else tracer.look("list", self.servers.look),
-            self.servers.look_one if tracer is None else tracer.look("get", self.servers.look_one),
+            self.servers.poll if tracer is None else tracer.poll("list", self.servers.poll),
+            self.servers.poll_one if tracer is None else tracer.poll("get", self.servers.poll_one),
             policy=settings.policy,
             clock=clock,
             rng=rng,

@@ -16,8 +16,8 @@ from .hooks import Hook
 from .http.exchange import Operation, Priority
 from .http.session import Bulk, Session
 from .lifecycle.creations import Creations
-from .lifecycle.looks import ListLook
 from .lifecycle.receipts import Journal
+from .lifecycle.snapshots import ListSnapshot
 from .listing import Listing, Lists
 from .records import ActionAccepted, Server, ServerId
 from .specs import ServerSpec, check_bool, check_hostname, check_id, check_name, name_key
@@ -102,7 +102,7 @@ class Servers:
 
     async def get(self, server_id: ServerId) -> Server:
         """One server in detail. Raises `NotFoundError`."""
-        asked, server = await self.look_one(server_id, Priority.USER, may_repeat=True)
+        asked, server = await self.poll_one(server_id, Priority.USER, may_repeat=True)
         self._journal.saw(server, asked)
         return server
 
@@ -153,9 +153,9 @@ class Servers:
         other._changes = self._changes.over(session, other.get)
         return other
 
-    async def look(self) -> ListLook:
+    async def poll(self) -> ListSnapshot:
         """The statuses of all servers, for the poller: last in line for a place, and not repeated."""
-        return await self._lists.look(self._session, self._dialect.list())
+        return await self._lists.poll(self._session, self._dialect.list())
 
     def shown_name(self, spec: ServerSpec) -> str:
         """The name by which a server made from the spec will be found; compared by `name_key`."""
@@ -197,7 +197,7 @@ class Servers:
         """Whether a server was seen before that point of the journal, or another create of this client made it."""
         return self._journal.knew(server_id, mark)
 
-    async def look_one(
+    async def poll_one(
         self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False
     ) -> tuple[float, Server]:
         """One server and when its request left (monotonic seconds)."""

@@ -141,7 +141,7 @@ def test_killed_over_and_over(figure: Figure) -> None:
 
 @virtual
 async def test_ten_thousand_in_one_call(figure: Figure) -> None:
-    """Bounded tasks, a quick answer for the user's own calls, and looks that go on."""
+    """Bounded tasks, a quick answer for the user's own calls, and polls that go on."""
     most, waited = 0, []
     loop = asyncio.get_running_loop()
 
@@ -167,7 +167,7 @@ async def test_ten_thousand_in_one_call(figure: Figure) -> None:
         report = await vps.fleet.create(wanted, timeout=900)
         user.cancel()
         last = max(entry.at for entry in box.requests if entry.method == "POST")
-        looks = sum(
+        polls = sum(
             entry.method == "GET" and entry.at < last and "/1" not in entry.path for entry in box.requests
         )
 
@@ -175,11 +175,11 @@ async def test_ten_thousand_in_one_call(figure: Figure) -> None:
         assert len(creates(box)) == len(box.servers) - 1 == 10_000
     assert most <= 32 + 8
     assert max(waited) <= 3 * 0.05
-    assert looks > 5
+    assert polls > 5
     figure(
         f"10,000 in one call: {time.monotonic() - began:.0f} s of machine time, at most {most} tasks of the client, "
         f"a user's own get took at most {max(waited):.2f} s at a latency of 0.05 s, "
-        f"{looks} looks while creates were sent"
+        f"{polls} polls while creates were sent"
     )
 
 

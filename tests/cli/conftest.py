@@ -95,7 +95,7 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox in a hurry, whose token and address stand in the environment."""
-    # a wait looks no sooner than after half a second, which is long for a sandbox in a hurry
+    # a wait polls no sooner than after half a second, which is long for a sandbox in a hurry
     monkeypatch.setitem(Client.__init__.__kwdefaults__ or {}, "min_interval", 0.02)
     with Sandbox(speed=6000, token="vps_tests") as box:
         monkeypatch.setenv("VPSORG_API_TOKEN", box.token)

@@ -19,7 +19,7 @@ from vpsorg_async.cli.demo import Demo, Moment, Phase, Requests, Result
 from vpsorg_async.sandbox import Sandbox
 from vpsorg_async.sandbox.log import Entry
 
-# Provisioning takes no time to speak of: a phase lasts for one or two looks.
+# Provisioning takes no time to speak of: a phase lasts for one or two polls.
 FAST = ("--speed", "100000")
 
 

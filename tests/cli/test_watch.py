@@ -83,7 +83,7 @@ def test_every_change_has_its_words() -> None:
         "  a�[2J (1)  starting -> active",
         "  a (1)  is active, was touched",
         "  a (1)  is gone",
-        "  no look succeeded for 12 s",
+        "  no poll succeeded for 12 s",
     }
 
 
@@ -122,4 +122,4 @@ def test_the_table_keeps_what_is_gone_for_a_while() -> None:
     lines = drawn(view)
 
     assert lines[1].split()[2] == "gone"
-    assert lines[-1] == "1 gone; no look succeeded for 9 s. Ctrl-C ends it."
+    assert lines[-1] == "1 gone; no poll succeeded for 9 s. Ctrl-C ends it."

@@ -90,7 +90,7 @@ async def test_a_quiet_list_is_whole(provider: Speech, order: str) -> None:
 
 @pytest.mark.parametrize(("servers", "requests"), [(0, 1), (1, 1), (100, 1), (101, 2), (1000, 10)])
 @virtual
-async def test_what_a_look_costs(provider: Speech, servers: int, requests: int) -> None:
+async def test_what_a_poll_costs(provider: Speech, servers: int, requests: int) -> None:
     """A request for each hundred: a thousand servers are ten."""
     async with provider.account() as (box, vps):
         box.world.add(servers)
@@ -177,7 +177,7 @@ async def test_a_list_that_never_comes_to_rest(
 @pytest.mark.parametrize("change", ["come", "both", "shrink", UNSEEN])
 @virtual
 async def test_no_wait_loses_or_invents_a_server(provider: Speech, order: str, change: str) -> None:
-    """Each of 250 waits ends as its server does, whatever comes and goes between the pages of every look."""
+    """Each of 250 waits ends as its server does, whatever comes and goes between the pages of every poll."""
     churn = Churn(times=40)
     durations = Durations(provisioning=(20, 40))
     async with provider.account(order=order, durations=durations, options={"on_event": churn}) as (box, vps):

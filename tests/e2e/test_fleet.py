@@ -44,7 +44,7 @@ async def vps(box: Sandbox) -> AsyncIterator[Client]:
 
 
 def client(box: Sandbox, token: str = "", **options: Any) -> Client:
-    """A client of the sandbox that looks often enough for its speed."""
+    """A client of the sandbox that polls often enough for its speed."""
     return Client(token or box.token, base_url=box.url, **{"min_interval": 0.01, "grace": 0.05, **options})
 
 

@@ -43,7 +43,7 @@ async def vps(box: Sandbox) -> AsyncIterator[Client]:
 
 
 def client(box: Sandbox, token: str = "", **options: Any) -> Client:
-    """A client of the sandbox that looks often enough for its speed."""
+    """A client of the sandbox that polls often enough for its speed."""
     return Client(token or box.token, base_url=box.url, **{"min_interval": 0.01, "grace": 0.05, **options})
 
 
@@ -351,7 +351,7 @@ async def test_targets(target: Any, box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_wait_for_what_is_already_so(box: Sandbox, vps: Client) -> None:
-    """A server that is there already costs one look."""
+    """A server that is there already costs one poll."""
     (server,) = box.world.add()
 
     await vps.wait_until(server.id, "active", timeout=30)
@@ -419,8 +419,8 @@ async def test_a_wait_that_is_too_short() -> None:
         assert [seen.status for seen in caught.value.timeline] == ["provisioning"]
 
 
-async def test_failed_looks_do_not_end_a_wait(box: Sandbox, vps: Client) -> None:
-    """A service that fails for a while is looked at again."""
+async def test_failed_polls_do_not_end_a_wait(box: Sandbox, vps: Client) -> None:
+    """A service that fails for a while is polled again."""
     box.faults.add(Rule("get", faults.Html(503), times=1), Rule("list", faults.Html(503), times=1))
     server = await vps.servers.create(SPEC)
 
@@ -447,7 +447,7 @@ async def test_several_waits(box: Sandbox, vps: Client) -> None:
             assert (outcome.server.status, outcome.evidence) == ("active", Evidence.OBSERVED)
 
 
-async def test_many_waits_share_their_looks(box: Sandbox) -> None:
+async def test_many_waits_share_their_polls(box: Sandbox) -> None:
     """Fifty waits do not send fifty reads each round."""
     async with client(box, retry=RetryPolicy(attempts=1)) as vps:
         servers = box.world.add(50, status="provisioning")

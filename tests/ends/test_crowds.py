@@ -39,7 +39,7 @@ async def crowd(count: int, end: str) -> int:
             profile.disable()
         kinds = {type(result) for result in results}
         assert len(kinds) == 1
-        assert len(stage.provider.looks) < 30
+        assert len(stage.provider.polls) < 30
     return work(profile)
 
 
@@ -77,11 +77,11 @@ class Vanishing(Provider):
         super().__init__(*courses, **options)
         self.reading = self.most = 0
 
-    async def look_one(self, server_id: int | str) -> Any:
+    async def poll_one(self, server_id: int | str) -> Any:
         self.reading += 1
         self.most = max(self.most, self.reading)
         try:
-            return await super().look_one(server_id)
+            return await super().poll_one(server_id)
         finally:
             self.reading -= 1
 

@@ -286,7 +286,7 @@ async def test_an_exception_after_the_last_server_settled() -> None:
 
 
 @virtual
-async def test_leaving_without_a_look() -> None:
+async def test_leaving_without_a_poll() -> None:
     """A body that asks for nothing leaves at once; what has left is accounted for."""
     async with account(latency=0.1, options={"max_in_flight": 2}) as (box, vps):
         async with vps.fleet.creating(specs(8), timeout=TIMEOUT) as run:
@@ -321,7 +321,7 @@ async def test_what_has_not_left_is_not_called_unknown() -> None:
 @pytest.mark.parametrize(("on_cancel", "left"), [("detach", 3), ("delete", 0)])
 @virtual
 async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> None:
-    """The last look at the account finds the server of a create that had no answer: it is named, or deleted."""
+    """The last poll of the account finds the server of a create that had no answer: it is named, or deleted."""
     async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
         call = Call(vps, 3, on_cancel=on_cancel)
         await asyncio.sleep(1)
@@ -339,7 +339,7 @@ async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> No
 
 
 @virtual
-async def test_the_last_look_is_bounded_too() -> None:
+async def test_the_last_poll_is_bounded_too() -> None:
     """Where neither creates nor the list are answered any more, the call ends all the same, and calls them unknown."""
     async with account(Rule("create", faults.NeverAnswer(applied=True))) as (box, vps):
         call = Call(vps, 3)

@@ -251,14 +251,14 @@ async def test_a_list_that_fails_for_a_while() -> None:
 
 @virtual
 async def test_a_search_that_has_ended_costs_nothing() -> None:
-    """Once the lost server is found, the account is looked at as seldom as for any other wait."""
-    looks: list[int] = []
+    """Once the lost server is found, the account is polled as seldom as for any other wait."""
+    polls: list[int] = []
     for rules in ((), (Rule("create", faults.DropAfter(), nth=2),)):
         async with account(*rules) as (box, vps):
             await vps.fleet.create(specs(3), timeout=TIMEOUT)
-            looks.append(sum(entry.method == "GET" for entry in box.requests))
+            polls.append(sum(entry.method == "GET" for entry in box.requests))
 
-    without, with_search = looks
+    without, with_search = polls
     assert with_search <= without + 10
 
 
@@ -494,15 +494,15 @@ async def test_what_is_gone_already_counts_as_deleted() -> None:
 
 @virtual
 async def test_without_waiting() -> None:
-    """wait=False: back as soon as all are acknowledged, with the servers as they are then, and no look after it."""
+    """wait=False: back as soon as all are acknowledged, with the servers as they are then, and no poll after it."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
         report = await vps.fleet.create(specs(4), timeout=TIMEOUT, wait=False)
-        looked = len(box.requests)
+        polled = len(box.requests)
         await asyncio.sleep(300)
 
         assert [outcome.how for outcome in report.succeeded] == ["created", "adopted", "created", "created"]
         assert {str(server.status) for server in report.servers} == {"provisioning"}
-        assert len(box.requests) == looked
+        assert len(box.requests) == polled
         assert len(box.servers) == 4
 
 

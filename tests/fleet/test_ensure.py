@@ -132,7 +132,7 @@ async def test_a_dry_run_changes_nothing() -> None:
 
 @virtual
 async def test_lost_answers_under_ensure() -> None:
-    """ensure finds its lost creates as create does, and a lost start by looking at the server."""
+    """ensure finds its lost creates as create does, and a lost start by polling at the server."""
     rules = [Rule("create", faults.DropAfter(), every=2), Rule("start", faults.DropAfter(), every=2)]
     async with account(*rules) as (box, vps):
         for number in range(4):

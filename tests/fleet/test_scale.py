@@ -1,4 +1,4 @@
-"""Many servers in one call: few tasks, a quick answer for others on the same client, and looks that go on."""
+"""Many servers in one call: few tasks, a quick answer for others on the same client, and polls that go on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LATENCY = 0.05
 SOON = Durations(provisioning=(20, 40))
 
 
-def looks(box: Sandbox) -> list[float]:
+def polls(box: Sandbox) -> list[float]:
     """When the account was read."""
     return [entry.at for entry in box.requests if entry.method == "GET"]
 
 
 def gaps(times: list[float], until: float) -> Iterator[float]:
-    """The times between looks, up to a moment."""
+    """The times between polls, up to a moment."""
     return (after - before for before, after in itertools.pairwise([*times, until]) if before < until)
 
 
@@ -72,7 +72,7 @@ async def test_a_users_own_call_goes_first() -> None:
 
 
 @virtual
-async def test_looks_go_on_while_commands_queue() -> None:
+async def test_polls_go_on_while_commands_queue() -> None:
     """Bulk work that fills every place does not blind the waits: servers are seen to be ready while others are sent."""
     quick = Durations(provisioning=(4, 8))
     async with account(durations=quick, latency=LATENCY, options={"max_in_flight": 4}) as (box, vps):
@@ -83,7 +83,7 @@ async def test_looks_go_on_while_commands_queue() -> None:
         assert kinds(first) == kinds(second) == {"Succeeded": 400}
         last = max(entry.at for entry in box.requests if entry.method == "POST")
         assert last > 10
-        assert max(gaps(looks(box), last)) < 4
+        assert max(gaps(polls(box), last)) < 4
 
 
 @virtual

@@ -56,7 +56,7 @@ async def test_a_change_is_seen_wherever_it_stands(wanted: int) -> None:
     outcome = await ended(*[listing()] * 2, listing(wanted), wanted=wanted)
 
     assert (outcome.server.id, outcome.server.status) == (wanted, "active")
-    assert outcome.looks == 3
+    assert outcome.polls == 3
     assert [seen.status for seen in outcome.timeline] == ["provisioning", "active"]
 
 
@@ -64,11 +64,11 @@ async def test_a_change_is_seen_wherever_it_stands(wanted: int) -> None:
 async def test_a_list_of_another_length_is_read_anew(rows: int) -> None:
     outcome = await ended(*[listing()] * 2, listing(rows=rows), listing(7, rows=rows), wanted=7)
 
-    assert outcome.looks == 4
+    assert outcome.polls == 4
 
 
 async def test_a_list_that_begins_like_the_last_one_and_breaks_off_is_no_list() -> None:
-    """Cut in the middle by a server that calls it whole: the look fails, no wait ends by it."""
+    """Cut in the middle by a server that calls it whole: the poll fails, no wait ends by it."""
     whole = listing()
     outcome = await ended(whole, whole[: len(whole) // 2], listing(7), wanted=7)
 

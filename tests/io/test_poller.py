@@ -1,4 +1,4 @@
-"""The shared look: one reader of statuses for every wait, in virtual time over a scripted provider."""
+"""The shared poll: one reader of statuses for every wait, in virtual time over a scripted provider."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import errors
-from vpsorg_async.lifecycle.looks import ServerStuck
 from vpsorg_async.lifecycle.observer import SINGLES_AT_ONCE
+from vpsorg_async.lifecycle.snapshots import ServerStuck
 
 
 def ids(count: int) -> range:
@@ -29,8 +29,8 @@ def kinds(results: list[Any]) -> set[str]:
 
 
 @virtual
-async def test_many_waits_share_their_looks() -> None:
-    """Fifty waits look once where one would, and each ends with the look that shows its server ready."""
+async def test_many_waits_share_their_polls() -> None:
+    """Fifty waits poll once where one would, and each ends with the poll that shows its server ready."""
     async with Stage(Provider(*(after(n, 60 + n) for n in ids(50)))) as stage:
         for n in ids(50):
             stage.command(n, "create")
@@ -47,8 +47,8 @@ async def test_many_waits_share_their_looks() -> None:
 
 
 @virtual
-async def test_looks_never_overlap() -> None:
-    """However long a look takes and however many join meanwhile, there is one at a time, and a pause after it."""
+async def test_polls_never_overlap() -> None:
+    """However long a poll takes and however many join meanwhile, there is one at a time, and a pause after it."""
     async with Stage(Provider(*(after(n, 40) for n in ids(30)), latency=3.0)) as stage:
         tasks = []
         for n in ids(30):
@@ -58,13 +58,13 @@ async def test_looks_never_overlap() -> None:
         await outcomes(tasks)
 
         assert stage.provider.most_lists == 1
-        starts = stage.provider.looks
+        starts = stage.provider.polls
         assert all(second - first >= 3.49 for first, second in itertools.pairwise(starts))
 
 
 @virtual
 async def test_the_task_lives_while_there_are_waits() -> None:
-    """Nobody looks before the first wait joins or after the last one left, and it begins anew for the next."""
+    """Nobody polls before the first wait joins or after the last one left, and it begins anew for the next."""
     async with Stage(Provider(after(1, 5))) as stage:
         assert not stage.polling()
 
@@ -76,9 +76,9 @@ async def test_the_task_lives_while_there_are_waits() -> None:
             await asyncio.sleep(0.01)
             assert not stage.polling()
 
-        looks = len(stage.provider.looks)
+        polls = len(stage.provider.polls)
         await asyncio.sleep(100)
-        assert len(stage.provider.looks) == looks
+        assert len(stage.provider.polls) == polls
         assert stage.poller.statistics.waits == 0
 
 
@@ -98,8 +98,8 @@ async def test_cancelling_one_disturbs_no_other() -> None:
 
 
 @virtual
-async def test_cancelling_during_a_look_disturbs_no_other() -> None:
-    """The look under way goes on for those who stay; with the last one it is given up."""
+async def test_cancelling_during_a_poll_disturbs_no_other() -> None:
+    """The poll under way goes on for those who stay; with the last one it is given up."""
     async with Stage(Provider(*(after(n, 0) for n in ids(2)), latency=4.0)) as stage:
         first, second = stage.begin(ids(2))
         await asyncio.sleep(1)
@@ -107,7 +107,7 @@ async def test_cancelling_during_a_look_disturbs_no_other() -> None:
         first.cancel()
         results = await outcomes([first, second])
         assert [type(result).__name__ for result in results] == ["CancelledError", "WaitOutcome"]
-        assert len(stage.provider.looks) == 1
+        assert len(stage.provider.polls) == 1
 
         (alone,) = stage.begin([1])
         await asyncio.sleep(1)
@@ -136,8 +136,8 @@ async def test_closing_ends_every_wait() -> None:
 
 
 @virtual
-async def test_closing_during_a_look() -> None:
-    """A look under way is no reason to stay."""
+async def test_closing_during_a_poll() -> None:
+    """A poll under way is no reason to stay."""
     async with Stage(Provider(after(1, 0), latency=1000.0)) as stage:
         tasks = stage.begin([1])
         await asyncio.sleep(5)
@@ -249,13 +249,13 @@ async def test_a_moving_status_is_not_the_end_of_a_command() -> None:
 
 @virtual
 async def test_the_start_is_jittered() -> None:
-    """Clients that begin together do not look together."""
+    """Clients that begin together do not poll together."""
     first = []
     for seed in range(5):
         async with Stage(Provider(after(1, 0)), seed=seed) as stage:
             began = stage.now
             await stage.wait(1)
-            first.append(stage.provider.looks[0] - began)
+            first.append(stage.provider.polls[0] - began)
 
     assert len(set(first)) == 5
     assert all(0 <= delay <= 0.5 / 10 for delay in first)

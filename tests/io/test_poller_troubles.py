@@ -1,4 +1,4 @@
-"""The shared look when things go wrong: failures, outages, deadlines, absence and bugs, in virtual time."""
+"""The shared poll when things go wrong: failures, outages, deadlines, absence and bugs, in virtual time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import Target, errors
 from vpsorg_async.lifecycle.observer import LONGEST_HOLD
-from vpsorg_async.lifecycle.poller import LAST_LOOK
+from vpsorg_async.lifecycle.poller import LAST_POLL
 
 
 def ids(count: int) -> range:
@@ -30,7 +30,7 @@ def kinds(results: list[Any]) -> set[str]:
 
 @virtual
 async def test_failures_are_shared() -> None:
-    """A look that fails is one failure for fifty waits: three failures and a success are four looks.
+    """A poll that fails is one failure for fifty waits: three failures and a success are four polls.
 
     Each list that fails is followed by one read by id, which would show that only lists are in trouble, not by fifty.
     """
@@ -42,7 +42,7 @@ async def test_failures_are_shared() -> None:
 
         assert (len(stage.provider.lists), len(stage.provider.singles)) == (4, 3)
         assert kinds(results) == {"WaitOutcome"}
-        assert {(result.looks, len(result.timeline)) for result in results} == {(4, 2)}
+        assert {(result.polls, len(result.timeline)) for result in results} == {(4, 2)}
         assert stage.poller.statistics.failed == 3
 
 
@@ -52,7 +52,7 @@ async def test_failures_are_backed_off() -> None:
     async with Stage(Provider(after(1, 0))) as stage:
         stage.provider.trouble = lambda now: errors.ServiceError("down", status=500)
 
-        with pytest.raises(errors.WaitTimeoutError, match="looks failed, the last with"):
+        with pytest.raises(errors.WaitTimeoutError, match="polls failed, the last with"):
             await stage.wait(1, timeout=600)
 
         assert len(stage.provider.lists) <= 60
@@ -61,14 +61,14 @@ async def test_failures_are_backed_off() -> None:
 
 @virtual
 async def test_retry_after_is_obeyed() -> None:
-    """An API that says when to ask again is not asked before, except for the last look."""
+    """An API that says when to ask again is not asked before, except for the last poll."""
     async with Stage(Provider(after(1, 0))) as stage:
         stage.provider.trouble = lambda now: errors.RateLimitError("slow", status=429, retry_after=40.0)
 
         with pytest.raises(errors.WaitTimeoutError):
             await stage.wait(1, timeout=100)
 
-        assert [round(when) for when in stage.provider.looks] == [0, 40, 80, 100]
+        assert [round(when) for when in stage.provider.polls] == [0, 40, 80, 100]
 
 
 @virtual
@@ -84,7 +84,7 @@ async def test_who_joins_does_not_break_a_retry_after() -> None:
 
         await outcomes([first, second])
 
-        assert stage.provider.looks[1] >= 40
+        assert stage.provider.polls[1] >= 40
 
 
 @virtual
@@ -127,8 +127,8 @@ async def test_a_vanished_server_ends_its_wait_at_once() -> None:
 
 @pytest.mark.parametrize("timeout", [0.3, 7.0, 61.0])
 @virtual
-async def test_the_deadline_has_one_last_look(timeout: float) -> None:
-    """A wait ends at its deadline with a look made then, not before and hardly after."""
+async def test_the_deadline_has_one_last_poll(timeout: float) -> None:
+    """A wait ends at its deadline with a poll made then, not before and hardly after."""
     async with Stage(Provider(after(1, 1000))) as stage:
         stage.command(1, "create")
 
@@ -136,13 +136,13 @@ async def test_the_deadline_has_one_last_look(timeout: float) -> None:
             await stage.wait(1, timeout=timeout)
 
         assert timeout <= stage.now <= timeout + 0.5 + 2 * stage.provider.latency
-        assert stage.provider.looks[-1] >= timeout
+        assert stage.provider.polls[-1] >= timeout
         assert caught.value.last_seen is not None
 
 
 @virtual
-async def test_what_the_last_look_shows_counts() -> None:
-    """A server that is ready just in time is not lost to the pause between looks."""
+async def test_what_the_last_poll_shows_counts() -> None:
+    """A server that is ready just in time is not lost to the pause between polls."""
     async with Stage(Provider(after(1, 99.9))) as stage:
         stage.command(1, "create")
 
@@ -152,8 +152,8 @@ async def test_what_the_last_look_shows_counts() -> None:
 
 
 @virtual
-async def test_a_look_that_hangs_ends_with_the_wait() -> None:
-    """A wait outlasts its deadline by the few seconds of a last look, whatever the look does; others go on."""
+async def test_a_poll_that_hangs_ends_with_the_wait() -> None:
+    """A wait outlasts its deadline by the few seconds of a last poll, whatever the poll does; others go on."""
     async with Stage(Provider(*(after(n, 0) for n in ids(3)), latency=25.0)) as stage:
         stage.command(1, "create")
         tasks = [*stage.begin([1, 2], timeout=8), *stage.begin([3], timeout=600)]
@@ -165,20 +165,20 @@ async def test_a_look_that_hangs_ends_with_the_wait() -> None:
             "WaitTimeoutError",
             "WaitOutcome",
         ]
-        assert "the last look took too long" in str(results[0])
-        assert len(stage.provider.looks) == 1
+        assert "the last poll took too long" in str(results[0])
+        assert len(stage.provider.polls) == 1
 
 
 @virtual
-async def test_a_wait_that_joins_a_hanging_look_keeps_its_deadline() -> None:
-    """Its own time counts, not that of the look that was under way when it came."""
+async def test_a_wait_that_joins_a_hanging_poll_keeps_its_deadline() -> None:
+    """Its own time counts, not that of the poll that was under way when it came."""
     async with Stage(Provider(after(1, 0), after(2, 0), latency=60.0)) as stage:
         (patient,) = stage.begin([1])
         await asyncio.sleep(1)
 
         with pytest.raises(errors.WaitTimeoutError):
             await stage.wait(2, timeout=2)
-        assert stage.now <= 3 + LAST_LOOK
+        assert stage.now <= 3 + LAST_POLL
         assert (await patient).seconds == pytest.approx(60, abs=1)
 
 
@@ -208,7 +208,7 @@ async def test_an_outage_is_survived_and_told() -> None:
 
 @virtual
 async def test_a_refused_token_ends_every_wait() -> None:
-    """401 is the same for everybody, and looking again does not mend it."""
+    """401 is the same for everybody, and polling again does not mend it."""
     async with Stage(Provider(*(after(n, 100) for n in ids(5)))) as stage:
         stage.provider.trouble = lambda now: (
             errors.AuthenticationError("no", status=401) if now > 20 else None
@@ -256,7 +256,7 @@ async def test_a_bug_that_meets_a_waiter_who_leaves() -> None:
         stage.provider.trouble = lambda now: ZeroDivisionError("bug")
         (task,) = stage.begin([1])
         await asyncio.sleep(0.05)
-        (left,) = stage.provider.looks
+        (left,) = stage.provider.polls
         asyncio.get_running_loop().call_at(left + stage.provider.latency, task.cancel)
 
         with contextlib.suppress(asyncio.CancelledError, ZeroDivisionError):

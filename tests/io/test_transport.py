@@ -444,10 +444,10 @@ async def test_what_was_asked_for_is_decoded(coding: str) -> None:
     script = sends(answer(200, packed, f"Content-Encoding: {coding}"))
     async with RawServer(script) as server, once(server.url) as vps:
         servers = await vps.servers.list()
-        looks = [await vps.servers.look() for _ in range(2)]
+        polls = [await vps.servers.poll() for _ in range(2)]
 
     assert len(servers) == 2000
-    assert [len(look.rows) for look in looks] == [2000, 2000]
+    assert [len(poll.rows) for poll in polls] == [2000, 2000]
 
 
 async def test_a_body_that_is_not_what_its_header_says() -> None:

@@ -22,7 +22,7 @@ async def settled(stage: Stage, subjects: Any, timeout: float = 600.0) -> list[W
 
 @virtual
 async def test_the_outcome_tells_the_wait() -> None:
-    """Server, evidence, timeline, looks and seconds: what a wait came to."""
+    """Server, evidence, timeline, polls and seconds: what a wait came to."""
     async with Stage(Provider(after(1, 20))) as stage:
         stage.command(1, "create")
 
@@ -31,7 +31,7 @@ async def test_the_outcome_tells_the_wait() -> None:
         assert outcome.server == record(1, "active")
         assert (outcome.server_id, outcome.error, str(outcome.evidence)) == (1, None, "observed")
         assert [seen.status for seen in outcome.timeline] == ["provisioning", "active"]
-        assert outcome.looks == len(stage.provider.looks)
+        assert outcome.polls == len(stage.provider.polls)
         assert 20 <= outcome.seconds <= 27
 
 
@@ -43,14 +43,14 @@ async def test_a_wait_may_be_about_a_server_its_id_or_a_receipt() -> None:
         for subject in (1, record(1, "stopped"), receipt):
             assert (await stage.wait(subject)).server_id == 1
 
-        looks = len(stage.provider.looks)
+        polls = len(stage.provider.polls)
         for bad in (0, -1, True, "", "..", None):
             with pytest.raises(errors.ConfigurationError):
                 await stage.wait(bad)  # type: ignore[arg-type]
         for timeout in (0, -1, float("inf"), float("nan"), "5", True):
             with pytest.raises(errors.ConfigurationError):
                 await stage.wait(1, timeout=timeout)  # type: ignore[arg-type]
-        assert len(stage.provider.looks) == looks
+        assert len(stage.provider.polls) == polls
 
 
 @virtual
@@ -96,7 +96,7 @@ async def test_no_servers_are_settled_at_once() -> None:
     """An empty list asks for nothing."""
     async with Stage(Provider()) as stage:
         assert await settled(stage, []) == []
-        assert stage.provider.looks == []
+        assert stage.provider.polls == []
 
 
 def rebooting(now: float) -> Server:
@@ -124,7 +124,7 @@ async def test_a_receipt_goes_to_another_process() -> None:
 @pytest.mark.parametrize("skew", [-3600.0, -5.0, 5.0, 3600.0])
 @virtual
 async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
-    """However far the two clocks lie apart, only looks that left after the wait began count."""
+    """However far the two clocks lie apart, only polls that left after the wait began count."""
     provider = Provider(lambda now: rebooting(now - 1.5), latency=1.0)
     async with Stage(provider) as sender, Stage(provider) as other:
         await asyncio.sleep(19.6)

@@ -71,7 +71,7 @@ async def test_watching_costs_one_list_each_interval() -> None:
 
 
 @virtual
-async def test_those_who_watch_share_their_looks_with_the_waits() -> None:
+async def test_those_who_watch_share_their_polls_with_the_waits() -> None:
     """Watching costs little beside waits, and a lone wait on a large account stays with reads of its own."""
     async with Stage(Provider(*(after(n, 40) for n in range(1, 2001)))) as stage:
         (waiting,) = stage.begin([7])
@@ -100,7 +100,7 @@ async def test_watching_costs_little_beside_many_waits(watched: bool) -> None:
 
 @virtual
 async def test_an_outage_is_told_as_blindness() -> None:
-    """A time without looks ends no stream; it is told, and what happened in it is one difference."""
+    """A time without polls ends no stream; it is told, and what happened in it is one difference."""
     provider = Provider(after(1, 50))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 20 <= now < 80 else None
     async with Stage(provider) as stage:
@@ -135,7 +135,7 @@ async def test_a_missing_server_that_can_not_be_read_is_not_gone() -> None:
 )
 @virtual
 async def test_a_refused_token_ends_the_stream(error: errors.APIError) -> None:
-    """What looking again can't mend is raised."""
+    """What polling again can't mend is raised."""
     provider = Provider(after(1, 0))
     provider.trouble = lambda now: error if now > 12 else None
     async with Stage(provider) as stage:
@@ -170,7 +170,7 @@ async def test_a_bug_ends_the_stream() -> None:
 
 @virtual
 async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
-    """Who is slower than the looks gets the newest one: the difference to what was read before, however long ago."""
+    """Who is slower than the polls gets the newest one: the difference to what was read before, however long ago."""
     provider = Provider(lambda now: record(1, ["a", "b", "c", "d"][min(int(now // 10), 3)]), after(2, 15))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 16 <= now < 24 else None
     async with Stage(provider) as stage:
@@ -190,8 +190,8 @@ async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
 
 
 @virtual
-async def test_leaving_ends_the_looks() -> None:
-    """When the last who watches is gone, nobody looks any more."""
+async def test_leaving_ends_the_polls() -> None:
+    """When the last who watches is gone, nobody polls any more."""
     async with Stage(Provider(after(1, 0))) as stage:
         stream = stage.waiter.watch(5.0)
         await anext(stream)
@@ -199,9 +199,9 @@ async def test_leaving_ends_the_looks() -> None:
         await asyncio.sleep(0.01)
 
         assert not stage.polling()
-        looks = len(stage.provider.lists)
+        polls = len(stage.provider.lists)
         await asyncio.sleep(100)
-        assert len(stage.provider.lists) == looks
+        assert len(stage.provider.lists) == polls
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("nan"), "5"])
@@ -211,4 +211,4 @@ async def test_an_interval_is_a_number_of_seconds(interval: Any) -> None:
     async with Stage(Provider(after(1, 0))) as stage:
         with pytest.raises(errors.ConfigurationError):
             await anext(stage.waiter.watch(interval))
-        assert stage.provider.looks == []
+        assert stage.provider.polls == []

@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 
 from vpsorg_async import Server, ServerStatus, errors
-from vpsorg_async.lifecycle.looks import ListLook
+from vpsorg_async.lifecycle.snapshots import ListSnapshot
 
 __all__ = ["BECOMES", "Account", "Truth"]
 
@@ -111,15 +111,15 @@ class Account:
             moving, then = BECOMES[operation]
             server.set(now, (now, moving), (now + seconds, then))
 
-    async def look_list(self) -> ListLook:
+    async def poll_list(self) -> ListSnapshot:
         """The list, as it can be read."""
         asked = await self._answer()
         shown = (self._show(number) for number in self.servers)
-        look = ListLook(asked, [server for server in shown if server is not None])
+        snapshot = ListSnapshot(asked, [server for server in shown if server is not None])
         await asyncio.sleep(self.latency / 2)
-        return look
+        return snapshot
 
-    async def look_one(self, number: int | str) -> tuple[float, Server]:
+    async def poll_one(self, number: int | str) -> tuple[float, Server]:
         """One server, as it can be read."""
         asked = await self._answer()
         server = self._show(int(number)) if int(number) in self.servers else None

@@ -1,4 +1,4 @@
-"""What the tests of waiting share: a provider made of functions of time, and a poller that looks at it."""
+"""What the tests of waiting share: a provider made of functions of time, and a poller that polls it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vpsorg_async import Receipt, Server, ServerStatus, Target, WaitOutcome, err
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.config import WaitPolicy
 from vpsorg_async.lifecycle.durations import Durations
-from vpsorg_async.lifecycle.looks import ListLook
 from vpsorg_async.lifecycle.poller import Poller
 from vpsorg_async.lifecycle.receipts import Journal
+from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.lifecycle.waiter import Waiter
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
@@ -62,7 +62,7 @@ def after(number: int, seconds: float, word: str = "active", before: str = "prov
 
 
 class Provider:
-    """Servers as functions of time, and a log of the looks at them."""
+    """Servers as functions of time, and a log of the polls of them."""
 
     def __init__(self, *courses: Course, latency: float = 0.02) -> None:
         self.courses = list(courses)
@@ -79,11 +79,11 @@ class Provider:
         return {int(server.id): server for server in shown if server is not None}
 
     @property
-    def looks(self) -> list[float]:
+    def polls(self) -> list[float]:
         """When each request left."""
         return sorted([*self.lists, *(when for when, _ in self.singles)])
 
-    async def look_list(self) -> ListLook:
+    async def poll_list(self) -> ListSnapshot:
         asked = asyncio.get_running_loop().time()
         self.lists.append(asked)
         self.under_way += 1
@@ -92,9 +92,11 @@ class Provider:
             servers = await self._answer(asked)
         finally:
             self.under_way -= 1
-        return ListLook(asked, [server for number, server in servers.items() if number not in self.unlisted])
+        return ListSnapshot(
+            asked, [server for number, server in servers.items() if number not in self.unlisted]
+        )
 
-    async def look_one(self, server_id: int | str) -> tuple[float, Server]:
+    async def poll_one(self, server_id: int | str) -> tuple[float, Server]:
         asked = asyncio.get_running_loop().time()
         self.singles.append((asked, int(server_id)))
         servers = await self._answer(asked)
@@ -145,9 +147,9 @@ class Read(Provider):
         super().__init__(*courses, **options)
         self.reader = Counting()
 
-    async def look_list(self) -> ListLook:
-        look = await super().look_list()
-        return ListLook(look.requested_at, look.rows, self.reader)
+    async def poll_list(self) -> ListSnapshot:
+        snapshot = await super().poll_list()
+        return ListSnapshot(snapshot.requested_at, snapshot.rows, self.reader)
 
 
 class Stage:
@@ -163,8 +165,8 @@ class Stage:
         self.durations = durations or Durations()
         self.events: list[Any] = []
         self.poller = Poller(
-            provider.look_list,
-            provider.look_one,
+            provider.poll_list,
+            provider.poll_one,
             policy=self.policy,
             clock=self.clock,
             rng=random.Random(seed),

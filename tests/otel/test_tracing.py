@@ -159,14 +159,14 @@ async def test_a_call_that_failed_says_what_is_known() -> None:
 
 @virtual
 async def test_a_wait_has_its_transitions() -> None:
-    """A wait tells the words it saw, when it saw them, in the trace of who waits; looks are traces of their own."""
+    """A wait tells the words it saw, when it saw them, in the trace of who waits; polls are traces of their own."""
     async with traced() as (recorder, _, vps):
         with recorder.provider.get_tracer("user").start_as_current_span("job"):
             server = await vps.servers.create(specs(1)[0])
             await vps.wait_until(server, "active", timeout=600)
 
     roots = recorder.below(None)
-    assert [span.name for span in roots if span.name != "vpsorg.look"] == ["job"]
+    assert [span.name for span in roots if span.name != "vpsorg.poll"] == ["job"]
     job = recorder.one("job")
     assert [span.name for span in recorder.below(job)] == ["vpsorg.create", "vpsorg.wait"]
     wait = recorder.one("vpsorg.wait")
@@ -183,10 +183,10 @@ async def test_a_wait_has_its_transitions() -> None:
     )
     assert 120 <= seconds(wait) <= 310
     assert wait.events[-1].timestamp == pytest.approx(wait.end_time, abs=1e6)
-    looks = recorder.finished("vpsorg.look")
-    assert len(looks) == told["vpsorg.looks"]
-    assert {tuple(span.name for span in recorder.below(look)) for look in looks} == {("vpsorg.get",)}
-    assert recorder.points("vpsorg.looks")[("get", "ok")].value == len(looks)
+    polls = recorder.finished("vpsorg.poll")
+    assert len(polls) == told["vpsorg.polls"]
+    assert {tuple(span.name for span in recorder.below(poll)) for poll in polls} == {("vpsorg.get",)}
+    assert recorder.points("vpsorg.polls")[("ok", "get")].value == len(polls)
     (lag,) = recorder.points("vpsorg.wait.lag").values()
     assert lag.count == 1
     assert 0 < lag.sum <= 30.0

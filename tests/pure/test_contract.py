@@ -119,7 +119,7 @@ def test_outcomes_are_plain_data() -> None:
         server=Server(id=7, name="a", status=ServerStatus.ACTIVE),
         evidence=Evidence.UPDATED,
         timeline=(Seen(1.0, "active", "stale"),),
-        looks=3,
+        polls=3,
         seconds=4.5,
     )
 

@@ -222,7 +222,7 @@ def test_times_are_compared_where_both_are_known(
 
 
 def test_what_the_listing_repeats_stays_fresh() -> None:
-    """A row that a look shows unchanged is not told again, and counts as seen at the look's time all the same."""
+    """A row that a poll shows unchanged is not told again, and counts as seen at the poll's time all the same."""
     journal = Journal()
     assert journal.listed(10.0, None) == set()
     for number in (1, 2, 3):
@@ -299,7 +299,7 @@ def test_what_is_forgotten_is_told_again_by_the_list(monkeypatch: pytest.MonkeyP
 
 
 def test_plan_and_location_are_learned_from_a_whole_record() -> None:
-    """A look does not tell them; a later record of the same status does, and one that lacks them takes nothing away."""
+    """A poll does not tell them; a later record of the same status does, and one that lacks them takes nothing away."""
     journal = Journal()
     journal.listed(10.0, None)
     journal.saw(StatusRow(7, ServerStatus.ACTIVE, NOON), 10.0, listed=True)

@@ -1,4 +1,4 @@
-"""A create whose answer was lost: what looks at the account make of it, as a table and for any run of looks."""
+"""A create whose answer was lost: what polls of the account make of it, as a table and for any run of polls."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def search(before: Collection[str] = (), *, now: float = 100.0, name: str | None
 
 
 @attrs.frozen
-class Look:
-    """The servers of this name that a look shows, and how long after the loss its request left."""
+class Poll:
+    """The servers of this name that a poll shows, and how long after the loss its request left."""
 
     at: float
     servers: Sequence[Server]
@@ -44,29 +44,29 @@ class Look:
 
 EARLY, LATE = 1.0, SETTLE
 
-# ids known before, the look, what follows (None: goes on looking), and the ids that are named
-ROWS: list[tuple[set[str], Look, State | None, tuple[int, ...]]] = [
-    (set(), Look(EARLY, []), None, ()),
-    (set(), Look(LATE, []), State.UNKNOWN, ()),
-    (set(), Look(LATE - 0.01, []), None, ()),
-    (set(), Look(EARLY, [server(7)]), State.ADOPTED, (7,)),
-    (set(), Look(LATE + 99, [server(7)]), State.ADOPTED, (7,)),
-    (set(), Look(EARLY, [server(7), server(8)]), State.SEVERAL, (7, 8)),
-    (set(), Look(LATE, [server(7), server(8), server(9)]), State.SEVERAL, (7, 8, 9)),
-    (set(), Look(EARLY, [server(7, "gone")]), None, ()),
-    (set(), Look(EARLY, [server(7, "gone"), server(8)]), State.ADOPTED, (8,)),
-    (set(), Look(LATE, [server(7, "gone")]), State.UNKNOWN, ()),
-    ({"7"}, Look(EARLY, [server(7)]), None, ()),
-    ({"7"}, Look(LATE, [server(7)]), State.UNKNOWN, ()),
-    ({"7"}, Look(EARLY, [server(7), server(8)]), State.ADOPTED, (8,)),
-    ({"7"}, Look(EARLY, [server(7), server(8), server(9)]), State.SEVERAL, (8, 9)),
+# ids known before, the poll, what follows (None: goes on polling), and the ids that are named
+ROWS: list[tuple[set[str], Poll, State | None, tuple[int, ...]]] = [
+    (set(), Poll(EARLY, []), None, ()),
+    (set(), Poll(LATE, []), State.UNKNOWN, ()),
+    (set(), Poll(LATE - 0.01, []), None, ()),
+    (set(), Poll(EARLY, [server(7)]), State.ADOPTED, (7,)),
+    (set(), Poll(LATE + 99, [server(7)]), State.ADOPTED, (7,)),
+    (set(), Poll(EARLY, [server(7), server(8)]), State.SEVERAL, (7, 8)),
+    (set(), Poll(LATE, [server(7), server(8), server(9)]), State.SEVERAL, (7, 8, 9)),
+    (set(), Poll(EARLY, [server(7, "gone")]), None, ()),
+    (set(), Poll(EARLY, [server(7, "gone"), server(8)]), State.ADOPTED, (8,)),
+    (set(), Poll(LATE, [server(7, "gone")]), State.UNKNOWN, ()),
+    ({"7"}, Poll(EARLY, [server(7)]), None, ()),
+    ({"7"}, Poll(LATE, [server(7)]), State.UNKNOWN, ()),
+    ({"7"}, Poll(EARLY, [server(7), server(8)]), State.ADOPTED, (8,)),
+    ({"7"}, Poll(EARLY, [server(7), server(8), server(9)]), State.SEVERAL, (8, 9)),
 ]
 
 
-@pytest.mark.parametrize(("before", "look", "state", "ids"), ROWS)
-def test_one_look(before: set[str], look: Look, state: State | None, ids: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("before", "poll", "state", "ids"), ROWS)
+def test_one_poll(before: set[str], poll: Poll, state: State | None, ids: tuple[int, ...]) -> None:
     """Those not known before: one is adopted, several are named, none is unknown after the window."""
-    found = search(before).observe(look.servers, 100.0 + look.at)
+    found = search(before).observe(poll.servers, 100.0 + poll.at)
 
     assert (None if found is None else found.state) == state
     assert told(found) == ids
@@ -85,25 +85,25 @@ def told(found: Found | None) -> tuple[int | str, ...]:
 numbers = st.integers(1, 6)
 words = st.sampled_from(["provisioning", "active", "gone"])
 accounts = st.lists(st.builds(server, numbers, words), max_size=5, unique_by=lambda shown: shown.id)
-looks = st.lists(st.builds(Look, st.floats(0.0, 3 * SETTLE), accounts), max_size=12)
+polls = st.lists(st.builds(Poll, st.floats(0.0, 3 * SETTLE), accounts), max_size=12)
 
 
-@given(before=st.sets(numbers.map(str)), looks=looks)
-def test_any_run_of_looks(before: set[str], looks: list[Look]) -> None:
-    """Whatever looks show: what was there before, or is gone, is never adopted, and nothing ends too early."""
+@given(before=st.sets(numbers.map(str)), polls=polls)
+def test_any_run_of_polls(before: set[str], polls: list[Poll]) -> None:
+    """Whatever polls show: what was there before, or is gone, is never adopted, and nothing ends too early."""
     machine = search(before)
-    for look in sorted(looks, key=lambda look: look.at):
-        found = machine.observe(look.servers, 100.0 + look.at)
-        new = [shown.id for shown in look.servers if shown.status != "gone" and str(shown.id) not in before]
+    for poll in sorted(polls, key=lambda poll: poll.at):
+        found = machine.observe(poll.servers, 100.0 + poll.at)
+        new = [shown.id for shown in poll.servers if shown.status != "gone" and str(shown.id) not in before]
         if found is None:
             assert new == []
-            assert look.at < SETTLE
+            assert poll.at < SETTLE
             assert machine.state is State.MAYBE
             continue
         assert machine.state is found.state
         assert told(found) == tuple(new)
         assert found.state is (State.ADOPTED if len(new) == 1 else State.SEVERAL if new else State.UNKNOWN)
-        assert new or look.at >= SETTLE
+        assert new or poll.at >= SETTLE
         assert (found.server is None) is (found.error is not None)
         return
 
@@ -137,7 +137,7 @@ def test_a_search_can_be_given_up() -> None:
 
 
 def test_another_name_can_be_looked_for() -> None:
-    """Whoever looks is told the name to look for: where servers are shown under another one, not the spec's."""
+    """Whoever polls is told the name to look for: where servers are shown under another one, not the spec's."""
     assert search().name == NAME
     assert search(name="web-01.example.com").name == "web-01.example.com"
 
@@ -163,8 +163,8 @@ def test_what_the_answer_named_is_named() -> None:
     assert told(found) == (8, 5, 7)
 
 
-def test_no_window_still_looks_once() -> None:
-    """A settle window of nothing ends with the first look, not before it."""
+def test_no_window_still_polls_once() -> None:
+    """A settle window of nothing ends with the first poll, not before it."""
     spec = ServerSpec(name=NAME, plan_id=1, os_id=5, location="us-west")
     machine = Search(spec, LOST, before=(), now=100.0, settle=0.0)
 

@@ -1,4 +1,4 @@
-"""When to look next: the bounds, the prior, what is learned, and what it all costs. No loop, no clock."""
+"""When to poll next: the bounds, the prior, what is learned, and what it all costs. No loop, no clock."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def uniform(rng: random.Random) -> float:
 
 @attrs.frozen
 class Course:
-    """What it came to: looks, and how late each server was noticed."""
+    """What it came to: polls, and how late each server was noticed."""
 
-    looks: int
+    polls: int
     lags: list[float]
 
     @property
@@ -57,12 +57,12 @@ def play(
     step = every or spread / len(durations)
     coming = [(step * n, seconds) for n, seconds in enumerate(durations)]
     waiting: list[tuple[tuple[Kind, float], float, float]] = []
-    now, undone, looks, lags = min_interval, 0.0, 0, []
+    now, undone, polls, lags = min_interval, 0.0, 0, []
     while coming or waiting:
         while coming and coming[0][0] <= now:
             since, seconds = coming.pop(0)
             waiting.append((schedule.add(kind, since), since, since + seconds))
-        looks += 1
+        polls += 1
         for each in [each for each in waiting if each[2] <= now]:
             waiting.remove(each)
             key, since, done = each
@@ -73,7 +73,7 @@ def play(
         now += max(schedule.pause(now + LATENCY), min_interval)
         if coming and not waiting:
             now = max(now, coming[0][0] + min_interval)
-    return Course(looks, lags)
+    return Course(polls, lags)
 
 
 def fleets(draw: Draw, servers: int, seeds: int, runs: int = 2) -> list[list[Course]]:
@@ -86,23 +86,23 @@ def fleets(draw: Draw, servers: int, seeds: int, runs: int = 2) -> list[list[Cou
 
 
 def cost(played: list[list[Course]], run: int) -> tuple[float, float]:
-    """Mean looks and mean lag of one run over all seeds."""
+    """Mean polls and mean lag of one run over all seeds."""
     return (
-        statistics.mean(courses[run].looks for courses in played),
+        statistics.mean(courses[run].polls for courses in played),
         statistics.mean(courses[run].mean for courses in played),
     )
 
 
 def test_fifty_servers_of_two_to_five_minutes() -> None:
-    """At most 100 looks at 1.5 s of lag from the documentation alone; after one such fleet 80 looks at 1.1 s."""
+    """At most 100 polls at 1.5 s of lag from the documentation alone; after one such fleet 80 polls at 1.1 s."""
     played = fleets(triangular, 50, seeds=24)
 
-    looks, lag = cost(played, 0)
-    assert looks <= 90
+    polls, lag = cost(played, 0)
+    assert polls <= 90
     assert lag <= 1.4
-    assert all(courses[0].looks <= 100 and courses[0].mean <= 1.6 for courses in played)
-    looks, lag = cost(played, 1)
-    assert looks <= 81
+    assert all(courses[0].polls <= 100 and courses[0].mean <= 1.6 for courses in played)
+    polls, lag = cost(played, 1)
+    assert polls <= 81
     assert lag <= 1.15
 
 
@@ -110,17 +110,17 @@ def test_fifty_servers_spread_evenly_over_the_documented_span() -> None:
     """No shape of the durations is needed for the first fleet; a learned even spread costs more than a peak."""
     played = fleets(uniform, 50, seeds=24)
 
-    looks, lag = cost(played, 0)
-    assert looks <= 100
+    polls, lag = cost(played, 0)
+    assert polls <= 100
     assert lag <= 1.4
-    looks, lag = cost(played, 1)
-    assert looks <= 90
+    polls, lag = cost(played, 1)
+    assert polls <= 90
     assert lag <= 1.25
 
 
 @pytest.mark.parametrize("draw", [triangular, uniform])
-def test_a_thousand_servers_cost_the_looks_of_fifty(draw: Draw) -> None:
-    """Looks are shared, and rates are counted per wait."""
+def test_a_thousand_servers_cost_the_polls_of_fifty(draw: Draw) -> None:
+    """Polls are shared, and rates are counted per wait."""
     few, many = fleets(draw, 50, seeds=6, runs=1), fleets(draw, 1000, seeds=2, runs=1)
 
     assert cost(many, 0)[0] <= 1.1 * cost(few, 0)[0]
@@ -142,43 +142,43 @@ def test_the_first_sighting_tunes_the_rest_of_the_fleet() -> None:
 
     course = play([12.0, *(rng.uniform(12, 30) for _ in range(49))], Durations())
 
-    assert course.looks <= 30
+    assert course.polls <= 30
     assert course.mean <= 1.2
 
 
 def test_one_fast_server_does_not_mislead_for_long() -> None:
-    """A single fast server among many usual ones costs looks, not lag."""
+    """A single fast server among many usual ones costs polls, not lag."""
     rng = random.Random(6)
 
     course = play([12.0, *(triangular(rng) for _ in range(49))], Durations())
 
-    assert course.looks <= 120
+    assert course.polls <= 120
     assert course.mean <= 1.7
 
 
-@pytest.mark.parametrize(("min_interval", "looks", "lag"), [(0.5, 12, 0.3), (0.1, 38, 0.15)])
-def test_short_durations_get_their_looks_too(min_interval: float, looks: int, lag: float) -> None:
-    """Servers of 3 to 6 seconds, first unknown, then known: some looks, bounded by the user's interval, little lag."""
+@pytest.mark.parametrize(("min_interval", "polls", "lag"), [(0.5, 12, 0.3), (0.1, 38, 0.15)])
+def test_short_durations_get_their_polls_too(min_interval: float, polls: int, lag: float) -> None:
+    """Servers of 3 to 6 seconds, first unknown, then known: some polls, bounded by the user's interval, little lag."""
     rng, known = random.Random(7), Durations()
     for _ in range(2):
         course = play([rng.uniform(3, 6) for _ in range(50)], known, spread=0.7, min_interval=min_interval)
-        assert course.looks <= looks
+        assert course.polls <= polls
         assert course.mean <= lag
 
 
 def test_once_learned_it_is_quiet_while_nothing_can_have_happened() -> None:
-    """With two to five minutes known, the first hundred seconds get a handful of looks."""
+    """With two to five minutes known, the first hundred seconds get a handful of polls."""
     rng, known = random.Random(8), Durations()
     play([triangular(rng) for _ in range(50)], known)
     schedule = Schedule(WaitPolicy(), known)
     schedule.add(KIND, 0.0)
 
-    now, looks = 0.5, 0
+    now, polls = 0.5, 0
     while now < 100:
-        looks += 1
+        polls += 1
         now += schedule.pause(now)
 
-    assert looks <= 6
+    assert polls <= 6
 
 
 def test_the_last_of_many_are_not_left_alone() -> None:
@@ -191,11 +191,11 @@ def test_the_last_of_many_are_not_left_alone() -> None:
     )
 
     assert max(course.lags) <= 9.5 / 30 + 0.1
-    assert course.looks <= 55
+    assert course.polls <= 55
 
 
 def test_while_waits_keep_coming_it_is_quiet_at_the_age_at_which_nothing_can_have_happened() -> None:
-    """That others of their kind are done already is no reason to look at the young ones all the time."""
+    """That others of their kind are done already is no reason to poll the young ones all the time."""
     rng, known = random.Random(11), Durations()
     play([triangular(rng) for _ in range(50)], known)
     schedule = Schedule(WaitPolicy(), known)
@@ -216,10 +216,10 @@ def test_where_waits_keep_coming_they_are_learned_and_not_starved() -> None:
 
     assert known.model(KIND).learned
     assert statistics.mean(course.lags[-100:]) <= 2.0
-    assert course.looks <= 500 * 30
+    assert course.polls <= 500 * 30
 
 
-def test_stop_start_and_reboot_are_looked_at_at_once() -> None:
+def test_stop_start_and_reboot_are_polled_at_once() -> None:
     """Nothing is documented of them: a reboot of 3 seconds is noticed within one."""
     course = play([3.0, 3.1, 3.2], Durations(), kind=("reboot", "1", "us-west"))
 
@@ -252,7 +252,7 @@ def test_pauses_stay_within_the_users_bounds(
         assert shortest <= schedule.pause(901.0) <= longest
 
 
-def test_a_wait_without_a_command_is_looked_at_evenly() -> None:
+def test_a_wait_without_a_command_is_polled_evenly() -> None:
     """What somebody else began can be at any stage: the pauses grow with patience, to a few seconds."""
     schedule = Schedule(WaitPolicy(), Durations())
     schedule.add(NOBODY, 0.0)

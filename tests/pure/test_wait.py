@@ -1,4 +1,4 @@
-"""One wait as a machine: looks go in, verdicts come out. No loop, no clock."""
+"""One wait as a machine: polls go in, verdicts come out. No loop, no clock."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def waiting(
 
 
 def show(wait: Wait, word: str, when: float, updated: float | None = None) -> Reached | Ended | None:
-    """A look that left and came back at once, so many seconds after the wait began."""
+    """A poll that left and came back at once, so many seconds after the wait began."""
     return wait.observe(server(word, updated), BEGAN + when, BEGAN + when)
 
 
@@ -160,9 +160,9 @@ def test_gone_returns_the_last_record() -> None:
     assert (verdict.server.name, verdict.server.status) == ("web", "gone")
 
 
-# command, status and updated_at known before, the looks that follow (second, word, updated_at), what they come to
-Looks = Sequence[tuple[float, str, float | None]]
-EVIDENCE: list[tuple[str, str | None, float | None, Looks, str]] = [
+# command, status and updated_at known before, the polls that follow (second, word, updated_at), what they come to
+Polls = Sequence[tuple[float, str, float | None]]
+EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
     ("create", None, None, [(1, "provisioning", 0), (200, "active", 200)], "observed"),
     ("create", None, None, [(1, "active", None)], "observed"),
     ("start", "stopped", 0, [(1, "active", 0)], "observed"),
@@ -202,14 +202,14 @@ EVIDENCE: list[tuple[str, str | None, float | None, Looks, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "before", "updated", "looks", "expected"), EVIDENCE)
+@pytest.mark.parametrize(("operation", "before", "updated", "polls", "expected"), EVIDENCE)
 def test_evidence(
-    operation: str, before: str | None, updated: float | None, looks: Looks, expected: str
+    operation: str, before: str | None, updated: float | None, polls: Polls, expected: str
 ) -> None:
     """A wait believes its command by what was seen after it, and says by what."""
     wait = waiting("stopped" if operation == "stop" else "active", operation, before=before, updated=updated)
 
-    *early, last = [show(wait, word, when, moved) for when, word, moved in looks]
+    *early, last = [show(wait, word, when, moved) for when, word, moved in polls]
 
     assert [told(verdict) for verdict in early] == ["goes on"] * len(early)
     assert told(last) == expected
@@ -237,7 +237,7 @@ def test_leaving_the_target_begins_the_quiet_period_anew() -> None:
     assert told(show(wait, "active", 32)) == "assumed"
 
 
-def test_a_failed_look_does_not_interrupt_the_quiet_period() -> None:
+def test_a_failed_poll_does_not_interrupt_the_quiet_period() -> None:
     """No answer is no news: a target that was held before and after it was held."""
     wait = waiting("active", "reboot")
     assert show(wait, "active", 1) is None
@@ -258,7 +258,7 @@ def test_the_target_ends_the_grace_of_another_status() -> None:
 
 
 LEFT: list[tuple[str, float, bool]] = [
-    # command, when the look left, whether it counts
+    # command, when the poll left, whether it counts
     ("", BEGAN - 0.1, False),
     ("", BEGAN, True),
     ("reboot", ACKNOWLEDGED - 0.1, False),
@@ -269,17 +269,17 @@ LEFT: list[tuple[str, float, bool]] = [
 
 
 @pytest.mark.parametrize(("operation", "left", "counts"), LEFT)
-def test_a_look_counts_only_if_it_left_after_the_command(operation: str, left: float, counts: bool) -> None:
+def test_a_poll_counts_only_if_it_left_after_the_command(operation: str, left: float, counts: bool) -> None:
     """What left before the command, or before the wait, shows the past, whenever it arrives."""
     wait = waiting("stopped", operation)
 
     verdict = wait.observe(server("stopped"), left, BEGAN + 5)
 
     assert told(verdict) == ("observed" if counts else "goes on")
-    assert wait.looks == 1
+    assert wait.polls == 1
 
 
-def test_an_early_look_that_found_nothing_does_not_count_either() -> None:
+def test_an_early_poll_that_found_nothing_does_not_count_either() -> None:
     """404 to a read that left before the delete was acknowledged proves no deletion."""
     wait = waiting("gone", "delete")
 
@@ -329,7 +329,7 @@ def test_naive_and_aware_timestamps_are_compared() -> None:
 
 
 def test_a_command_in_the_middle_begins_the_wait_anew() -> None:
-    """After a further command only looks that left later count, and the evidence is that of the new command."""
+    """After a further command only polls that left later count, and the evidence is that of the new command."""
     wait = waiting("active", "create")
     assert show(wait, "provisioning", 1, 1) is None
 
@@ -366,7 +366,7 @@ def test_a_command_that_takes_long_to_show_is_waited_for() -> None:
 
 
 def test_timestamps_that_are_always_behind_are_believed_in_the_end() -> None:
-    """A server whose clock was set back is not stale for ever; one lagging look among others is."""
+    """A server whose clock was set back is not stale for ever; one lagging poll among others is."""
     wait, lagging = waiting("active", newest=100), waiting("active", newest=100)
 
     assert told(show(wait, "active", 1, 10)) == told(show(wait, "active", 15.9, 10)) == "goes on"
@@ -376,7 +376,7 @@ def test_timestamps_that_are_always_behind_are_believed_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("error", [errors.AuthenticationError, errors.PermissionDeniedError])
-def test_what_looking_again_cannot_mend_ends_the_wait(error: type[errors.APIError]) -> None:
+def test_what_polling_again_cannot_mend_ends_the_wait(error: type[errors.APIError]) -> None:
     """401 and 403 end a wait at once; each waiter gets an exception of its own."""
     shared = error("no", status=401)
 
@@ -399,12 +399,12 @@ def test_what_looking_again_cannot_mend_ends_the_wait(error: type[errors.APIErro
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_failed_look_ends_nothing(error: errors.VpsOrgError) -> None:
-    """Whatever else goes wrong with a look is counted and told, and the wait goes on."""
+def test_a_failed_poll_ends_nothing(error: errors.VpsOrgError) -> None:
+    """Whatever else goes wrong with a poll is counted and told, and the wait goes on."""
     wait = waiting()
 
     assert [wait.failed(error, BEGAN + second) for second in (1, 2, 3)] == [None] * 3
-    assert (wait.looks, wait.failed_looks, wait.last_failure) == (3, 3, error)
+    assert (wait.polls, wait.failed_polls, wait.last_failure) == (3, 3, error)
     assert [str(seen) for seen in wait.timeline] == [f"no answer at 1.0 s ({type(error).__name__})"]
     assert told(show(wait, "active", 4)) == "observed"
 
@@ -425,7 +425,7 @@ def test_the_timeline_has_every_change_once() -> None:
         "no answer at 50.0 s (ServiceError)",
         "active at 70.0 s",
     ]
-    assert wait.looks == 7
+    assert wait.polls == 7
 
 
 def test_the_deadline() -> None:
@@ -437,7 +437,7 @@ def test_the_deadline() -> None:
 
 
 def test_the_timeout_error_reads_well() -> None:
-    """It says what was wanted, what was seen when, what the last failed look said, and what to do."""
+    """It says what was wanted, what was seen when, what the last failed poll said, and what to do."""
     wait = waiting("active", "create", timeout=300.0)
     assert show(wait, "provisioning", 1) is None
     assert show(wait, "migrating", 100) is None
@@ -451,7 +451,7 @@ def test_the_timeout_error_reads_well() -> None:
     assert str(error) == (
         "server 7 is not active: after 300.0 s it is migrating; "
         "seen: provisioning at 1.0 s, migrating at 100.0 s (an unknown word), no answer at 250.0 s (ServiceError); "
-        "1 of 3 looks failed, the last with: GET /api/v1/servers/ was answered 503: down; "
+        "1 of 3 polls failed, the last with: GET /api/v1/servers/ was answered 503: down; "
         "it may still get there: wait again, or check it; 'migrating' is an unknown word: if it means active, map it, "
         "status_words={'migrating': 'active'}"
     )

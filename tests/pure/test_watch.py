@@ -1,4 +1,4 @@
-"""The account from look to look: what is told as a difference."""
+"""The account from poll to poll: what is told as a difference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vpsorg_async import Change, Server, ServerStatus, StatusChange
-from vpsorg_async.lifecycle.looks import ListLook, list_is_cheaper
+from vpsorg_async.lifecycle.snapshots import ListSnapshot, list_is_cheaper
 from vpsorg_async.lifecycle.watch import AccountView
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
@@ -21,11 +21,11 @@ def server(number: int, word: str = "active", updated: float | None = 0) -> Serv
 def told(
     view: AccountView, when: float, servers: list[Server], still: dict[str, Server] | None = None
 ) -> list[tuple[str, object, str | None, str | None, float]]:
-    changes = [*view.update(ListLook(when, servers)), *view.settle(still or {})]
+    changes = [*view.update(ListSnapshot(when, servers)), *view.settle(still or {})]
     return [(str(each.change), each.server_id, each.before, each.after, each.seconds) for each in changes]
 
 
-def test_the_first_look_tells_everything() -> None:
+def test_the_first_poll_tells_everything() -> None:
     """Who watches knows from the start what there is."""
     view = AccountView()
 
@@ -36,7 +36,7 @@ def test_the_first_look_tells_everything() -> None:
     assert told(view, 15.0, [server(1), server(2, "stopped")]) == []
 
 
-def test_a_lagging_look_tells_nothing() -> None:
+def test_a_lagging_poll_tells_nothing() -> None:
     """Replicas that lag by different times make no changes back and forth; time set back is believed in the end."""
     view = AccountView()
     told(view, 10.0, [server(1, "active", 0)])
@@ -60,7 +60,7 @@ DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str
 def test_differences(
     before: Server | None, after: Server | None, difference: tuple[str, str | None, str | None] | None
 ) -> None:
-    """Each server is told by what became of it between two looks, and how far these lie apart."""
+    """Each server is told by what became of it between two polls, and how far these lie apart."""
     view = AccountView()
     told(view, 10.0, [each for each in (before, server(2)) if each])
 
@@ -70,11 +70,11 @@ def test_differences(
 
 
 def test_absence_from_a_list_is_not_gone() -> None:
-    """A server that the look lacks is to be read by id; found so, it is there, and its changes are told."""
+    """A server that the poll lacks is to be read by id; found so, it is there, and its changes are told."""
     view = AccountView()
     told(view, 10.0, [server(1), server(2)])
 
-    assert list(view.update(ListLook(15.0, [server(2)]))) == []
+    assert list(view.update(ListSnapshot(15.0, [server(2)]))) == []
     assert [each.id for each in view.missing()] == [1]
     (change,) = view.settle({"1": server(1, "stopped", 5)})
 
@@ -90,19 +90,19 @@ def test_absence_from_a_list_is_not_gone() -> None:
 
 
 def test_a_blind_time_is_told() -> None:
-    """After looks that failed, what follows is one difference over all that time, and said to be."""
+    """After polls that failed, what follows is one difference over all that time, and said to be."""
     view = AccountView()
     told(view, 10.0, [server(1)])
     view.failed()
 
-    changes = list(view.update(ListLook(70.0, [server(1, "stopped", 5)])))
+    changes = list(view.update(ListSnapshot(70.0, [server(1, "stopped", 5)])))
 
     assert [(each.change, each.seconds) for each in changes] == [(Change.BLIND, 60.0), (Change.CHANGED, 60.0)]
     assert changes[0] == StatusChange(change=Change.BLIND, seconds=60.0)
     assert told(view, 75.0, [server(1, "stopped", 5)]) == []
 
 
-def test_before_the_first_look_nobody_is_blind() -> None:
+def test_before_the_first_poll_nobody_is_blind() -> None:
     """A stream that begins during an outage has missed nothing that it could have told."""
     view = AccountView()
     view.failed()
@@ -132,6 +132,6 @@ CHEAPER: list[tuple[int, int | None, int | None, bool]] = [
 
 
 @pytest.mark.parametrize(("watched", "account", "page_size", "list_"), CHEAPER)
-def test_what_a_look_costs(watched: int, account: int | None, page_size: int | None, list_: bool) -> None:
+def test_what_a_poll_costs(watched: int, account: int | None, page_size: int | None, list_: bool) -> None:
     """A list is read where it costs less than reading each server, in requests and bytes."""
     assert list_is_cheaper(watched, account, page_size) is list_

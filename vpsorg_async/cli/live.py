@@ -171,15 +171,15 @@ def _clock(seconds: float) -> str:
 
 @contextlib.asynccontextmanager
 async def showing(
-    vps: Client, tally: Tally, *, quiet: bool, look: Sequence[ServerId] = ()
+    vps: Client, tally: Tally, *, quiet: bool, watched: Sequence[ServerId] = ()
 ) -> AsyncIterator[None]:
-    """Show the tally while this is open. ``look``: servers whose status is taken from what the client saw."""
+    """Show the tally while this is open. ``watched``: servers whose status is taken from what the client saw."""
     screen = Console(stderr=True)
     silent = quiet or not (screen.is_interactive and screen.file.isatty()) or not tally.servers
     with progress(screen, tally.servers, tally.span(vps), quiet=silent) as show:
 
         def draw() -> None:
-            for key in look:
+            for key in watched:
                 tally.seen(key, vps.last_status(key))
             show(tally.note(vps))
 

@@ -59,7 +59,7 @@ def wait(
 
     async def work(vps: Client) -> None:
         try:
-            async with showing(vps, tally, quiet=output.quiet, look=wanted):
+            async with showing(vps, tally, quiet=output.quiet, watched=wanted):
                 async for outcome in vps.wait_until_all(wanted, Target.of(words), timeout=timeout):
                     outcomes[outcome.server_id] = outcome
                     tally.settled(outcome.server_id, _word(outcome))

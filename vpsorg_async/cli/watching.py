@@ -50,7 +50,7 @@ LINES = Lines()
 
 def watch(
     *,
-    interval: Annotated[float, Parameter(help="Seconds between two looks.")] = 5.0,
+    interval: Annotated[float, Parameter(help="Seconds between two polls.")] = 5.0,
     account: Account = ACCOUNT,
     output: Lines = LINES,
 ) -> int:
@@ -106,7 +106,7 @@ class View:
     def heard(self, change: StatusChange) -> None:
         """Something changed."""
         if change.change is Change.BLIND:
-            self._blind = f"; no look succeeded for {change.seconds:.0f} s"
+            self._blind = f"; no poll succeeded for {change.seconds:.0f} s"
         elif change.server is not None:
             seen = _Seen(
                 change.server,
@@ -172,7 +172,7 @@ def _what(change: StatusChange) -> str:
         Change.CHANGED: f"{change.before} -> {change.after}",
         Change.TOUCHED: f"is {change.after}, was touched",
         Change.GONE: "is gone",
-        Change.BLIND: f"no look succeeded for {change.seconds:.0f} s",
+        Change.BLIND: f"no poll succeeded for {change.seconds:.0f} s",
     }[change.change]
 
 

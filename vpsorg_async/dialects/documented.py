@@ -148,7 +148,7 @@ class Documented:
         return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
-        """What a look needs of a row: a tenth of the work of the whole."""
+        """What a poll needs of a row: a tenth of the work of the whole."""
         return _status(row)
 
     def read_server(self, body: bytes | Raw) -> Server:

@@ -229,7 +229,7 @@ class Provider:
         return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
-        """What a look needs of a row. Where id and time stand is not known for certain, so all of it is read."""
+        """What a poll needs of a row. Where id and time stand is not known for certain, so all of it is read."""
         server = _server(row).record()
         return StatusRow(server.id, server.status, server.updated_at)
 

@@ -1,4 +1,4 @@
-"""The creates of one run whose answers were lost: each is looked for in the looks that the poller makes anyway."""
+"""The creates of one run whose answers were lost: each is looked for in the polls that the poller makes anyway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import (
     is_forbidden,
 )
 from ..lifecycle.contract import GONE
-from ..lifecycle.looks import ListLook
+from ..lifecycle.snapshots import ListSnapshot
 from ..records import Server, ServerId
 from ..specs import ServerSpec
 from .jobs import JobRun, Options, RunContext
@@ -28,19 +28,19 @@ def stops_all(error: Exception) -> bool:
     return is_forbidden(error) or isinstance(error, PaymentRequiredError)
 
 
-def ends_looking(error: Exception) -> bool:
-    """Whether there will be no look that works after this one."""
+def ends_polling(error: Exception) -> bool:
+    """Whether there will be no poll that works after this one."""
     return stops_all(error) or isinstance(error, ClientClosedError)
 
 
 INTERVAL = 1.0
-"""Seconds between looks at the account while a create is looked for."""
-LAST_LOOK = 0.6
-"""Seconds for the one look that is made when a run is left early."""
+"""Seconds between polls of the account while a create is looked for."""
+LAST_POLL = 0.6
+"""Seconds for the one poll that is made when a run is left early."""
 
 
 class Searches:
-    """Open searches. ``found`` is called with each that ends, ``broke`` with what ended all looking and is no error."""
+    """Open searches. ``found`` is called with each that ends, ``broke`` with what ended all polling and is no error."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Searches:
     def open(
         self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
     ) -> None:
-        """Look for this one from now on; through the settle window after ``sent_at``, which is now by default."""
+        """Search for this one from now on; through the settle window after ``sent_at``, which is now by default."""
         settle = min(self._options.settle, self._options.timeout)
         search = Search(
             spec,
@@ -75,23 +75,23 @@ class Searches:
         )
         self._open[job_run.job.key] = (job_run, search, 0 if doubt is None else doubt.mark)
         try:
-            self._context.waiter.poller.subscribe(self._look, INTERVAL)
+            self._context.waiter.poller.subscribe(self._polled, INTERVAL)
         except ClientClosedError as closed:
-            self._look(closed)
+            self._polled(closed)
 
     def close(self) -> list[JobRun]:
-        """Look for none any more; returns those that were not found."""
+        """Search for none any more; returns those that were not found."""
         left = [job_run for job_run, _, _ in self._open.values()]
         self._open.clear()
-        self._context.waiter.poller.unsubscribe(self._look)
+        self._context.waiter.poller.unsubscribe(self._polled)
         return left
 
-    async def last_look(self) -> dict[str, list[Server]]:
-        """New servers by name, from one quick look at the account; nothing where even that fails."""
+    async def last_poll(self) -> dict[str, list[Server]]:
+        """New servers by name, from one quick poll of the account; nothing where even that fails."""
         seen: dict[str, list[Server]] = {}
-        with anyio.move_on_after(LAST_LOOK):
+        with anyio.move_on_after(LAST_POLL):
             try:
-                servers = (await self._context.servers.look()).servers
+                servers = (await self._context.servers.poll()).servers
             except VpsOrgError:
                 return seen
             for server in servers:
@@ -99,34 +99,34 @@ class Searches:
                     seen.setdefault(self._context.servers.key_of(server), []).append(server)
         return seen
 
-    def _look(self, look: ListLook | BaseException) -> None:
-        """The poller looked at the account, or failed to."""
-        if not isinstance(look, ListLook | VpsOrgError):
-            self._broke(look)  # what is still open is settled when the run is left
+    def _polled(self, news: ListSnapshot | BaseException) -> None:
+        """The poller polled the account, or failed to."""
+        if not isinstance(news, ListSnapshot | VpsOrgError):
+            self._broke(news)  # what is still open is settled when the run is left
             return
         now = self._context.clock.now()
         by_name: dict[str, list[Server]] = {}
         lacks = ""
-        if isinstance(look, ListLook):
-            servers, unfit = look.new(self._ids_before)
+        if isinstance(news, ListSnapshot):
+            servers, unfit = news.new(self._ids_before)
             named = [server for server in servers if self._context.servers.key_of(server)]
             # one that can't be read, or has no name, may be the one that is searched for
             unfit += len(servers) - len(named)
-            lacks = look.lacks(len(look.rows) - unfit, unfit)
+            lacks = news.lacks(len(news.rows) - unfit, unfit)
             for server in named:
                 by_name.setdefault(self._context.servers.key_of(server), []).append(server)
         for key, (job_run, search, mark) in list(self._open.items()):
-            if isinstance(look, ListLook):
+            if isinstance(news, ListSnapshot):
                 # what was there before, or is another create's, is not the result of this one
                 knew = self._context.servers.knew
                 named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
-                found = search.observe(named, look.requested_at, lacks=lacks)
-            elif now >= job_run.sent_at + self._options.timeout or ends_looking(look):
-                found = search.give_up(f"the account could not be read: {look}")
+                found = search.observe(named, news.requested_at, lacks=lacks)
+            elif now >= job_run.sent_at + self._options.timeout or ends_polling(news):
+                found = search.give_up(f"the account could not be read: {news}")
             else:
                 continue
             if found is not None:
                 del self._open[key]
                 self._found(job_run, found)
         if not self._open:
-            self._context.waiter.poller.unsubscribe(self._look)
+            self._context.waiter.poller.unsubscribe(self._polled)

@@ -149,7 +149,7 @@ class Report:
 
 
 def with_password(server: Server | None, created: Server | None) -> Server | None:
-    """The root password is told once, in the answer to the create: it must not be lost to a later look."""
+    """The root password is told once, in the answer to the create: it must not be lost to a later read."""
     if server is None or created is None or created.password is None or created.id != server.id:
         return server
     return attrs.evolve(server, password=created.password)

@@ -1,4 +1,4 @@
-"""A create whose answer was lost, as a pure machine: looks at the account go in, what became of it comes out.
+"""A create whose answer was lost, as a pure machine: polls of the account go in, what became of it comes out.
 
 Theory of operation. No idempotency key exists and every server costs money, so a create is sent once. After that:
 
@@ -66,9 +66,9 @@ class Found:
 
 
 class Search:
-    """The search for one create. ``observe`` gives what was found, or None: go on looking."""
+    """The search for one create. ``observe`` gives what was found, or None: go on."""
 
-    __slots__ = ("_before", "_error", "_until", "looks", "name", "spec", "state")
+    __slots__ = ("_before", "_error", "_until", "name", "polls", "spec", "state")
 
     def __init__(
         self,
@@ -83,17 +83,17 @@ class Search:
         self.spec = spec
         self.name = name or spec.name
         self.state = State.MAYBE
-        self.looks = 0
+        self.polls = 0
         self._error = error
         self._before = before
         self._until = now + settle
 
     def observe(self, servers: Sequence[Server], requested_at: float, *, lacks: str = "") -> Found | None:
-        """A look at the account, whose request left at ``requested_at``, showed these servers of this name.
+        """A poll of the account, whose request left at ``requested_at``, showed these servers of this name.
 
         ``lacks`` says why the list is known to be incomplete, if it is.
         """
-        self.looks += 1
+        self.polls += 1
         hits = [
             server
             for server in servers
@@ -106,13 +106,13 @@ class Search:
             return self._end(
                 State.SEVERAL,
                 f"several servers have its name now ({ids}); none was deleted: "
-                "look which is yours, and delete the rest",
+                "check which is yours, and delete the rest",
                 hits,
             )
         if requested_at < self._until:
             return None
         short = f", and the list is incomplete ({lacks})" if lacks else ""
-        found = self.give_up(f"no server of its name was seen in {self.looks} looks{short}")
+        found = self.give_up(f"no server of its name was seen in {self.polls} polls{short}")
         return attrs.evolve(found, exhausted=not lacks)
 
     def give_up(self, why: str) -> Found:

@@ -1,7 +1,7 @@
 """One fleet call under way: a few workers send the commands, the shared poller does the waiting.
 
 A server whose command was acknowledged keeps no task; a create whose answer was lost is looked for by its name in the
-looks that the poller makes anyway. Leaving the run early, by an exception, a cancellation or a ``break``, loses nothing
+polls that the poller makes anyway. Leaving the run early, by an exception, a cancellation or a ``break``, loses nothing
 that was committed: commands under way get a moment to be answered, the account is read once for those that did not,
 and every server is in the report.
 """
@@ -294,7 +294,7 @@ class Run:
             log.warning("%s: %s; these servers were made and stay: %s", self._operation, why, ids)
 
     async def _settle_all(self, why: str) -> None:
-        """Give each job that has none an outcome: after a moment for the last answers, and one look at the account.
+        """Give each job that has none an outcome: after a moment for the last answers, and one poll of the account.
 
         Where even this is cut short, by the end of the loop, each has an outcome from what is known by then.
         """
@@ -308,7 +308,7 @@ class Run:
             await asyncio.gather(*self._workers, return_exceptions=True)
             lost = self._lost()
             if any(job_run.job.spec for job_run in lost):
-                seen = await self._searches.last_look()
+                seen = await self._searches.last_poll()
         finally:
             for task in self._workers:
                 task.cancel()
@@ -323,7 +323,7 @@ class Run:
         return [job_run for job_run in self._under_way.values() if job_run.attempts] + self._searches.close()
 
     def _give_up(self, job_run: JobRun, seen: Mapping[str, Sequence[Server]], why: str) -> None:
-        """Settle a command that may have been carried out, after the last look at the account."""
+        """Settle a command that may have been carried out, after the last poll of the account."""
         job = job_run.job
         hits = seen.get(self._context.servers.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
@@ -373,7 +373,7 @@ class Run:
         job = job_run.job
         if not self._stopped:
             if stops_all(error):
-                self._stopped = f"not sent, because an earlier {job.command or 'look'} was refused: {error}"
+                self._stopped = f"not sent, because an earlier {job.command or 'poll'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
         server = with_password((wait.last_seen if wait is not None else None) or server or job.server, server)

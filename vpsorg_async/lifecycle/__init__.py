@@ -1,1 +1,1 @@
-"""The lifecycle layer: waits for servers to settle, at the cost of few looks."""
+"""The lifecycle layer: waits for servers to settle, at the cost of few polls."""

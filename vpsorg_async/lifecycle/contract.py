@@ -51,7 +51,7 @@ LEADS_TO: Mapping[str, frozenset[str]] = MappingProxyType(
 
 
 class Reading(enum.Enum):
-    """What a look, or the clock, tells a wait."""
+    """What a poll, or the clock, tells a wait."""
 
     TARGET = "target"
     FAILURE = "failure"
@@ -108,7 +108,7 @@ CONTRACT: Mapping[Reading, Rule] = {
         after="visibility",
     ),
     Reading.UNKNOWN: Rule("any other word; it is named in the timeline"),
-    Reading.STALE: Rule("`updated_at` lies before one already seen; the look is not counted"),
+    Reading.STALE: Rule("`updated_at` lies before one already seen; the poll is not counted"),
     Reading.GONE: Rule(
         "the API's 404 by id, repeated by a second read, or a word that means `gone`; target `gone`",
         reaches=True,
@@ -121,11 +121,11 @@ CONTRACT: Mapping[Reading, Rule] = {
         "the API's 404 by id, not created by this client, never seen", (ServerGoneError,), "grace"
     ),
     Reading.UNPROVEN: Rule("a 403 or 404 that is no JSON object, such as a gateway's page: the poll failed"),
-    Reading.NO_ANSWER: Rule("the look failed; it is counted, and named in the timeline"),
+    Reading.NO_ANSWER: Rule("the poll failed; it is counted, and named in the timeline"),
     Reading.FORBIDDEN: Rule(
-        "the look was answered by 401, or by the API's own 403", (AuthenticationError, PermissionDeniedError)
+        "the poll was answered by 401, or by the API's own 403", (AuthenticationError, PermissionDeniedError)
     ),
-    Reading.DEADLINE: Rule("the time is up, after one last look", (WaitTimeoutError,)),
+    Reading.DEADLINE: Rule("the time is up, after one last poll", (WaitTimeoutError,)),
 }
 
 

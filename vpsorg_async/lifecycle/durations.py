@@ -232,7 +232,7 @@ class Model:
             self.stuck_after = ordered[min(count - 1, int(0.99 * count))] * STUCK_FACTOR
 
     def longest(self, count: int) -> float:
-        """The age by which the last of so many is done, about: for people, no look depends on it."""
+        """The age by which the last of so many is done, about: for people, no poll depends on it."""
         main = [span for span in self._base if not span.anything]
         low, high, left = 0.0, LONGEST, _beyond(main, 0.0) / (count + 1)
         for _ in range(24):

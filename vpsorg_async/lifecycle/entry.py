@@ -13,14 +13,14 @@ from .wait import Records, Verdict, Wait
 __all__ = ["Deliver", "Entries", "Entry", "OnEnd"]
 
 Deliver = Callable[[Wait, Verdict | BaseException], None]
-"""Given the verdict of a wait, once; an exception where looking itself broke. Must not raise."""
+"""Given the verdict of a wait, once; an exception where polling itself broke. Must not raise."""
 OnEnd = Callable[[Verdict | None, float], None]
-"""Told how a wait ended (None: it was left), and when the last look left that did not show it done."""
+"""Told how a wait ended (None: it was left), and when the last poll left that did not show it done."""
 
 
 @attrs.define(eq=False)
 class Entry:
-    """``undone_at`` is when the last look left that did not show it done; monotonic seconds."""
+    """``undone_at`` is when the last poll left that did not show it done; monotonic seconds."""
 
     wait: Wait
     deliver: Deliver
@@ -32,9 +32,9 @@ class Entry:
     stuck: bool = False
 
     def took(self, asked: float, narrow: float) -> float | None:
-        """Seconds that it took, where the look that left at ``asked`` showed it done; None where nobody knows.
+        """Seconds that it took, where the poll that left at ``asked`` showed it done; None where nobody knows.
 
-        It was done somewhere between the look before and this one: that tells little where the two lie apart by more
+        It was done somewhere between the poll before and this one: that tells little where the two lie apart by more
         than half of its age, and by more than ``narrow``.
         """
         since = self.wait.since
@@ -172,7 +172,7 @@ class Entries:
                 self.restless[key] = None
 
     def lacking(self, places: Mapping[str, int]) -> list[tuple[Entry, ...]]:
-        """The waits for servers that the list under way lacks: to them it is no look."""
+        """The waits for servers that the list under way lacks: to them it is no poll."""
         # whoever is not restless was shown its row, and would have been told if it were gone
         return [self.shown(key) for key in self.restless if key not in places]
 

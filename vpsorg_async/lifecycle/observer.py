@@ -30,8 +30,8 @@ from ..records import Server, ServerId
 from ..shielding import side_by_side
 from ..timing import Backoff, Clock
 from .entry import Entry
-from .looks import ListLook, Roll, list_is_cheaper
 from .receipts import Journal
+from .snapshots import ListSnapshot, Roll, list_is_cheaper
 from .waits import Waits
 from .wakeup import run_steps, yield_to_loop
 
@@ -45,12 +45,12 @@ SINGLES_AT_ONCE = 8
 MOST_UNREADABLE = 1000
 """Rows of one list whose id or status can't be read. With so many it is no list of servers."""
 
-Watcher = Callable[[ListLook | BaseException], None]
-"""Shown each list, and each failure; last of all what ended looking for good."""
+Watcher = Callable[[ListSnapshot | BaseException], None]
+"""Shown each list, and each failure; last of all what ended polling for good."""
 
 
 class Trouble:
-    """One way of looking that fails while the other may work: when it is worth another try."""
+    """One way of polling that fails while the other may work: when it is worth another try."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -75,12 +75,12 @@ class Trouble:
 
 
 class Observer:
-    """Reads for all waits. ``look_list`` and ``look_one`` make one request each, without retries of their own."""
+    """Reads for all waits. ``poll_list`` and ``poll_one`` make one request each, without retries of their own."""
 
     def __init__(
         self,
-        look_list: Callable[[], Awaitable[ListLook]],
-        look_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
+        poll_list: Callable[[], Awaitable[ListSnapshot]],
+        poll_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
         waits: Waits,
         *,
         policy: WaitPolicy,
@@ -89,8 +89,8 @@ class Observer:
         page_size: int | None,
         json_errors: Callable[[], bool],
     ) -> None:
-        self._look_list = look_list
-        self._look_one = look_one
+        self._poll_list = poll_list
+        self._poll_one = poll_one
         self._waits = waits
         self._entries = waits.entries
         self._policy = policy
@@ -120,12 +120,12 @@ class Observer:
         """One read by id, outside the rounds; two where it says that the server does not exist."""
         self.singles += 1
         try:
-            return await self._look_one(server_id)
+            return await self._poll_one(server_id)
         except NotFoundError as absent:
             if not is_absence(absent):
                 raise
         self.singles += 1
-        return await self._look_one(server_id)
+        return await self._poll_one(server_id)
 
     def believes(self, seconds: float) -> bool:
         """Whether a 404 in no form of the API is believed that was answered for so long, with a whole list."""
@@ -141,8 +141,8 @@ class Observer:
         else:
             await self._read_each(ids)
 
-    async def look(self, *, due: bool) -> None:
-        """Look once for all waits. ``due``: those who watch want a list."""
+    async def poll(self, *, due: bool) -> None:
+        """Poll once for all waits. ``due``: those who watch want a list."""
         now, ids = self._clock.now(), self._awaited()
         cheaper = list_is_cheaper(len(ids), self._account, self._page_size)
         if (
@@ -151,7 +151,7 @@ class Observer:
             or self._read_trouble.lasts(now)
             or (not self._json_errors() and self._waits.wants_list(now))
         ):
-            await self._look_at_list()
+            await self._poll_by_list()
         elif cheaper:
             await self._read_instead(ids)
         else:
@@ -166,7 +166,7 @@ class Observer:
     def _awaited(self) -> list[ServerId]:
         return [self._entries.any_of(key).wait.server_id for key in self._entries.keys]
 
-    async def _look_at_list(self) -> None:
+    async def _poll_by_list(self) -> None:
         """Read the list; where that fails and reads by id work, read each server instead."""
         try:
             missing = await self._read_list()
@@ -201,52 +201,52 @@ class Observer:
         await self._read_each([server_id for server_id in ids if server_id != probe])
 
     async def _read_list(self) -> list[tuple[Entry, ...]]:
-        """Look at all servers, and show those that changed; returns the waits for servers that are not in the list."""
+        """Poll all servers, and show those that changed; returns the waits for servers that are not in the list."""
         self.lists += 1
-        look = await self._look_list()
+        snapshot = await self._poll_list()
         await yield_to_loop()  # to read a long list took its time, and so will comparing it
         async with self._showing:
-            if look.requested_at < self._entries.listed_at:
+            if snapshot.requested_at < self._entries.listed_at:
                 return []  # another one overtook it, and what that one showed is newer
-            # a look that nobody got to the end of is none that the next one can be compared with
+            # a poll that nobody got to the end of is none that the next one can be compared with
             roll, self._roll = self._roll, Roll()
             statuses: dict[int, StatusRow | None] = {}
             unreadable = 0
-            for number, position in enumerate(roll.compare(look)):
+            for number, position in enumerate(roll.compare(snapshot)):
                 await yield_to_loop(number)
                 try:
-                    statuses[position] = look.status(position)
+                    statuses[position] = snapshot.status(position)
                 except DecodeError:
                     statuses[position] = None  # it hides no other
                     unreadable += 1
                     # but where none can be read, it is no list of servers
-                    if unreadable in (MOST_UNREADABLE, len(look.rows)):
+                    if unreadable in (MOST_UNREADABLE, len(snapshot.rows)):
                         raise
             changed, news = roll.settle(statuses)
             # whom there is news of rests no more on what was listed before, which goes now
             for number, key in enumerate(news or ()):
                 await yield_to_loop(number)
                 self._entries.recall(key)
-            self.failures, self.last_list = 0, look.requested_at
+            self.failures, self.last_list = 0, snapshot.requested_at
             self._entries.listing(news)
             roll.turn()
             self._account = len(roll.places)
-            self._lacking = look.lacks(len(roll.places), roll.unreadable, report=True)
+            self._lacking = snapshot.lacks(len(roll.places), roll.unreadable, report=True)
             if not self._lacking:
-                self._waits.unlisted(roll.places, look.requested_at)
-            again = (*self._entries.restless, *self._journal.listed(look.requested_at, news))
+                self._waits.unlisted(roll.places, snapshot.requested_at)
+            again = (*self._entries.restless, *self._journal.listed(snapshot.requested_at, news))
             # of the first list all is news
             rest = () if news is None else (roll.places[key] for key in again if key in roll.places)
             for number, position in enumerate(dict.fromkeys((*changed, *rest))):
                 await yield_to_loop(number)
-                shown = self._waits.show(look, roll, position, statuses.get(position), self._clock.now())
+                shown = self._waits.show(snapshot, roll, position, statuses.get(position), self._clock.now())
                 await run_steps(shown)
             missing = self._entries.lacking(roll.places)
-            self._entries.listed(look.requested_at)
+            self._entries.listed(snapshot.requested_at)
             if self.keeps:
                 self._roll = roll  # else nobody lets go of this one
         for watcher in tuple(self.watchers):
-            watcher(look)
+            watcher(snapshot)
         return missing
 
     async def _read_each(
@@ -274,7 +274,7 @@ class Observer:
             self.singles += 1
             asked = self._clock.now()
             try:
-                asked, server = await self._look_one(server_id)
+                asked, server = await self._poll_one(server_id)
             except VpsOrgError as failure:
                 now = self._clock.now()
                 if is_absence(failure):

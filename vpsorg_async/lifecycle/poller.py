@@ -1,7 +1,7 @@
-"""The shared look: one reader of statuses for every wait of a client.
+"""The shared poll: one reader of statuses for every wait of a client.
 
-One task runs while there are waits, and only then. Each round it looks once, at all servers with one list or at few
-with a read each, whichever is cheaper, and shows what it saw to every wait. A look that fails is shared like one that
+One task runs while there are waits, and only then. Each round it polls once, all servers with one list or few
+with a read each, whichever is cheaper, and shows what it saw to every wait. A poll that fails is shared like one that
 works. Rounds never overlap. Cancelling a waiter only takes its wait out.
 """
 
@@ -23,10 +23,10 @@ from ..shielding import apart, is_cancellation, result_of
 from ..timing import Clock, Random
 from .durations import Durations
 from .entry import Deliver, OnEnd
-from .looks import ListLook, PollStatistics
 from .observer import Observer, Watcher
 from .receipts import Journal, Receipt
 from .schedule import Schedule
+from .snapshots import ListSnapshot, PollStatistics
 from .wait import Wait
 from .waits import Waits
 from .wakeup import Wakeup, yield_to_loop
@@ -35,8 +35,8 @@ __all__ = ["Poller"]
 
 log = logging.getLogger("vpsorg_async.lifecycle")
 
-LAST_LOOK = 5.0
-"""Seconds that a look may go on past the deadline of a wait, or past its own beginning where that is later."""
+LAST_POLL = 5.0
+"""Seconds that a poll may go on past the deadline of a wait, or past its own beginning where that is later."""
 STEP = 1.0
 """Seconds of that which are counted at a time, so that time in which the process stood still is not."""
 STOOD_STILL = 1.0
@@ -44,12 +44,12 @@ STOOD_STILL = 1.0
 
 
 class Poller:
-    """Says when to look for all waits; an `Observer` does it."""
+    """Says when to poll for all waits; an `Observer` does it."""
 
     def __init__(
         self,
-        look_list: Callable[[], Awaitable[ListLook]],
-        look_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
+        poll_list: Callable[[], Awaitable[ListSnapshot]],
+        poll_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
         *,
         policy: WaitPolicy,
         clock: Clock,
@@ -72,8 +72,8 @@ class Poller:
         self._waits = Waits(policy, journal, self._schedule, on_wait)
         self._entries = self._waits.entries
         self._observer = Observer(
-            look_list,
-            look_one,
+            poll_list,
+            poll_one,
             self._waits,
             policy=policy,
             clock=clock,
@@ -90,14 +90,14 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._wakeup = Wakeup(clock)
         self._closed = False
-        self._last_look = self._rested = -math.inf
+        self._last_poll = self._rested = -math.inf
         self._stood_still = False
-        self._next_look = math.inf
+        self._next_poll = math.inf
         journal.on_receipt = self._acknowledged
 
     @property
     def statistics(self) -> PollStatistics:
-        """Looks made so far, and waits that are open now."""
+        """Polls made so far, and waits that are open now."""
         return PollStatistics(
             waits=len(self._entries),
             lists=self._observer.lists,
@@ -108,7 +108,7 @@ class Poller:
     def join(self, wait: Wait, deliver: Deliver) -> None:
         """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
         self._check()
-        self._look_by(self._waits.join(wait, deliver, self._clock.now()))
+        self._poll_by(self._waits.join(wait, deliver, self._clock.now()))
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
@@ -116,11 +116,11 @@ class Poller:
             self._wakeup.set()
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
-        """Tell of every list look, at least one each ``interval`` seconds, and of every one that failed."""
+        """Tell of every list poll, at least one each ``interval`` seconds, and of every one that failed."""
         self._check()
         self._watchers[watcher] = interval
         self._observer.last_list = -math.inf
-        self._look_by(self._clock.now())
+        self._poll_by(self._clock.now())
 
     def unsubscribe(self, watcher: Watcher) -> None:
         """Tell no more."""
@@ -137,12 +137,12 @@ class Poller:
             raise ClientClosedError("the client is closed")
         self.check_owner()
 
-    def _look_by(self, when: float) -> None:
-        if when < self._next_look:
-            self._next_look = max(when, self._rested, self._observer.held_until)
+    def _poll_by(self, when: float) -> None:
+        if when < self._next_poll:
+            self._next_poll = max(when, self._rested, self._observer.held_until)
         self._wakeup.set()
         if self._task is None:
-            # it looks for everybody: it must not go on in the context (a trace, a log's) of whoever came first
+            # it polls for every wait: it must not go on in the context (a trace, a log's) of whoever came first
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="vpsorg-poller", context=contextvars.Context()
             )
@@ -164,10 +164,10 @@ class Poller:
     async def _run(self) -> None:
         self._observer.keeps = True
         try:
-            # clients that start together should not look together
+            # clients that start together should not poll together
             first = self._clock.now() + self._rng.uniform(0.0, self._policy.min_interval / 10)
             while self._entries or self._watchers:
-                due = max(first, min(self._next_look, max(self._entries.first_deadline(), self._rested)))
+                due = max(first, min(self._next_poll, max(self._entries.first_deadline(), self._rested)))
                 if due > self._clock.now():
                     await self._wakeup.sleep_until(due)
                 else:
@@ -185,39 +185,39 @@ class Poller:
             self._task = None
             self._observer.forget()
             if self._entries or self._watchers:
-                self._look_by(math.inf)
+                self._poll_by(math.inf)
 
     async def _round(self) -> None:
-        """One look for everybody, and what follows from it."""
-        started = self._last_look = self._clock.now()
-        self._next_look = math.inf
-        # as good as due: a look for the waits is not followed by another one for those who watch
+        """One poll for every wait, and what follows from it."""
+        started = self._last_poll = self._clock.now()
+        self._next_poll = math.inf
+        # as good as due: a poll for the waits is not followed by another one for those who watch
         listing = started + self._policy.min_interval >= self._list_due()
-        look = apart(self._observer.look(due=listing))
+        poll = apart(self._observer.poll(due=listing))
         stood_still, before = False, self._stood_still
         try:
             left = now = started
-            while not look.done() and (self._entries or self._watchers):
+            while not poll.done() and (self._entries or self._watchers):
                 deadline = self._entries.first_deadline()
-                until = min(max(deadline, left) + LAST_LOOK, max(deadline, now + STEP))
-                await self._wakeup.sleep_until(until, look)
+                until = min(max(deadline, left) + LAST_POLL, max(deadline, now + STEP))
+                await self._wakeup.sleep_until(until, poll)
                 now = self._clock.now()
                 if now > until + STOOD_STILL:
                     # the process was suspended or blocked: that time was not the service's
                     left, stood_still = now, True
-                elif not look.done():
-                    await self._expire(LAST_LOOK, left)
-            if look.done():
-                result_of(look)
+                elif not poll.done():
+                    await self._expire(LAST_POLL, left)
+            if poll.done():
+                result_of(poll)
         except VpsOrgError as error:
             await self._observer.all_failed(error)
         finally:
-            look.cancel()
-            await asyncio.gather(look, return_exceptions=True)
+            poll.cancel()
+            await asyncio.gather(poll, return_exceptions=True)
         self._stood_still = stood_still
         if stood_still and not before:
-            # what it showed or failed with is of the time before: it was nobody's last look
-            self._last_look = -math.inf
+            # what it showed or failed with is of the time before: it was nobody's last poll
+            self._last_poll = -math.inf
         await self._expire(0.0)
         now = self._clock.now()
         if self._schedule.overdue(now):
@@ -228,15 +228,15 @@ class Poller:
         if self._observer.failures:
             pause = max(pause, self._observer.backoff.pause(self._observer.failures, self._rng))
         self._rested = now + self._policy.min_interval
-        due = max(min(self._next_look, started + pause), self._rested, self._observer.held_until)
-        # a look shortly before a deadline would put off the one that belongs at it
+        due = max(min(self._next_poll, started + pause), self._rested, self._observer.held_until)
+        # a poll shortly before a deadline would put off the one that belongs at it
         deadline = self._entries.first_deadline()
-        self._next_look = deadline if due < deadline < due + self._policy.min_interval else due
+        self._next_poll = deadline if due < deadline < due + self._policy.min_interval else due
 
     async def _expire(self, late: float, left: float = -math.inf) -> None:
-        """Time out the waits whose deadline has passed and that had their last look.
+        """Time out the waits whose deadline has passed and that had their last poll.
 
-        ``late`` is 0 after a look; while one goes on that ``left`` at that time, the seconds that it is given.
+        ``late`` is 0 after a poll; while one goes on that ``left`` at that time, the seconds that it is given.
         """
         now = self._clock.now()
         if now < self._entries.first_deadline() + late:
@@ -247,8 +247,8 @@ class Poller:
             if late:
                 if now >= max(deadline, left) + late:
                     self._waits.expire(entry, now, None)
-            elif now >= deadline and self._last_look >= deadline - self._policy.min_interval:
-                self._waits.expire(entry, now, self._last_look)
+            elif now >= deadline and self._last_poll >= deadline - self._policy.min_interval:
+                self._waits.expire(entry, now, self._last_poll)
 
     async def _report_stuck(self, now: float) -> None:
         for number, entry in enumerate(self._entries):
@@ -263,7 +263,7 @@ class Poller:
         return self._observer.last_list + min(self._watchers.values()) if self._watchers else math.inf
 
     def _fail_all(self, error: BaseException) -> None:
-        ended = ClientClosedError("looking ended")
+        ended = ClientClosedError("polling ended")
         ended.__cause__ = error
         for watcher in tuple(self._watchers):
             unknown = isinstance(error, Exception) and not isinstance(error, VpsOrgError)
@@ -276,4 +276,4 @@ class Poller:
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
         if self._waits.acknowledged(receipt, at):
-            self._look_by(at + self._policy.min_interval)
+            self._poll_by(at + self._policy.min_interval)

@@ -41,7 +41,7 @@ def _command(_: object, __: object, value: str) -> None:
 
 def earlier(first: datetime | None, second: datetime | None) -> bool:
     """Whether both are known, and the first lies before the second."""
-    # nearly always they are the same: a look at thousands of servers asks this for each
+    # nearly always they are the same: a poll of thousands of servers asks this for each
     if first is None or second is None or first == second:
         return False
     return _utc(first) < _utc(second)
@@ -89,7 +89,7 @@ _decode: Decoder[Receipt] = Decoder(Receipt)
 
 
 class Listing:
-    """The look that is made again and again. Those it shows unchanged were seen at its last time."""
+    """The poll that is made again and again. Those it shows unchanged were seen at its last time."""
 
     __slots__ = ("at",)
 

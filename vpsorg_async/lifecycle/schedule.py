@@ -1,19 +1,19 @@
-"""When to look next. Pure: waits and their ages go in, a pause comes out. All numbers are seconds.
+"""When to poll next. Pure: waits and their ages go in, a pause comes out. All numbers are seconds.
 
-Theory of operation. Looks every ``tau`` seconds notice a server ``tau / 2`` late on average. Where servers become
-ready at a rate of ``h`` per second and wait, a second costs ``h * tau / 2`` of lag and ``1 / tau`` looks; with ``C``
-the lag that a look is worth, the best pause is ``sqrt(2 * C / h)``: dense where much happens, sparse where little can.
-Rates are counted per wait, so that a thousand waits cost as many looks as fifty.
+Theory of operation. Polls every ``tau`` seconds notice a server ``tau / 2`` late on average. Where servers become
+ready at a rate of ``h`` per second and wait, a second costs ``h * tau / 2`` of lag and ``1 / tau`` polls; with ``C``
+the lag that a poll is worth, the best pause is ``sqrt(2 * C / h)``: dense where much happens, sparse where little can.
+Rates are counted per wait, so that a thousand waits cost as many polls as fifty.
 
 ===============  ======================================================================================
 limit            why
 ===============  ======================================================================================
-``FEWEST``       a span of a few seconds gets its few dozen looks too: nobody minds them
+``FEWEST``       a span of a few seconds gets its few dozen polls too: nobody minds them
 ``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
 ``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
-``FIRST``        once learned: so many looks are spread over the time in which nothing was ever done yet
+``FIRST``        once learned: so many polls are spread over the time in which nothing was ever done yet
 ``STARTED``      once the first of many are done, the last ones hold up everybody: a small share of their age
-``LOOK_AHEAD``   a pause does not reach far into a span in which looks are to be denser
+``LOOK_AHEAD``   a pause does not reach far into a span in which polls are to be denser
 the user's       ``min_interval`` and ``max_interval``
 ===============  ======================================================================================
 """
@@ -29,7 +29,7 @@ from .durations import Durations, Kind
 __all__ = ["Schedule"]
 
 C = 0.015
-"""Seconds of lag per wait that one look is worth."""
+"""Seconds of lag per wait that one poll is worth."""
 C_LEARNED = 0.012
 FEWEST = 1.5
 GROWTH = 0.35
@@ -38,7 +38,7 @@ BLIND_LEARNED = 60.0
 GROWTH_LEARNED = 3.0
 STARTED = 1 / 30
 LOOK_AHEAD = 4
-LOOK_CLOSER = 2
+REFINEMENTS = 2
 FIRST = 4
 UNKNOWN_GROWTH = 0.1
 UNKNOWN_LONGEST = 5.0
@@ -82,7 +82,7 @@ class Schedule:
             self._joined.clear()
 
     def sighted(self, key: tuple[Kind, float], seconds: float) -> None:
-        """A wait reached its target after so long: later ones of its kind are looked at accordingly."""
+        """A wait reached its target after so long: later ones of its kind are polled accordingly."""
         kind, since = key
         if kind[0]:
             self._durations.sighted(kind, since, seconds, self._joined.total())
@@ -96,7 +96,7 @@ class Schedule:
         return self._durations.model(kind).stuck_after if kind[0] else math.inf
 
     def first(self, key: tuple[Kind, float], now: float) -> float:
-        """Seconds until the first look that a wait which joins now has a use for."""
+        """Seconds until the first poll that a wait which joins now has a use for."""
         kind, since = key
         if not kind[0]:
             return 0.0  # who knows of no command wants to know how things are
@@ -106,11 +106,11 @@ class Schedule:
         return max(early, self._policy.min_interval)
 
     def pause(self, now: float) -> float:
-        """Seconds until the next look that serves all of them."""
+        """Seconds until the next poll that serves all of them."""
         self._forget(now)
         pause = self._best(now)
-        # not past the beginning of a span in which looks are to be denser, which a long pause only finds in steps
-        for _ in range(LOOK_CLOSER):
+        # not past the beginning of a span in which polls are to be denser, which a long pause only finds in steps
+        for _ in range(REFINEMENTS):
             ahead = [pause * step / LOOK_AHEAD for step in range(1, LOOK_AHEAD + 1)]
             pause = min([pause, *(later + self._best(now + later) for later in ahead)])
         return min(max(pause, self._policy.min_interval), self._policy.max_interval)

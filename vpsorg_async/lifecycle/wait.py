@@ -1,9 +1,9 @@
-"""One wait, as a pure machine: looks go in, a verdict comes out. No I/O, no clock; every time is an argument.
+"""One wait, as a pure machine: polls go in, a verdict comes out. No I/O, no clock; every time is an argument.
 
 Theory of operation. A wait is about one server, one target and, mostly, one command that was acknowledged before. A
-look is one reading of the server. It counts only if its request left after the command was acknowledged, since an
+poll is one reading of the server. It counts only if its request left after the command was acknowledged, since an
 older one may show the state before it, and not before the request of one that counted: answers overtake each other.
-What a look that counts shows is a `Reading`, and `CONTRACT` says for each what it does to the wait; the machine acts by
+What a poll that counts shows is a `Reading`, and `CONTRACT` says for each what it does to the wait; the machine acts by
 that table, and the documentation prints it.
 
 Evidence. A word proves nothing if the server was in that status before its command: ``active`` after a reboot, or
@@ -81,8 +81,8 @@ class Wait:
 
     __slots__ = (
         "_acknowledged", "_baseline", "_careful", "_elsewhere_since", "_held_since", "_last_seen", "_moved", "_newest",
-        "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_looks", "last_failure",
-        "looks", "server_id", "steady", "target", "timeline",
+        "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_polls", "last_failure",
+        "polls", "server_id", "steady", "target", "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -102,20 +102,20 @@ class Wait:
         self.server_id = server_id
         self.target = target
         self.deadline = now + timeout
-        self.looks = 0
-        self.failed_looks = 0
+        self.polls = 0
+        self.failed_polls = 0
         self._last_seen: Server | Records | None = None
         self.last_failure: VpsOrgError | None = None
         self.timeline: tuple[Seen, ...] = ()
         self.steady = False
-        """Whether to be shown the same once more would change nothing but the number of looks."""
+        """Whether to be shown the same once more would change nothing but the number of polls."""
         self._policy = policy
         self._started = now
         self._newest = newest
         self._careful = careful
         self._not_before = now
         self.acknowledge(receipt, now if acknowledged is None else acknowledged)
-        # a look that left before the wait began proves nothing either, whatever other machines' clocks say
+        # a poll that left before the wait began proves nothing either, whatever other machines' clocks say
         self._not_before = max(self._not_before, now)
 
     def acknowledge(self, receipt: Receipt | None, at: float) -> None:
@@ -146,9 +146,9 @@ class Wait:
         """What was seen last is there as well, and need not be kept twice, until `recall`."""
         self._last_seen = records
 
-    def again(self, looks: int, requested_at: float) -> None:
-        """So many looks more, the last of which left at that time, showed it the same."""
-        self.looks += looks
+    def again(self, polls: int, requested_at: float) -> None:
+        """So many polls more, the last of which left at that time, showed it the same."""
+        self.polls += polls
         self._not_before = max(self._not_before, requested_at)
 
     def recall(self) -> None:
@@ -171,8 +171,8 @@ class Wait:
         return self._acknowledged
 
     def observe(self, server: Server, requested_at: float, now: float) -> Verdict | None:
-        """A look showed the server."""
-        self.looks += 1
+        """A poll showed the server."""
+        self.polls += 1
         self.steady = False
         if requested_at < self._not_before:
             return None
@@ -215,7 +215,7 @@ class Wait:
 
     def absent(self, requested_at: float, now: float) -> Verdict | None:
         """The server was read by its id, and the answer was 404."""
-        self.looks += 1
+        self.polls += 1
         self.steady = False
         if requested_at < self._not_before:
             return None
@@ -242,18 +242,18 @@ class Wait:
 
     @property
     def begun(self) -> float:
-        """From when on looks and absence are counted: a receipt of another process is as old as two clocks say."""
+        """From when on polls and absence are counted: a receipt of another process is as old as two clocks say."""
         return max(self._acknowledged, self._started)
 
     def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
-        """A look failed."""
-        self.looks += 1
+        """A poll failed."""
+        self.polls += 1
         self.steady = False
-        self.failed_looks += 1
+        self.failed_polls += 1
         self.last_failure = error
         self._note(now, "no answer", type(error).__name__)
         if is_forbidden(error):
-            # many waits share a look; each of their callers gets an exception of its own to raise
+            # many waits share a poll; each of their callers gets an exception of its own to raise
             return Ended(copy.copy(error))
         return None
 
@@ -262,7 +262,7 @@ class Wait:
         if now < self.deadline:
             return None
         self.recall()  # what is asked for several times is read once
-        never = "it was never seen" if self._stale_since is None else "every look was stale"
+        never = "it was never seen" if self._stale_since is None else "every poll was stale"
         seen = never if self.last_seen is None else f"it is {self.last_seen.status}"
         return self._end(Reading.DEADLINE, now, f"after {now - self._started:.1f} s {seen}")
 
@@ -307,7 +307,7 @@ class Wait:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
 
     def _went_back(self, now: float) -> bool:
-        """Whether timestamps went back for good: every look is stale, for longer than reads lag."""
+        """Whether timestamps went back for good: every poll is stale, for longer than reads lag."""
         if self._stale_since is None:
             self._stale_since = now
         return now - self._stale_since >= self._policy.quiet
@@ -326,7 +326,7 @@ class Wait:
             lines.append("seen: " + ", ".join(map(str, self.timeline[-8:])))
         if self.last_failure is not None:
             lines.append(
-                f"{self.failed_looks} of {self.looks} looks failed, the last with: {self.last_failure}"
+                f"{self.failed_polls} of {self.polls} polls failed, the last with: {self.last_failure}"
             )
         if reading is Reading.DEADLINE:
             never = self.last_seen is None and self.timeline and self.timeline[-1].status == ABSENT

@@ -24,10 +24,10 @@ from ..shielding import side_by_side
 from ..specs import check_id
 from ..timing import Backoff, Clock
 from .contract import GONE, SETTLED, Evidence, Target
-from .looks import ListLook
-from .poller import LAST_LOOK, Poller
+from .poller import LAST_POLL, Poller
 from .ready import ReadyCheck, ask
 from .receipts import Journal, Receipt
+from .snapshots import ListSnapshot
 from .wait import Reached, Seen, Verdict, Wait
 from .wakeup import yield_to_loop
 from .watch import AccountView, StatusChange
@@ -36,7 +36,7 @@ __all__ = ["WaitOutcome", "Waiter"]
 
 
 def is_fatal(error: Exception) -> bool:
-    """Whether it ends looking for good."""
+    """Whether it ends polling for good."""
     return is_forbidden(error) or isinstance(error, ClientClosedError)
 
 
@@ -44,7 +44,7 @@ def is_fatal(error: Exception) -> bool:
 class WaitOutcome:
     """How one wait ended: ``server`` and ``evidence`` where it was reached, ``error`` where it was not.
 
-    ``seconds`` is how long the wait took, ``looks`` how many looks were shown to it.
+    ``seconds`` is how long the wait took, ``polls`` how many polls were shown to it.
     """
 
     server_id: ServerId
@@ -52,7 +52,7 @@ class WaitOutcome:
     error: VpsOrgError | None = None
     evidence: Evidence | None = None
     timeline: tuple[Seen, ...] = ()
-    looks: int = 0
+    polls: int = 0
     seconds: float = 0.0
 
     @classmethod
@@ -65,7 +65,7 @@ class WaitOutcome:
             error=None if isinstance(verdict, Reached) else verdict.error,
             evidence=None if reached is None else reached.evidence,
             timeline=wait.timeline,
-            looks=wait.looks,
+            polls=wait.polls,
             seconds=now - wait.started,
         )
 
@@ -75,19 +75,19 @@ CONFIRMED_AT_ONCE = 8
 
 
 class _News:
-    """From the poller to one who watches. Of several looks only the newest is kept: its differences hold all others."""
+    """From the poller to one who watches. Of several polls only the newest is kept: its differences hold all others."""
 
     def __init__(self) -> None:
-        self._look: tuple[ListLook, bool] | None = None
+        self._newest: tuple[ListSnapshot, bool] | None = None
         self._failed = False
         self._end: BaseException | None = None
         self._there = asyncio.Event()
 
-    def put(self, news: ListLook | BaseException) -> None:
-        """The poller looked, or failed to."""
-        if isinstance(news, ListLook):
-            missed = self._look is not None and self._look[1]
-            self._look, self._failed = (news, self._failed or missed), False
+    def put(self, news: ListSnapshot | BaseException) -> None:
+        """The poller polled, or failed to."""
+        if isinstance(news, ListSnapshot):
+            missed = self._newest is not None and self._newest[1]
+            self._newest, self._failed = (news, self._failed or missed), False
         elif isinstance(news, VpsOrgError) and not is_fatal(news):
             self._failed = True
             return
@@ -98,16 +98,16 @@ class _News:
             self._end = news
         self._there.set()
 
-    async def get(self) -> tuple[ListLook, bool]:
-        """The next look, and whether others failed before it. Raises what ended looking."""
+    async def get(self) -> tuple[ListSnapshot, bool]:
+        """The next poll, and whether others failed before it. Raises what ended polling."""
         await self._there.wait()
-        look, self._look = self._look, None
-        if look is None:
+        newest, self._newest = self._newest, None
+        if newest is None:
             assert self._end is not None
             raise self._end
         if self._end is None:
             self._there.clear()
-        return look
+        return newest
 
 
 class _Promise(asyncio.Future[Verdict | BaseException]):
@@ -182,7 +182,7 @@ class Waiter:
         return self._clock.now() - created_at < self._policy.visibility
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
-        """Wait for one. Raises `WaitError`s, and what ends a look for good (401, 403)."""
+        """Wait for one. Raises `WaitError`s, and what ends polling for good (401, 403)."""
         wait, verdict = self.begin(subject, target, timeout)
         try:
             return self.reached(wait, await verdict)
@@ -208,7 +208,7 @@ class Waiter:
         return outcome
 
     def outcome(self, wait: Wait, verdict: Verdict | BaseException) -> WaitOutcome:
-        """The same, with the error in it. Raises only where looking itself broke."""
+        """The same, with the error in it. Raises only where polling itself broke."""
         if isinstance(verdict, BaseException):
             raise verdict
         return WaitOutcome.of(wait, verdict, self._clock.now())
@@ -225,7 +225,7 @@ class Waiter:
             tries += 1
             left = began + timeout - self._clock.now()
             # the one at the deadline has some time as well
-            reason = await ask(check, server, left if left > 0 else LAST_LOOK, LAST_LOOK)
+            reason = await ask(check, server, left if left > 0 else LAST_POLL, LAST_POLL)
             if not reason:
                 return server
             left = began + timeout - self._clock.now()
@@ -258,7 +258,7 @@ class Waiter:
         ) from gone
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
-        """Every difference from look to look. Raises what ends looking for good: 401, 403, a closed client."""
+        """Every difference from poll to poll. Raises what ends polling for good: 401, 403, a closed client."""
         news = _News()
         view = AccountView()
         unproven: dict[str, float] = {}
@@ -266,21 +266,21 @@ class Waiter:
         try:
             while True:
                 self.check()
-                look, blind = await news.get()
+                snapshot, blind = await news.get()
                 if blind:
                     view.failed()
                 # what the list shows is reported before it is asked what became of those that it lacks
-                for change in view.update(look):
+                for change in view.update(snapshot):
                     yield change
-                for change in view.settle(await self._still_there(view, look, unproven)):
+                for change in view.settle(await self._still_there(view, snapshot, unproven)):
                     yield change
         finally:
             self.poller.unsubscribe(news.put)
 
     async def _still_there(
-        self, view: AccountView, look: ListLook, unproven: dict[str, float]
+        self, view: AccountView, snapshot: ListSnapshot, unproven: dict[str, float]
     ) -> dict[str, Server]:
-        """Those that the look lacks and that exist all the same, as far as can be told.
+        """Those that the poll lacks and that exist all the same, as far as can be told.
 
         ``unproven`` holds since when reads were answered by a 404 that may be a gateway's.
         """
@@ -302,10 +302,10 @@ class Waiter:
                         continue
                     if isinstance(error, NotFoundError):
                         unproven[key] = since.get(key, now)
-                        if self.poller.believes(now - unproven[key]) and view.is_whole(look):
+                        if self.poller.believes(now - unproven[key]) and view.is_whole(snapshot):
                             del unproven[key]
                             continue
-                    # not known to be gone: the next look will tell
+                    # not known to be gone: the next poll will tell
                     still[key] = server
 
         await side_by_side(confirm() for _ in range(min(CONFIRMED_AT_ONCE, len(missing))))

@@ -1,4 +1,4 @@
-"""All open waits together: who joins and leaves, what a look does to them, how they end. No I/O, no clock."""
+"""All open waits together: who joins and leaves, what a poll does to them, how they end. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..records import Server, ServerId
 from .contract import GONE, MOVING, Evidence
 from .durations import Kind
 from .entry import Deliver, Entries, Entry, OnEnd
-from .looks import ListLook, Roll, ServerStuck
 from .receipts import Journal, Receipt
 from .schedule import Schedule
+from .snapshots import ListSnapshot, Roll, ServerStuck
 from .wait import Ended, Reached, Verdict, Wait
 
 __all__ = ["Waits"]
@@ -43,7 +43,7 @@ class Waits:
         self._unproven: dict[str, tuple[float, float]] = {}
 
     def join(self, wait: Wait, deliver: Deliver, now: float) -> float:
-        """A wait begins; returns when it wants its first look. ``deliver`` is given its verdict."""
+        """A wait begins; returns when it wants its first poll. ``deliver`` is given its verdict."""
         on_end = None if self._on_wait is None else self._on_wait(wait)
         cohort = self._schedule.add(self._kind(wait), wait.since)
         self.entries.add(Entry(wait, deliver, cohort, wait.since, on_end))
@@ -68,20 +68,20 @@ class Waits:
         return bool(entries)
 
     def show(
-        self, look: ListLook, roll: Roll, position: int, status: StatusRow | None, now: float
+        self, snapshot: ListSnapshot, roll: Roll, position: int, status: StatusRow | None, now: float
     ) -> Iterator[None]:
         """Show a row of the list under way to the waits for that server, and to the journal."""
-        asked, key = look.requested_at, roll.ids[position]
+        asked, key = snapshot.requested_at, roll.ids[position]
         entries = self.entries.shown(key)
         if not entries:
-            self._journal.saw(status or look.status(position), asked, listed=True)
+            self._journal.saw(status or snapshot.status(position), asked, listed=True)
             return
         try:
-            server = look.record(position)
+            server = snapshot.record(position)
         except DecodeError as error:
-            # it stays with the waits: its frames hold the whole look
+            # it stays with the waits: its frames hold the whole poll
             unfit = error.with_traceback(None)
-            self._journal.saw(status or look.status(position), asked, listed=True)
+            self._journal.saw(status or snapshot.status(position), asked, listed=True)
             for entry in entries:
                 self._settle(entry, entry.wait.failed(unfit, now))
                 yield
@@ -108,7 +108,7 @@ class Waits:
             yield verdict is not None and not repeated
 
     def failed(self, key: str, error: VpsOrgError, now: float) -> Iterator[None]:
-        """A look at that server failed."""
+        """A poll of that server failed."""
         for entry in self._answered(key):
             self._settle(entry, entry.wait.failed(error, now))
             yield
@@ -147,13 +147,13 @@ class Waits:
         self._unproven.pop(key, None)
         return self.entries.disturbed(key)
 
-    def expire(self, entry: Entry, now: float, looked_at: float | None) -> None:
-        """The time of a wait may be up. ``looked_at`` is when its last look left, None: that one takes too long."""
-        if entry not in self.entries or (looked_at is not None and entry.wait.begun > looked_at):
-            return  # it has ended meanwhile, or had no look of its own yet
+    def expire(self, entry: Entry, now: float, polled_at: float | None) -> None:
+        """The time of a wait may be up. ``polled_at`` is when its last poll left, None: that one takes too long."""
+        if entry not in self.entries or (polled_at is not None and entry.wait.begun > polled_at):
+            return  # it has ended meanwhile, or had no poll of its own yet
         self.entries.disturb(entry)
-        if looked_at is None:
-            self._settle(entry, entry.wait.failed(VpsOrgError("the last look took too long"), now))
+        if polled_at is None:
+            self._settle(entry, entry.wait.failed(VpsOrgError("the last poll took too long"), now))
         self._settle(entry, entry.wait.expire(now))
 
     def stuck(self, entry: Entry, now: float) -> ServerStuck | None:
@@ -165,7 +165,7 @@ class Waits:
         return ServerStuck.of(entry.wait, now, expected)
 
     def end_all(self, error: BaseException, ended: VpsOrgError) -> None:
-        """No wait is looked for any more. Raises what a tracer raised, once all of them have ended.
+        """Polling has ended, and every wait with it. Raises what a tracer raised, once all of them have ended.
 
         An error that stops the event loop is handed to one of them, and ``ended`` to the others.
         """
@@ -186,7 +186,7 @@ class Waits:
             raise stop
 
     def _settle(self, entry: Entry, verdict: Verdict | None, asked: float | None = None) -> None:
-        """End a wait where there is a verdict; ``asked`` is when the look left that gave it."""
+        """End a wait where there is a verdict; ``asked`` is when the poll left that gave it."""
         if verdict is None:
             entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
             return

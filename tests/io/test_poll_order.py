@@ -1,4 +1,4 @@
-"""Looks and waits that meet at bad moments: answers that overtake each other, waits that begin or end in between."""
+"""Polls and waits that meet at bad moments: answers that overtake each other, waits that begin or end in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Read, Stage, after, record, virtual
 from vpsorg_async import Server, Target, errors
-from vpsorg_async.lifecycle.looks import ListLook
+from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.lifecycle.wait import Reached, Wait
 
 
@@ -21,13 +21,13 @@ class Slow(Provider):
         super().__init__(*courses)
         self.way_back = 0.01
 
-    async def look_list(self) -> ListLook:
+    async def poll_list(self) -> ListSnapshot:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         self.lists.append(asked)
         servers, way_back = list(self.servers(asked).values()), self.way_back
         await asyncio.sleep(way_back)
-        return ListLook(asked, servers)
+        return ListSnapshot(asked, servers)
 
 
 async def begun(provider: Provider) -> float:
@@ -101,7 +101,7 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
 
 @virtual
 @pytest.mark.parametrize("timeout", [0.2, 1.0])
-async def test_a_wait_has_a_look_of_its_own_before_it_times_out(timeout: float) -> None:
+async def test_a_wait_has_a_poll_of_its_own_before_it_times_out(timeout: float) -> None:
     """It begins while a list is under way, and its time is up before that list is there."""
     provider = Slow(lambda now: record(1, "active"), *(after(n, 1000) for n in range(2, 30)))
     async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
@@ -115,7 +115,7 @@ async def test_a_wait_has_a_look_of_its_own_before_it_times_out(timeout: float) 
         result = await stage.wait(1, "active", timeout)
 
         assert result.server is not None
-        assert provider.looks[-1] > left
+        assert provider.polls[-1] > left
         await called_off(others)
 
 
@@ -167,7 +167,7 @@ async def test_waits_that_time_out_together_give_way() -> None:
 
 @virtual
 async def test_a_list_that_is_being_shown_is_counted_once() -> None:
-    """A wait that hears of something else while the list is gone through has as many looks as its neighbours."""
+    """A wait that hears of something else while the list is gone through has as many polls as its neighbours."""
     provider = Read(*(after(n, 10) for n in range(1, 200)))
     async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
         waiting = stage.begin(range(1, 200))
@@ -185,12 +185,12 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
         results = await asyncio.gather(*waiting)
 
         assert [seen.note for seen in results[179].timeline] == ["", "ServiceError", ""]
-        # the failure is a look as well
-        assert results[179].looks == results[178].looks + 1 == results[180].looks + 1
+        # the failure is a poll as well
+        assert results[179].polls == results[178].polls + 1 == results[180].polls + 1
 
 
-def test_an_older_look_counts_for_nothing() -> None:
-    """The pure rule: what left before a look that counted is not believed, whatever it shows."""
+def test_an_older_poll_counts_for_nothing() -> None:
+    """The pure rule: what left before a poll that counted is not believed, whatever it shows."""
     policy = Stage(Provider()).policy
     wait = Wait(1, Target.of("active"), now=0.0, timeout=60.0, policy=policy)
 
@@ -200,4 +200,4 @@ def test_an_older_look_counts_for_nothing() -> None:
     wait.again(1, 7.0)
     assert wait.observe(record(1, "active"), 6.0, 7.1) is None
     assert isinstance(wait.observe(record(1, "active"), 7.5, 7.6), Reached)
-    assert wait.looks == 6
+    assert wait.polls == 6

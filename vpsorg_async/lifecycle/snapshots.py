@@ -1,4 +1,4 @@
-"""What a look is, what it costs, and what polling tells of itself: plain data and one decision. Pure."""
+"""What a poll is, what it costs, and what polling tells of itself: plain data and one decision. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import DecodeError
 from ..records import Server, ServerId
 from .wait import Wait
 
-__all__ = ["ListLook", "PollStatistics", "Roll", "RowReader", "ServerStuck", "list_is_cheaper"]
+__all__ = ["ListSnapshot", "PollStatistics", "Roll", "RowReader", "ServerStuck", "list_is_cheaper"]
 
 REQUEST_COST = 64 * 1024
 """What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
@@ -41,7 +41,7 @@ class RowReader(Protocol):
     """Reads rows that were left as they came. Raises `DecodeError`."""
 
     def status(self, row: Any) -> StatusRow:
-        """What a look needs of it."""
+        """What a poll needs of it."""
         ...
 
     def record(self, row: Any) -> Server:
@@ -54,7 +54,7 @@ class RowReader(Protocol):
 
 
 @attrs.frozen(eq=False)
-class ListLook:
+class ListSnapshot:
     """One list of the account and when its request left (monotonic seconds).
 
     ``rows`` are records where there is no ``reader``; else whatever it reads. A row equals one that says the same.
@@ -118,9 +118,9 @@ class Roll:
     """
 
     def __init__(self) -> None:
-        # the whole look: whoever made it compares the answers with those of the next one, while it is kept
-        self._look: ListLook | None = None
-        self._next: tuple[ListLook, list[str], dict[str, int]] | None = None
+        # the whole snapshot: whoever made it compares the answers with those of the next one, while it is kept
+        self._snapshot: ListSnapshot | None = None
+        self._next: tuple[ListSnapshot, list[str], dict[str, int]] | None = None
         self.ids: list[str] = []
         """The server of each row."""
         self.places: dict[str, int] = {}
@@ -129,12 +129,12 @@ class Roll:
     def record(self, key: str) -> Server | None:
         """The record of a server, as it was listed last."""
         position = self.places.get(key)
-        return None if position is None or self._look is None else self._look.record(position)
+        return None if position is None or self._snapshot is None else self._snapshot.record(position)
 
-    def compare(self, look: ListLook) -> Sequence[int]:
+    def compare(self, snapshot: ListSnapshot) -> Sequence[int]:
         """The positions of rows that are not as they were in the same place."""
-        self._next = look, self.ids, self.places
-        rows, old = look.rows, () if self._look is None else self._look.rows
+        self._next = snapshot, self.ids, self.places
+        rows, old = snapshot.rows, () if self._snapshot is None else self._snapshot.rows
         if rows is old:
             return ()
         changed: list[int] = []
@@ -152,8 +152,8 @@ class Roll:
         no list before, and so everything is.
         """
         assert self._next is not None
-        look, were, places = self._next
-        rows, old = look.rows, None if self._look is None else self._look.rows
+        snapshot, were, places = self._next
+        rows, old = snapshot.rows, None if self._snapshot is None else self._snapshot.rows
         if rows is old:
             return (), set()
         ids = were[: len(rows)]
@@ -165,7 +165,7 @@ class Roll:
         if ids != were:
             # the last one counts where pages that shifted show a server twice
             now = {key: position for position, key in enumerate(ids) if key}
-            self._next = look, ids, now
+            self._next = snapshot, ids, now
             if len(places) < len(were) or len(now) < len(ids):
                 candidates = now.values()  # a row may come to count without having changed
         if old is None:
@@ -189,7 +189,7 @@ class Roll:
     def turn(self) -> None:
         """From now on the last list is that which was compared."""
         assert self._next is not None
-        (self._look, self.ids, self.places), self._next = self._next, None
+        (self._snapshot, self.ids, self.places), self._next = self._next, None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Looks that are compared with each other: nobody is shown what did not change, and nobody misses what did."""
+"""Polls that are compared with each other: nobody is shown what did not change, and nobody misses what did."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.lifecycle.stage import Counting, Provider, Read, Stage, after, record
 from vpsorg_async import Client, Server, errors
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.dialects import Documented, RawPage
-from vpsorg_async.lifecycle.looks import ListLook
+from vpsorg_async.lifecycle.snapshots import ListSnapshot
 
 
 @virtual
 async def test_a_row_is_read_when_it_changes() -> None:
-    """Thirty waits over a minute: a reading of each row for each change, however many looks, and every look counts."""
+    """Thirty waits over a minute: a reading of each row for each change, however many polls, and every poll counts."""
     provider = Read(*(after(n, 30 + n) for n in range(1, 31)))
     async with Stage(provider, max_interval=1.0) as stage:
         results = await asyncio.gather(*stage.begin(range(1, 31)))
@@ -31,7 +31,7 @@ async def test_a_row_is_read_when_it_changes() -> None:
         # and once more what the wait had left with the list that goes
         assert provider.reader.records == {**dict.fromkeys(range(1, 30), 3), 30: 1}
         for result in results[:-1]:
-            assert result.looks == sum(asked <= result.seconds for asked in provider.lists)
+            assert result.polls == sum(asked <= result.seconds for asked in provider.lists)
 
 
 @virtual
@@ -50,8 +50,8 @@ async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
 
 
 @virtual
-async def test_a_look_that_nobody_got_to_the_end_of_is_forgotten() -> None:
-    """All leave while its rows are gone through: the next look tells the rest, as if there had been none."""
+async def test_a_poll_that_nobody_got_to_the_end_of_is_forgotten() -> None:
+    """All leave while its rows are gone through: the next poll tells the rest, as if there had been none."""
     provider = Read(*(after(n, 10) for n in range(1, 1001)))
     async with Stage(provider, max_interval=1.0) as stage:
         waiting = stage.begin(range(1, 21))
@@ -82,9 +82,9 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
     class Lonely(Provider):
         """Its lists say active all the time: they come while it is."""
 
-        async def look_list(self) -> ListLook:
-            look = await super().look_list()
-            return ListLook(look.requested_at, [record(1, "active"), record(2, "provisioning")])
+        async def poll_list(self) -> ListSnapshot:
+            snapshot = await super().poll_list()
+            return ListSnapshot(snapshot.requested_at, [record(1, "active"), record(2, "provisioning")])
 
     rebooting = lambda now: record(1, "rebooting" if 2.0 <= now < 6.0 else "active")  # noqa: E731
     async with Stage(Lonely(rebooting, after(2, 300)), quiet=1000.0, max_interval=1.0) as stage:
@@ -171,7 +171,7 @@ async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
 
 
 @virtual
-async def test_a_look_does_not_date_what_it_does_not_show() -> None:
+async def test_a_poll_does_not_date_what_it_does_not_show() -> None:
     """A sighting of five minutes ago, and a list in which that row lags: a reboot's evidence can't stand on either."""
 
     def course(now: float) -> Server:
@@ -203,14 +203,14 @@ async def test_a_wait_is_not_lost_where_a_server_stands_on_two_pages() -> None:
     """The page that said provisioning is gone; the one that has said active all the time counts now."""
     provider = Provider(after(1, 1000), after(2, 1000), after(3, 1000))
 
-    async def look_list() -> ListLook:
-        look = await Provider.look_list(provider)
+    async def poll_list() -> ListSnapshot:
+        snapshot = await Provider.poll_list(provider)
         rows = [record(1, "provisioning"), record(2, "active"), record(3, "provisioning")]
-        return ListLook(
-            look.requested_at, rows if look.requested_at > 5 else [*rows, record(2, "provisioning")]
+        return ListSnapshot(
+            snapshot.requested_at, rows if snapshot.requested_at > 5 else [*rows, record(2, "provisioning")]
         )
 
-    provider.look_list = look_list  # type: ignore[method-assign]
+    provider.poll_list = poll_list  # type: ignore[method-assign]
     async with Stage(provider, max_interval=1.0) as stage:
         waiting = stage.begin([1, 2, 3], timeout=30)
 
@@ -232,8 +232,8 @@ class Spoiled(Read):
 
         self.reader = Never()
 
-    async def look_one(self, server_id: int | str) -> tuple[float, Server]:
-        asked, server = await super().look_one(server_id)
+    async def poll_one(self, server_id: int | str) -> tuple[float, Server]:
+        asked, server = await super().poll_one(server_id)
         if self.everywhere:
             raise UNFIT
         return asked, server
@@ -244,7 +244,7 @@ UNFIT = errors.DecodeError("the answer does not fit", problems=["$.status: expec
 
 @virtual
 async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
-    """A list whose rows have no readable status is no look: five minutes of it are few requests."""
+    """A list whose rows have no readable status is no poll: five minutes of it are few requests."""
     provider = Spoiled(after(1, 1000), after(2, 1000), everywhere=True)
     async with Stage(provider) as stage:
         results = await asyncio.gather(*stage.begin([1, 2], timeout=300), return_exceptions=True)
@@ -297,7 +297,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("words", [None, {"building": "provisioning", "running": "active"}])
-async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
+async def test_polls_over_a_real_socket(words: dict[str, str] | None) -> None:
     """Equal answers, changed rows, a name that is none, words of another language: each wait gets its record."""
     steps = STEPS
     if words is not None:
@@ -314,7 +314,7 @@ async def test_looks_over_a_real_socket(words: dict[str, str] | None) -> None:
     names = {number: result.server and result.server.name for number, result in results.items()}
     # a name only describes: the wait for that server ends with the row that shows it active
     assert names == {1: "web-1", 2: "web-2", 3: "", 4: "web-4"}
-    assert [results[n].looks for n in (1, 2, 3)] == [3, 4, 3]
+    assert [results[n].polls for n in (1, 2, 3)] == [3, 4, 3]
     assert [seen.status for seen in results[3].timeline] == ["provisioning", "active"]
 
 
@@ -335,5 +335,5 @@ async def test_an_answer_like_the_last_one_is_not_read_again(monkeypatch: pytest
     ):
         results = [result async for result in vps.wait_until_all([1, 2], "active", timeout=60)]
 
-    assert [result.looks for result in results] == [101, 101]
+    assert [result.polls for result in results] == [101, 101]
     assert taken_apart == [len(before), len(after_)]
