@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import ssl
-import stat
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
@@ -14,9 +12,7 @@ from typing import Any, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from .codec import dumps, loads
 from .config import (
-    API_PREFIX,
     DEFAULT_BASE_URL,
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_IN_FLIGHT,
@@ -29,10 +25,10 @@ from .config import (
     from_environment,
 )
 from .dialects import check_dialect
-from .errors import ClientClosedError, ConfigurationError, DecodeError
+from .durations_file import keep_durations, read_durations
+from .errors import ClientClosedError, ConfigurationError
 from .fleet import Fleet
-from .http.exchange import Operation, Request, Response
-from .http.reply import read_answer
+from .http.exchange import Request, Response
 from .http.retry import RetryPolicy
 from .lifecycle.contract import Target
 from .lifecycle.durations import Durations
@@ -40,7 +36,9 @@ from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Receipt
 from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
+from .listing import Listing
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
+from .raw import raw_request, read_raw
 from .records import Server, ServerId
 from .runtime import ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
 from .servers import Servers
@@ -49,12 +47,7 @@ from .timing import Clock, SystemClock
 
 __all__ = ["Client"]
 
-log = logging.getLogger("vpsorg_async")
-
 T = TypeVar("T")
-
-MAX_DURATIONS = 4 * 1024 * 1024
-"""Bytes of a durations file: far more than a client writes."""
 
 
 class Client:
@@ -172,7 +165,7 @@ class Client:
             raise ClientClosedError("a client is opened once; make another one")
         self._opened = True
         if self._durations_file is not None:
-            self._durations = await anyio.to_thread.run_sync(_read_durations, self._durations_file)
+            self._durations = await anyio.to_thread.run_sync(read_durations, self._durations_file)
         if f"{__package__}.http.transport" not in sys.modules:
             # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
             # of a running service would stand still for a sixth of a second
@@ -194,7 +187,7 @@ class Client:
             await runtime.close()
         finally:
             if self._durations_file is not None:
-                await anyio.to_thread.run_sync(_keep_durations, self._durations_file, self._durations)
+                await anyio.to_thread.run_sync(keep_durations, self._durations_file, self._durations)
 
     @property
     def servers(self) -> Servers:
@@ -306,31 +299,33 @@ class Client:
         """
         return self._open().waiter.wait_all(servers, Target.of(target), timeout)
 
+    async def listing(self) -> Listing:
+        """Read the whole account, and return its servers with what is known of the list itself.
+
+        `Servers.list` returns the servers alone. Use this where a server that the list does not show must not be
+        taken for one that does not exist.
+
+        Returns:
+            The servers; ``.lacks`` says why the list is incomplete, and ``.by_name()`` finds servers by name.
+
+        Raises:
+            DecodeError: No row of the list could be read.
+
+        Example:
+            ``hits = (await vps.listing()).by_name().get("web-1", [])``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._open().endpoints.listing()
+
     async def request(self, method: str, path: str, json: Any = None) -> Any:
         """Any request to the API, with the same authentication, retries and errors: decoded JSON, None for no body.
 
         ``path`` begins with a slash and is taken below ``/api/v1`` unless it begins with ``/api/``. GET, PUT and
         DELETE are repeated where that is safe; other methods are not, once they may have been carried out.
         """
-        verb = method.upper() if isinstance(method, str) else ""
-        if verb not in _OPERATIONS:
-            raise ConfigurationError(f"method is one of {', '.join(_OPERATIONS)}, not {method!r}")
-        if (
-            not isinstance(path, str)
-            or not path.startswith("/")
-            or path.startswith("//")
-            or not path.isprintable()
-            or "#" in path
-        ):
-            raise ConfigurationError(f"path begins with one slash and has no fragment, not {path!r}")
-        try:
-            body = None if json is None else dumps(json)
-        except (TypeError, ValueError, RecursionError) as unfit:
-            raise ConfigurationError(f"the body can't be written as JSON: {unfit}") from None
-        full = path if path.startswith("/api/") else API_PREFIX + path
-        request = Request(_OPERATIONS[verb], verb, full, body)
-        response = await self._open().session.send(request)
-        return read_answer(request, response, lambda body: loads(body) if body.strip() else None)
+        asked = raw_request(method, path, json)
+        return read_raw(asked, await self._open().session.send(asked))
 
     async def send(self, request: Request) -> Response:
         """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
@@ -342,41 +337,3 @@ class Client:
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
         self._runtime.owner.check()
         return self._runtime
-
-
-def _read_durations(file: str) -> Durations:
-    """Read what earlier runs learned. The file is a hint: where it is missing or not ours, nothing is known."""
-    try:
-        # opening a pipe waits for a writer, and a device may have no end
-        if stat.S_ISREG(os.stat(file).st_mode):
-            with open(file, "rb") as kept:
-                data = kept.read(MAX_DURATIONS + 1)
-            if len(data) <= MAX_DURATIONS:
-                return Durations.from_json(loads(data))
-    except (OSError, ValueError, DecodeError) as failure:
-        log.debug("the durations of %s could not be read: %s", file, failure)
-    return Durations()
-
-
-def _keep_durations(file: str, durations: Durations) -> None:
-    """Write the file for the next run. A link stays, and a device is not replaced by a file."""
-    try:
-        target = os.path.realpath(file)
-        if os.path.lexists(target) and not os.path.isfile(target):
-            return
-        aside = f"{target}.new"
-        with open(aside, "wb") as kept:
-            kept.write(dumps(durations.to_json()))
-        os.replace(aside, target)
-    except (OSError, ValueError) as failure:
-        # a hint for the next run: not worth the result of this one
-        log.debug("the durations could not be kept in %s: %s", file, failure)
-
-
-_OPERATIONS: Mapping[str, Operation] = {
-    "GET": Operation.READ,
-    "PUT": Operation.REPLACE,
-    "DELETE": Operation.DELETE,
-    "POST": Operation.CHANGE,
-    "PATCH": Operation.CHANGE,
-}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import attrs
@@ -22,6 +23,7 @@ from .http.paging import MAX_PAGES, next_path
 from .http.session import Bulk, Session
 from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
+from .specs import name_key
 
 __all__ = ["Listing", "Lists"]
 
@@ -39,6 +41,15 @@ class Listing:
     requested_at: float
     servers: Sequence[Server]
     lacks: str = ""
+    name_of: Callable[[Server], str] = attrs.field(default=attrgetter("name"), repr=False, eq=False)
+    """The name by which a server is found; in the provider dialect its host name."""
+
+    def by_name(self) -> dict[str, list[Server]]:
+        """Return the servers by their names, as `name_key` writes them; several can share a name."""
+        found: dict[str, list[Server]] = {}
+        for server in self.servers:
+            found.setdefault(name_key(self.name_of(server)), []).append(server)
+        return found
 
     def check_whole(self, why: str) -> None:
         """Raise `DecodeError` where a server that is not shown may exist all the same."""
@@ -214,7 +225,12 @@ class Lists:
         if self.answers.words:
             servers = [self.answers.spoken(server) for server in servers]
         self.answers.incomplete(request, lacks, poll=False)
-        return Listing(requested_at=began, servers=servers, lacks="" if lacks == SHIFTED else lacks)
+        return Listing(
+            requested_at=began,
+            servers=servers,
+            lacks="" if lacks == SHIFTED else lacks,
+            name_of=self.answers.dialect.name_of,
+        )
 
     async def poll(self, session: Session | Bulk, request: Request) -> ListSnapshot:
         """The statuses alone, last in line for a place.

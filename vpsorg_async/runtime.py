@@ -13,6 +13,7 @@ from .answers import Answers
 from .config import Timeout, WaitPolicy
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
+from .endpoints import Endpoints
 from .errors import ConfigurationError
 from .fleet import Fleet
 from .fleet.jobs import RunContext, RunTrace
@@ -184,10 +185,11 @@ class ClientRuntime:
             strict=settings.strict,
             on_event=settings.on_event,
         )
-        self.servers = Servers(self.session, answers, journal, clock, settings.on_event)
+        self.endpoints = Endpoints(self.session, answers, journal, clock, settings.on_event)
+        self.servers = Servers(self.endpoints)
         self.poller = Poller(
-            self.servers.poll if tracer is None else tracer.poll("list", self.servers.poll),
-            self.servers.poll_one if tracer is None else tracer.poll("get", self.servers.poll_one),
+            self.endpoints.poll if tracer is None else tracer.poll("list", self.endpoints.poll),
+            self.endpoints.poll_one if tracer is None else tracer.poll("get", self.endpoints.poll_one),
             policy=settings.policy,
             clock=clock,
             rng=rng,
@@ -201,7 +203,7 @@ class ClientRuntime:
         )
         self.waiter = Waiter(self.poller, journal, settings.policy, clock)
         context = RunContext(
-            self.servers,
+            self.endpoints,
             self.waiter,
             clock,
             settings.max_in_flight,

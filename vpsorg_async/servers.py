@@ -5,25 +5,15 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from .answers import Answers
-from .changes import Changes
+from .endpoints import Endpoints
 from .errors import ConfigurationError
-from .hooks import Hook
-from .http.exchange import Operation, Priority
-from .http.session import Bulk, Session
-from .lifecycle.creations import Creations
-from .lifecycle.receipts import Journal
-from .lifecycle.snapshots import ListSnapshot
-from .listing import Listing, Lists
 from .records import ActionAccepted, Server, ServerId
-from .specs import ServerSpec, check_bool, check_hostname, check_id, check_name, name_key
-from .timing import Clock
+from .specs import ServerSpec, check_bool, check_hostname, check_name, id_of
 
-__all__ = ["Servers"]
+__all__ = ["ServerFields", "Servers"]
 
 _FIELDS: dict[str, Callable[[object], Any]] = {
     "name": check_name,
@@ -32,181 +22,218 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
 }
 
 
+class ServerFields(TypedDict, total=False):
+    """The fields of a server that can be changed."""
+
+    name: str
+    """Letters, digits and hyphens."""
+    hostname: str
+    """A fully qualified domain name."""
+    backups_enabled: bool
+    """Whether the provider backs the server up."""
+
+
 class Servers:
     """The servers of the account: ``vps.servers``.
 
-    Every method can raise `APIError` (by status), `TransportError` (no answer; ``.sent`` tells whether the request
-    may have been carried out), `DecodeError` (an answer that does not fit) and `ConfigurationError` (bad input, before
-    anything is sent). Reads, PUT and DELETE are repeated where that is safe; a create or a reboot whose answer was
-    lost is not, and raises `OutcomeUnknownError`.
+    Every method takes a `Server` wherever it takes an id. Reads, PUT and DELETE are retried where that is safe. A
+    create or a reboot is sent once.
+
+    Raises:
+        ConfigurationError: Bad input; nothing was sent. Every method can raise this and the errors below.
+        APIError: The API refused, or failed; the class says which status.
+        TransportError: No usable answer came; ``.sent`` says whether the request may have been applied.
+        DecodeError: The answer does not fit.
+        OutcomeUnknownError: A change may have been applied; check the account before sending it again.
+
+    Source: https://www.vps.org/api/v1/docs/servers/
     """
 
-    def __init__(
-        self,
-        session: Session,
-        answers: Answers,
-        journal: Journal,
-        clock: Clock,
-        on_event: Hook | None = None,
-    ) -> None:
-        self._session: Session | Bulk = session
-        self._answers = answers
-        self._dialect = answers.dialect
-        self._journal = journal
-        self._clock = clock
-        self._lists = Lists(answers)
-        self._changes = Changes(session, answers, journal, clock, self.get, on_event)
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
 
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
-        """All servers, filtered by the API where asked: by status word and by datacenter code.
+        """Return all servers, filtered by the API where asked.
 
-        The status words of the filter are documented in translation only; the word is sent as it is given.
+        Args:
+            status: A status word. The page documents the words of the filter in translation only; the word is sent
+                as it is given.
+            location: A datacenter code such as ``"us-west"``.
+
+        Raises:
+            DecodeError: No row of the list could be read.
+
+        Example:
+            ``for server in await vps.servers.list(status="active"): ...``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
         for name, value in (("status", status), ("location", location)):
             if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
-        word = None if status is None else self._answers.word(status)
-        listing = await self._list(self._asked_for(status), location)
-        if status is None and location is None:
-            return tuple(listing.servers)
-        matches = self._dialect.matches
-        return tuple(
-            server
-            for server in listing.servers
-            if matches(server, word, location) and (not self._answers.words or word in (None, server.status))
-        )
-
-    async def listing(self) -> Listing:
-        """The whole account, with what is known of the list itself."""
-        return await self._list()
-
-    async def _list(self, status: str | None = None, location: str | None = None) -> Listing:
-        listing = await self._lists.whole(self._session, self._dialect.list(status, location))
-        self._journal.saw_all(listing.servers, listing.requested_at)
-        return listing
-
-    def _asked_for(self, status: str | None) -> str | None:
-        """The service's own word for a status; None where it has several, and the filtering is done here."""
-        own = [word for word, meaning in self._answers.words.items() if meaning == status]
-        return status if not own else own[0] if len(own) == 1 else None
+        return await self._endpoints.list(status, location)
 
     async def create(self, spec: ServerSpec) -> Server:
-        """Create one server, sent once. It is provisioning when this returns: documented to take 2 to 5 minutes.
+        """Create one server, and return it while it is provisioning: documented to take 2 to 5 minutes.
 
-        Raises `OutcomeUnknownError` when the server may exist all the same: look before trying again. Raises
-        `PaymentRequiredError` when the credit does not suffice.
+        The request is sent once. Use `Client.wait_until` to wait until the server is active.
+
+        Args:
+            spec: The name, plan, operating system and location of the server.
+
+        Raises:
+            OutcomeUnknownError: The answer was lost, and the server may exist: check the account before trying again.
+            PaymentRequiredError: The account has not enough credit.
+
+        Example:
+            ``server = await vps.servers.create(ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west"))``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
-        return await self._changes.create(spec)
+        return await self._endpoints.create(spec)
 
-    async def get(self, server_id: ServerId) -> Server:
-        """One server in detail. Raises `NotFoundError`."""
-        asked, server = await self.poll_one(server_id, Priority.USER, may_repeat=True)
-        self._journal.saw(server, asked)
-        return server
+    async def get(self, server: ServerId | Server) -> Server:
+        """Return one server as it is now.
+
+        Args:
+            server: An id, or the server as it was read before.
+
+        Raises:
+            NotFoundError: No such server exists.
+
+        Example:
+            ``server = await vps.servers.get(12345)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._endpoints.get(id_of(server))
 
     async def replace(
-        self, server_id: ServerId, *, name: str, hostname: str, backups_enabled: bool
+        self, server: ServerId | Server, *, name: str, hostname: str, backups_enabled: bool
     ) -> Server:
-        """PUT: set all three fields. Returns the server as it is afterwards.
+        """Set all three fields of a server (PUT), and return it as it is afterwards.
 
-        The answer's body is not documented; where it is not a server, the server is read again.
+        The answer is not documented. Where it does not show the server, the server is read again.
+
+        Args:
+            server: An id, or the server.
+            name: Letters, digits and hyphens.
+            hostname: A fully qualified domain name.
+            backups_enabled: Whether the provider backs the server up.
+
+        Raises:
+            NotFoundError: No such server exists.
+            OutcomeUnknownError: The change may have been applied.
+
+        Example:
+            ``await vps.servers.replace(12345, name="web-1", hostname="web-1.example.com", backups_enabled=True)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
+        server_id = id_of(server)
         fields = _checked({"name": name, "hostname": hostname, "backups_enabled": backups_enabled})
-        return await self._changes.edit(self._dialect.replace(check_id(server_id), fields), server_id, fields)
+        return await self._endpoints.replace(server_id, fields)
 
-    async def update(self, server_id: ServerId, **fields: Any) -> Server:
-        """PATCH: set some of ``name``, ``hostname``, ``backups_enabled``. Returns the server as it is afterwards.
+    async def update(self, server: ServerId | Server, **fields: Unpack[ServerFields]) -> Server:
+        """Set some fields of a server (PATCH), and return it as it is afterwards.
 
-        The answer is not documented; where it is not a server, the server is read again. When it was lost, the server
-        is read and compared: `OutcomeUnknownError` if it does not show the change.
+        The answer is not documented. Where it does not show the server, the server is read again. When the answer
+        was lost, the server is read and compared.
+
+        Args:
+            server: An id, or the server.
+            **fields: One or more of ``name``, ``hostname`` and ``backups_enabled``.
+
+        Raises:
+            NotFoundError: No such server exists.
+            OutcomeUnknownError: The answer was lost, and the server does not show the change.
+
+        Example:
+            ``await vps.servers.update(12345, backups_enabled=True)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
-        wanted = _checked(fields)
+        server_id, wanted = id_of(server), _checked(fields)
         if not wanted:
             raise ConfigurationError("update needs at least one of name, hostname, backups_enabled")
-        return await self._changes.edit(self._dialect.update(check_id(server_id), wanted), server_id, wanted)
+        return await self._endpoints.update(server_id, wanted)
 
-    async def delete(self, server_id: ServerId) -> None:
-        """Delete one server for good. Raises `NotFoundError` if it did not exist before the first attempt."""
-        await self._changes.delete(check_id(server_id))
+    async def delete(self, server: ServerId | Server) -> None:
+        """Delete one server for good.
 
-    async def start(self, server_id: ServerId) -> ActionAccepted:
-        """Start a stopped server: taken, not done. Raises `BadRequestError` if it is running."""
-        return await self._changes.act(Operation.START, check_id(server_id))
+        Args:
+            server: An id, or the server.
 
-    async def stop(self, server_id: ServerId) -> ActionAccepted:
-        """Stop a running server gracefully: taken, not done. It keeps being charged until it is deleted."""
-        return await self._changes.act(Operation.STOP, check_id(server_id))
+        Raises:
+            NotFoundError: The server did not exist before the first attempt.
+            OutcomeUnknownError: The server may have been deleted.
 
-    async def reboot(self, server_id: ServerId) -> ActionAccepted:
-        """Reboot a running server gracefully: taken, not done. Raises `BadRequestError` if it is not running.
+        Example:
+            ``await vps.servers.delete(12345)``
 
-        Sent once. Raises `OutcomeUnknownError` when the answer was lost: a second one would reboot it twice.
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
-        return await self._changes.act(Operation.REBOOT, check_id(server_id))
+        await self._endpoints.delete(id_of(server))
 
-    def for_bulk(self, withdrawn: Callable[[], bool]) -> Servers:
-        """The same, behind the user's own calls; ``withdrawn`` is asked when a change's turn comes (`Session.send`)."""
-        other = copy.copy(self)
-        session = other._session = Bulk(self._session, withdrawn)
-        other._changes = self._changes.over(session, other.get)
-        return other
+    async def start(self, server: ServerId | Server) -> ActionAccepted:
+        """Start a stopped server. The command is accepted when this returns, not yet executed.
 
-    async def poll(self) -> ListSnapshot:
-        """The statuses of all servers, for the poller: last in line for a place, and not repeated."""
-        return await self._lists.poll(self._session, self._dialect.list())
+        Args:
+            server: An id, or the server.
 
-    def shown_name(self, spec: ServerSpec) -> str:
-        """The name by which a server made from the spec will be found; compared by `name_key`."""
-        return self._dialect.shown_name(spec)
+        Raises:
+            BadRequestError: The server is running.
+            OutcomeUnknownError: The command may have been accepted.
 
-    def key_of(self, subject: ServerSpec | Server) -> str:
-        """What a spec and the servers made from it have in common: their name, as names are compared."""
-        if isinstance(subject, ServerSpec):
-            return name_key(self._dialect.shown_name(subject))
-        return name_key(self._dialect.name_of(subject))
+        Example:
+            ``await vps.servers.start(12345)``, then ``await vps.wait_until(12345, "active", timeout=300)``
 
-    def check(self, spec: ServerSpec) -> None:
-        """Raises `ConfigurationError` for a spec that the dialect can't say."""
-        self._dialect.check(spec)
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._endpoints.start(id_of(server))
 
-    def saw(self, server: Server) -> None:
-        """A server was read by other means: what later commands on it are compared with."""
-        self._journal.saw(server, self._clock.now())
+    async def stop(self, server: ServerId | Server) -> ActionAccepted:
+        """Stop a running server gracefully. The command is accepted when this returns, not yet executed.
 
-    def adopt(self, server: Server) -> None:
-        """A create whose answer was lost made this server."""
-        self._changes.adopt(server)
+        A stopped server is charged until it is deleted.
 
-    async def shows_done(self, command: str, server_id: ServerId) -> bool:
-        """Whether a server shows that a start, a stop or a delete was applied."""
-        return await self._changes.shows_done(Operation(command), server_id)
+        Args:
+            server: An id, or the server.
 
-    def was_shown(self, server_id: ServerId) -> bool:
-        """Whether a read has shown a server that this client created; True for all others."""
-        known = self._journal.known(server_id)
-        return known is None or known.shown
+        Raises:
+            BadRequestError: The server is not running.
+            OutcomeUnknownError: The command may have been accepted.
 
-    @property
-    def creations(self) -> Creations:
-        """What this client knows of its own creates."""
-        return self._changes.creations
+        Example:
+            ``await vps.servers.stop(12345)``, then ``await vps.wait_until(12345, "stopped", timeout=300)``
 
-    def knew(self, server_id: ServerId, mark: int) -> bool:
-        """Whether a server was seen before that point of the journal, or another create of this client made it."""
-        return self._journal.knew(server_id, mark)
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._endpoints.stop(id_of(server))
 
-    async def poll_one(
-        self, server_id: ServerId, priority: Priority = Priority.POLL, *, may_repeat: bool = False
-    ) -> tuple[float, Server]:
-        """One server and when its request left (monotonic seconds)."""
-        request = self._dialect.get(check_id(server_id), may_repeat=may_repeat)
-        response = await self._session.send(request, priority)
-        return response.requested_at, self._answers.server(request, response, server_id)
+    async def reboot(self, server: ServerId | Server) -> ActionAccepted:
+        """Reboot a running server gracefully. The command is accepted when this returns, not yet executed.
+
+        The request is sent once, because a second one would reboot the server twice.
+
+        Args:
+            server: An id, or the server.
+
+        Raises:
+            BadRequestError: The server is not running.
+            OutcomeUnknownError: The answer was lost, and the server may reboot.
+
+        Example:
+            ``await vps.servers.reboot(12345)``, then ``await vps.wait_until(12345, "active", timeout=300)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._endpoints.reboot(id_of(server))
 
 
-def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+def _checked(fields: ServerFields) -> dict[str, Any]:
     unknown = sorted(set(fields) - set(_FIELDS))
     if unknown:
         raise ConfigurationError(f"can't set {', '.join(unknown)}: only {', '.join(_FIELDS)} can be changed")

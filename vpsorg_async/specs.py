@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from .errors import ConfigurationError
-from .records import ServerId
+from .records import Server, ServerId
 
 __all__ = [
     "ServerSpec",
@@ -20,6 +20,7 @@ __all__ = [
     "check_hostname",
     "check_id",
     "check_name",
+    "id_of",
     "name_key",
     "same_id",
 ]
@@ -83,6 +84,11 @@ def check_id(value: object, what: str = "a server id") -> ServerId:
     elif isinstance(value, str) and value not in (".", "..") and value.strip() and value.isprintable():
         return value
     raise ConfigurationError(f"{what} is a positive integer or a non-empty string, not {_shown(value)}")
+
+
+def id_of(server: ServerId | Server) -> ServerId:
+    """Return the id of a server, or the id that was given. Raises `ConfigurationError`."""
+    return check_id(server.id if isinstance(server, Server) else server)
 
 
 def _valid_name(_: Any, __: Any, value: Any) -> None:

@@ -299,12 +299,9 @@ def _found(
 
 async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
     """The ids of all servers by their names, and the list that showed them."""
-    listing = await vps.servers.listing()
-    keys: dict[str, list[ServerId]] = {}
-    for server in listing.servers:
-        if server.status != GONE:
-            keys.setdefault(vps.servers.key_of(server), []).append(server.id)
-    return keys, listing
+    listing = await vps.listing()
+    named = listing.by_name()
+    return {key: [one.id for one in hits if one.status != GONE] for key, hits in named.items()}, listing
 
 
 def _ask(verb: str, found: dict[ServerId, str], how: str, *, yes: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from cyclopts import App, Parameter
 
@@ -14,6 +14,7 @@ from ..errors import ConfigurationError
 from ..http.events import ListIncomplete
 from ..lifecycle.contract import MOVING, SETTLED
 from ..records import Server, ServerId
+from ..servers import ServerFields
 from ..specs import ServerSpec
 from .costs import cost
 from .exits import Exit
@@ -134,7 +135,7 @@ def update(
 ) -> int:
     """Change some of name, host name and backups (PATCH)."""
     given = {"name": name, "hostname": hostname, "backups_enabled": backups}
-    fields = {key: value for key, value in given.items() if value is not None}
+    fields = cast(ServerFields, {key: value for key, value in given.items() if value is not None})
     if not fields:
         raise ConfigurationError("give at least one of --name, --hostname, --backups, --no-backups")
 

@@ -68,10 +68,10 @@ class Searches:
             before=self._ids_before,
             now=self._context.clock.now() if sent_at is None else sent_at,
             settle=settle,
-            name=self._context.servers.key_of(spec),
+            name=self._context.endpoints.key_of(spec),
         )
-        doubt = self._context.servers.creations.doubt(
-            self._context.servers.shown_name(spec), self._context.clock.now()
+        doubt = self._context.endpoints.creations.doubt(
+            self._context.endpoints.shown_name(spec), self._context.clock.now()
         )
         self._open[job_run.job.key] = (job_run, search, 0 if doubt is None else doubt.mark)
         try:
@@ -91,12 +91,12 @@ class Searches:
         seen: dict[str, list[Server]] = {}
         with anyio.move_on_after(LAST_POLL):
             try:
-                servers = (await self._context.servers.poll()).servers
+                servers = (await self._context.endpoints.poll()).servers
             except VpsOrgError:
                 return seen
             for server in servers:
                 if str(server.id).casefold() not in self._ids_before and server.status != GONE:
-                    seen.setdefault(self._context.servers.key_of(server), []).append(server)
+                    seen.setdefault(self._context.endpoints.key_of(server), []).append(server)
         return seen
 
     def _polled(self, news: ListSnapshot | BaseException) -> None:
@@ -109,16 +109,16 @@ class Searches:
         lacks = ""
         if isinstance(news, ListSnapshot):
             servers, unfit = news.new(self._ids_before)
-            named = [server for server in servers if self._context.servers.key_of(server)]
+            named = [server for server in servers if self._context.endpoints.key_of(server)]
             # one that can't be read, or has no name, may be the one that is searched for
             unfit += len(servers) - len(named)
             lacks = news.lacks(len(news.rows) - unfit, unfit)
             for server in named:
-                by_name.setdefault(self._context.servers.key_of(server), []).append(server)
+                by_name.setdefault(self._context.endpoints.key_of(server), []).append(server)
         for key, (job_run, search, mark) in list(self._open.items()):
             if isinstance(news, ListSnapshot):
                 # what was there before, or is another create's, is not the result of this one
-                knew = self._context.servers.knew
+                knew = self._context.endpoints.knew
                 named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
                 found = search.observe(named, news.requested_at, lacks=lacks)
             elif now >= job_run.sent_at + self._options.timeout or ends_polling(news):

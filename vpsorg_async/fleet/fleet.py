@@ -332,16 +332,16 @@ class Fleet:
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
-            self._context.servers.check(spec)
+            self._context.endpoints.check(spec)
         no_repeats([name_key(spec.name) for spec in wanted], "names")
-        no_repeats([self._context.servers.key_of(spec) for spec in wanted], "names")
+        no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")
         return wanted
 
     @contextlib.contextmanager
     def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
         """Two calls at once would each find the same name missing, and each create it: the second is refused."""
         names = {
-            self._context.servers.key_of(spec): self._context.servers.shown_name(spec) for spec in wanted
+            self._context.endpoints.key_of(spec): self._context.endpoints.shown_name(spec) for spec in wanted
         }
         busy = sorted(names[key] for key in names.keys() & self._at_work)
         if busy:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..records import Server, ServerId
-from ..specs import check_id
+from ..specs import id_of
 from .events import FleetEvent
 from .jobs import Options
 
@@ -49,7 +49,7 @@ def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
     """The ids of the servers, each of them once."""
     if isinstance(ids, str | bytes | Server) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
-    wanted = tuple(check_id(given.id if isinstance(given, Server) else given) for given in ids)
+    wanted = tuple(id_of(given) for given in ids)
     no_repeats([str(server_id) for server_id in wanted], "ids")
     return wanted
 

@@ -9,12 +9,12 @@ from typing import Protocol
 
 import attrs
 
+from ..endpoints import Endpoints
 from ..errors import VpsOrgError
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.waiter import Waiter
 from ..records import Server, ServerId
-from ..servers import Servers
 from ..specs import ServerSpec
 from ..timing import Clock
 from .events import FleetEvent
@@ -50,7 +50,7 @@ def context_of(trace: RunTrace | None) -> Context | None:
 class RunContext:
     """What a run works with. ``on_run`` is told the operation and the number of servers of each run that begins."""
 
-    servers: Servers
+    endpoints: Endpoints
     waiter: Waiter
     clock: Clock
     workers: int

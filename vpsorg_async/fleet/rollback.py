@@ -41,10 +41,10 @@ async def delete_again(
     async def delete(key: ServerId, server_id: ServerId) -> None:
         while True:
             try:
-                await context.servers.delete(server_id)
+                await context.endpoints.delete(server_id)
             except VpsOrgError as error:
                 unproven = is_absence(error) or isinstance(error, OutcomeUnknownError)
-                if unproven and not context.servers.was_shown(server_id):
+                if unproven and not context.endpoints.was_shown(server_id):
                     report(key, f"{why}; but the API does not show it yet, {charged}", False)
                     await context.clock.sleep(AGAIN)
                     continue

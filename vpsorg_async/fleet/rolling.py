@@ -105,7 +105,7 @@ class RollingRun:
     async def __aenter__(self) -> Self:
         self._stream.begin()
         wanted, _ = _OPERATIONS[self._operation]
-        listing = await self._context.servers.listing() if self._ids else None
+        listing = await self._context.endpoints.listing() if self._ids else None
         self._stream.follow(f"rolling_{self._operation}")
         known = {str(server.id): server for server in (listing.servers if listing else ())}
         if listing is not None and listing.lacks:
@@ -113,7 +113,7 @@ class RollingRun:
             for key in self._ids:
                 if str(key) not in known:
                     try:
-                        known[str(key)] = await self._context.servers.get(key)
+                        known[str(key)] = await self._context.endpoints.get(key)
                     except NotFoundError as error:
                         if not is_absence(error):
                             raise
@@ -125,7 +125,7 @@ class RollingRun:
             elif server.status != wanted:
                 self._stream.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
             else:
-                self._context.servers.saw(server)
+                self._context.endpoints.saw(server)
                 locations[key] = server.location or ""
         paused, self._rollout = self._rollout.paused, Rollout(locations, **self._limits)
         self._rollout.paused = paused
@@ -222,12 +222,13 @@ class RollingRun:
         self._pump()
 
     async def _taken(self, key: ServerId, began: float) -> Succeeded:
-        waiter, servers = self._context.waiter, self._context.servers.for_bulk(lambda: self._withdrawn(key))
-        command = {"reboot": servers.reboot, "stop": servers.stop, "start": servers.start}[self._operation]
-        await command(key)
+        endpoints = self._context.endpoints.for_bulk(lambda: self._withdrawn(key))
+        await getattr(endpoints, self._operation)(key)
         self._acknowledged.add(key)
         self._stream.emit(CommandAnswered(operation=self._operation, key=key, server_id=key))
-        waited = await waiter.wait(key, Target.of(_OPERATIONS[self._operation][1]), self._timeout)
+        waited = await self._context.waiter.wait(
+            key, Target.of(_OPERATIONS[self._operation][1]), self._timeout
+        )
         assert waited.server is not None
         server = waited.server if self._health is None else await self._healthy(waited, waited.server)
         return Succeeded(

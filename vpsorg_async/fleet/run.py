@@ -175,8 +175,8 @@ class Run:
             self._await(job_run, job.server, job.how)
             return
         if job.spec is not None and doubt is None:
-            creations = self._context.servers.creations
-            doubt = creations.doubt(self._context.servers.shown_name(job.spec), job_run.sent_at)
+            creations = self._context.endpoints.creations
+            doubt = creations.doubt(self._context.endpoints.shown_name(job.spec), job_run.sent_at)
             if doubt is not None and job_run.sent_at < doubt.sent_at + self._options.settle:
                 job_run.doubt = doubt
                 self._searches.open(job_run, job.spec, doubt.error, doubt.sent_at)
@@ -226,13 +226,13 @@ class Run:
         return False
 
     async def _command(self, job_run: JobRun) -> Server | None:
-        job, servers = job_run.job, self._context.servers.for_bulk(lambda: self._withdrawn(job_run))
+        job, endpoints = job_run.job, self._context.endpoints.for_bulk(lambda: self._withdrawn(job_run))
         if job.spec is None:
             assert job.server_id is not None
-            command: Callable[[ServerId], Awaitable[object]] = getattr(servers, job.command)
+            command: Callable[[ServerId], Awaitable[object]] = getattr(endpoints, job.command)
             await command(job.server_id)
             return None
-        server = await servers.create(job.spec)
+        server = await endpoints.create(job.spec)
         if str(server.id).casefold() not in self._ids_before:
             return server
         there = f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before"
@@ -244,7 +244,7 @@ class Run:
         if job.target is not None:
             job_run.refusal = error
             self._await(job_run, job.server, HOW[job.command])
-        elif job.server_id is not None and await self._context.servers.shows_done(job.command, job.server_id):
+        elif job.server_id and await self._context.endpoints.shows_done(job.command, job.server_id):
             self._succeed(job_run, job.server, HOW[job.command])
         else:
             self._fail(job_run, error)
@@ -278,7 +278,7 @@ class Run:
         job_run.acknowledged = True
         if job_run.doubt is None:
             self._made[key] = found.server.id  # else an earlier call made it
-        self._context.servers.adopt(found.server)
+        self._context.endpoints.adopt(found.server)
         self._stream.emit(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
         self._await(job_run, found.server, "adopted")
 
@@ -325,7 +325,7 @@ class Run:
     def _give_up(self, job_run: JobRun, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last poll of the account."""
         job = job_run.job
-        hits = seen.get(self._context.servers.key_of(job.spec), ()) if job.spec is not None else ()
+        hits = seen.get(self._context.endpoints.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
         if server is not None:
             self._made[job.key] = server.id

@@ -29,13 +29,13 @@ class Survey:
         """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
         if not wanted:
             return set(), self.plan(wanted, ())
-        servers = self._context.servers
-        listing = await servers.listing()
+        endpoints = self._context.endpoints
+        listing = await endpoints.listing()
         existing = [*listing.servers, *await self._own(wanted, listing.servers)]
         made = self.plan(wanted, existing)
         for step in made.steps:
             if step.server is not None:
-                servers.creations.end_doubt(servers.shown_name(step.spec))
+                endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
         if made.creates:
             names = ", ".join(spec.name for spec in made.creates[:5])
             listing.check_whole(f"what it does not show may exist all the same ({names})")
@@ -49,8 +49,8 @@ class Survey:
         """
         if not wanted:
             return set(), self.plan(wanted, ())
-        key_of = self._context.servers.key_of
-        listing = await self._context.servers.listing()
+        key_of = self._context.endpoints.key_of
+        listing = await self._context.endpoints.listing()
         keys = set(map(key_of, wanted))
         taken = sorted(
             {
@@ -69,18 +69,18 @@ class Survey:
 
     async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
         """The servers of these names that this client created and a lagging list does not show yet."""
-        servers, now = self._context.servers, self._context.clock.now()
-        shown = set(map(servers.key_of, listed))
+        endpoints, now = self._context.endpoints, self._context.clock.now()
+        shown = set(map(endpoints.key_of, listed))
         own = [
             made
             for spec in wanted
-            if servers.key_of(spec) not in shown
-            and (made := servers.creations.own(servers.shown_name(spec), now)) is not None
+            if endpoints.key_of(spec) not in shown
+            and (made := endpoints.creations.own(endpoints.shown_name(spec), now)) is not None
         ]
 
         async def read(made: Made) -> Server | None:
             try:
-                return await servers.get(made.server.id)
+                return await endpoints.get(made.server.id)
             except VpsOrgError as error:
                 gone = is_absence(error) and not self._context.waiter.may_be_invisible(made.at)
                 return None if gone else made.server
@@ -90,7 +90,7 @@ class Survey:
 
     def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
         """A step for each spec."""
-        return plan(wanted, existing, self._context.servers.key_of, self._context.waiter.heading)
+        return plan(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
 
     async def priced(self, made: Plan) -> Plan:
         """The plan with prices, where the account tells them."""

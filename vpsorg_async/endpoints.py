@@ -1,0 +1,175 @@
+"""The endpoints of the API, as the poller and the fleets need them; `Servers` is what users see of it.
+
+Input is checked already. Each read and each change is recorded in the journal, so that waits know what was before.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Self
+
+from .answers import Answers
+from .changes import Changes
+from .hooks import Hook
+from .http.exchange import Operation, Priority
+from .http.session import Bulk, Session
+from .lifecycle.creations import Creations
+from .lifecycle.receipts import Journal
+from .lifecycle.snapshots import ListSnapshot
+from .listing import Listing, Lists
+from .records import ActionAccepted, Server, ServerId
+from .specs import ServerSpec, name_key
+from .timing import Clock
+
+__all__ = ["Endpoints"]
+
+
+class Endpoints:
+    """The requests of one client about its servers, over one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        answers: Answers,
+        journal: Journal,
+        clock: Clock,
+        on_event: Hook | None = None,
+    ) -> None:
+        self._session: Session | Bulk = session
+        self._answers = answers
+        self._dialect = answers.dialect
+        self._journal = journal
+        self._clock = clock
+        self._lists = Lists(answers)
+        self._changes = Changes(session, answers, journal, clock, self.get, on_event)
+
+    def for_bulk(self, withdrawn: Callable[[], bool]) -> Self:
+        """Return the same endpoints with a lower priority than the user's own calls.
+
+        Args:
+            withdrawn: Called when the turn of a change comes; True keeps the change back (`Session.send`).
+        """
+        other = copy.copy(self)
+        session = other._session = Bulk(self._session, withdrawn)
+        other._changes = self._changes.over(session, other.get)
+        return other
+
+    # -- reads ------------------------------------------------------------------------------------------------------
+
+    async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
+        """Return all servers that match; see `Servers.list`."""
+        word = None if status is None else self._answers.word(status)
+        listing = await self._list(self._own_word(status), location)
+        if status is None and location is None:
+            return tuple(listing.servers)
+        matches = self._dialect.matches
+        return tuple(
+            server
+            for server in listing.servers
+            if matches(server, word, location) and (not self._answers.words or word in (None, server.status))
+        )
+
+    async def listing(self) -> Listing:
+        """Return the whole account, with what is known of the list itself."""
+        return await self._list()
+
+    async def get(self, server_id: ServerId) -> Server:
+        """Return one server."""
+        request = self._dialect.get(server_id, may_repeat=True)
+        response = await self._session.send(request)
+        server = self._answers.server(request, response, server_id)
+        self._journal.saw(server, response.requested_at)
+        return server
+
+    async def poll(self) -> ListSnapshot:
+        """Return the statuses of all servers, for the poller: last in line for a slot, and not retried."""
+        return await self._lists.poll(self._session, self._dialect.list())
+
+    async def poll_one(self, server_id: ServerId) -> tuple[float, Server]:
+        """Return one server and when its request left (monotonic seconds), for the poller: not retried."""
+        request = self._dialect.get(server_id, may_repeat=False)
+        response = await self._session.send(request, Priority.POLL)
+        return response.requested_at, self._answers.server(request, response, server_id)
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: ServerSpec) -> Server:
+        """Create one server; the request is sent once."""
+        return await self._changes.create(spec)
+
+    async def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Server:
+        """Set all fields of a server (PUT), and return the server afterwards."""
+        return await self._changes.edit(self._dialect.replace(server_id, fields), server_id, fields)
+
+    async def update(self, server_id: ServerId, fields: dict[str, Any]) -> Server:
+        """Set some fields of a server (PATCH), and return the server afterwards."""
+        return await self._changes.edit(self._dialect.update(server_id, fields), server_id, fields)
+
+    async def delete(self, server_id: ServerId) -> None:
+        """Delete one server."""
+        await self._changes.delete(server_id)
+
+    async def start(self, server_id: ServerId) -> ActionAccepted:
+        """Start one server."""
+        return await self._changes.act(Operation.START, server_id)
+
+    async def stop(self, server_id: ServerId) -> ActionAccepted:
+        """Stop one server."""
+        return await self._changes.act(Operation.STOP, server_id)
+
+    async def reboot(self, server_id: ServerId) -> ActionAccepted:
+        """Reboot one server; the request is sent once."""
+        return await self._changes.act(Operation.REBOOT, server_id)
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    def check(self, spec: ServerSpec) -> None:
+        """Raise `ConfigurationError` for a spec that the dialect cannot express."""
+        self._dialect.check(spec)
+
+    def shown_name(self, spec: ServerSpec) -> str:
+        """Return the name that a server created from the spec will show; compare it by `name_key`."""
+        return self._dialect.shown_name(spec)
+
+    def key_of(self, subject: ServerSpec | Server) -> str:
+        """Return what a spec and the servers created from it have in common: their name, as names are compared."""
+        if isinstance(subject, ServerSpec):
+            return name_key(self._dialect.shown_name(subject))
+        return name_key(self._dialect.name_of(subject))
+
+    def saw(self, server: Server) -> None:
+        """Record a server that was read by other means; later commands are compared with it."""
+        self._journal.saw(server, self._clock.now())
+
+    def adopt(self, server: Server) -> None:
+        """Record that a create whose answer was lost created this server."""
+        self._changes.adopt(server)
+
+    async def shows_done(self, command: str, server_id: ServerId) -> bool:
+        """Return whether a server shows that a start, a stop or a delete was applied."""
+        return await self._changes.shows_done(Operation(command), server_id)
+
+    def was_shown(self, server_id: ServerId) -> bool:
+        """Return whether a read has shown a server that this client created; True for all others."""
+        known = self._journal.known(server_id)
+        return known is None or known.shown
+
+    def knew(self, server_id: ServerId, mark: int) -> bool:
+        """Return whether a server was seen before that point of the journal, or created by another call."""
+        return self._journal.knew(server_id, mark)
+
+    @property
+    def creations(self) -> Creations:
+        """What this client knows of its own creates."""
+        return self._changes.creations
+
+    async def _list(self, status: str | None = None, location: str | None = None) -> Listing:
+        listing = await self._lists.whole(self._session, self._dialect.list(status, location))
+        self._journal.saw_all(listing.servers, listing.requested_at)
+        return listing
+
+    def _own_word(self, status: str | None) -> str | None:
+        """The service's own word for a status; None where it has several, and the filtering is done here."""
+        own = [word for word, meaning in self._answers.words.items() if meaning == status]
+        return status if not own else own[0] if len(own) == 1 else None
