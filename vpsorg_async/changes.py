@@ -32,25 +32,21 @@ from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
 from .http.session import Bulk, Session
-from .lifecycle.contract import GONE, MOVING, SETTLED
+from .lifecycle.commands import COMMANDS, GONE, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
 from .lifecycle.receipts import Journal
 from .records import ActionAccepted, Server, ServerId
 from .specs import ServerSpec, name_key
 from .timing import Clock
 
-__all__ = ["DONE", "ECHOES", "Changes"]
+__all__ = ["ECHOES", "Changes"]
 
 log = logging.getLogger("vpsorg_async.servers")
 
 ECHOES = frozenset({400, 404, 409, 410})
 """What a service answers to a change that it has applied already: perhaps the echo of an own earlier attempt."""
-
-# What a server is on the way to, and at, after a start or a stop whose answer was lost.
-DONE: dict[Operation, frozenset[str]] = {
-    Operation.START: frozenset({"starting", "active"}),
-    Operation.STOP: frozenset({"stopping", "stopped"}),
-}
+READ_AFTERWARDS = frozenset({Operation.START, Operation.STOP})
+"""The commands whose outcome the server's status tells, where the answer was lost."""
 REMEMBERED = 10_000
 """Commands whose outcome is unknown that are remembered."""
 
@@ -232,7 +228,7 @@ class Changes:
             return operation is Operation.DELETE and is_absence(error)
         if operation is Operation.DELETE:
             return server.status == GONE or server.status in LEAVING
-        return server.status in DONE.get(operation, ())
+        return operation in READ_AFTERWARDS and server.status in COMMANDS[operation.value].shows_accepted
 
     async def act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
         """Send a start, a stop or a reboot."""
@@ -247,8 +243,8 @@ class Changes:
             if error.sent is not Sent.MAYBE and not self._may_echo(server_id, operation, error):
                 raise
             self._note_unknown(server_id, operation, error)
-            server = await self._afterwards(server_id) if operation in DONE else None
-            if server is None or server.status not in DONE[operation]:
+            server = await self._afterwards(server_id) if operation in READ_AFTERWARDS else None
+            if server is None or server.status not in COMMANDS[operation.value].shows_accepted:
                 _unknown(request, server_id, error, sent_at)
             refused, accepted = (
                 None,

@@ -678,7 +678,7 @@ async def test_bad_input_sends_nothing(ids: Any, options: dict[str, Any], word: 
 async def test_an_operation_that_is_none(operation: Any) -> None:
     """Only what can be rolled is taken."""
     async with account() as (_, vps):
-        with pytest.raises(ConfigurationError, match="reboot, stop, start"):
+        with pytest.raises(ConfigurationError, match="start, stop, reboot"):
             vps.fleet.rolling(operation, [1])
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from vpsorg_async import Server, ServerStatus, Target, WaitOutcome, errors
 from vpsorg_async.config import WaitPolicy
-from vpsorg_async.lifecycle.contract import BEFORE, CONTRACT, LEADS_TO, MOVING, SETTLED, Evidence, Reading
+from vpsorg_async.lifecycle.commands import COMMANDS, GONE, IN_PLACE, MOVING, SETTLED
+from vpsorg_async.lifecycle.contract import CONTRACT, LEADS_TO, Evidence, Reading
 from vpsorg_async.lifecycle.wait import Seen
 
 T, F, M, E, U = Reading.TARGET, Reading.FAILURE, Reading.MOVING, Reading.ELSEWHERE, Reading.UNKNOWN
@@ -107,9 +108,10 @@ def test_every_reading_has_its_rule() -> None:
 def test_the_words_fit_together() -> None:
     """Settled and moving words don't overlap, and what is known of commands speaks of them alone."""
     assert not SETTLED & MOVING
-    assert set(BEFORE.values()) <= SETTLED
-    assert set(LEADS_TO) <= SETTLED
-    assert set().union(*LEADS_TO.values()) <= MOVING
+    assert {command.before for command in IN_PLACE.values()} <= SETTLED
+    assert {command.target for command in COMMANDS.values()} <= SETTLED | {GONE}
+    assert {"provisioning", "starting", "stopping", "rebooting"} == MOVING
+    assert {"active": {"provisioning", "starting"}, "stopped": {"stopping"}, "suspended": set()} == LEADS_TO
 
 
 def test_outcomes_are_plain_data() -> None:

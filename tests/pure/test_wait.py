@@ -11,7 +11,8 @@ import pytest
 
 from vpsorg_async import Receipt, Server, ServerStatus, Target, errors
 from vpsorg_async.config import WaitPolicy
-from vpsorg_async.lifecycle.contract import BEFORE, CONTRACT, MOVING, SETTLED, Reading
+from vpsorg_async.lifecycle.commands import COMMANDS, MOVING, SETTLED
+from vpsorg_async.lifecycle.contract import CONTRACT, Reading
 from vpsorg_async.lifecycle.wait import Ended, Reached, Wait
 
 POLICY = WaitPolicy(grace=10.0, quiet=15.0, visibility=60.0)
@@ -80,6 +81,14 @@ def error_of(verdict: Reached | Ended | None) -> errors.WaitError:
 
 
 ALL_WORDS = [*sorted(SETTLED | MOVING), "migrating"]
+
+
+def found_so(operation: str, word: str) -> bool:
+    """Whether a command may have found the server with that status."""
+    command = COMMANDS.get(operation)
+    return command is not None and (command.target == "gone" or word == command.before)
+
+
 ALL_TARGETS = ["active", "stopped", "suspended", "settled", "gone", "rebooting"]
 
 
@@ -89,14 +98,14 @@ ALL_TARGETS = ["active", "stopped", "suspended", "settled", "gone", "rebooting"]
 def test_a_status_does_what_the_contract_says(word: str, target: str, operation: str) -> None:
     """For each word, target and command the machine ends, or goes on, by the row of the contract."""
     reading = Target.of(target).reading(word)
-    if reading is Reading.ELSEWHERE and (operation == "delete" or word == BEFORE.get(operation)):
+    if reading is Reading.ELSEWHERE and found_so(operation, word):
         reading = Reading.UNMOVED
     rule = CONTRACT[reading]
     wait = waiting(target, operation)
     patience = 0.0 if rule.after is None else getattr(POLICY, rule.after)
     if reading is Reading.TARGET:
         # a word that the command began from proves nothing
-        proof = "assumed" if operation == "delete" or word == BEFORE.get(operation) else "observed"
+        proof = "assumed" if found_so(operation, word) else "observed"
         patience = patience if proof == "assumed" else 0.0
     else:
         proof = rule.ends[0].__name__ if rule.ends else "goes on"

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
 from ..fleet.plan import Plan, StepKind
-from ..lifecycle.contract import GONE
+from ..lifecycle.commands import GONE
 from ..listing import Listing
 from ..records import ServerId
 from ..specs import ServerSpec, check_id, name_key

@@ -14,6 +14,7 @@ from ..errors import OutcomeUnknownError, WaitError
 from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
 from ..fleet.events import CommandAnswered, CommandSent, ServerAdopted, ServerSettled
 from ..http.events import RequestSent
+from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
 from ..timing import SystemClock
 from .chart import GONE, WAITING, Moment
@@ -25,14 +26,6 @@ TICK = 0.2
 """Seconds between two moments that are shown."""
 LATE = 2.0
 """Seconds that are not worth a word."""
-MOVING = {
-    "create": "provisioning",
-    "start": "starting",
-    "stop": "stopping",
-    "reboot": "rebooting",
-    "delete": "deleting",
-}
-"""What a server is after its command was acknowledged, until its wait has ended."""
 
 
 class Tally:
@@ -81,7 +74,7 @@ class Tally:
 
     def commanded(self, operation: str, key: ServerId) -> None:
         """A command was acknowledged."""
-        self._words[key] = MOVING[operation]
+        self._words[key] = COMMANDS[operation].moving
         self._open[key] = (operation, self._clock.now())
 
     def settled(self, key: ServerId, word: str) -> None:

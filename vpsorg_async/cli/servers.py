@@ -12,7 +12,7 @@ from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..http.events import ListIncomplete
-from ..lifecycle.contract import MOVING, SETTLED
+from ..lifecycle.commands import COMMANDS, MOVING, SETTLED
 from ..records import Server, ServerId
 from ..servers import ServerFields
 from ..specs import ServerSpec
@@ -36,8 +36,6 @@ Backups = Annotated[
     bool | None,
     Parameter(name="--backups", negative="--no-backups", help="Automatic backups.", show_default=False),
 ]
-TARGETS = {"create": "active", "start": "active", "stop": "stopped", "reboot": "active", "delete": "gone"}
-DONE = {"start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
 
 
 @app.command(name="list")
@@ -249,7 +247,7 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
             return
         tally.commanded(operation, server_id)
         try:
-            results.append(await vps.wait_until(server_id, TARGETS[operation], timeout=timeout))
+            results.append(await vps.wait_until(server_id, COMMANDS[operation].target, timeout=timeout))
         except asyncio.CancelledError:
             note(f"the {operation} of {given} was acknowledged and goes on; vpsorg wait waits for it")
             raise

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client import Client
-from ..lifecycle.contract import SETTLED
+from ..lifecycle.commands import SETTLED
 from ..lifecycle.watch import Change, StatusChange
 from ..records import Server
 from ..timing import SystemClock

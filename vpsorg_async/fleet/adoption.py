@@ -13,7 +13,7 @@ from ..errors import (
     VpsOrgError,
     is_forbidden,
 )
-from ..lifecycle.contract import GONE
+from ..lifecycle.commands import GONE
 from ..lifecycle.snapshots import ListSnapshot
 from ..records import Server, ServerId
 from ..specs import ServerSpec

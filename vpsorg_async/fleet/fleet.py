@@ -10,6 +10,7 @@ import attrs
 
 from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
@@ -26,7 +27,6 @@ from .survey import Survey
 
 __all__ = ["Fleet"]
 
-_TARGETS = {"start": "active", "stop": "stopped", "reboot": "active", "delete": "gone"}
 
 Hook = Callable[[FleetEvent], None]
 
@@ -242,7 +242,7 @@ class Fleet:
             # evidence is weaker, and what is wrong shows at the commands themselves
             with contextlib.suppress(VpsOrgError):
                 await self._context.waiter.poller.glance(ids)
-        target = Target.of(_TARGETS[operation]) if wait else None
+        target = Target.of(COMMANDS[operation].target) if wait else None
         jobs = [
             Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in ids
         ]

@@ -20,9 +20,7 @@ from ..timing import Clock
 from .events import FleetEvent
 from .outcomes import Report
 
-__all__ = ["HOW", "Job", "JobRun", "Options", "RunContext", "RunTrace", "context_of"]
-
-HOW = {"create": "created", "start": "started", "stop": "stopped", "reboot": "rebooted", "delete": "deleted"}
+__all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "context_of"]
 
 
 class RunTrace(Protocol):

@@ -23,7 +23,7 @@ from decimal import Decimal
 
 import attrs
 
-from ..lifecycle.contract import GONE
+from ..lifecycle.commands import GONE
 from ..records import PlanOffer, Server
 from ..specs import ServerSpec, name_key
 

@@ -26,7 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from ..errors import OutcomeUnknownError
-from ..lifecycle.contract import GONE
+from ..lifecycle.commands import GONE
 from ..records import Server
 from ..specs import ServerSpec
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from ..errors import Sent, UnexpectedStatusError
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
-from .jobs import HOW, Job
+from .jobs import Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .plan import Step, StepKind
 
@@ -71,7 +72,7 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
             Job(
                 key=key,
                 command="" if taken else operation,
-                how=HOW[operation],
+                how=COMMANDS[operation].past,
                 server_id=key,
                 target=target,
                 echo=maybe,

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
+from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
 from ..lifecycle.waiter import WaitOutcome
@@ -16,7 +17,7 @@ from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
 from .adoption import stops_all
 from .events import CommandAnswered, CommandSent, FleetEvent
-from .jobs import HOW, RunContext
+from .jobs import RunContext
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
 from .stream import OutcomeStream
@@ -29,7 +30,6 @@ Health = Callable[[Server], Awaitable[bool] | bool]
 """Says whether a server that came back is well. An exception counts as no."""
 
 # command -> the status a server must have to be taken up, and the status it ends in
-_OPERATIONS = {"reboot": ("active", "active"), "stop": ("active", "stopped"), "start": ("stopped", "active")}
 
 
 class RollingRun:
@@ -55,8 +55,8 @@ class RollingRun:
         health_interval: float,
         on_event: Callable[[FleetEvent], None] | None,
     ) -> None:
-        if not isinstance(operation, str) or operation not in _OPERATIONS:
-            raise ConfigurationError(f"rolling knows {', '.join(_OPERATIONS)}, not {operation!r}")
+        if not isinstance(operation, str) or operation not in IN_PLACE:
+            raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
             raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
         self._limits: dict[str, Any] = {
@@ -104,7 +104,7 @@ class RollingRun:
 
     async def __aenter__(self) -> Self:
         self._stream.begin()
-        wanted, _ = _OPERATIONS[self._operation]
+        wanted = COMMANDS[self._operation].before
         listing = await self._context.endpoints.listing() if self._ids else None
         self._stream.follow(f"rolling_{self._operation}")
         known = {str(server.id): server for server in (listing.servers if listing else ())}
@@ -227,7 +227,7 @@ class RollingRun:
         self._acknowledged.add(key)
         self._stream.emit(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await self._context.waiter.wait(
-            key, Target.of(_OPERATIONS[self._operation][1]), self._timeout
+            key, Target.of(COMMANDS[self._operation].target), self._timeout
         )
         assert waited.server is not None
         server = waited.server if self._health is None else await self._healthy(waited, waited.server)
@@ -238,7 +238,7 @@ class RollingRun:
             timeline=waited.timeline,
             seconds=self._context.clock.now() - began,
             attempts=self._sent[key],
-            how=HOW[self._operation],
+            how=COMMANDS[self._operation].past,
             acknowledged=True,
         )
 

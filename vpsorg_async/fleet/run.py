@@ -17,6 +17,7 @@ from typing import Any, Self
 from ..changes import ECHOES
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import SendCancelled
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
@@ -25,7 +26,7 @@ from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
 from .adoption import Searches, stops_all
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
-from .jobs import HOW, Job, JobRun, Options, RunContext
+from .jobs import Job, JobRun, Options, RunContext
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
@@ -211,7 +212,7 @@ class Run:
             self._stream.emit(
                 CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key)
             )
-            self._await(job_run, server, HOW[job.command])
+            self._await(job_run, server, COMMANDS[job.command].past)
         # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
         self._under_way.pop(job.key, None)
 
@@ -243,9 +244,9 @@ class Run:
         job = job_run.job
         if job.target is not None:
             job_run.refusal = error
-            self._await(job_run, job.server, HOW[job.command])
+            self._await(job_run, job.server, COMMANDS[job.command].past)
         elif job.server_id and await self._context.endpoints.shows_done(job.command, job.server_id):
-            self._succeed(job_run, job.server, HOW[job.command])
+            self._succeed(job_run, job.server, COMMANDS[job.command].past)
         else:
             self._fail(job_run, error)
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence, Set
 
 from ..errors import ConfigurationError, VpsOrgError, is_absence
-from ..lifecycle.contract import GONE
+from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Made
 from ..lookups import Plans
 from ..records import Server

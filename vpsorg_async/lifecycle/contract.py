@@ -22,9 +22,9 @@ from ..errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
+from .commands import COMMANDS, GONE, MOVING, SETTLED
 
 __all__ = [
-    "BEFORE",
     "CONTRACT",
     "FAILURES",
     "GONE",
@@ -37,15 +37,15 @@ __all__ = [
     "Target",
 ]
 
-SETTLED = frozenset({"active", "stopped", "suspended"})
-MOVING = frozenset({"provisioning", "starting", "stopping", "rebooting"})
 FAILURES = frozenset({"suspended"})
-GONE = "gone"
 
-BEFORE: Mapping[str, str] = MappingProxyType({"start": "stopped", "stop": "active", "reboot": "active"})
-"""The status that a server must have been in for the API to take the command."""
 LEADS_TO: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"active": frozenset({"provisioning", "starting"}), "stopped": frozenset({"stopping"})}
+    {
+        status: frozenset(
+            command.moving for command in COMMANDS.values() if command.target == status != command.before
+        )
+        for status in sorted(SETTLED)
+    }
 )
 """The words that a lagging read may still show of how a server came to be in that status."""
 

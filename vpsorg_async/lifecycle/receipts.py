@@ -15,6 +15,7 @@ from ..codec import Decoder, StatusRow
 from ..errors import ConfigurationError, DecodeError
 from ..records import Server, ServerId
 from ..specs import check_id
+from .commands import COMMANDS
 
 __all__ = ["Journal", "Known", "Receipt", "earlier", "later"]
 
@@ -23,8 +24,6 @@ FRESH = 60.0
 
 
 _id = attrgetter("id")
-
-COMMANDS = frozenset({"create", "start", "stop", "reboot", "delete"})
 
 
 def _utc(at: datetime) -> datetime:

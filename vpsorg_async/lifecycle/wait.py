@@ -29,7 +29,8 @@ import attrs
 from ..config import WaitPolicy
 from ..errors import VpsOrgError, WaitError, is_forbidden
 from ..records import Server, ServerId, ServerStatus
-from .contract import BEFORE, CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
+from .commands import COMMANDS
+from .contract import CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
 from .receipts import Receipt, earlier, later
 
 __all__ = ["Ended", "Reached", "Records", "Seen", "Verdict", "Wait"]
@@ -291,13 +292,15 @@ class Wait:
         if self._receipt is None:
             return self._careful
         # after a delete, whatever is still shown is from before it
-        return self.operation == "delete" or word in (BEFORE.get(self.operation), self._receipt.status_before)
+        command = COMMANDS[self._receipt.operation]
+        return command.target == GONE or word in (command.before, self._receipt.status_before)
 
     def _is_on_its_way(self, word: str) -> bool:
         """Whether this word, which is neither target nor settled, was put there by the command."""
         if self._is_careful:
             return not any(word in words for words in LEADS_TO.values())
-        return not self._was_before(word) and word not in LEADS_TO.get(BEFORE.get(self.operation, ""), ())
+        before = None if self._receipt is None else COMMANDS[self._receipt.operation].before
+        return not self._was_before(word) and (before is None or word not in LEADS_TO[before])
 
     @property
     def _is_careful(self) -> bool:

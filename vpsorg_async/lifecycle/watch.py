@@ -12,7 +12,7 @@ import attrs
 from ..codec import StatusRow
 from ..errors import DecodeError
 from ..records import Server, ServerId, ServerStatus
-from .contract import GONE
+from .commands import GONE
 from .receipts import earlier
 from .snapshots import ListSnapshot, Roll
 

@@ -1,0 +1,58 @@
+"""The five commands and what each does to a server's status: one record each. Data.
+
+Source: https://www.vps.org/api/v1/docs/servers/. The page names no word for a server that is being deleted:
+``deleting`` is a word of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+__all__ = ["COMMANDS", "GONE", "IN_PLACE", "MOVING", "SETTLED", "Command"]
+
+GONE = "gone"
+"""The status of a server that does not exist any more."""
+SETTLED = frozenset({"active", "stopped", "suspended"})
+
+
+@attrs.frozen
+class Command:
+    """A command on a server.
+
+    ``before`` is the status that the server must have for the API to accept the command (None: it accepts it in any),
+    ``moving`` the status while the command is applied, ``target`` the status afterwards, ``past`` the past participle.
+    """
+
+    word: str
+    before: str | None
+    moving: str
+    target: str
+    past: str
+
+    @property
+    def shows_accepted(self) -> frozenset[str]:
+        """The statuses of a server that has accepted the command, or applied it."""
+        return frozenset({self.moving, self.target})
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        command.word: command
+        for command in (
+            Command("create", None, "provisioning", "active", "created"),
+            Command("start", "stopped", "starting", "active", "started"),
+            Command("stop", "active", "stopping", "stopped", "stopped"),
+            Command("reboot", "active", "rebooting", "active", "rebooted"),
+            Command("delete", None, "deleting", GONE, "deleted"),
+        )
+    }
+)
+IN_PLACE: Mapping[str, Command] = MappingProxyType(
+    {word: command for word, command in COMMANDS.items() if command.before is not None}
+)
+"""The commands that keep the server: start, stop and reboot."""
+MOVING = frozenset(command.moving for command in COMMANDS.values() if command.target != GONE)
+"""The documented statuses of a server that a command is being applied to."""
