@@ -257,6 +257,7 @@ def typing(session: nox.Session) -> None:
     python = env / "bin" / "python"
     session.run(python, "-Im", "mypy")
     session.run(python, "-Im", "pyright", "--pythonpath", python)
+    session.run(python, "-I", "tests/typing")
 
 
 @nox.session

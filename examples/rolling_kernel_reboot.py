@@ -50,6 +50,7 @@ async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
     async with vps.fleet.rolling(
         "reboot",
         ids,
+        timeout=600,
         # a whole number is a number of servers, a fraction a share of them
         max_unavailable=away if away < 1 else int(away),
         max_failures=1,

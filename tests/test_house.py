@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__", "doctor", "otel"},
     {"client"},
+    {"options"},
     {"runtime"},
     {"fleet"},
     {"servers", "lookups", "raw", "durations_file"},

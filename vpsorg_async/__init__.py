@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from .config import Timeout
     from .fleet import Failed, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
-    from .lifecycle.contract import Evidence, Target
+    from .lifecycle.contract import Evidence, Target, TargetLike
     from .lifecycle.ready import ReadyCheck, tcp_port
     from .lifecycle.receipts import Receipt
     from .lifecycle.snapshots import ServerStuck
     from .lifecycle.wait import Seen
     from .lifecycle.waiter import WaitOutcome
     from .lifecycle.watch import Change, StatusChange
+    from .options import ClientOptions
     from .records import (
         Account,
         ActionAccepted,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         ServerId,
         ServerStatus,
         SSHKey,
+        StatusWord,
     )
     from .specs import ServerSpec
     from .timing import Backoff
@@ -43,6 +45,7 @@ __all__ = [
     "Backoff",
     "Change",
     "Client",
+    "ClientOptions",
     "Evidence",
     "Failed",
     "Location",
@@ -64,8 +67,10 @@ __all__ = [
     "ServerStuck",
     "Skipped",
     "StatusChange",
+    "StatusWord",
     "Succeeded",
     "Target",
+    "TargetLike",
     "Timeout",
     "WaitOutcome",
     "__version__",
@@ -79,6 +84,7 @@ _HOMES = {
     "Backoff": "timing",
     "Change": "lifecycle.watch",
     "Client": "client",
+    "ClientOptions": "options",
     "Evidence": "lifecycle.contract",
     "Failed": "fleet",
     "ReadyCheck": "lifecycle.ready",
@@ -92,6 +98,7 @@ _HOMES = {
     "StatusChange": "lifecycle.watch",
     "Succeeded": "fleet",
     "Target": "lifecycle.contract",
+    "TargetLike": "lifecycle.contract",
     "Timeout": "config",
     "WaitOutcome": "lifecycle.waiter",
     "tcp_port": "lifecycle.ready",

@@ -7,7 +7,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
@@ -30,7 +30,7 @@ from .errors import ClientClosedError, ConfigurationError
 from .fleet import Fleet
 from .http.exchange import Request, Response
 from .http.retry import RetryPolicy
-from .lifecycle.contract import Target
+from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
 from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Receipt
@@ -38,6 +38,7 @@ from .lifecycle.waiter import WaitOutcome
 from .lifecycle.watch import StatusChange
 from .listing import Listing
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
+from .options import ClientOptions
 from .raw import raw_request, read_raw
 from .records import Server, ServerId
 from .runtime import ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
@@ -146,16 +147,25 @@ class Client:
         self._opened = False
 
     @classmethod
-    def from_env(cls, **options: Any) -> Self:
-        """A client from ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``), ``VPSORG_BASE_URL`` and ``VPSORG_DIALECT``.
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """Return a client for ``VPSORG_API_TOKEN`` (else ``VPS_API_TOKEN``), ``VPSORG_BASE_URL``, ``VPSORG_DIALECT``.
 
         ``VPS_API_URL`` is the address for the token of ``VPS_API_TOKEN``, if ``VPSORG_BASE_URL`` is not set.
-        ``options`` are those of the class, and go first. Raises `ConfigurationError` without a token.
+
+        Args:
+            **options: Those of the class; they take precedence over the environment.
+
+        Raises:
+            ConfigurationError: No token is set, or an option is wrong.
+
+        Example:
+            ``async with Client.from_env(max_in_flight=8) as vps: ...``
         """
-        options = Unshown(options)
-        options = Unshown(from_environment()[1] | options)
+        given = Unshown(options)
+        del options
+        given = Unshown(from_environment()[1] | given)
         # not by way of a variable: a traceback of what the next line raises would show it
-        return cls(from_environment()[0], **options)
+        return cls(from_environment()[0], **given)
 
     def __repr__(self) -> str:
         return f"Client(base_url={self._base_url!r})"
@@ -227,7 +237,7 @@ class Client:
     async def wait_until(
         self,
         server: ServerId | Server | Receipt,
-        target: Target | str | Iterable[str],
+        target: TargetLike,
         *,
         timeout: float,
         ready: ReadyCheck | None = None,
@@ -289,7 +299,7 @@ class Client:
     def wait_until_all(
         self,
         servers: Iterable[ServerId | Server | Receipt],
-        target: Target | str | Iterable[str],
+        target: TargetLike,
         *,
         timeout: float,
     ) -> AsyncGenerator[WaitOutcome, None]:

@@ -41,6 +41,10 @@ ServerId = int | str
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+StatusWord = Literal["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting"]
+"""A known status word, as a type: an editor completes it."""
+
+
 class ServerStatus(enum.StrEnum):
     """A status word. The set is open: a word that is not listed here is kept as it came.
 
@@ -150,10 +154,6 @@ class ActionAccepted:
     server_name: str | None = None
     status: str | None = None
     message: str = ""
-
-
-StatusWord = Literal["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting"]
-"""The known words, for editors; any other string is accepted as well."""
 
 
 @attrs.frozen(kw_only=True)

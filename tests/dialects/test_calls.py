@@ -11,7 +11,7 @@ import pytest
 
 from tests.dialects.stage import Speech, gets
 from tests.lifecycle.stage import virtual
-from vpsorg_async import Client, Evidence, Server
+from vpsorg_async import Client, Evidence, Server, ServerStatus
 from vpsorg_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -50,7 +50,7 @@ async def test_a_server_s_whole_life(speech: Speech) -> None:
         for command, word in (("reboot", "active"), ("stop", "stopped"), ("start", "active")):
             accepted = await getattr(vps.servers, command)(created.id)
             assert accepted.server_id == created.id
-            assert (await vps.wait_until(created.id, word, timeout=600)).status == word
+            assert (await vps.wait_until(created.id, ServerStatus(word), timeout=600)).status == word
         await vps.servers.delete(created.id)
         assert (await vps.wait_until(created.id, "gone", timeout=600)).status == "gone"
         with pytest.raises(NotFoundError):
@@ -140,7 +140,7 @@ async def test_evidence_without_timestamps(provider: Speech, command: str, secon
         began = asyncio.get_running_loop().time()
         await getattr(vps.servers, command)(there.id)
 
-        (outcome,) = [one async for one in vps.wait_until_all([there.id], word, timeout=600)]
+        (outcome,) = [one async for one in vps.wait_until_all([there.id], ServerStatus(word), timeout=600)]
         took = asyncio.get_running_loop().time() - began
 
         assert outcome.error is None

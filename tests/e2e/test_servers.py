@@ -109,7 +109,7 @@ async def test_a_server_s_whole_life(box: Sandbox, vps: Client) -> None:
             "success",
         )
         assert accepted.message == f"Server is {moving}"
-        assert (await vps.wait_until(created.id, target, timeout=30)).status == target
+        assert (await vps.wait_until(created.id, ServerStatus(target), timeout=30)).status == target
 
     await vps.servers.delete(created.id)
     gone = await vps.wait_until(created.id, "gone", timeout=30)

@@ -243,7 +243,11 @@ def test_a_check_that_ends_everything(ask: str, stop: Callable[[], BaseException
                 await vps.wait_until(servers[0].id, "active", timeout=TIMEOUT, ready=given)
             else:
                 run = vps.fleet.rolling(
-                    "reboot", [server.id for server in servers], health=given, max_unavailable=2
+                    "reboot",
+                    [server.id for server in servers],
+                    health=given,
+                    max_unavailable=2,
+                    timeout=600.0,
                 )
                 async with run as seen["run"]:
                     async for _ in seen["run"]:

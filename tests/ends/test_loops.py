@@ -54,7 +54,7 @@ async def held(vps: Client, number: int | str) -> Held:
         waits=vps.wait_until_all([number], "active", timeout=5),
         changes=vps.watch(),
         run=vps.fleet.creating([SPEC], timeout=5),
-        rolling=vps.fleet.rolling("reboot", [number]),
+        rolling=vps.fleet.rolling("reboot", [number], timeout=600.0),
         report=report,
     )
 

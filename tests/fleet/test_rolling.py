@@ -139,7 +139,12 @@ async def test_any_rollout_keeps_within_the_window(seed: int) -> None:
         ids = fleet_of(box, 25)
         watch = Watch(box, sick=set(rng.sample(ids, 2)))
         report = await vps.fleet.rolling_reboot(
-            ids, max_unavailable=size, max_failures=failures, health=watch.health, canary=rng.randrange(3)
+            ids,
+            max_unavailable=size,
+            max_failures=failures,
+            health=watch.health,
+            canary=rng.randrange(3),
+            timeout=600.0,
         )
 
         assert watch.most_away() <= size
@@ -160,7 +165,7 @@ async def test_all_go_well() -> None:
         watch = Watch(box)
         events: list[Any] = []
         report = await vps.fleet.rolling_reboot(
-            ids, max_unavailable=3, health=watch.health, canary=2, on_event=events.append
+            ids, max_unavailable=3, health=watch.health, canary=2, on_event=events.append, timeout=600.0
         )
 
         assert kinds(report) == {"Succeeded": 12}
@@ -187,7 +192,9 @@ async def test_a_share_of_the_servers(share: float, size: int) -> None:
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 20)
         watch = Watch(box)
-        report = await vps.fleet.rolling_reboot(ids, max_unavailable=share, health=watch.health)
+        report = await vps.fleet.rolling_reboot(
+            ids, max_unavailable=share, health=watch.health, timeout=600.0
+        )
 
         assert kinds(report) == {"Succeeded": 20}
         assert watch.most_away() == size
@@ -203,7 +210,9 @@ async def test_other_operations(operation: Any, begins: str, ends: str) -> None:
         ids = fleet_of(box, 4, status=begins)
         others = fleet_of(box, 2, status=ends)
         absent = 99_999
-        async with vps.fleet.rolling(operation, [*ids, *others, absent], max_unavailable=2) as run:
+        async with vps.fleet.rolling(
+            operation, [*ids, *others, absent], max_unavailable=2, timeout=600.0
+        ) as run:
             settled = [outcome async for outcome in run]
 
         assert len(settled) == 7
@@ -222,7 +231,7 @@ async def test_only_running_servers_are_rebooted() -> None:
     async with account() as (box, vps):
         ids = fleet_of(box, 2)
         others = {box.world.add(status=word)[0].id: word for word in words}
-        report = await vps.fleet.rolling_reboot([*others, *ids])
+        report = await vps.fleet.rolling_reboot([*others, *ids], timeout=600.0)
 
         assert {outcome.key: outcome.reason for outcome in report.skipped} == {
             key: f"it is {word}, not active" for key, word in others.items()
@@ -267,7 +276,9 @@ async def test_a_check_that_does_not_say_yes(health: Any, word: str) -> None:
     """No, an error, silence, somebody's cancellation: it failed, and the reason is told."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 3)
-        report = await vps.fleet.rolling_reboot(ids, health=health, health_timeout=7, health_interval=2)
+        report = await vps.fleet.rolling_reboot(
+            ids, health=health, health_timeout=7, health_interval=2, timeout=600.0
+        )
 
         (failure,) = report.failed
         assert word in str(failure.error)
@@ -290,7 +301,7 @@ async def test_when_health_is_asked() -> None:
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 1)
         report = await vps.fleet.rolling_reboot(
-            ids, health=third_time, warm_up=30, health_retries=3, health_interval=11
+            ids, health=third_time, warm_up=30, health_retries=3, health_interval=11, timeout=600.0
         )
 
         assert kinds(report) == {"Succeeded": 1}
@@ -366,7 +377,7 @@ async def test_a_refusal_ends_it(status: int, error: type[Exception]) -> None:
     """The first 401, 402 or 403: nothing more leaves, however many failures would be borne."""
     async with account(Rule("reboot", faults.Reply(status), nth=3), durations=quick) as (box, vps):
         ids = fleet_of(box, 9)
-        report = await vps.fleet.rolling_reboot(ids, max_unavailable=2, max_failures=9)
+        report = await vps.fleet.rolling_reboot(ids, max_unavailable=2, max_failures=9, timeout=600.0)
 
         assert [type(failure.error) for failure in report.failed] == [error]
         assert posts(box) <= 4
@@ -381,7 +392,7 @@ async def test_a_command_that_waits_for_its_turn_is_kept_back(reply: int) -> Non
     rule = Rule("reboot", faults.Reply(reply), nth=1)
     async with account(rule, durations=quick, latency=0.1, options={"max_in_flight": 1}) as (box, vps):
         ids = fleet_of(box, 9)
-        async with vps.fleet.rolling("reboot", ids, max_unavailable=4, canary=0) as run:
+        async with vps.fleet.rolling("reboot", ids, max_unavailable=4, canary=0, timeout=600.0) as run:
             settled = [outcome async for outcome in run]
 
         assert len(settled) == 9
@@ -393,7 +404,7 @@ async def test_a_command_that_waits_for_its_turn_is_kept_back(reply: int) -> Non
 async def test_one_bad_list_does_not_end_it() -> None:
     """The list that it begins with is tried again like any other read."""
     async with account(Rule("list", faults.Html(502), times=2), durations=quick) as (box, vps):
-        report = await vps.fleet.rolling_reboot(fleet_of(box, 2))
+        report = await vps.fleet.rolling_reboot(fleet_of(box, 2), timeout=600.0)
 
         assert kinds(report) == {"Succeeded": 2}
 
@@ -404,7 +415,7 @@ async def test_an_account_that_can_not_be_read() -> None:
     async with account(Rule("list", faults.Html(503))) as (box, vps):
         ids = fleet_of(box, 2)
         with pytest.raises(ServiceError):
-            await vps.fleet.rolling_reboot(ids)
+            await vps.fleet.rolling_reboot(ids, timeout=600.0)
 
         assert posts(box) == 0
 
@@ -417,7 +428,7 @@ async def test_paused_and_resumed() -> None:
     """While it is paused nobody is taken up, and who is under way goes on; afterwards it goes on to its end."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 8)
-        async with vps.fleet.rolling("reboot", ids, max_unavailable=2, canary=0) as run:
+        async with vps.fleet.rolling("reboot", ids, max_unavailable=2, canary=0, timeout=600.0) as run:
             settled = [await anext(run), await anext(run)]
             run.pause()
             assert run.paused
@@ -437,7 +448,7 @@ async def test_paused_from_the_beginning() -> None:
     """A pause that was asked for before it begins holds."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 2)
-        run = vps.fleet.rolling("reboot", ids)
+        run = vps.fleet.rolling("reboot", ids, timeout=600.0)
         run.pause()
         async with run:
             await asyncio.sleep(100)
@@ -451,7 +462,7 @@ async def test_left_in_the_middle() -> None:
     """Who was done is told so, who is under way is failed with its id, the rest is skipped; nobody is touched later."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 8)
-        async with vps.fleet.rolling("reboot", ids, max_unavailable=2) as run:
+        async with vps.fleet.rolling("reboot", ids, max_unavailable=2, timeout=600.0) as run:
             async for _ in run:
                 await asyncio.sleep(5)
                 break
@@ -473,7 +484,7 @@ async def test_left_in_the_middle() -> None:
 async def test_left_while_it_is_paused() -> None:
     """To resume what has been left touches nobody."""
     async with account(durations=quick) as (box, vps):
-        async with vps.fleet.rolling("reboot", fleet_of(box, 4)) as run:
+        async with vps.fleet.rolling("reboot", fleet_of(box, 4), timeout=600.0) as run:
             run.pause()
             async for _ in run:
                 break
@@ -497,7 +508,7 @@ async def test_cancelled_in_a_health_check() -> None:
 
     async with account(durations=quick) as (box, vps):
         loop = asyncio.get_running_loop()
-        call = asyncio.create_task(vps.fleet.rolling_reboot(fleet_of(box, 3), health=health))
+        call = asyncio.create_task(vps.fleet.rolling_reboot(fleet_of(box, 3), health=health, timeout=600.0))
         await asyncio.wait([call])
 
         assert call.cancelled()
@@ -512,7 +523,9 @@ async def test_cancelled_at_any_moment(moment: float) -> None:
     async with account(durations=quick, latency=0.1) as (box, vps):
         ids = fleet_of(box, 9)
         watch = Watch(box)
-        run = vps.fleet.rolling("reboot", ids, max_unavailable=3, canary=0, health=watch.health)
+        run = vps.fleet.rolling(
+            "reboot", ids, max_unavailable=3, canary=0, health=watch.health, timeout=600.0
+        )
 
         async def go() -> None:
             async with run:
@@ -545,7 +558,7 @@ async def test_the_client_is_closed_meanwhile() -> None:
     async with account(durations=quick) as (box, _):
         ids = fleet_of(box, 4)
         async with client(box) as closing:
-            call = asyncio.create_task(closing.fleet.rolling_reboot(ids))
+            call = asyncio.create_task(closing.fleet.rolling_reboot(ids, timeout=600.0))
             await asyncio.sleep(5)
         async with asyncio.timeout(60):
             report = await call
@@ -561,7 +574,7 @@ async def test_a_hook_that_fails_changes_nothing() -> None:
         raise RuntimeError("the display is gone")
 
     async with account(durations=quick) as (box, vps):
-        report = await vps.fleet.rolling_reboot(fleet_of(box, 3), on_event=hook)
+        report = await vps.fleet.rolling_reboot(fleet_of(box, 3), on_event=hook, timeout=600.0)
 
         assert kinds(report) == {"Succeeded": 3}
 
@@ -668,7 +681,7 @@ async def test_bad_input_sends_nothing(ids: Any, options: dict[str, Any], word: 
     """A clear error that names what is wrong, before any request."""
     async with account() as (box, vps):
         with pytest.raises(ConfigurationError, match=word):
-            await vps.fleet.rolling_reboot(ids, **options)
+            await vps.fleet.rolling_reboot(ids, **{"timeout": 600, **options})
 
         assert box.requests == ()
 
@@ -679,14 +692,14 @@ async def test_an_operation_that_is_none(operation: Any) -> None:
     """Only what can be rolled is taken."""
     async with account() as (_, vps):
         with pytest.raises(ConfigurationError, match="start, stop, reboot"):
-            vps.fleet.rolling(operation, [1])
+            vps.fleet.rolling(operation, [1], timeout=600.0)
 
 
 @virtual
 async def test_nothing_asked_for() -> None:
     """No ids, no request."""
     async with account() as (box, vps):
-        assert (await vps.fleet.rolling_reboot([])).outcomes == ()
+        assert (await vps.fleet.rolling_reboot([], timeout=600.0)).outcomes == ()
         assert (await vps.fleet.reboot([], timeout=60)).outcomes == ()
         assert box.requests == ()
 
@@ -695,7 +708,7 @@ async def test_nothing_asked_for() -> None:
 async def test_a_rollout_is_not_tried_again_blindly() -> None:
     """Somebody has to look at what failed; the error says what to do then, and nothing is sent."""
     async with account(durations=quick) as (box, vps):
-        report = await vps.fleet.rolling_reboot(fleet_of(box, 3), health=lambda server: False)
+        report = await vps.fleet.rolling_reboot(fleet_of(box, 3), health=lambda server: False, timeout=600.0)
         sent = len(box.requests)
         with pytest.raises(ConfigurationError, match=r"report\.failed and report\.skipped"):
             await report.retry_failed()
@@ -709,7 +722,7 @@ async def test_a_plain_function_is_a_check_as_well() -> None:
     """A check that is not async is asked all the same: a server has been rebooted for its answer."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 2)
-        report = await vps.fleet.rolling_reboot(ids, health=lambda server: True)
+        report = await vps.fleet.rolling_reboot(ids, health=lambda server: True, timeout=600.0)
 
         assert len(report.succeeded) == 2
 

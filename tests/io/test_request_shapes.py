@@ -508,7 +508,7 @@ REFUSED: dict[str, Call] = {
     "update hostname": lambda vps: vps.servers.update(7, hostname="a b"),
     "update backups": lambda vps: vps.servers.update(7, backups_enabled=1),  # type: ignore[arg-type]
     "wait for nothing": lambda vps: vps.wait_until(7, [], timeout=1),
-    "wait for a misspelt word": lambda vps: vps.wait_until(7, "activ", timeout=1),
+    "wait for a misspelt word": lambda vps: vps.wait_until(7, "activ", timeout=1),  # type: ignore[arg-type]
     "wait for a number": lambda vps: vps.wait_until(7, 1, timeout=1),  # type: ignore[arg-type]
     "wait for one of several": lambda vps: anext(vps.wait_until_all(7, "active", timeout=1)),  # type: ignore[arg-type]
     "request method": lambda vps: vps.request("BREW", "/servers/"),

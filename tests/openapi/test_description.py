@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from vpsorg_async import ServerSpec
+from vpsorg_async import ServerSpec, ServerStatus
 from vpsorg_async.dialects import Documented
 from vpsorg_async.http.exchange import Operation, Request
 from vpsorg_async.pytest_plugin import MakeClient
@@ -209,7 +209,7 @@ async def test_the_sandbox_answers_what_is_described(
         for action, target in (("reboot", "active"), ("stop", "stopped"), ("start", "active")):
             await answered(action, f"{one}{action}/")
             await answered("get", one)
-            await vps.wait_until(made["id"], target, timeout=30)
+            await vps.wait_until(made["id"], ServerStatus(target), timeout=30)
         await answered("list", "/servers/")
         await answered("replace", one, json=SAMPLES["replace-body"])
         await answered("update", one, json=SAMPLES["update-body"])

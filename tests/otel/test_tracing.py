@@ -237,7 +237,7 @@ async def test_the_other_runs() -> None:
     async with traced() as (recorder, box, vps):
         ids = [server.id for server in box.world.add(3)]
         await vps.fleet.reboot(ids, timeout=300)
-        await vps.fleet.rolling_reboot(ids, max_unavailable=2)
+        await vps.fleet.rolling_reboot(ids, max_unavailable=2, timeout=600.0)
 
     for name in ("vpsorg.fleet.reboot", "vpsorg.fleet.rolling_reboot"):
         below = [span.name for span in recorder.below(recorder.one(name))]

@@ -13,6 +13,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..http.events import ListIncomplete
 from ..lifecycle.commands import COMMANDS, MOVING, SETTLED
+from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..servers import ServerFields
 from ..specs import ServerSpec
@@ -247,7 +248,9 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
             return
         tally.commanded(operation, server_id)
         try:
-            results.append(await vps.wait_until(server_id, COMMANDS[operation].target, timeout=timeout))
+            results.append(
+                await vps.wait_until(server_id, Target.of(COMMANDS[operation].target), timeout=timeout)
+            )
         except asyncio.CancelledError:
             note(f"the {operation} of {given} was acknowledged and goes on; vpsorg wait waits for it")
             raise

@@ -1,59 +1,69 @@
-"""The fleet calls: each turns what is asked into jobs, hands them to a `Run`, and returns its report."""
+"""The fleet calls as users see them: ``vps.fleet``."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, overload
-
-import attrs
+from collections.abc import Callable, Iterable
+from typing import Literal, Unpack, overload
 
 from ..config import check_seconds
-from ..errors import ConfigurationError, VpsOrgError
-from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
-from ..specs import ServerSpec, name_key
+from ..specs import ServerSpec
 from .events import FleetEvent
-from .inputs import check_function, check_ids, no_repeats, options_of
-from .jobs import Job, Options, RunContext
-from .outcomes import Failed, Report, Skipped
+from .inputs import (
+    ActOptions,
+    CreateOptions,
+    RollingOptions,
+    check_count,
+    check_function,
+    check_ids,
+    check_known,
+    options_of,
+)
+from .jobs import RunContext
+from .launch import Launcher
+from .outcomes import Report
 from .plan import Plan
-from .retry_failed import job_of, job_waiting, jobs_again, merged
 from .rolling import Health, RollingRun
-from .run import Run, finish
-from .survey import Survey
+from .run import Run
 
 __all__ = ["Fleet"]
 
-
-Hook = Callable[[FleetEvent], None]
+_ACTIVE = Target.of("active")
 
 
 class Fleet:
     """Bulk work on servers: ``vps.fleet``.
 
-    ``timeout`` is in seconds and counts for each server from its command. Every call returns a `Report` with one
-    outcome per server, in the order asked; only bad input raises (`ConfigurationError`, before anything is sent), and
-    what keeps the account from being read before the first create.
+    Every call returns a `Report` with one outcome for each server, in the order asked. What goes wrong with a server
+    is in its outcome.
 
-    - The first 401, 402 or 403 keeps back the commands that have not left: those are `Skipped`.
+    - ``timeout`` is in seconds and counts for each server from its command.
     - ``wait=False`` returns when the commands are acknowledged.
     - ``on_failure``: ``"continue"`` (default) lets all settle; ``"stop"`` sends no further command after a failure.
-    - ``on_cancel``: ``"detach"`` (default) leaves what was made, and says so; ``"delete"`` deletes it again, within
-      30 s. Either way everything that was committed is in the report of `creating`.
-    - ``on_event`` is called with each `FleetEvent`.
+    - ``on_cancel``: ``"detach"`` (default) leaves the servers that were created, and logs them; ``"delete"`` deletes
+      them again, within 30 s. Either way the report of `creating` holds everything that was committed.
+    - ``on_event``: called, not awaited, with each `vpsorg_async.events.FleetEvent`.
+    - The first 401, 402 or 403 keeps back the commands that have not left: those are `Skipped`.
+
+    Raises:
+        ConfigurationError: Bad input; nothing was sent. Every call can raise this.
     """
 
     def __init__(self, context: RunContext, plans: Plans) -> None:
         self._context = context
-        self._survey = Survey(context, plans)
-        self._at_work: set[str] = set()
+        self._launcher = Launcher(context, plans)
 
     @overload
     async def create(
-        self, specs: Iterable[ServerSpec], *, dry_run: Literal[True], timeout: float = ...
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        dry_run: Literal[True],
+        timeout: float = ...,
+        **options: Unpack[CreateOptions],
     ) -> Plan: ...
     @overload
     async def create(
@@ -64,10 +74,7 @@ class Fleet:
         wait: bool = ...,
         min_count: int | None = ...,
         dry_run: Literal[False] = False,
-        settle: float = ...,
-        on_failure: Literal["continue", "stop"] = ...,
-        on_cancel: Literal["detach", "delete"] = ...,
-        on_event: Hook | None = ...,
+        **options: Unpack[CreateOptions],
     ) -> Report: ...
     async def create(
         self,
@@ -77,34 +84,43 @@ class Fleet:
         wait: bool = True,
         min_count: int | None = None,
         dry_run: bool = False,
-        settle: float = 15.0,
-        on_failure: Literal["continue", "stop"] = "continue",
-        on_cancel: Literal["detach", "delete"] = "detach",
-        on_event: Hook | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Report | Plan:
-        """Create all, and wait until each is active.
+        """Create all servers, and wait until each is active.
 
-        The account is listed once before anything is created: a name that is taken, or asked for twice, is refused
-        with `ConfigurationError`, because the name is all that a create with a lost answer can be found by. Each
-        create is sent once; when its answer is lost, it is looked for by its name for ``settle`` seconds, and adopted
-        or failed with `OutcomeUnknownError`. With ``min_count``, what the call made is deleted again if fewer servers
-        than that succeed. With ``dry_run=True`` nothing is created: the `Plan` is returned, with its price where the
-        account tells it.
+        The account is listed once before anything is created. A name that exists, or is asked for twice, is refused,
+        because the name is all that a create with a lost answer can be found by. Each create is sent once.
+
+        Args:
+            specs: One spec for each server; the names differ.
+            timeout: Seconds for each server, from its create until it is active.
+            wait: False returns when the creates are acknowledged.
+            min_count: Delete what the call created if fewer servers than this succeed. None: keep what succeeded.
+            dry_run: Create nothing, and return the `Plan` with its price.
+            **options: ``settle`` (seconds for which a create with a lost answer is searched for by its name; 15),
+                ``on_failure``, ``on_cancel``, ``on_event``.
+
+        Returns:
+            The `Report`, or the `Plan` of a dry run.
+
+        Raises:
+            ConfigurationError: A name exists already, or bad input; nothing was created.
+            DecodeError: The account cannot be listed completely; nothing was created.
+            APIError: The account cannot be listed; so does `TransportError`.
+
+        Example:
+            ``report = await vps.fleet.create(specs, timeout=900)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
-        wanted = self._specs(specs)
-        if min_count is not None and (
-            isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= len(wanted)
-        ):
-            raise ConfigurationError(
-                f"min_count is a number of servers from 1 to the {len(wanted)} asked for, not {min_count!r}"
-            )
-        if timeout is None and not dry_run:
-            raise ConfigurationError("timeout is a number of seconds for each server, and create needs it")
-        # a dry run refuses what the real call would
-        options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
+        wanted = self._launcher.specs(specs)
+        check_count(min_count, len(wanted))
+        settings = options_of(
+            "create", 1.0 if dry_run and timeout is None else timeout, options, CreateOptions
+        )
         if dry_run:
-            return await self._survey.priced((await self._survey.untaken(wanted))[1])
-        async with self._creating(wanted, options, Target.of("active") if wait else None) as servers:
+            return await self._launcher.create_plan(wanted)
+        async with self._launcher.creating(wanted, settings, _ACTIVE if wait else None) as servers:
             async for _ in servers:
                 pass
             if min_count is not None and len(servers.report.succeeded) < min_count:
@@ -120,38 +136,43 @@ class Fleet:
         *,
         timeout: float,
         wait: bool = True,
-        settle: float = 15.0,
-        on_failure: Literal["continue", "stop"] = "continue",
-        on_cancel: Literal["detach", "delete"] = "detach",
-        on_event: Hook | None = None,
+        **options: Unpack[CreateOptions],
     ) -> contextlib.AbstractAsyncContextManager[Run]:
-        """The same as a stream::
+        """Create all servers, and yield each outcome as it settles.
+
+        Leaving the block early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
+
+        Args:
+            specs: As in `create`.
+            timeout: As in `create`.
+            wait: As in `create`.
+            **options: As in `create`.
+
+        Returns:
+            An async context manager; its value is an async iterator of outcomes, with ``.report``.
+
+        Raises:
+            ConfigurationError: As in `create`; on entering, also what `create` raises before it creates.
+
+        Example::
 
             async with vps.fleet.creating(specs, timeout=900) as run:
                 async for outcome in run:
                     ...
             print(run.report)
-
-        Leaving it early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
         """
-        wanted = self._specs(specs)
-        options = options_of(timeout, settle, on_failure, on_cancel, on_event)
-        return self._creating(wanted, options, Target.of("active") if wait else None)
-
-    @contextlib.asynccontextmanager
-    async def _creating(
-        self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
-    ) -> AsyncIterator[Run]:
-        with self._working_on(wanted):
-            before, plan = await self._survey.untaken(wanted)
-            jobs = [attrs.evolve(job_of(step), target=target) for step in plan.steps]
-            again = self._ensure_again(wanted, options)
-            async with Run(self._context, "create", jobs, options, ids_before=before, again=again) as run:
-                yield run
+        wanted = self._launcher.specs(specs)
+        settings = options_of("creating", timeout, options, CreateOptions)
+        return self._launcher.creating(wanted, settings, _ACTIVE if wait else None)
 
     @overload
     async def ensure(
-        self, specs: Iterable[ServerSpec], *, dry_run: Literal[True], timeout: float = ...
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        dry_run: Literal[True],
+        timeout: float = ...,
+        **options: Unpack[CreateOptions],
     ) -> Plan: ...
     @overload
     async def ensure(
@@ -160,10 +181,7 @@ class Fleet:
         *,
         timeout: float,
         dry_run: Literal[False] = False,
-        settle: float = ...,
-        on_failure: Literal["continue", "stop"] = ...,
-        on_cancel: Literal["detach", "delete"] = ...,
-        on_event: Hook | None = ...,
+        **options: Unpack[CreateOptions],
     ) -> Report: ...
     async def ensure(
         self,
@@ -171,102 +189,139 @@ class Fleet:
         *,
         timeout: float | None = None,
         dry_run: bool = False,
-        settle: float = 15.0,
-        on_failure: Literal["continue", "stop"] = "continue",
-        on_cancel: Literal["detach", "delete"] = "detach",
-        on_event: Hook | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Report | Plan:
-        """Make the account have these servers, active: run again after a crash, it completes the fleet.
+        """Bring the account to these servers, active. Run again after a crash, it completes the fleet.
 
-        What exists by name is adopted, and the outcome says where it differs from its spec; what is missing is
-        created; what is stopped is started; what is on its way is waited for. A second run sends no change. With
-        ``dry_run=True`` nothing is changed: the `Plan` is returned, with its price where the account tells it.
+        A server that exists by name is adopted, and its outcome says where it differs from its spec. A missing one is
+        created, a stopped one is started, and one on its way is waited for. A second run sends no change.
+
+        Args:
+            specs: One spec for each server; the names differ.
+            timeout: Seconds for each server.
+            dry_run: Change nothing, and return the `Plan` with its price.
+            **options: As in `create`.
+
+        Returns:
+            The `Report`, or the `Plan` of a dry run.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+            DecodeError: A server would be created, and the account cannot be listed completely.
+
+        Example:
+            ``report = await vps.fleet.ensure(specs, timeout=900)``
         """
-        wanted = self._specs(specs)
-        if timeout is None and not dry_run:
-            raise ConfigurationError("ensure needs a timeout, in seconds for each server")
-        options = options_of(1.0 if timeout is None else timeout, settle, on_failure, on_cancel, on_event)
-        if dry_run:
-            _, plan = await self._survey.planned(wanted)
-            return await self._survey.priced(plan)
-        return await self._ensure(wanted, options)
-
-    async def _ensure(
-        self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()
-    ) -> Report:
-        with self._working_on(wanted):
-            before, plan = await self._survey.planned(wanted)
-            jobs = [*map(job_of, plan.steps), *more]
-            again = self._ensure_again(wanted, options)
-            return await finish(Run(self._context, "ensure", jobs, options, ids_before=before, again=again))
+        wanted = self._launcher.specs(specs)
+        settings = options_of(
+            "ensure", 1.0 if dry_run and timeout is None else timeout, options, CreateOptions
+        )
+        return await (
+            self._launcher.ensure_plan(wanted) if dry_run else self._launcher.ensure(wanted, settings)
+        )
 
     async def start(
-        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
     ) -> Report:
-        """Start all, and wait until each is active."""
-        return await self._act("start", check_ids(ids), timeout, wait, options)
+        """Start all servers, and wait until each is active.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command.
+            wait: False returns when the commands are acknowledged.
+            **options: ``on_failure``, ``on_event``.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Example:
+            ``report = await vps.fleet.start([1, 2], timeout=300)``
+        """
+        settings = options_of("start", timeout, options, ActOptions)
+        return await self._launcher.act("start", ids, settings, wait=wait)
 
     async def stop(
-        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
     ) -> Report:
-        """Stop all, and wait until each is stopped. They keep being charged until they are deleted."""
-        return await self._act("stop", check_ids(ids), timeout, wait, options)
+        """Stop all servers, and wait until each is stopped. They are charged until they are deleted.
+
+        Arguments and result are those of `start`.
+
+        Example:
+            ``report = await vps.fleet.stop([1, 2], timeout=300)``
+        """
+        settings = options_of("stop", timeout, options, ActOptions)
+        return await self._launcher.act("stop", ids, settings, wait=wait)
 
     async def reboot(
-        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
     ) -> Report:
-        """Reboot all at once, and wait until each is active again after its reboot.
+        """Reboot all servers at the same time, and wait until each is active again after its reboot.
 
-        A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`.
+        A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`. Arguments
+        and result are those of `start`.
+
+        Example:
+            ``report = await vps.fleet.reboot([1, 2], timeout=300)``
         """
-        return await self._act("reboot", check_ids(ids), timeout, wait, options)
+        settings = options_of("reboot", timeout, options, ActOptions)
+        return await self._launcher.act("reboot", ids, settings, wait=wait)
 
     async def delete(
-        self, ids: Iterable[ServerId | Server], *, timeout: float, wait: bool = True, **options: Any
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
     ) -> Report:
-        """Delete all for good, and wait until each is gone."""
-        return await self._act("delete", check_ids(ids), timeout, wait, options)
+        """Delete all servers for good, and wait until each is gone. Arguments and result are those of `start`.
 
-    async def _act(
-        self, operation: str, ids: Sequence[ServerId], timeout: float, wait: bool, given: dict[str, Any]
-    ) -> Report:
-        self._context.waiter.check()
-        unknown = set(given) - {"on_failure", "on_event"}
-        if unknown:
-            raise ConfigurationError(f"{operation} knows no option {', '.join(sorted(unknown))}")
-        options = options_of(
-            timeout, 0.0, given.get("on_failure", "continue"), "detach", given.get("on_event")
-        )
-        if operation == "reboot" and wait and ids:
-            # what each server was before is the ground on which its reboot is later believed; without it the
-            # evidence is weaker, and what is wrong shows at the commands themselves
-            with contextlib.suppress(VpsOrgError):
-                await self._context.waiter.poller.glance(ids)
-        target = Target.of(COMMANDS[operation].target) if wait else None
-        jobs = [
-            Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in ids
-        ]
-        return await finish(
-            Run(self._context, operation, jobs, options, again=self._act_again(operation, options, target))
-        )
+        Example:
+            ``report = await vps.fleet.delete([1, 2], timeout=300)``
+        """
+        settings = options_of("delete", timeout, options, ActOptions)
+        return await self._launcher.act("delete", ids, settings, wait=wait)
 
     async def rolling_reboot(
         self,
         ids: Iterable[ServerId | Server],
         *,
+        timeout: float,
         max_unavailable: int | float = 1,
         max_failures: int = 1,
-        timeout: float = 600.0,
         health: Health | None = None,
-        **options: Any,
+        **options: Unpack[RollingOptions],
     ) -> Report:
-        """Reboot one after another, never more than ``max_unavailable`` away at once; see `rolling`."""
+        """Reboot the servers a few at a time, never more than ``max_unavailable`` at once.
+
+        Arguments are those of `rolling`.
+
+        Example:
+            ``report = await vps.fleet.rolling_reboot(ids, timeout=600, max_unavailable=2)``
+        """
+        check_known("rolling_reboot", options, RollingOptions)
         run = self.rolling(
             "reboot",
             ids,
+            timeout=timeout,
             max_unavailable=max_unavailable,
             max_failures=max_failures,
-            timeout=timeout,
             health=health,
             **options,
         )
@@ -280,29 +335,44 @@ class Fleet:
         operation: Literal["reboot", "stop", "start"],
         ids: Iterable[ServerId | Server],
         *,
+        timeout: float,
         max_unavailable: int | float = 1,
         max_failures: int = 1,
-        timeout: float = 600.0,
         health: Health | None = None,
         canary: int = 1,
         warm_up: float = 0.0,
         health_retries: int = 3,
         health_timeout: float = 30.0,
         health_interval: float = 5.0,
-        on_event: Hook | None = None,
+        on_event: Callable[[FleetEvent], None] | None = None,
     ) -> RollingRun:
-        """A rolling operation as a stream, which can be paused::
+        """Work through the servers a few at a time, as a stream that can be paused.
 
-            async with vps.fleet.rolling("reboot", ids, max_unavailable=0.1, health=check) as run:
+        The next server is taken from the location with the fewest unavailable. Servers that are not running (for a
+        start: not stopped) are skipped. All durations are seconds.
+
+        Args:
+            operation: What is done to each server.
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it has its status.
+            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+            max_failures: The number of failures after which nothing more is started.
+            health: An async check of a server that came back; until it passes, the server counts as unavailable.
+            canary: The number of servers that go alone at first.
+            warm_up: Seconds between the return of a server and its first check.
+            health_retries: The most checks of one server.
+            health_timeout: Seconds for one check.
+            health_interval: Seconds between two checks.
+            on_event: Called with each event.
+
+        Returns:
+            An async context manager and an async iterator of outcomes, with ``.report``.
+
+        Example::
+
+            async with vps.fleet.rolling("reboot", ids, timeout=600, max_unavailable=0.1, health=check) as run:
                 async for outcome in run:
                     ...
-
-        ``max_unavailable`` is a number of servers, or a share of them (0 to 1). The first ``canary`` servers go
-        alone. ``health`` is an async check of a server that came back: it is asked ``warm_up`` seconds later, at most
-        ``health_retries`` times, ``health_interval`` seconds apart, each bounded by ``health_timeout`` seconds; until
-        it says yes the server counts as away. After ``max_failures`` failures nothing more is started. The next server
-        is taken from the location with the fewest away. Servers that are not running (for a start: not stopped) are
-        skipped. All durations are seconds.
         """
         self._context.waiter.check()
         check_function(on_event, "on_event", awaited=False)
@@ -322,56 +392,3 @@ class Fleet:
             health_interval=check_seconds(health_interval, "health_interval", zero=True),
             on_event=on_event,
         )
-
-    def _specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
-        """The specs, each of which can be created, and told from the others by its name."""
-        self._context.waiter.check()
-        if isinstance(specs, str | bytes) or not isinstance(specs, Iterable):
-            raise ConfigurationError("a fleet call takes several ServerSpecs: pass a list")
-        wanted = tuple(specs)
-        for spec in wanted:
-            if not isinstance(spec, ServerSpec):
-                raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
-            self._context.endpoints.check(spec)
-        no_repeats([name_key(spec.name) for spec in wanted], "names")
-        no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")
-        return wanted
-
-    @contextlib.contextmanager
-    def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
-        """Two calls at once would each find the same name missing, and each create it: the second is refused."""
-        names = {
-            self._context.endpoints.key_of(spec): self._context.endpoints.shown_name(spec) for spec in wanted
-        }
-        busy = sorted(names[key] for key in names.keys() & self._at_work)
-        if busy:
-            raise ConfigurationError(
-                f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
-            )
-        self._at_work |= names.keys()
-        try:
-            yield
-        finally:
-            self._at_work -= names.keys()
-
-    def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
-        by_name = {spec.name: spec for spec in specs}
-
-        async def again(report: Report) -> Report:
-            left = [outcome for outcome in report.outcomes if isinstance(outcome, Failed | Skipped)]
-            waiting = {
-                outcome.key: job_waiting(outcome)
-                for outcome in left
-                if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
-            }
-            others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
-            return merged(report, await self._ensure(others, options, [*waiting.values()]))
-
-        return again
-
-    def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
-        async def again(report: Report) -> Report:
-            run = Run(self._context, operation, jobs_again(report, operation, target), options, again=again)
-            return merged(report, await finish(run))
-
-        return again

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
@@ -13,29 +14,83 @@ from ..specs import id_of
 from .events import FleetEvent
 from .jobs import Options
 
-__all__ = ["check_function", "check_ids", "no_repeats", "options_of"]
+__all__ = [
+    "ActOptions",
+    "CreateOptions",
+    "RollingOptions",
+    "check_count",
+    "check_function",
+    "check_ids",
+    "check_known",
+    "no_repeats",
+    "options_of",
+]
+
+SETTLE = 15.0
+"""Seconds for which a create with a lost answer is searched for by its name."""
 
 
-def options_of(
-    timeout: object,
-    settle: object,
-    on_failure: str,
-    on_cancel: str,
-    on_event: Callable[[FleetEvent], None] | None,
-) -> Options:
-    """The options of a run."""
+class ActOptions(TypedDict, total=False):
+    """The further options of `start`, `stop`, `reboot` and `delete` of a fleet."""
+
+    on_failure: Literal["continue", "stop"]
+    on_event: Callable[[FleetEvent], None] | None
+
+
+class CreateOptions(ActOptions, total=False):
+    """The further options of `create`, `creating` and `ensure` of a fleet."""
+
+    settle: float
+    on_cancel: Literal["detach", "delete"]
+
+
+class RollingOptions(TypedDict, total=False):
+    """The further options of `rolling_reboot`; see `rolling`."""
+
+    canary: int
+    warm_up: float
+    health_retries: int
+    health_timeout: float
+    health_interval: float
+    on_event: Callable[[FleetEvent], None] | None
+
+
+def check_known(call: str, given: Mapping[str, Any], known: type) -> None:
+    """Refuse options that a call does not have. ``known`` is a TypedDict; type checkers read it as well."""
+    unknown = sorted(set(given) - known.__optional_keys__)  # type: ignore[attr-defined]
+    if unknown:
+        raise ConfigurationError(f"{call} knows no option {', '.join(unknown)}")
+
+
+def options_of(call: str, timeout: object, given: Mapping[str, Any], known: type) -> Options:
+    """Return the options of a run."""
+    check_known(call, given, known)
+    if timeout is None:
+        raise ConfigurationError(f"timeout is a number of seconds for each server, and {call} needs it")
+    on_failure, on_cancel = given.get("on_failure", "continue"), given.get("on_cancel", "detach")
     if on_failure not in ("continue", "stop"):
         raise ConfigurationError(f"on_failure is 'continue' or 'stop', not {on_failure!r}")
     if on_cancel not in ("detach", "delete"):
         raise ConfigurationError(f"on_cancel is 'detach' or 'delete', not {on_cancel!r}")
+    on_event = given.get("on_event")
     check_function(on_event, "on_event", awaited=False)
     return Options(
         timeout=check_seconds(timeout, "timeout"),
-        settle=check_seconds(settle, "settle", zero=True),
+        settle=check_seconds(given.get("settle", SETTLE), "settle", zero=True),
         on_failure=on_failure,
         on_cancel=on_cancel,
         on_event=on_event,
     )
+
+
+def check_count(min_count: object, wanted: int) -> None:
+    """None, or a number of servers that can be reached."""
+    if min_count is not None and (
+        isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= wanted
+    ):
+        raise ConfigurationError(
+            f"min_count is a number of servers from 1 to the {wanted} asked for, not {min_count!r}"
+        )
 
 
 def check_function(given: object, name: str, *, awaited: bool) -> None:

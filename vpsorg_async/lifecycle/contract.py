@@ -10,6 +10,7 @@ import enum
 import functools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import attrs
 
@@ -22,6 +23,7 @@ from ..errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
+from ..records import ServerStatus, StatusWord
 from .commands import COMMANDS, GONE, MOVING, SETTLED
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "Reading",
     "Rule",
     "Target",
+    "TargetLike",
+    "TargetWord",
 ]
 
 FAILURES = frozenset({"suspended"})
@@ -194,6 +198,12 @@ class Target:
 
     def __str__(self) -> str:
         return " or ".join([*sorted(self.statuses), *([GONE] if self.gone else [])])
+
+
+TargetWord = StatusWord | Literal["settled", "gone"]
+"""A word that a wait can be for."""
+TargetLike = Target | ServerStatus | TargetWord | Iterable[ServerStatus | TargetWord]
+"""What a wait can be for, as a type: `Target.of` reads it, and any other string too."""
 
 
 @functools.lru_cache(64)

@@ -1,0 +1,61 @@
+"""Programs that mypy and pyright must accept. Not run and not imported: `tests/typing/__main__.py` checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Unpack, assert_type
+
+from vpsorg_async import (
+    Client,
+    ClientOptions,
+    Report,
+    Server,
+    ServerSpec,
+    ServerStatus,
+    Target,
+    TargetLike,
+    WaitOutcome,
+)
+from vpsorg_async.fleet import Plan
+
+
+async def targets(vps: Client, server: Server, word: str) -> None:
+    assert_type(await vps.wait_until(1, "active", timeout=1), Server)
+    await vps.wait_until("0f5c", ServerStatus.ACTIVE, timeout=1.5)
+    await vps.wait_until(server, ["active", "stopped"], timeout=1)
+    await vps.wait_until(server, {ServerStatus.ACTIVE, "suspended"}, timeout=1)
+    await vps.wait_until(1, "settled", timeout=1)
+    await vps.wait_until(1, "gone", timeout=1)
+    await vps.wait_until(1, Target(frozenset({"ready"})), timeout=1)
+    await vps.wait_until(1, Target.of(word), timeout=1)
+    async for outcome in vps.wait_until_all([1, server], "active", timeout=1):
+        assert_type(outcome, WaitOutcome)
+
+
+async def passed_on(vps: Client, ids: Iterable[int], target: TargetLike) -> None:
+    vps.wait_until_all(ids, target, timeout=60)
+
+
+async def servers(vps: Client, server: Server) -> None:
+    await vps.servers.update(1, name="x", backups_enabled=True)
+    await vps.servers.update(server, hostname="x.example.com")
+    await vps.servers.delete(server)
+    assert_type(await vps.servers.list(), tuple[Server, ...])
+
+
+def clients(**options: Unpack[ClientOptions]) -> None:
+    Client.from_env()
+    Client.from_env(max_in_flight=3, base_url="http://127.0.0.1:8080", proxy=None)
+    Client.from_env(**options)
+
+
+async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
+    assert_type(await vps.fleet.create(specs, timeout=900, min_count=2, settle=3, on_cancel="delete"), Report)
+    assert_type(await vps.fleet.create(specs, dry_run=True), Plan)
+    assert_type(await vps.fleet.ensure(specs, dry_run=True), Plan)
+    assert_type(await vps.fleet.ensure(specs, timeout=900, on_failure="stop"), Report)
+    assert_type(await vps.fleet.reboot(ids, timeout=1, on_failure="stop", on_event=print), Report)
+    await vps.fleet.rolling_reboot(ids, timeout=1, max_unavailable=0.1, canary=2)
+    async with vps.fleet.creating(specs, timeout=900, on_cancel="delete") as run:
+        async for outcome in run:
+            print(outcome.key)

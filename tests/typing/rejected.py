@@ -1,0 +1,58 @@
+"""Programs with one mistake in each marked line. mypy and pyright must reject exactly these lines.
+
+Not run and not imported: `tests/typing/__main__.py` checks it.
+"""
+
+from __future__ import annotations
+
+from vpsorg_async import Client, Server, ServerSpec
+
+
+async def targets(vps: Client, server: Server, word: str) -> None:
+    await vps.wait_until(1, "actve", timeout=1)  # rejected
+    await vps.wait_until(1, ["active", "stoped"], timeout=1)  # rejected
+    await vps.wait_until(1, word, timeout=1)  # rejected: read it with Target.of
+    await vps.wait_until(1, 5, timeout=1)  # rejected
+    await vps.wait_until(server, "active")  # rejected
+    await vps.wait_until(1, "active", timeout="1")  # rejected
+    vps.wait_until_all([1, 2], "setled", timeout=1)  # rejected
+    vps.wait_until_all(1, "settled", timeout=1)  # rejected
+
+
+async def servers(vps: Client, server: Server) -> None:
+    await vps.servers.update(1, nmae="x")  # rejected
+    await vps.servers.update(1, name=5)  # rejected
+    await vps.servers.update(server, backups_enabled="yes")  # rejected
+    await vps.servers.replace(1, name="x")  # rejected
+    await vps.servers.get(None)  # rejected
+    await vps.servers.get([1])  # rejected
+    await vps.servers.create("web-1")  # rejected
+    await vps.servers.listing()  # rejected
+    await vps.servers.reboot(1).message  # rejected
+
+
+def clients() -> None:
+    Client.from_env(max_in_fligth=3)  # rejected
+    Client.from_env(max_in_flight="3")  # rejected
+    Client.from_env(retry=3)  # rejected
+    Client("token", timeout=5)  # rejected
+    Client("token", graec=5.0)  # rejected
+
+
+async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
+    await vps.fleet.reboot([1], timeout=1, on_failur="stop")  # rejected
+    await vps.fleet.reboot([1], timeout=1, on_failure="halt")  # rejected
+    await vps.fleet.reboot(1, timeout=1)  # rejected
+    await vps.fleet.start([1])  # rejected
+    await vps.fleet.stop([1], timeout=1, settle=5)  # rejected
+    await vps.fleet.delete([1], timeout=1, on_cancel="delete")  # rejected
+    await vps.fleet.create(specs, timeout=1, min_cont=2)  # rejected
+    await vps.fleet.create(["web-1"], timeout=1)  # rejected
+    await vps.fleet.create(specs)  # rejected
+    await vps.fleet.ensure(specs, timeout=1, on_cancel="keep")  # rejected
+    vps.fleet.creating(specs, timeout=1, setle=3.0)  # rejected
+    await vps.fleet.rolling_reboot([1])  # rejected
+    await vps.fleet.rolling_reboot([1], timeout=1, canery=2)  # rejected
+    vps.fleet.rolling("wipe", [1], timeout=1)  # rejected
+    (await vps.fleet.create(specs, dry_run=True)).succeeded  # rejected
+    (await vps.fleet.create(specs, timeout=1)).steps  # rejected

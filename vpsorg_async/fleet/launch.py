@@ -1,0 +1,136 @@
+"""How each fleet call becomes a `Run`: specs are checked, jobs are built, `Report.retry_failed` is set up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.commands import COMMANDS
+from ..lifecycle.contract import Target
+from ..lookups import Plans
+from ..records import Server, ServerId
+from ..specs import ServerSpec, name_key
+from .inputs import check_ids, no_repeats
+from .jobs import Job, Options, RunContext
+from .outcomes import Failed, Report, Skipped
+from .plan import Plan
+from .retry_failed import job_of, job_waiting, jobs_again, merged
+from .run import Run, finish
+from .survey import Survey
+
+__all__ = ["Launcher"]
+
+
+class Launcher:
+    """Starts the runs of one client, and keeps two of them from creating the same name."""
+
+    def __init__(self, context: RunContext, plans: Plans) -> None:
+        self._context = context
+        self._survey = Survey(context, plans)
+        self._names: set[str] = set()
+
+    async def create_plan(self, specs: Sequence[ServerSpec]) -> Plan:
+        """Return what `create` would do, with prices where the account tells them."""
+        return await self._survey.priced((await self._survey.untaken(specs))[1])
+
+    async def ensure_plan(self, specs: Sequence[ServerSpec]) -> Plan:
+        """Return what `ensure` would do, with prices where the account tells them."""
+        return await self._survey.priced((await self._survey.planned(specs))[1])
+
+    @contextlib.asynccontextmanager
+    async def creating(
+        self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
+    ) -> AsyncIterator[Run]:
+        """Create servers: the run of `create`, open."""
+        with self._working_on(wanted):
+            before, plan = await self._survey.untaken(wanted)
+            jobs = [attrs.evolve(job_of(step), target=target) for step in plan.steps]
+            again = self._ensure_again(wanted, options)
+            async with Run(self._context, "create", jobs, options, ids_before=before, again=again) as run:
+                yield run
+
+    async def ensure(
+        self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()
+    ) -> Report:
+        """Adopt, start or create servers."""
+        with self._working_on(wanted):
+            before, plan = await self._survey.planned(wanted)
+            jobs = [*map(job_of, plan.steps), *more]
+            again = self._ensure_again(wanted, options)
+            return await finish(Run(self._context, "ensure", jobs, options, ids_before=before, again=again))
+
+    async def act(
+        self, operation: str, ids: Iterable[ServerId | Server], options: Options, *, wait: bool
+    ) -> Report:
+        """Send one command to several servers."""
+        self._context.waiter.check()
+        wanted = check_ids(ids)
+        if operation == "reboot" and wait and wanted:
+            # what each server was before is the ground on which its reboot is later believed; without it the
+            # evidence is weaker, and what is wrong shows at the commands themselves
+            with contextlib.suppress(VpsOrgError):
+                await self._context.waiter.poller.glance(wanted)
+        target = Target.of(COMMANDS[operation].target) if wait else None
+        jobs = [
+            Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in wanted
+        ]
+        return await finish(
+            Run(self._context, operation, jobs, options, again=self._act_again(operation, options, target))
+        )
+
+    def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
+        """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""
+        self._context.waiter.check()
+        if isinstance(specs, str | bytes) or not isinstance(specs, Iterable):
+            raise ConfigurationError("a fleet call takes several ServerSpecs: pass a list")
+        wanted = tuple(specs)
+        for spec in wanted:
+            if not isinstance(spec, ServerSpec):
+                raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
+            self._context.endpoints.check(spec)
+        no_repeats([name_key(spec.name) for spec in wanted], "names")
+        no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")
+        return wanted
+
+    @contextlib.contextmanager
+    def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
+        """Two calls at once would each find the same name missing, and each create it: the second is refused."""
+        names = {
+            self._context.endpoints.key_of(spec): self._context.endpoints.shown_name(spec) for spec in wanted
+        }
+        busy = sorted(names[key] for key in names.keys() & self._names)
+        if busy:
+            raise ConfigurationError(
+                f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
+            )
+        self._names |= names.keys()
+        try:
+            yield
+        finally:
+            self._names -= names.keys()
+
+    def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
+        by_name = {spec.name: spec for spec in specs}
+
+        async def again(report: Report) -> Report:
+            left = [outcome for outcome in report.outcomes if isinstance(outcome, Failed | Skipped)]
+            waiting = {
+                outcome.key: job_waiting(outcome)
+                for outcome in left
+                if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
+            }
+            others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
+            return merged(report, await self.ensure(others, options, [*waiting.values()]))
+
+        return again
+
+    def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
+        async def again(report: Report) -> Report:
+            run = Run(self._context, operation, jobs_again(report, operation, target), options, again=again)
+            return merged(report, await finish(run))
+
+        return again

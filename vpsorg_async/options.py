@@ -1,0 +1,42 @@
+"""The options of a client as a type, for `Client.from_env` and for functions of users that pass them on."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
+
+from .config import Timeout
+from .http.retry import RetryPolicy
+from .runtime import Tracing
+from .timing import Clock
+
+__all__ = ["ClientOptions"]
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of `Client`."""
+
+    base_url: str
+    dialect: str
+    status_words: Mapping[str, str] | None
+    strict: bool
+    timeout: Timeout | None
+    retry: RetryPolicy | None
+    max_in_flight: int
+    min_interval: float
+    max_interval: float
+    grace: float
+    quiet: float
+    visibility: float
+    max_body: int
+    max_list_body: int
+    ssl_context: ssl.SSLContext | None
+    trust_env: bool
+    proxy: str | None
+    allow_insecure: bool
+    on_event: Callable[[Any], None] | None
+    tracing: Tracing | None
+    durations_file: str | os.PathLike[str] | None
+    clock: Clock | None
