@@ -227,20 +227,17 @@ class VpsorgPoll(Vpsorg):
     """One poll of the account for the waits, all that the poller does with it: one server in a hundred has changed."""
 
     async def list(self, count: int) -> object:
-        poller = (await self.of(count))._runtime.poller
-        if poller._task is None:
-            # as while there are waits: only then a poll is kept to be compared with
-            poller._task = asyncio.get_running_loop().create_future()
-        return await poller._read_list()
+        reader = (await self.of(count))._runtime.poller._reader
+        # as while there are waits: only then a list is kept to be compared with
+        reader.keeps = True
+        return await reader._read_list()
 
 
 class VpsorgFirstPoll(VpsorgPoll):
     """The same where nothing is known from before: every status is new."""
 
     async def list(self, count: int) -> object:
-        from vpsorg_async.lifecycle.snapshots import Roll
-
-        (await self.of(count))._runtime.poller._roll = Roll()
+        (await self.of(count))._runtime.account.forget_list()
         return await super().list(count)
 
 

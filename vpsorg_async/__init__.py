@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .config import Timeout
     from .fleet import Failed, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
+    from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
+    from .lifecycle.events import ServerStuck
     from .lifecycle.ready import ReadyCheck, tcp_port
     from .lifecycle.receipts import Receipt
-    from .lifecycle.snapshots import ServerStuck
     from .lifecycle.wait import Seen
-    from .lifecycle.waiter import WaitOutcome
-    from .lifecycle.watch import Change, StatusChange
+    from .lifecycle.watching import Change, StatusChange
     from .options import ClientOptions
     from .records import (
         Account,
@@ -82,7 +82,7 @@ __all__ = [
 # package is installed. What is not named here is a record.
 _HOMES = {
     "Backoff": "timing",
-    "Change": "lifecycle.watch",
+    "Change": "lifecycle.watching",
     "Client": "client",
     "ClientOptions": "options",
     "Evidence": "lifecycle.contract",
@@ -93,14 +93,14 @@ _HOMES = {
     "RetryPolicy": "http.retry",
     "Seen": "lifecycle.wait",
     "ServerSpec": "specs",
-    "ServerStuck": "lifecycle.snapshots",
+    "ServerStuck": "lifecycle.events",
     "Skipped": "fleet",
-    "StatusChange": "lifecycle.watch",
+    "StatusChange": "lifecycle.watching",
     "Succeeded": "fleet",
     "Target": "lifecycle.contract",
     "TargetLike": "lifecycle.contract",
     "Timeout": "config",
-    "WaitOutcome": "lifecycle.waiter",
+    "WaitOutcome": "lifecycle.calls",
     "tcp_port": "lifecycle.ready",
 }
 

@@ -32,9 +32,9 @@ from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
 from .http.session import Bulk, Session
+from .lifecycle.account import Account
 from .lifecycle.commands import COMMANDS, GONE, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
-from .lifecycle.receipts import Journal
 from .records import ActionAccepted, Server, ServerId
 from .specs import ServerSpec, name_key
 from .timing import Clock
@@ -58,7 +58,7 @@ class Changes:
         self,
         session: Session | Bulk,
         answers: Answers,
-        journal: Journal,
+        account: Account,
         clock: Clock,
         read: Callable[[ServerId], Awaitable[Server]],
         on_event: Hook | None = None,
@@ -66,7 +66,7 @@ class Changes:
         self._session = session
         self._answers = answers
         self._dialect = answers.dialect
-        self._journal = journal
+        self._account = account
         self._clock = clock
         self._read = read
         self._on_event = on_event
@@ -82,7 +82,7 @@ class Changes:
     async def create(self, spec: ServerSpec) -> Server:
         """Create a server, sent once."""
         request = self._dialect.create(spec)
-        sent_at, began, known = self._clock.wall(), self._clock.now(), self._journal.mark()
+        sent_at, began, known = self._clock.wall(), self._clock.now(), self._account.mark()
         name = self._dialect.shown_name(spec)
         earlier = self.creations.doubt(name, began)
         try:
@@ -123,7 +123,7 @@ class Changes:
             server = self._answers.created(request, response, spec)
         except DecodeError as error:
             return error
-        if self._journal.knew(server.id, known):
+        if self._account.knew(server.id, known):
             there = f"the answer names server {server.id!r}, which was there before"
             return DecodeError(there, request=str(request))
         return server
@@ -132,7 +132,7 @@ class Changes:
         """A create of this client made that server."""
         now = self._clock.now()
         self.creations.made(name, server, now)
-        self._journal.created(server, now)
+        self._account.created(server, now)
 
     def adopt(self, server: Server) -> None:
         """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
@@ -163,7 +163,7 @@ class Changes:
             except DecodeError as foreign:
                 server, lost = None, foreign
             if server is not None:
-                self._journal.saw(server, self._clock.now())
+                self._account.saw(server, self._clock.now())
                 return server
         try:
             server = await self._read(server_id)
@@ -213,7 +213,7 @@ class Changes:
                 self._answers.deleted(request, response, server_id)
             except DecodeError as misfit:
                 _unknown(request, server_id, misfit, sent_at)
-            known = self._journal.known(server_id)
+            known = self._account.known(server_id)
             if response.status == 404 and known is not None and not known.shown:
                 # a later attempt was answered so, and may have come before the server can be seen
                 unseen = NotFoundError("the API does not show it yet", status=404, request=str(request))
@@ -317,7 +317,7 @@ class Changes:
 
     def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
         self._unknown.pop(server_id, None)
-        self._journal.acknowledged(
+        self._account.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )
 

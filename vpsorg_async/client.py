@@ -30,12 +30,12 @@ from .errors import ClientClosedError, ConfigurationError
 from .fleet import Fleet
 from .http.exchange import Request, Response
 from .http.retry import RetryPolicy
+from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
 from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Receipt
-from .lifecycle.waiter import WaitOutcome
-from .lifecycle.watch import StatusChange
+from .lifecycle.watching import StatusChange
 from .listing import Listing
 from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .options import ClientOptions
@@ -271,12 +271,12 @@ class Client:
 
         Plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``.
         """
-        found = self._open().journal.receipt(server_id)
+        found = self._open().account.receipt(server_id)
         return None if found is None else found[0]
 
     def last_status(self, server_id: ServerId) -> str | None:
         """The status in which this client last saw a server; None where it never did. Sends nothing."""
-        known = self._open().journal.known(server_id)
+        known = self._open().account.known(server_id)
         return None if known is None else known.status
 
     def expected(self, operation: str, count: int = 1) -> float | None:

@@ -1,6 +1,6 @@
 """The endpoints of the API, as the poller and the fleets need them; `Servers` is what users see of it.
 
-Input is checked already. Each read and each change is recorded in the journal, so that waits know what was before.
+Input is checked already. Each read and each change is recorded in the account, so that waits know what was before.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .changes import Changes
 from .hooks import Hook
 from .http.exchange import Operation, Priority
 from .http.session import Bulk, Session
+from .lifecycle.account import Account
 from .lifecycle.creations import Creations
-from .lifecycle.receipts import Journal
 from .lifecycle.snapshots import ListSnapshot
 from .listing import Listing, Lists
 from .records import ActionAccepted, Server, ServerId
@@ -32,17 +32,17 @@ class Endpoints:
         self,
         session: Session,
         answers: Answers,
-        journal: Journal,
+        account: Account,
         clock: Clock,
         on_event: Hook | None = None,
     ) -> None:
         self._session: Session | Bulk = session
         self._answers = answers
         self._dialect = answers.dialect
-        self._journal = journal
+        self._account = account
         self._clock = clock
         self._lists = Lists(answers)
-        self._changes = Changes(session, answers, journal, clock, self.get, on_event)
+        self._changes = Changes(session, answers, account, clock, self.get, on_event)
 
     def for_bulk(self, withdrawn: Callable[[], bool]) -> Self:
         """Return the same endpoints with a lower priority than the user's own calls.
@@ -79,7 +79,7 @@ class Endpoints:
         request = self._dialect.get(server_id, may_repeat=True)
         response = await self._session.send(request)
         server = self._answers.server(request, response, server_id)
-        self._journal.saw(server, response.requested_at)
+        self._account.saw(server, response.requested_at)
         return server
 
     async def poll(self) -> ListSnapshot:
@@ -140,7 +140,7 @@ class Endpoints:
 
     def saw(self, server: Server) -> None:
         """Record a server that was read by other means; later commands are compared with it."""
-        self._journal.saw(server, self._clock.now())
+        self._account.saw(server, self._clock.now())
 
     def adopt(self, server: Server) -> None:
         """Record that a create whose answer was lost created this server."""
@@ -152,12 +152,12 @@ class Endpoints:
 
     def was_shown(self, server_id: ServerId) -> bool:
         """Return whether a read has shown a server that this client created; True for all others."""
-        known = self._journal.known(server_id)
+        known = self._account.known(server_id)
         return known is None or known.shown
 
     def knew(self, server_id: ServerId, mark: int) -> bool:
-        """Return whether a server was seen before that point of the journal, or created by another call."""
-        return self._journal.knew(server_id, mark)
+        """Return whether a server was seen before that point of the account's order, or created by another call."""
+        return self._account.knew(server_id, mark)
 
     @property
     def creations(self) -> Creations:
@@ -166,7 +166,7 @@ class Endpoints:
 
     async def _list(self, status: str | None = None, location: str | None = None) -> Listing:
         listing = await self._lists.whole(self._session, self._dialect.list(status, location))
-        self._journal.saw_all(listing.servers, listing.requested_at)
+        self._account.saw_all(listing.servers, listing.requested_at)
         return listing
 
     def _own_word(self, status: str | None) -> str | None:

@@ -42,8 +42,8 @@ from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSen
 from .http.exchange import Priority, Request, Response
 from .http.session import SendCancelled, Session
 from .lifecycle.contract import Evidence
-from .lifecycle.entry import OnEnd
 from .lifecycle.wait import Reached, Verdict, Wait
+from .lifecycle.wait_index import OnEnd
 from .timing import Clock
 
 __all__ = ["OpenTelemetry"]

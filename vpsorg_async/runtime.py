@@ -22,13 +22,14 @@ from .http.proxies import problem_of
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
 from .http.session import Session
+from .lifecycle.account import Account
+from .lifecycle.account_reader import Source
+from .lifecycle.calls import Waiter
 from .lifecycle.contract import GONE, MOVING, SETTLED
 from .lifecycle.durations import Durations
-from .lifecycle.entry import OnEnd
 from .lifecycle.poller import Poller
-from .lifecycle.receipts import Journal
 from .lifecycle.wait import Wait
-from .lifecycle.waiter import Waiter
+from .lifecycle.wait_index import OnEnd
 from .lookups import Plans
 from .ownership import LoopOwner
 from .servers import Servers
@@ -176,7 +177,7 @@ class ClientRuntime:
             owner=self.owner,
         )
         self.lookups = Lookups(settings.dialect)
-        self.journal = journal = Journal()
+        self.account = account = Account(settings.policy)
         dialect = make_dialect(settings.dialect, max_list_body=settings.max_list_body)
         answers = Answers(
             dialect,
@@ -185,23 +186,24 @@ class ClientRuntime:
             strict=settings.strict,
             on_event=settings.on_event,
         )
-        self.endpoints = Endpoints(self.session, answers, journal, clock, settings.on_event)
+        self.endpoints = Endpoints(self.session, answers, account, clock, settings.on_event)
         self.servers = Servers(self.endpoints)
         self.poller = Poller(
-            self.endpoints.poll if tracer is None else tracer.poll("list", self.endpoints.poll),
-            self.endpoints.poll_one if tracer is None else tracer.poll("get", self.endpoints.poll_one),
-            policy=settings.policy,
+            Source(
+                self.endpoints.poll if tracer is None else tracer.poll("list", self.endpoints.poll),
+                self.endpoints.poll_one if tracer is None else tracer.poll("get", self.endpoints.poll_one),
+                page_size=dialect.page_size,
+                json_errors=lambda: self.session.json_errors,
+            ),
+            account,
             clock=clock,
             rng=rng,
-            journal=journal,
             durations=durations,
-            page_size=dialect.page_size,
             on_event=settings.on_event,
             on_wait=None if tracer is None else tracer.wait,
-            json_errors=lambda: self.session.json_errors,
             owner=self.owner,
         )
-        self.waiter = Waiter(self.poller, journal, settings.policy, clock)
+        self.waiter = Waiter(self.poller, account, clock)
         context = RunContext(
             self.endpoints,
             self.waiter,

@@ -16,7 +16,7 @@ import pytest
 
 from tests.fleet.stage import account, client, specs, virtual
 from vpsorg_async import Client, Server, ServerId, ServerStuck, WaitOutcome, errors, tcp_port
-from vpsorg_async.lifecycle.receipts import Journal
+from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 Draw = Callable[[random.Random], float]
@@ -178,7 +178,7 @@ async def test_without_receipts_waits_would_lie() -> None:
         await asyncio.sleep(30)
         box.world.lag(1.5, lasting=1e6)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Journal, "receipt", lambda self, server_id: None)
+            patch.setattr(Account, "receipt", lambda self, server_id: None)
             ended = await reboot_all(box, vps, ids)
 
         assert min(late for _, late in ended) < 0

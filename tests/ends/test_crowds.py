@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
-from vpsorg_async.lifecycle.waiter import CONFIRMED_AT_ONCE
+from vpsorg_async.lifecycle.calls import CONFIRMED_AT_ONCE
 
 CROWD = 500
 

@@ -17,7 +17,7 @@ from vpsorg_async.fleet import events as fleet_events
 from vpsorg_async.fleet.events import FleetEvent
 from vpsorg_async.http import events as http_events
 from vpsorg_async.http.events import ChangeAbandoned
-from vpsorg_async.lifecycle.snapshots import ServerStuck
+from vpsorg_async.lifecycle.events import ServerStuck
 from vpsorg_async.sandbox import Durations, Rule, faults
 
 TIMEOUT = 900.0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Read, Stage, after, record, virtual
 from vpsorg_async import Server, Target, errors
+from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.lifecycle.wait import Reached, Wait
 
@@ -92,7 +93,7 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
         asked = stage.now
         await asyncio.sleep(3)
 
-        assert list(stage.poller._waits.read(1, record(1, "active"), asked, stage.now))
+        assert list(stage.poller._registry.read(1, record(1, "active"), asked, stage.now))
         await asyncio.sleep(0.1)
 
         assert not waiting[0].done()
@@ -178,7 +179,7 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
                 provider.reader.while_reading = lambda _: None
                 error = errors.ServiceError("down", status=503)
                 asyncio.get_running_loop().call_soon(
-                    lambda: list(stage.poller._waits.failed("180", error, stage.now))
+                    lambda: list(stage.poller._registry.failed("180", error, stage.now))
                 )
 
         provider.reader.while_reading = meanwhile
@@ -191,13 +192,12 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
 
 def test_an_older_poll_counts_for_nothing() -> None:
     """The pure rule: what left before a poll that counted is not believed, whatever it shows."""
-    policy = Stage(Provider()).policy
-    wait = Wait(1, Target.of("active"), now=0.0, timeout=60.0, policy=policy)
+    wait = Wait(1, Target.of("active"), Account(), now=0.0, timeout=60.0)
 
     assert wait.observe(record(1, "rebooting"), 5.0, 5.1) is None
     assert wait.observe(record(1, "active"), 4.0, 5.2) is None
     assert wait.absent(4.5, 5.3) is None
-    wait.again(1, 7.0)
+    wait.rested(7.0)
     assert wait.observe(record(1, "active"), 6.0, 7.1) is None
     assert isinstance(wait.observe(record(1, "active"), 7.5, 7.6), Reached)
-    assert wait.polls == 6
+    assert wait.polls == 5

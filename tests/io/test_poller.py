@@ -11,8 +11,8 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import errors
-from vpsorg_async.lifecycle.observer import SINGLES_AT_ONCE
-from vpsorg_async.lifecycle.snapshots import ServerStuck
+from vpsorg_async.lifecycle.account_reader import SINGLES_AT_ONCE
+from vpsorg_async.lifecycle.events import ServerStuck
 
 
 def ids(count: int) -> range:
@@ -239,12 +239,12 @@ async def test_a_moving_status_is_not_the_end_of_a_command() -> None:
         receipt = stage.command(1, "reboot", "rebooting")
 
         await stage.wait(1, "rebooting")
-        assert stage.journal.receipt(1) == (receipt, 0.0)
+        assert stage.account.receipt(1) == (receipt, 0.0)
         stage.provider.courses = [lambda now: record(1, "active" if now < 1 or now > 3 else "rebooting")]
         await stage.wait(1, "active")
 
         assert stage.now > 3
-        assert stage.journal.receipt(1) is None
+        assert stage.account.receipt(1) is None
 
 
 @virtual
@@ -313,7 +313,7 @@ async def test_what_nobody_watched_teaches_nothing() -> None:
 
 
 @virtual
-async def test_a_glance_fills_the_journal() -> None:
+async def test_a_glance_fills_the_account() -> None:
     """What servers were before their commands is read the cheaper way, and shown to whoever waits."""
     async with Stage(Provider(*(after(n, 0) for n in ids(30)))) as stage:
         await stage.poller.glance([1])
@@ -321,4 +321,4 @@ async def test_a_glance_fills_the_journal() -> None:
         await stage.poller.glance(ids(30))
         assert (len(stage.provider.lists), len(stage.provider.singles)) == (1, 1)
 
-        assert all(stage.journal.known(n) for n in ids(30))
+        assert all(stage.account.known(n) for n in ids(30))

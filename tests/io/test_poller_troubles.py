@@ -11,7 +11,7 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import Target, errors
-from vpsorg_async.lifecycle.observer import LONGEST_HOLD
+from vpsorg_async.lifecycle.account_reader import LONGEST_HOLD
 from vpsorg_async.lifecycle.poller import LAST_POLL
 
 

@@ -149,7 +149,7 @@ async def test_a_receipt_of_ones_own_is_recognised() -> None:
         receipt = pickle.loads(pickle.dumps(stage.command(1, "reboot", "rebooting")))
         await stage.wait(receipt)
 
-        assert stage.journal.receipt(1) is None
+        assert stage.account.receipt(1) is None
 
 
 class Door:

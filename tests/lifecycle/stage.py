@@ -16,11 +16,12 @@ import attrs
 from vpsorg_async import Receipt, Server, ServerStatus, Target, WaitOutcome, errors
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.config import WaitPolicy
+from vpsorg_async.lifecycle.account import Account
+from vpsorg_async.lifecycle.account_reader import Source
+from vpsorg_async.lifecycle.calls import Waiter
 from vpsorg_async.lifecycle.durations import Durations
 from vpsorg_async.lifecycle.poller import Poller
-from vpsorg_async.lifecycle.receipts import Journal
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
-from vpsorg_async.lifecycle.waiter import Waiter
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 __all__ = ["Counting", "Provider", "Read", "Stage", "after", "record", "virtual"]
@@ -161,20 +162,18 @@ class Stage:
         self.provider = provider
         self.policy = WaitPolicy(**policy)
         self.clock = LoopClock()
-        self.journal = Journal()
+        self.account = Account(self.policy)
         self.durations = durations or Durations()
         self.events: list[Any] = []
         self.poller = Poller(
-            provider.poll_list,
-            provider.poll_one,
-            policy=self.policy,
+            Source(provider.poll_list, provider.poll_one),
+            self.account,
             clock=self.clock,
             rng=random.Random(seed),
-            journal=self.journal,
             durations=self.durations,
             on_event=self.events.append,
         )
-        self.waiter = Waiter(self.poller, self.journal, self.policy, self.clock)
+        self.waiter = Waiter(self.poller, self.account, self.clock)
 
     async def __aenter__(self) -> Stage:
         return self
@@ -188,7 +187,7 @@ class Stage:
 
     def command(self, number: int, operation: str, status: str | None = None) -> Receipt:
         """A command on a server was acknowledged just now."""
-        return self.journal.acknowledged(
+        return self.account.acknowledged(
             number, operation, at=self.now, wall=self.clock.wall(), status=status
         )
 

@@ -33,12 +33,12 @@ from hypothesis.stateful import (
 from tests.lifecycle.model import BECOMES, Account, Truth
 from tests.lifecycle.stage import Stage
 from vpsorg_async import Evidence, Receipt, WaitOutcome, errors
-from vpsorg_async.lifecycle import wait
-from vpsorg_async.lifecycle.contract import SETTLED
+from vpsorg_async.lifecycle import account, staleness
+from vpsorg_async.lifecycle.calls import Waiter
+from vpsorg_async.lifecycle.commands import SETTLED
+from vpsorg_async.lifecycle.grounds import Grounds
 from vpsorg_async.lifecycle.poller import LAST_POLL
-from vpsorg_async.lifecycle.receipts import FRESH, Journal
 from vpsorg_async.lifecycle.wait import Wait
-from vpsorg_async.lifecycle.waiter import Waiter
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 WHICH = st.integers(0, 5)
@@ -137,7 +137,7 @@ class Waits(RuleBasedStateMachine):
             number
             for number, server in self.account.servers.items()
             if self.account.takes(number, operation, self.now)
-            and self.now > max(server.visible, server.commanded + lag, server.meddled + lag + FRESH)
+            and self.now > max(server.visible, server.commanded + lag, server.meddled + lag + account.FRESH)
         ]
         if not able:
             return
@@ -325,15 +325,15 @@ def test_any_course_of_events() -> None:
 
 
 def _no_receipts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Journal, "receipt", lambda self, server_id: None)
+    patch.setattr(account.Account, "receipt", lambda self, server_id: None)
 
 
 def _stale_reads_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(wait, "earlier", lambda first, second: False)
+    patch.setattr(staleness, "earlier", lambda first, second: False)
 
 
 def _the_word_is_enough(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Wait, "_was_before", lambda self, word: False)
+    patch.setattr(Grounds, "was_before", lambda self, word: False)
 
 
 def _no_deadline(patch: pytest.MonkeyPatch) -> None:

@@ -350,9 +350,9 @@ async def test_what_was_not_acknowledged_says_so() -> None:
 @virtual
 async def test_a_dropped_receipt_makes_no_wait_less_careful(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reboot whose receipt had to be forgotten is waited for as if it had just been sent."""
-    from vpsorg_async.lifecycle.receipts import Journal
+    from vpsorg_async.lifecycle.account import Account
 
-    monkeypatch.setattr(Journal, "LIMIT", 2)
+    monkeypatch.setattr(Account, "LIMIT", 2)
     async with account() as (box, vps):
         ids = [server.id for server in box.world.add(3)]
         await asyncio.sleep(100)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async import Server, ServerStatus
-from vpsorg_async.lifecycle.snapshots import ListSnapshot, Roll
+from vpsorg_async.lifecycle.snapshots import LastList, ListSnapshot
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
 
@@ -22,64 +22,69 @@ def row(number: int, word: str = "active", updated: int = 0) -> Server:
     )
 
 
-def call(roll: Roll, snapshot: ListSnapshot) -> tuple[list[object], set[str] | None, int]:
-    """The ids that changed, those that are gone, and how many rows had to be read."""
-    statuses = {position: snapshot.status(position) for position in roll.compare(snapshot)}
-    changed, news = roll.settle(statuses)
-    roll.turn()
-    ids = [snapshot.rows[position].id for position in changed]
-    if news is None:
-        return ids, None, len(statuses)
-    told = {str(each) for each in ids}
-    assert news >= told
-    return ids, set(news) - told, len(statuses)
+class Lists:
+    """The last list, and what each next one says against it."""
+
+    def __init__(self) -> None:
+        self.last = LastList()
+
+    def next(self, snapshot: ListSnapshot) -> tuple[list[object], set[str] | None, int]:
+        """The ids that changed, those that are gone, and how many rows had to be read."""
+        statuses = {position: snapshot.status(position) for position in self.last.differing(snapshot)}
+        self.last, changed, news = self.last.followed_by(snapshot, statuses)
+        ids = [snapshot.rows[position].id for position in changed]
+        if news is None:
+            return ids, None, len(statuses)
+        told = {str(each) for each in ids}
+        assert news >= told
+        return ids, set(news) - told, len(statuses)
 
 
 def test_everything_is_new_at_first() -> None:
     """Who has seen nothing yet knows of nobody that is gone."""
-    assert call(Roll(), ListSnapshot(1.0, [row(1), row(2)])) == ([1, 2], None, 2)
+    assert Lists().next(ListSnapshot(1.0, [row(1), row(2)])) == ([1, 2], None, 2)
 
 
 def test_only_what_differs_is_read() -> None:
     """A status or a time that moved is a change; the rest is not even read."""
-    roll = Roll()
-    call(roll, ListSnapshot(1.0, [row(n) for n in range(1, 9)]))
+    lists = Lists()
+    lists.next(ListSnapshot(1.0, [row(n) for n in range(1, 9)]))
 
     rows = [row(n) for n in range(1, 9)]
     rows[2], rows[5] = row(3, "stopped"), row(6, "active", 5)
 
-    assert call(roll, ListSnapshot(2.0, rows)) == ([3, 6], set(), 2)
-    assert call(roll, ListSnapshot(3.0, rows)) == ([], set(), 0)
-    assert call(roll, ListSnapshot(4.0, list(rows))) == ([], set(), 0)
+    assert lists.next(ListSnapshot(2.0, rows)) == ([3, 6], set(), 2)
+    assert lists.next(ListSnapshot(3.0, rows)) == ([], set(), 0)
+    assert lists.next(ListSnapshot(4.0, list(rows))) == ([], set(), 0)
 
 
 def test_servers_that_come_and_go() -> None:
     """What moves to another place is read, but told of only if it changed."""
-    roll = Roll()
-    call(roll, ListSnapshot(1.0, [row(1), row(2), row(3)]))
+    lists = Lists()
+    lists.next(ListSnapshot(1.0, [row(1), row(2), row(3)]))
 
-    assert call(roll, ListSnapshot(2.0, [row(1), row(2), row(3), row(4)])) == ([4], set(), 1)
-    assert call(roll, ListSnapshot(3.0, [row(1), row(3), row(4, "stopped")])) == ([4], {"2"}, 2)
-    assert call(roll, ListSnapshot(4.0, [row(4, "stopped"), row(3), row(1)])) == ([], set(), 2)
-    assert call(roll, ListSnapshot(5.0, [])) == ([], {"1", "3", "4"}, 0)
-    assert call(roll, ListSnapshot(6.0, [row(1)])) == ([1], set(), 1)
+    assert lists.next(ListSnapshot(2.0, [row(1), row(2), row(3), row(4)])) == ([4], set(), 1)
+    assert lists.next(ListSnapshot(3.0, [row(1), row(3), row(4, "stopped")])) == ([4], {"2"}, 2)
+    assert lists.next(ListSnapshot(4.0, [row(4, "stopped"), row(3), row(1)])) == ([], set(), 2)
+    assert lists.next(ListSnapshot(5.0, [])) == ([], {"1", "3", "4"}, 0)
+    assert lists.next(ListSnapshot(6.0, [row(1)])) == ([1], set(), 1)
 
 
 def test_a_server_shown_twice_counts_once() -> None:
     """Pages that shift while they are read show a server on both: the later one is taken."""
-    roll = Roll()
+    lists = Lists()
 
-    assert call(roll, ListSnapshot(1.0, [row(1), row(2, "stopping"), row(2, "stopped")])) == ([1, 2], None, 3)
-    assert roll.places == {"1": 0, "2": 2}
-    assert call(roll, ListSnapshot(2.0, [row(1), row(2, "stopped"), row(2, "stopped")])) == ([], set(), 1)
+    assert lists.next(ListSnapshot(1.0, [row(1), row(2, "stopping"), row(2, "stopped")])) == ([1, 2], None, 3)
+    assert lists.last.places == {"1": 0, "2": 2}
+    assert lists.next(ListSnapshot(2.0, [row(1), row(2, "stopped"), row(2, "stopped")])) == ([], set(), 1)
 
 
 def test_a_row_that_comes_to_count_is_news() -> None:
     """It was there before, but another one of the same server counted, which is gone now."""
-    roll = Roll()
-    call(roll, ListSnapshot(1.0, [row(1), row(2, "active"), row(2, "provisioning")]))
+    lists = Lists()
+    lists.next(ListSnapshot(1.0, [row(1), row(2, "active"), row(2, "provisioning")]))
 
-    assert call(roll, ListSnapshot(2.0, [row(1), row(2, "active")])) == ([2], set(), 0)
+    assert lists.next(ListSnapshot(2.0, [row(1), row(2, "active")])) == ([2], set(), 0)
 
 
 ACCOUNTS = st.lists(
@@ -91,12 +96,12 @@ ACCOUNTS = st.lists(
 @given(polls=st.lists(ACCOUNTS, min_size=1, max_size=6))
 def test_nothing_is_missed(polls: list[list[tuple[int, str, int]]]) -> None:
     """Whatever the order, also with servers shown twice: told are those that are new or differ, and those gone."""
-    roll = Roll()
+    lists = Lists()
     before: dict[int, tuple[str, int]] | None = None
     for number, account in enumerate(polls):
         now = {each: (word, updated) for each, word, updated in account}
 
-        changed, gone, _ = call(roll, ListSnapshot(float(number), [row(*each) for each in account]))
+        changed, gone, _ = lists.next(ListSnapshot(float(number), [row(*each) for each in account]))
 
         assert set(changed) == {each for each in now if (before or {}).get(each) != now[each]}
         assert gone == (None if before is None else {str(each) for each in before.keys() - now.keys()})

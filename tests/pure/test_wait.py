@@ -11,6 +11,7 @@ import pytest
 
 from vpsorg_async import Receipt, Server, ServerStatus, Target, errors
 from vpsorg_async.config import WaitPolicy
+from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.lifecycle.commands import COMMANDS, MOVING, SETTLED
 from vpsorg_async.lifecycle.contract import CONTRACT, Reading
 from vpsorg_async.lifecycle.wait import Ended, Reached, Wait
@@ -40,6 +41,10 @@ def receipt(operation: str, before: str | None = None, updated: float | None = N
     )
 
 
+ACCOUNTS: dict[Wait, Account] = {}
+"""What is known to each wait: it has the records."""
+
+
 def waiting(
     target: Any = "active",
     operation: str = "",
@@ -50,20 +55,24 @@ def waiting(
     newest: float | None = None,
 ) -> Wait:
     known = receipt(operation, before, updated) if operation else None
-    return Wait(
+    account = Account(POLICY)
+    wait = Wait(
         7,
         Target.of(target),
+        account,
         now=BEGAN,
         timeout=timeout,
-        policy=POLICY,
         receipt=known,
         acknowledged=ACKNOWLEDGED if known else None,
         newest=at(newest),
     )
+    ACCOUNTS[wait] = account
+    return wait
 
 
 def show(wait: Wait, word: str, when: float, updated: float | None = None) -> Reached | Ended | None:
     """A poll that left and came back at once, so many seconds after the wait began."""
+    ACCOUNTS[wait].read(server(word, updated), BEGAN + when, {"7"})
     return wait.observe(server(word, updated), BEGAN + when, BEGAN + when)
 
 
@@ -545,9 +554,9 @@ def test_when_the_same_once_more_would_change_nothing() -> None:
         return Wait(
             7,
             Target.of("active"),
+            Account(POLICY),
             now=BEGAN,
             timeout=600,
-            policy=POLICY,
             receipt=receipt(operation, "active", 0),
         )
 

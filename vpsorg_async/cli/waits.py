@@ -8,8 +8,8 @@ from cyclopts import Parameter
 
 from ..client import Client
 from ..errors import ConfigurationError
+from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.contract import MOVING, SETTLED, Target
-from ..lifecycle.waiter import WaitOutcome
 from ..records import ServerId
 from ..specs import check_id
 from .exits import Exit

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..client import Client
 from ..lifecycle.commands import SETTLED
-from ..lifecycle.watch import Change, StatusChange
+from ..lifecycle.watching import Change, StatusChange
 from ..records import Server
 from ..timing import SystemClock
 from .chart import GONE, ranked

@@ -14,7 +14,7 @@ from ..errors import (
     is_forbidden,
 )
 from ..lifecycle.commands import GONE
-from ..lifecycle.snapshots import ListSnapshot
+from ..lifecycle.snapshots import ListNews
 from ..records import Server, ServerId
 from ..specs import ServerSpec
 from .jobs import JobRun, Options, RunContext
@@ -99,28 +99,28 @@ class Searches:
                     seen.setdefault(self._context.endpoints.key_of(server), []).append(server)
         return seen
 
-    def _polled(self, news: ListSnapshot | BaseException) -> None:
+    def _polled(self, news: ListNews | BaseException) -> None:
         """The poller polled the account, or failed to."""
-        if not isinstance(news, ListSnapshot | VpsOrgError):
+        if not isinstance(news, ListNews | VpsOrgError):
             self._broke(news)  # what is still open is settled when the run is left
             return
         now = self._context.clock.now()
         by_name: dict[str, list[Server]] = {}
         lacks = ""
-        if isinstance(news, ListSnapshot):
-            servers, unfit = news.new(self._ids_before)
+        if isinstance(news, ListNews):
+            servers, unfit = news.snapshot.new(self._ids_before)
             named = [server for server in servers if self._context.endpoints.key_of(server)]
             # one that can't be read, or has no name, may be the one that is searched for
             unfit += len(servers) - len(named)
-            lacks = news.lacks(len(news.rows) - unfit, unfit)
+            lacks = news.snapshot.lacks(len(news.snapshot.rows) - unfit, unfit)
             for server in named:
                 by_name.setdefault(self._context.endpoints.key_of(server), []).append(server)
         for key, (job_run, search, mark) in list(self._open.items()):
-            if isinstance(news, ListSnapshot):
+            if isinstance(news, ListNews):
                 # what was there before, or is another create's, is not the result of this one
                 knew = self._context.endpoints.knew
                 named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
-                found = search.observe(named, news.requested_at, lacks=lacks)
+                found = search.observe(named, news.snapshot.requested_at, lacks=lacks)
             elif now >= job_run.sent_at + self._options.timeout or ends_polling(news):
                 found = search.give_up(f"the account could not be read: {news}")
             else:

@@ -11,9 +11,9 @@ import attrs
 
 from ..endpoints import Endpoints
 from ..errors import VpsOrgError
+from ..lifecycle.calls import Waiter
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
-from ..lifecycle.waiter import Waiter
 from ..records import Server, ServerId
 from ..specs import ServerSpec
 from ..timing import Clock

@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
+from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
-from ..lifecycle.waiter import WaitOutcome
 from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
 from .adoption import stops_all

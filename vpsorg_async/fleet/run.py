@@ -17,11 +17,11 @@ from typing import Any, Self
 from ..changes import ECHOES
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import SendCancelled
+from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
-from ..lifecycle.waiter import WaitOutcome
 from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
 from .adoption import Searches, stops_all

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import VpsOrgError, WaitError
+from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.wait import Verdict, Wait
-from ..lifecycle.waiter import WaitOutcome
 from ..records import Server
 from .jobs import JobRun, RunContext
 from .outcomes import with_password

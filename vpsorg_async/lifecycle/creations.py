@@ -20,7 +20,7 @@ __all__ = ["Creations", "Doubt", "Made"]
 class Doubt:
     """A create that left at ``sent_at`` (monotonic seconds) and of which nothing is known since.
 
-    ``mark`` is the point in the journal before which a server was seen that can't be its result.
+    ``mark`` is the point in the order of first sightings before which a server was seen that can't be its result.
     """
 
     name: str

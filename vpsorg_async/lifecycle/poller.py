@@ -12,24 +12,24 @@ import contextlib
 import contextvars
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 
-from ..config import WaitPolicy
 from ..errors import ClientClosedError, VpsOrgError
 from ..hooks import Hook, emit
 from ..ownership import LoopOwner
 from ..records import Server, ServerId
 from ..shielding import apart, is_cancellation, result_of
 from ..timing import Clock, Random
+from .account import Account
+from .account_reader import AccountReader, Source
 from .durations import Durations
-from .entry import Deliver, OnEnd
-from .observer import Observer, Watcher
-from .receipts import Journal, Receipt
-from .schedule import Schedule
-from .snapshots import ListSnapshot, PollStatistics
+from .events import PollStatistics
+from .receipts import Receipt
 from .wait import Wait
-from .waits import Waits
+from .wait_index import Deliver, OnEnd
+from .wait_registry import WaitRegistry
 from .wakeup import Wakeup, yield_to_loop
+from .watching import Watcher, Watchers
 
 __all__ = ["Poller"]
 
@@ -44,87 +44,87 @@ STOOD_STILL = 1.0
 
 
 class Poller:
-    """Says when to poll for all waits; an `Observer` does it."""
+    """Decides when to poll for all waits, and awaits it; an `AccountReader` reads."""
 
     def __init__(
         self,
-        poll_list: Callable[[], Awaitable[ListSnapshot]],
-        poll_one: Callable[[ServerId], Awaitable[tuple[float, Server]]],
+        source: Source,
+        account: Account,
         *,
-        policy: WaitPolicy,
         clock: Clock,
         rng: Random,
-        journal: Journal,
         durations: Durations,
-        page_size: int | None = None,
         on_event: Hook | None = None,
         on_wait: Callable[[Wait], OnEnd] | None = None,
-        json_errors: Callable[[], bool] = lambda: True,
         owner: LoopOwner | None = None,
     ) -> None:
-        """``json_errors`` says whether the API has answered an error in a form of its own so far."""
+        """Prepare polling; nothing is sent before the first wait.
+
+        Args:
+            source: where polls go.
+            account: what is known of the account; it has the `WaitPolicy`.
+            clock: tells monotonic time.
+            rng: spreads the polls of clients that begin together, and those after failures.
+            durations: what is known of how long commands take.
+            on_event: given each `ServerStuck`.
+            on_wait: called with each wait that joins.
+            owner: knows the event loop that this poller belongs to.
+        """
         self._owner = owner
-        self._policy = policy
+        self._policy = account.policy
         self._clock = clock
         self._rng = rng
-        self._schedule = Schedule(policy, durations)
         self._on_event = on_event
-        self._waits = Waits(policy, journal, self._schedule, on_wait)
-        self._entries = self._waits.entries
-        self._observer = Observer(
-            poll_list,
-            poll_one,
-            self._waits,
-            policy=policy,
-            clock=clock,
-            journal=journal,
-            page_size=page_size,
-            json_errors=json_errors,
-        )
-        self._watchers = self._observer.watchers
-        self.read, self.glance, self.believes = (
-            self._observer.read,
-            self._observer.glance,
-            self._observer.believes,
-        )
+        self._registry = WaitRegistry(account, durations, on_wait)
+        self._watchers = Watchers()
+        self._reader = AccountReader(source, account, self._registry, self._watchers, clock)
         self._task: asyncio.Task[None] | None = None
         self._wakeup = Wakeup(clock)
         self._closed = False
         self._last_poll = self._rested = -math.inf
         self._stood_still = False
         self._next_poll = math.inf
-        journal.on_receipt = self._acknowledged
+        account.on_receipt = self._acknowledged
 
     @property
     def statistics(self) -> PollStatistics:
         """Polls made so far, and waits that are open now."""
+        health = self._reader.health
         return PollStatistics(
-            waits=len(self._entries),
-            lists=self._observer.lists,
-            singles=self._observer.singles,
-            failed=self._observer.failed,
+            waits=len(self._registry), lists=health.lists, singles=health.singles, failed=health.failed
         )
+
+    async def read(self, server_id: ServerId) -> tuple[float, Server]:
+        """Return one server and when its request left, outside the rounds; a 404 is asked for twice."""
+        return await self._reader.read(server_id)
+
+    async def glance(self, ids: Sequence[ServerId]) -> None:
+        """Read these servers once, the cheaper way: what later waits compare with."""
+        await self._reader.glance(ids)
+
+    def believes(self, seconds: float) -> bool:
+        """Return whether a 404 in no form of the API is believed that was answered for so long, with a whole list."""
+        return self._reader.believes(seconds)
 
     def join(self, wait: Wait, deliver: Deliver) -> None:
         """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
         self._check()
-        self._poll_by(self._waits.join(wait, deliver, self._clock.now()))
+        self._poll_by(self._registry.join(wait, deliver, self._clock.now()))
 
     def leave(self, wait: Wait) -> None:
         """Stop watching for this wait; does nothing if it has ended."""
-        if self._waits.leave(wait):
+        if self._registry.leave(wait):
             self._wakeup.set()
 
     def subscribe(self, watcher: Watcher, interval: float) -> None:
-        """Tell of every list poll, at least one each ``interval`` seconds, and of every one that failed."""
+        """Show a watcher each list, at least one each ``interval`` seconds, and each failure."""
         self._check()
-        self._watchers[watcher] = interval
-        self._observer.last_list = -math.inf
+        self._watchers.add(watcher, interval)
         self._poll_by(self._clock.now())
 
     def unsubscribe(self, watcher: Watcher) -> None:
-        """Tell no more."""
-        self._watchers.pop(watcher, None)
+        """Stop notifying this watcher."""
+        self._watchers.remove(watcher)
         self._wakeup.set()
 
     def check_owner(self) -> None:
@@ -139,7 +139,7 @@ class Poller:
 
     def _poll_by(self, when: float) -> None:
         if when < self._next_poll:
-            self._next_poll = max(when, self._rested, self._observer.held_until)
+            self._next_poll = max(when, self._rested, self._reader.health.held_until)
         self._wakeup.set()
         if self._task is None:
             # it polls for every wait: it must not go on in the context (a trace, a log's) of whoever came first
@@ -158,16 +158,18 @@ class Poller:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         finally:
-            self._observer.forget()
-            self._fail_all(ClientClosedError("the client was closed during the wait"))
+            try:
+                self._fail_all(ClientClosedError("the client was closed during the wait"))
+            finally:
+                self._reader.forget()
 
     async def _run(self) -> None:
-        self._observer.keeps = True
+        self._reader.keeps = True
         try:
             # clients that start together should not poll together
             first = self._clock.now() + self._rng.uniform(0.0, self._policy.min_interval / 10)
-            while self._entries or self._watchers:
-                due = max(first, min(self._next_poll, max(self._entries.first_deadline(), self._rested)))
+            while self._registry or self._watchers:
+                due = max(first, min(self._next_poll, max(self._registry.first_deadline(), self._rested)))
                 if due > self._clock.now():
                     await self._wakeup.sleep_until(due)
                 else:
@@ -183,22 +185,23 @@ class Poller:
         """The task is over; where somebody else cancelled it, or a wait has come since, another one follows."""
         if self._task is task:
             self._task = None
-            self._observer.forget()
-            if self._entries or self._watchers:
+            if self._registry or self._watchers:
                 self._poll_by(math.inf)
+            else:
+                self._reader.forget()
 
     async def _round(self) -> None:
         """One poll for every wait, and what follows from it."""
         started = self._last_poll = self._clock.now()
         self._next_poll = math.inf
         # as good as due: a poll for the waits is not followed by another one for those who watch
-        listing = started + self._policy.min_interval >= self._list_due()
-        poll = apart(self._observer.poll(due=listing))
+        listing = started + self._policy.min_interval >= self._watchers.due()
+        poll = apart(self._reader.poll(due=listing))
         stood_still, before = False, self._stood_still
         try:
             left = now = started
-            while not poll.done() and (self._entries or self._watchers):
-                deadline = self._entries.first_deadline()
+            while not poll.done() and (self._registry or self._watchers):
+                deadline = self._registry.first_deadline()
                 until = min(max(deadline, left) + LAST_POLL, max(deadline, now + STEP))
                 await self._wakeup.sleep_until(until, poll)
                 now = self._clock.now()
@@ -210,7 +213,7 @@ class Poller:
             if poll.done():
                 result_of(poll)
         except VpsOrgError as error:
-            await self._observer.all_failed(error)
+            await self._reader.all_failed(error)
         finally:
             poll.cancel()
             await asyncio.gather(poll, return_exceptions=True)
@@ -220,17 +223,17 @@ class Poller:
             self._last_poll = -math.inf
         await self._expire(0.0)
         now = self._clock.now()
-        if self._schedule.overdue(now):
+        if self._registry.schedule.overdue(now):
             await self._report_stuck(now)
-        pause = self._schedule.pause(now) if self._entries else math.inf
+        pause = self._registry.schedule.pause(now) if self._registry else math.inf
         if self._watchers:
-            pause = min(pause, max(self._list_due() - started, 0.0))
-        if self._observer.failures:
-            pause = max(pause, self._observer.backoff.pause(self._observer.failures, self._rng))
+            pause = min(pause, max(self._watchers.due() - started, 0.0))
+        if self._reader.health.failures:
+            pause = max(pause, self._reader.health.backoff.pause(self._reader.health.failures, self._rng))
         self._rested = now + self._policy.min_interval
-        due = max(min(self._next_poll, started + pause), self._rested, self._observer.held_until)
+        due = max(min(self._next_poll, started + pause), self._rested, self._reader.health.held_until)
         # a poll shortly before a deadline would put off the one that belongs at it
-        deadline = self._entries.first_deadline()
+        deadline = self._registry.first_deadline()
         self._next_poll = deadline if due < deadline < due + self._policy.min_interval else due
 
     async def _expire(self, late: float, left: float = -math.inf) -> None:
@@ -239,41 +242,31 @@ class Poller:
         ``late`` is 0 after a poll; while one goes on that ``left`` at that time, the seconds that it is given.
         """
         now = self._clock.now()
-        if now < self._entries.first_deadline() + late:
+        if now < self._registry.first_deadline() + late:
             return
-        for number, entry in enumerate(self._entries):
+        for number, entry in enumerate(self._registry):
             await yield_to_loop(number)
             deadline = entry.wait.deadline
             if late:
                 if now >= max(deadline, left) + late:
-                    self._waits.expire(entry, now, None)
+                    self._registry.expire(entry, now, None)
             elif now >= deadline and self._last_poll >= deadline - self._policy.min_interval:
-                self._waits.expire(entry, now, self._last_poll)
+                self._registry.expire(entry, now, self._last_poll)
 
     async def _report_stuck(self, now: float) -> None:
-        for number, entry in enumerate(self._entries):
+        for number, entry in enumerate(self._registry):
             await yield_to_loop(number)
-            event = self._waits.stuck(entry, now)
+            event = self._registry.stuck(entry, now)
             if event is not None:
                 log.info("server %s takes longer than its kind: %.0f s", event.server_id, event.seconds)
                 emit(self._on_event, event, log)
 
-    def _list_due(self) -> float:
-        """When those who watch want the next list."""
-        return self._observer.last_list + min(self._watchers.values()) if self._watchers else math.inf
-
     def _fail_all(self, error: BaseException) -> None:
         ended = ClientClosedError("polling ended")
         ended.__cause__ = error
-        for watcher in tuple(self._watchers):
-            unknown = isinstance(error, Exception) and not isinstance(error, VpsOrgError)
-            watcher(ended if unknown else error)
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                # one has to raise it; others that do so as well would cut off the closing that follows
-                error = ended
-        self._watchers.clear()
-        self._waits.end_all(error, ended)
+        error = self._watchers.end_all(error, ended)
+        self._registry.end_all(error, ended)
 
     def _acknowledged(self, receipt: Receipt, at: float) -> None:
-        if self._waits.acknowledged(receipt, at):
+        if self._registry.acknowledged(receipt, at):
             self._poll_by(at + self._policy.min_interval)

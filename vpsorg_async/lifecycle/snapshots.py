@@ -1,4 +1,4 @@
-"""What a poll is, what it costs, and what polling tells of itself: plain data and one decision. Pure."""
+"""Lists of the account: one as it was read, the last one to compare it with, and what a list costs. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import attrs
 from ..codec import StatusRow
 from ..errors import DecodeError
 from ..records import Server, ServerId
-from .wait import Wait
 
-__all__ = ["ListSnapshot", "PollStatistics", "Roll", "RowReader", "ServerStuck", "list_is_cheaper"]
+__all__ = ["LastList", "ListNews", "ListSnapshot", "RowReader", "list_is_cheaper"]
 
 REQUEST_COST = 64 * 1024
 """What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
@@ -110,31 +109,57 @@ class ListSnapshot:
         return f"{unreadable} of its rows can't be read" if unreadable else ""
 
 
-class Roll:
-    """The account as it was listed last, and what the next list says against it.
+class LastList:
+    """The account as the last list showed it, and what the next one says against it.
 
-    `compare` tells which rows have to be read, `settle`, given their statuses, what has changed, and with `turn` the
-    next list takes the place of the last.
+    ``ids`` has the server of each row (empty for a row that can't be read), ``places`` the row of each server.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("comparable", "ids", "places", "snapshot")
+
+    def __init__(
+        self,
+        snapshot: ListSnapshot | None = None,
+        ids: list[str] | None = None,
+        places: dict[str, int] | None = None,
+    ) -> None:
         # the whole snapshot: whoever made it compares the answers with those of the next one, while it is kept
-        self._snapshot: ListSnapshot | None = None
-        self._next: tuple[ListSnapshot, list[str], dict[str, int]] | None = None
-        self.ids: list[str] = []
-        """The server of each row."""
-        self.places: dict[str, int] = {}
-        """The row of each server."""
+        self.snapshot = snapshot
+        self.ids = ids or []
+        self.places = places or {}
+        self.comparable = snapshot is not None
+        """Whether the next list can be compared with it; False while not all of it was taken over."""
+
+    @property
+    def requested_at(self) -> float:
+        """When its request left; monotonic seconds."""
+        assert self.snapshot is not None
+        return self.snapshot.requested_at
+
+    @property
+    def _rows(self) -> Sequence[Any] | None:
+        return self.snapshot.rows if self.comparable and self.snapshot is not None else None
 
     def record(self, key: str) -> Server | None:
-        """The record of a server, as it was listed last."""
+        """Return the record of a server; None where the list has none that can be read."""
         position = self.places.get(key)
-        return None if position is None or self._snapshot is None else self._snapshot.record(position)
+        if position is None or self.snapshot is None:
+            return None
+        try:
+            return self.snapshot.record(position)
+        except DecodeError:
+            return None
 
-    def compare(self, snapshot: ListSnapshot) -> Sequence[int]:
-        """The positions of rows that are not as they were in the same place."""
-        self._next = snapshot, self.ids, self.places
-        rows, old = snapshot.rows, () if self._snapshot is None else self._snapshot.rows
+    def lacks(self, *, report: bool = False) -> str:
+        """Return why the list is known to lack servers; empty: nothing says so."""
+        unreadable = self.ids.count("") if len(self.places) < len(self.ids) else 0
+        return (
+            "" if self.snapshot is None else self.snapshot.lacks(len(self.places), unreadable, report=report)
+        )
+
+    def differing(self, snapshot: ListSnapshot) -> Sequence[int]:
+        """Return the positions of the rows that are not as they were in the same place: they have to be read."""
+        rows, old = snapshot.rows, self._rows or ()
         if rows is old:
             return ()
         changed: list[int] = []
@@ -145,31 +170,40 @@ class Roll:
                 changed += [position for position, (row, was) in pairs if row != was]
         return [*changed, *range(len(old), len(rows))]
 
-    def settle(self, statuses: Mapping[int, StatusRow | None]) -> tuple[Sequence[int], Set[str] | None]:
-        """The positions of servers that are new or changed, and the ids of all of which there is news: gone as well.
+    def followed_by(
+        self, snapshot: ListSnapshot, statuses: Mapping[int, StatusRow | None]
+    ) -> tuple[LastList, Sequence[int], Set[str] | None]:
+        """Return the list that takes the place of this one, and what it has news of.
 
-        A row that can't be read has None for a status, and is the row of no server. None for the news where there was
-        no list before, and so everything is.
+        Args:
+            snapshot: the new list.
+            statuses: what the rows that `differing` names say; None for a row that can't be read, which is the row of
+                no server.
+
+        Returns:
+            The new list, the positions of servers that are new or changed, and the ids of all servers that there is
+            news of, those that are gone included; None where everything is news.
         """
-        assert self._next is not None
-        snapshot, were, places = self._next
-        rows, old = snapshot.rows, None if self._snapshot is None else self._snapshot.rows
+        rows, old = snapshot.rows, self._rows
         if rows is old:
-            return (), set()
+            return LastList(snapshot, self.ids, self.places), (), frozenset()
+        were, places = (self.ids, self.places) if old is not None else ([], {})
         ids = were[: len(rows)]
         ids.extend("" for _ in range(len(rows) - len(ids)))
         for position, status in statuses.items():
             ids[position] = "" if status is None else str(status.id)
         candidates: Iterable[int] = statuses
         now = places
-        if ids != were:
+        if ids == were:
+            ids = were
+        else:
             # the last one counts where pages that shifted show a server twice
             now = {key: position for position, key in enumerate(ids) if key}
-            self._next = snapshot, ids, now
             if len(places) < len(were) or len(now) < len(ids):
                 candidates = now.values()  # a row may come to count without having changed
+        latest = LastList(snapshot, ids, now)
         if old is None:
-            return list(now.values()), None
+            return latest, list(now.values()), None
         changed = []
         for position in candidates:
             if not ids[position]:
@@ -179,50 +213,23 @@ class Roll:
             if new and now[ids[position]] == position:
                 changed.append(position)
         gone = set() if now is places else places.keys() - now.keys()
-        return changed, {ids[position] for position in changed} | gone
+        return latest, changed, {ids[position] for position in changed} | gone
+
+
+@attrs.frozen(eq=False)
+class ListNews:
+    """A list for those who watch: the list, and the ids of the servers that it has news of (None: of all)."""
+
+    list: LastList
+    changed: Set[str] | None
+
+    def after(self, missed: ListNews) -> ListNews:
+        """Return the news of this list and of one before it that was not read."""
+        both = None if self.changed is None or missed.changed is None else self.changed | missed.changed
+        return ListNews(self.list, both)
 
     @property
-    def unreadable(self) -> int:
-        """The rows of the last list that can't be read."""
-        return self.ids.count("") if len(self.places) < len(self.ids) else 0
-
-    def turn(self) -> None:
-        """From now on the last list is that which was compared."""
-        assert self._next is not None
-        (self._snapshot, self.ids, self.places), self._next = self._next, None
-
-
-@attrs.frozen(kw_only=True)
-class PollStatistics:
-    """What a poller has done so far."""
-
-    waits: int
-    lists: int
-    singles: int
-    failed: int
-
-
-@attrs.frozen(kw_only=True)
-class ServerStuck:
-    """A server takes longer than 99 % of its kind: ``seconds`` so far, where ``expected`` is the most to expect.
-
-    Told once for each wait, long before its timeout. What to do is the user's: wait on, or delete and replace it.
-    """
-
-    server_id: ServerId
-    operation: str
-    status: str
-    seconds: float
-    expected: float
-
-    @classmethod
-    def of(cls, wait: Wait, now: float, expected: float) -> ServerStuck:
-        """What this wait has to tell."""
-        seen = wait.last_seen
-        return cls(
-            server_id=wait.server_id,
-            operation=wait.operation,
-            status="" if seen is None else str(seen.status),
-            seconds=now - wait.since,
-            expected=expected,
-        )
+    def snapshot(self) -> ListSnapshot:
+        """The rows of the list."""
+        assert self.list.snapshot is not None
+        return self.list.snapshot

@@ -20,20 +20,20 @@ different times.
 from __future__ import annotations
 
 import copy
-import math
 from datetime import datetime
-from typing import Protocol
 
 import attrs
 
 from ..config import WaitPolicy
 from ..errors import VpsOrgError, WaitError, is_forbidden
 from ..records import Server, ServerId, ServerStatus
-from .commands import COMMANDS
-from .contract import CONTRACT, GONE, LEADS_TO, Evidence, Reading, Target
-from .receipts import Receipt, earlier, later
+from .account import Account
+from .commands import GONE
+from .contract import CONTRACT, Evidence, Reading, Target
+from .grounds import Grounds
+from .receipts import Receipt
 
-__all__ = ["Ended", "Reached", "Records", "Seen", "Verdict", "Wait"]
+__all__ = ["Ended", "Reached", "Seen", "Verdict", "Wait"]
 
 ABSENT = "absent"
 """In a timeline: the server was read by its id, and was not there."""
@@ -69,186 +69,190 @@ class Ended:
 Verdict = Reached | Ended
 
 
-class Records(Protocol):
-    """Has the records of servers, as they were listed last."""
-
-    def record(self, key: str) -> Server | None:
-        """The record of the server with that id."""
-        ...
-
-
 class Wait:
-    """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on."""
+    """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on.
+
+    It holds no record of its server while it is open: the account has it.
+    """
 
     __slots__ = (
-        "_acknowledged", "_baseline", "_careful", "_elsewhere_since", "_held_since", "_last_seen", "_moved", "_newest",
-        "_not_before", "_policy", "_receipt", "_stale_since", "_started", "deadline", "failed_polls", "last_failure",
-        "polls", "server_id", "steady", "target", "timeline",
+        "_account", "_elsewhere_since", "_grounds", "_held_since", "_last", "_polls", "_seen", "deadline",
+        "failed_polls", "last_failure", "server_id", "started", "steady", "target", "timeline",
     )  # fmt: skip
 
     def __init__(
         self,
         server_id: ServerId,
         target: Target,
+        account: Account,
         *,
         now: float,
         timeout: float,
-        policy: WaitPolicy,
         receipt: Receipt | None = None,
         acknowledged: float | None = None,
         newest: datetime | None = None,
         careful: bool = False,
     ) -> None:
-        """``careful``: a command may have been sent of which no receipt is left."""
+        """Begin a wait.
+
+        Args:
+            server_id: the server.
+            target: what is waited for.
+            account: what is known of the account, with the `WaitPolicy`.
+            now: the time, in monotonic seconds.
+            timeout: seconds from now to the deadline.
+            receipt, acknowledged, newest, careful: see `Grounds`.
+        """
         self.server_id = server_id
         self.target = target
+        self.started = now
+        """When the wait began; its timeline counts from here."""
         self.deadline = now + timeout
-        self.polls = 0
         self.failed_polls = 0
-        self._last_seen: Server | Records | None = None
         self.last_failure: VpsOrgError | None = None
         self.timeline: tuple[Seen, ...] = ()
         self.steady = False
-        """Whether to be shown the same once more would change nothing but the number of polls."""
-        self._policy = policy
-        self._started = now
-        self._newest = newest
-        self._careful = careful
-        self._not_before = now
-        self.acknowledge(receipt, now if acknowledged is None else acknowledged)
-        # a poll that left before the wait began proves nothing either, whatever other machines' clocks say
-        self._not_before = max(self._not_before, now)
+        """Whether another poll that shows the same changes nothing but the number of polls."""
+        self._account: Account | None = account
+        # each list is a poll of every wait, whether there is news of its server or not
+        self._polls = -account.lists
+        self._seen = False
+        self._last: Server | None = None
+        self._held_since: float | None = None
+        self._elsewhere_since: float | None = None
+        self._grounds = Grounds(
+            now, receipt=receipt, acknowledged=acknowledged, newest=newest, careful=careful
+        )
 
     def acknowledge(self, receipt: Receipt | None, at: float) -> None:
         """A command on this server was acknowledged at ``at``: what was seen so far proves nothing about it."""
-        self._receipt = receipt
-        self._acknowledged = at
-        # later than the command, not at the same tick of the clock
-        self._not_before = at if receipt is None else math.nextafter(at, math.inf)
-        self._baseline = None if receipt is None else receipt.updated_before
-        self._newest = later(self._newest, self._baseline)
-        self._moved = self.steady = False
-        self._held_since: float | None = None
-        self._elsewhere_since: float | None = None
-        self._stale_since: float | None = None
+        self._grounds.command(receipt, at)
+        self.steady = False
+        self._held_since = self._elsewhere_since = None
+
+    def ended(self, verdict: Verdict | BaseException | None) -> None:
+        """The wait is over, or was left (None): what it saw last and the number of its polls stay as they are."""
+        if isinstance(verdict, Reached):
+            self._last = verdict.server
+        elif isinstance(verdict, Ended) and isinstance(verdict.error, WaitError):
+            self._last = verdict.error.last_seen
+        else:
+            self._last = self.last_seen
+        self._polls = self.polls
+        self._account = None
 
     @property
-    def started(self) -> float:
-        """When the wait began; its timeline counts from here."""
-        return self._started
+    def polls(self) -> int:
+        """The number of polls that this wait had."""
+        return self._polls if self._account is None else self._polls + self._account.lists
 
     @property
     def last_seen(self) -> Server | None:
         """The record that was seen last."""
-        seen = self._last_seen
-        return seen if seen is None or isinstance(seen, Server) else seen.record(str(self.server_id))
-
-    def rest_on(self, records: Records) -> None:
-        """What was seen last is there as well, and need not be kept twice, until `recall`."""
-        self._last_seen = records
-
-    def again(self, polls: int, requested_at: float) -> None:
-        """So many polls more, the last of which left at that time, showed it the same."""
-        self.polls += polls
-        self._not_before = max(self._not_before, requested_at)
-
-    def recall(self) -> None:
-        """It will not be there any more."""
-        self._last_seen = self.last_seen
+        if self._account is None:
+            return self._last
+        return self._account.record(str(self.server_id)) if self._seen else None
 
     @property
     def receipt(self) -> Receipt | None:
         """The command that is waited for."""
-        return self._receipt
+        return self._grounds.receipt
 
     @property
     def operation(self) -> str:
         """The command that is waited for; empty where none is known."""
-        return "" if self._receipt is None else self._receipt.operation
+        return self._grounds.operation
 
     @property
     def since(self) -> float:
         """When the command was acknowledged, or the wait began."""
-        return self._acknowledged
+        return self._grounds.acknowledged
 
-    def observe(self, server: Server, requested_at: float, now: float) -> Verdict | None:
-        """A poll showed the server."""
-        self.polls += 1
+    @property
+    def begun(self) -> float:
+        """From when on polls and absence are counted: a receipt of another process is as old as two clocks say."""
+        return max(self.since, self.started)
+
+    def rested(self, listed_at: float) -> None:
+        """Lists up to the one requested then showed the server unchanged to this wait, which was steady."""
+        self._grounds.counted(listed_at)
+
+    def unlisted(self) -> None:
+        """A list lacks the server: for this wait it is no poll."""
+        self._polls -= 1
+
+    def observe(
+        self, server: Server, requested_at: float, now: float, *, listed: bool = False
+    ) -> Verdict | None:
+        """A poll showed the server; ``listed``: by a list, which counts as a poll by itself."""
+        self._polls += not listed
         self.steady = False
-        if requested_at < self._not_before:
+        if self._grounds.overtaken(requested_at):
             return None
         word = str(server.status)
         reading = self.target.reading(word)
         # timestamps that went back for good must not keep a target, once held long enough, from being believed
         believed = reading is Reading.TARGET and self._held_long(now)
-        if not earlier(server.updated_at, self._newest):
-            self._stale_since = None
-        elif not self._went_back(now) and not believed:
+        if not self._grounds.fresh(server, now, self._policy.quiet) and not believed:
             self._note(now, word, "stale")
             return None
-        self._not_before = requested_at
-        self._newest = later(self._newest, server.updated_at)
-        self._last_seen = server
+        self._grounds.counted(requested_at, server.updated_at)
+        self._seen = True
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
+        return self._judge(server, word, reading, now)
+
+    def _judge(self, server: Server, word: str, reading: Reading, now: float) -> Verdict | None:
+        """A poll counts and shows that."""
         if reading is Reading.TARGET:
             return self._at_target(server, now)
         if reading is Reading.GONE:
             return Reached(server, Evidence.OBSERVED)
         self._held_since = None
         if reading is Reading.VANISHED:
-            return self._end(reading, now, "it was deleted")
+            return self._end(reading, now, "it was deleted", server)
         if reading is Reading.FAILURE:
-            return self._end(reading, now, f"it is {word}")
+            return self._end(reading, now, f"it is {word}", server)
         if reading is Reading.ELSEWHERE:
             if self._elsewhere_since is None:
                 self._elsewhere_since = now
             why = f"it is {word}, and nothing is changing it"
-            if self._was_before(word) and not self._moved:
-                reading, why = (
-                    Reading.UNMOVED,
-                    f"it is {word}, as before its {self.operation or 'last command'}",
-                )
-            return self._end(reading, now, why, since=self._elsewhere_since)
+            if self._grounds.was_before(word) and not self._grounds.moved:
+                reading = Reading.UNMOVED
+                why = f"it is {word}, as before its {self.operation or 'last command'}"
+            return self._end(reading, now, why, server, since=self._elsewhere_since)
         self._elsewhere_since = None
-        self._moved = self._moved or self._is_on_its_way(word)
+        self._grounds.on_its_way(word)
         self.steady = True
         return None
 
     def absent(self, requested_at: float, now: float) -> Verdict | None:
         """The server was read by its id, and the answer was 404."""
-        self.polls += 1
+        self._polls += 1
         self.steady = False
-        if requested_at < self._not_before:
+        if self._grounds.overtaken(requested_at):
             return None
-        self._not_before = requested_at
+        self._grounds.counted(requested_at)
         self._note(now, ABSENT)
-        unborn = self._last_seen is None and (self.operation == "create" or self._is_careful)
+        unborn = not self._seen and (self.operation == "create" or self._grounds.careful)
         if self.target.gone and not (unborn and now - self.begun < self._policy.visibility):
             last = self.last_seen or Server(id=self.server_id, name="", status=ServerStatus(GONE))
             return Reached(attrs.evolve(last, status=ServerStatus(GONE)), Evidence.OBSERVED)
-        if self._last_seen is not None or (
-            self._receipt is not None and self._receipt.status_before is not None
-        ):
-            return self._end(Reading.VANISHED, now, "it does not exist any more")
+        if self._seen or (self.receipt is not None and self.receipt.status_before is not None):
+            return self._end(Reading.VANISHED, now, "it does not exist any more", self.last_seen)
         # without a create of ours there is no reason to believe that it is only not visible yet
         reading = Reading.INVISIBLE if unborn else Reading.UNHEARD_OF
-        return self._end(reading, now, "it does not exist; it was never seen", since=self.begun)
+        return self._end(reading, now, "it does not exist; it was never seen", None, since=self.begun)
 
     def suspicious(self, now: float) -> bool:
-        """Whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
-        if self.target.gone or self._last_seen is not None:
+        """Return whether absence from a list is worth a read by id: a list that lacks a server proves nothing."""
+        if self.target.gone or self._seen:
             return True
-        created = self.operation == "create" or self._is_careful
+        created = self.operation == "create" or self._grounds.careful
         return now - self.begun >= (self._policy.visibility if created else 0.0)
 
-    @property
-    def begun(self) -> float:
-        """From when on polls and absence are counted: a receipt of another process is as old as two clocks say."""
-        return max(self._acknowledged, self._started)
-
-    def failed(self, error: VpsOrgError, now: float) -> Verdict | None:
-        """A poll failed."""
-        self.polls += 1
+    def failed(self, error: VpsOrgError, now: float, *, listed: bool = False) -> Verdict | None:
+        """A poll failed; ``listed``: a list came, but not the row of this server."""
+        self._polls += not listed
         self.steady = False
         self.failed_polls += 1
         self.last_failure = error
@@ -262,14 +266,19 @@ class Wait:
         """The time is ``now``: a timeout, if the deadline has passed."""
         if now < self.deadline:
             return None
-        self.recall()  # what is asked for several times is read once
-        never = "it was never seen" if self._stale_since is None else "every poll was stale"
-        seen = never if self.last_seen is None else f"it is {self.last_seen.status}"
-        return self._end(Reading.DEADLINE, now, f"after {now - self._started:.1f} s {seen}")
+        last = self.last_seen
+        never = "every poll was stale" if self._grounds.stale else "it was never seen"
+        seen = never if last is None else f"it is {last.status}"
+        return self._end(Reading.DEADLINE, now, f"after {now - self.started:.1f} s {seen}", last)
+
+    @property
+    def _policy(self) -> WaitPolicy:
+        assert self._account is not None
+        return self._account.policy
 
     def _at_target(self, server: Server, now: float) -> Verdict | None:
         self._elsewhere_since = None
-        evidence = self._evidence(server)
+        evidence = self._grounds.evidence(server)
         if evidence is None:
             if self._held_since is None:
                 self._held_since = now
@@ -278,48 +287,16 @@ class Wait:
             evidence = Evidence.ASSUMED
         return Reached(server, evidence)
 
-    def _evidence(self, server: Server) -> Evidence | None:
-        if not self._was_before(str(server.status)) or self._moved:
-            return Evidence.OBSERVED
-        if self._baseline is None:
-            # nothing was known before the command: the first sighting is what later ones are compared with
-            self._baseline = server.updated_at
-            return None
-        return Evidence.UPDATED if earlier(self._baseline, server.updated_at) else None
-
-    def _was_before(self, word: str) -> bool:
-        """Whether the server was in that status, or was last seen in it, before the command."""
-        if self._receipt is None:
-            return self._careful
-        # after a delete, whatever is still shown is from before it
-        command = COMMANDS[self._receipt.operation]
-        return command.target == GONE or word in (command.before, self._receipt.status_before)
-
-    def _is_on_its_way(self, word: str) -> bool:
-        """Whether this word, which is neither target nor settled, was put there by the command."""
-        if self._is_careful:
-            return not any(word in words for words in LEADS_TO.values())
-        before = None if self._receipt is None else COMMANDS[self._receipt.operation].before
-        return not self._was_before(word) and (before is None or word not in LEADS_TO[before])
-
-    @property
-    def _is_careful(self) -> bool:
-        return self._careful and self._receipt is None
-
     def _held_long(self, now: float) -> bool:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
 
-    def _went_back(self, now: float) -> bool:
-        """Whether timestamps went back for good: every poll is stale, for longer than reads lag."""
-        if self._stale_since is None:
-            self._stale_since = now
-        return now - self._stale_since >= self._policy.quiet
-
     def _note(self, now: float, status: str, note: str = "") -> None:
         if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):
-            self.timeline = (*self.timeline, Seen(now - self._started, str(status), note))
+            self.timeline = (*self.timeline, Seen(now - self.started, str(status), note))
 
-    def _end(self, reading: Reading, now: float, why: str, *, since: float | None = None) -> Ended | None:
+    def _end(
+        self, reading: Reading, now: float, why: str, last: Server | None, *, since: float | None = None
+    ) -> Ended | None:
         """End as the contract says for this reading; None while its patience lasts."""
         rule = CONTRACT[reading]
         if rule.after is not None and since is not None and now - since < getattr(self._policy, rule.after):
@@ -332,9 +309,9 @@ class Wait:
                 f"{self.failed_polls} of {self.polls} polls failed, the last with: {self.last_failure}"
             )
         if reading is Reading.DEADLINE:
-            never = self.last_seen is None and self.timeline and self.timeline[-1].status == ABSENT
+            never = last is None and self.timeline and self.timeline[-1].status == ABSENT
             lines.append("does it exist?" if never else "it may still get there: wait again, or check it")
-            word = "" if self.last_seen is None else str(self.last_seen.status)
+            word = "" if last is None else str(last.status)
             if word and self.target.reading(word) is Reading.UNKNOWN:
                 known = "gone" if self.target.gone else sorted(self.target.statuses)[0]
                 mapped = f"status_words={{{word!r}: {known!r}}}"
@@ -346,7 +323,7 @@ class Wait:
                 "; ".join(lines),
                 server_id=self.server_id,
                 target=str(self.target),
-                last_seen=self.last_seen,
+                last_seen=last,
                 timeline=self.timeline,
                 last_failure=self.last_failure,
             )

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import attrs
 
-from ..config import WaitPolicy, check_seconds
+from ..config import check_seconds
 from ..errors import (
-    ClientClosedError,
     ConfigurationError,
     NotFoundError,
     ServerGoneError,
     VpsOrgError,
     WaitTimeoutError,
     is_absence,
-    is_forbidden,
 )
 from ..records import Server, ServerId
 from ..shielding import side_by_side
 from ..specs import check_id
 from ..timing import Backoff, Clock
-from .contract import GONE, SETTLED, Evidence, Target
+from .account import Account
+from .commands import GONE, SETTLED
+from .contract import Evidence, Target
 from .poller import LAST_POLL, Poller
 from .ready import ReadyCheck, ask
-from .receipts import Journal, Receipt
-from .snapshots import ListSnapshot
+from .receipts import Receipt
+from .snapshots import ListNews
 from .wait import Reached, Seen, Verdict, Wait
 from .wakeup import yield_to_loop
-from .watch import AccountView, StatusChange
+from .watching import AccountChanges, ListMailbox, StatusChange, ends_polling
 
 __all__ = ["WaitOutcome", "Waiter"]
-
-
-def is_fatal(error: Exception) -> bool:
-    """Whether it ends polling for good."""
-    return is_forbidden(error) or isinstance(error, ClientClosedError)
 
 
 @attrs.frozen(kw_only=True)
@@ -74,42 +68,6 @@ CONFIRMED_AT_ONCE = 8
 """Servers that a list lacks and that are read by id side by side."""
 
 
-class _News:
-    """From the poller to one who watches. Of several polls only the newest is kept: its differences hold all others."""
-
-    def __init__(self) -> None:
-        self._newest: tuple[ListSnapshot, bool] | None = None
-        self._failed = False
-        self._end: BaseException | None = None
-        self._there = asyncio.Event()
-
-    def put(self, news: ListSnapshot | BaseException) -> None:
-        """The poller polled, or failed to."""
-        if isinstance(news, ListSnapshot):
-            missed = self._newest is not None and self._newest[1]
-            self._newest, self._failed = (news, self._failed or missed), False
-        elif isinstance(news, VpsOrgError) and not is_fatal(news):
-            self._failed = True
-            return
-        elif isinstance(news, VpsOrgError):
-            self._end = copy.copy(news)
-            self._end.__cause__ = news.__cause__
-        else:
-            self._end = news
-        self._there.set()
-
-    async def get(self) -> tuple[ListSnapshot, bool]:
-        """The next poll, and whether others failed before it. Raises what ended polling."""
-        await self._there.wait()
-        newest, self._newest = self._newest, None
-        if newest is None:
-            assert self._end is not None
-            raise self._end
-        if self._end is None:
-            self._there.clear()
-        return newest
-
-
 class _Promise(asyncio.Future[Verdict | BaseException]):
     """A verdict to come. Called with it: ten thousand waits need no callback each besides this."""
 
@@ -128,10 +86,9 @@ def _id(subject: ServerId | Server | Receipt) -> ServerId:
 class Waiter:
     """Makes waits and awaits them."""
 
-    def __init__(self, poller: Poller, journal: Journal, policy: WaitPolicy, clock: Clock) -> None:
+    def __init__(self, poller: Poller, account: Account, clock: Clock) -> None:
         self.poller = poller
-        self._journal = journal
-        self._policy = policy
+        self._account = account
         self._clock = clock
 
     def check(self) -> None:
@@ -143,20 +100,20 @@ class Waiter:
         # a receipt of another process begins anew here: two machines' clocks don't tell how old it is
         server_id, receipt = check_id(_id(subject)), subject if isinstance(subject, Receipt) else None
         acknowledged, now = None, self._clock.now()
-        mine = self._journal.receipt(server_id)
+        mine = self._account.receipt(server_id)
         if mine is not None and (receipt is None or receipt == mine[0]):
             receipt, acknowledged = mine
-        known = self._journal.known(server_id)
+        known = self._account.known(server_id)
         return Wait(
             server_id,
             target,
+            self._account,
             now=now,
             timeout=timeout,
-            policy=self._policy,
             receipt=receipt,
             acknowledged=acknowledged,
             newest=None if known is None else known.updated_at,
-            careful=receipt is None and self._journal.dropped,
+            careful=receipt is None and self._account.dropped,
         )
 
     def heading(self, server: Server) -> str:
@@ -164,11 +121,11 @@ class Waiter:
 
         ``gone`` for one that was deleted and seen to be gone: only a list that lags can show it.
         """
-        now, patience = self._clock.now(), self._policy.visibility
-        gone_since = self._journal.gone_since(server.id)
+        now, patience = self._clock.now(), self._account.policy.visibility
+        gone_since = self._account.gone_since(server.id)
         if gone_since is not None and now - gone_since < patience:
             return GONE
-        found = self._journal.receipt(server.id)
+        found = self._account.receipt(server.id)
         if found is None:
             return ""
         receipt, acknowledged = found
@@ -179,7 +136,7 @@ class Waiter:
 
     def may_be_invisible(self, created_at: float) -> bool:
         """Whether a server that was created at that time (monotonic seconds) may not be shown yet."""
-        return self._clock.now() - created_at < self._policy.visibility
+        return self._clock.now() - created_at < self._account.policy.visibility
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
         """Wait for one. Raises `WaitError`s, and what ends polling for good (401, 403)."""
@@ -259,26 +216,25 @@ class Waiter:
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Every difference from poll to poll. Raises what ends polling for good: 401, 403, a closed client."""
-        news = _News()
-        view = AccountView()
+        mailbox = ListMailbox()
+        changes = AccountChanges(self._account.policy.quiet)
         unproven: dict[str, float] = {}
-        self.poller.subscribe(news.put, check_seconds(interval, "interval"))
+        self.poller.subscribe(mailbox.put, check_seconds(interval, "interval"))
         try:
             while True:
                 self.check()
-                snapshot, blind = await news.get()
-                if blind:
-                    view.failed()
+                news, blind = await mailbox.get()
                 # what the list shows is reported before it is asked what became of those that it lacks
-                for change in view.update(snapshot):
+                for change in changes.update(news, blind=blind):
                     yield change
-                for change in view.settle(await self._still_there(view, snapshot, unproven)):
+                still = await self._still_there(changes.missing(), news, unproven)
+                for change in changes.settle(still):
                     yield change
         finally:
-            self.poller.unsubscribe(news.put)
+            self.poller.unsubscribe(mailbox.put)
 
     async def _still_there(
-        self, view: AccountView, snapshot: ListSnapshot, unproven: dict[str, float]
+        self, missing: Sequence[Server], news: ListNews, unproven: dict[str, float]
     ) -> dict[str, Server]:
         """Those that the poll lacks and that exist all the same, as far as can be told.
 
@@ -287,7 +243,6 @@ class Waiter:
         still: dict[str, Server] = {}
         since, now = dict(unproven), self._clock.now()
         unproven.clear()
-        missing = view.missing()
         queue = iter(missing)
 
         async def confirm() -> None:
@@ -296,13 +251,13 @@ class Waiter:
                 try:
                     _, still[key] = await self.poller.read(server.id)
                 except VpsOrgError as error:
-                    if is_fatal(error):
+                    if ends_polling(error):
                         raise
                     if is_absence(error):
                         continue
                     if isinstance(error, NotFoundError):
                         unproven[key] = since.get(key, now)
-                        if self.poller.believes(now - unproven[key]) and view.is_whole(snapshot):
+                        if self.poller.believes(now - unproven[key]) and not news.list.lacks():
                             del unproven[key]
                             continue
                     # not known to be gone: the next poll will tell

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vpsorg_async import Change, Server, ServerStatus, StatusChange
-from vpsorg_async.lifecycle.snapshots import ListSnapshot, list_is_cheaper
-from vpsorg_async.lifecycle.watch import AccountView
+from vpsorg_async.lifecycle.snapshots import LastList, ListNews, ListSnapshot, list_is_cheaper
+from vpsorg_async.lifecycle.watching import AccountChanges
 
+PATIENCE = 3.0
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
 
 
@@ -18,16 +19,28 @@ def server(number: int, word: str = "active", updated: float | None = 0) -> Serv
     return Server(id=number, name=f"web-{number}", status=ServerStatus(word), updated_at=moment)
 
 
+def news(when: float, servers: list[Server], changed: set[str] | None = None) -> ListNews:
+    """A list, requested at that time, of which everything is news, or only these servers."""
+    snapshot = ListSnapshot(when, servers)
+    statuses = {position: snapshot.status(position) for position in LastList().differing(snapshot)}
+    return ListNews(LastList().followed_by(snapshot, statuses)[0], changed)
+
+
 def told(
-    view: AccountView, when: float, servers: list[Server], still: dict[str, Server] | None = None
+    view: AccountChanges,
+    when: float,
+    servers: list[Server],
+    still: dict[str, Server] | None = None,
+    *,
+    blind: bool = False,
 ) -> list[tuple[str, object, str | None, str | None, float]]:
-    changes = [*view.update(ListSnapshot(when, servers)), *view.settle(still or {})]
+    changes = [*view.update(news(when, servers), blind=blind), *view.settle(still or {})]
     return [(str(each.change), each.server_id, each.before, each.after, each.seconds) for each in changes]
 
 
 def test_the_first_poll_tells_everything() -> None:
     """Who watches knows from the start what there is."""
-    view = AccountView()
+    view = AccountChanges(PATIENCE)
 
     assert told(view, 10.0, [server(1), server(2, "stopped")]) == [
         ("present", 1, None, "active", 0.0),
@@ -38,12 +51,23 @@ def test_the_first_poll_tells_everything() -> None:
 
 def test_a_lagging_poll_tells_nothing() -> None:
     """Replicas that lag by different times make no changes back and forth; time set back is believed in the end."""
-    view = AccountView()
+    view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1, "active", 0)])
 
     assert told(view, 11.0, [server(1, "rebooting", 9)]) == [("changed", 1, "active", "rebooting", 1.0)]
     assert [told(view, 12.0 + n, [server(1, "active", 0)]) for n in range(3)] == [[], [], []]
     assert told(view, 15.0, [server(1, "active", 0)]) == [("changed", 1, "rebooting", "active", 1.0)]
+
+
+def test_only_what_is_news_is_read() -> None:
+    """Lists that were not read are made up for by the news of the next one."""
+    view = AccountChanges(PATIENCE)
+    told(view, 10.0, [server(1), server(2)])
+    missed = news(11.0, [server(1, "stopped", 5), server(2)], {"1"})
+    latest = news(12.0, [server(1, "stopped", 5), server(2, "stopped", 5)], {"2"})
+
+    assert [change.server_id for change in view.update(latest.after(missed))] == [1, 2]
+    assert latest.after(news(11.0, [server(1)])).changed is None
 
 
 DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str | None] | None]] = [
@@ -61,7 +85,7 @@ def test_differences(
     before: Server | None, after: Server | None, difference: tuple[str, str | None, str | None] | None
 ) -> None:
     """Each server is told by what became of it between two polls, and how far these lie apart."""
-    view = AccountView()
+    view = AccountChanges(PATIENCE)
     told(view, 10.0, [each for each in (before, server(2)) if each])
 
     seen = told(view, 17.5, [each for each in (after, server(2)) if each])
@@ -71,10 +95,10 @@ def test_differences(
 
 def test_absence_from_a_list_is_not_gone() -> None:
     """A server that the poll lacks is to be read by id; found so, it is there, and its changes are told."""
-    view = AccountView()
+    view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1), server(2)])
 
-    assert list(view.update(ListSnapshot(15.0, [server(2)]))) == []
+    assert list(view.update(news(15.0, [server(2)]))) == []
     assert [each.id for each in view.missing()] == [1]
     (change,) = view.settle({"1": server(1, "stopped", 5)})
 
@@ -91,11 +115,10 @@ def test_absence_from_a_list_is_not_gone() -> None:
 
 def test_a_blind_time_is_told() -> None:
     """After polls that failed, what follows is one difference over all that time, and said to be."""
-    view = AccountView()
+    view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1)])
-    view.failed()
 
-    changes = list(view.update(ListSnapshot(70.0, [server(1, "stopped", 5)])))
+    changes = list(view.update(news(70.0, [server(1, "stopped", 5)]), blind=True))
 
     assert [(each.change, each.seconds) for each in changes] == [(Change.BLIND, 60.0), (Change.CHANGED, 60.0)]
     assert changes[0] == StatusChange(change=Change.BLIND, seconds=60.0)
@@ -104,10 +127,9 @@ def test_a_blind_time_is_told() -> None:
 
 def test_before_the_first_poll_nobody_is_blind() -> None:
     """A stream that begins during an outage has missed nothing that it could have told."""
-    view = AccountView()
-    view.failed()
+    view = AccountChanges(PATIENCE)
 
-    assert [change[0] for change in told(view, 10.0, [server(1)])] == ["present"]
+    assert [change[0] for change in told(view, 10.0, [server(1)], blind=True)] == ["present"]
 
 
 CHEAPER: list[tuple[int, int | None, int | None, bool]] = [
