@@ -214,7 +214,8 @@ def test_a_result_that_nobody_reads(start: Start, box: Sandbox, line: tuple[str,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
-def test_a_report_that_nobody_reads(start: Start, box: Sandbox) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_report_that_nobody_reads(start: Start, box: Sandbox, unbuffered: str) -> None:
     """A report that is stuck on a pipe goes to standard error when the third signal comes."""
     import fcntl
     import os
@@ -223,7 +224,8 @@ def test_a_report_that_nobody_reads(start: Start, box: Sandbox) -> None:
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
     servers = 40
     new = ("--name", "w-{n}", "--count", str(servers), *NEW)
-    with start("fleet", "create", *new, "--json", "-q", stdout=theirs) as fleet:
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    with start("fleet", "create", *new, "--json", "-q", stdout=theirs, env=env) as fleet:
         assert os.read(mine, 1)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             fleet.send_signal(number)
@@ -236,6 +238,28 @@ def test_a_report_that_nobody_reads(start: Start, box: Sandbox) -> None:
     assert json.loads(report)["succeeded"] == servers
     assert said.strip() in SAID.values()
     assert fleet.returncode in (129, 130, 143)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
+def test_a_signal_cuts_no_report_short(start: Start, box: Sandbox) -> None:
+    """A report that waits for its reader while a signal comes is written whole, also with PYTHONUNBUFFERED."""
+    import fcntl
+    import os
+
+    mine, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    new = ("--name", "w-{n}", "--count", "40", *NEW)
+    env = {"PYTHONUNBUFFERED": "1"}
+    with start("fleet", "create", *new, "--json", "-q", stdout=theirs, env=env) as fleet:
+        os.close(theirs)
+        report = os.read(mine, 1)
+        fleet.send_signal(signal.SIGTERM)
+        while got := os.read(mine, 65536):
+            report += got
+    os.close(mine)
+
+    assert json.loads(report)["succeeded"] == 40
+    assert fleet.returncode == 143
 
 
 @NAMES

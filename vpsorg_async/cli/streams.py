@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from collections.abc import Generator
 from typing import Any, TextIO, cast
@@ -60,24 +61,50 @@ def prepared() -> Generator[None]:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(io.UnsupportedOperation):  # it was read before
                 stream.reconfigure(errors="replace")
-    errors, sys.stderr = sys.stderr, cast(TextIO, _Notes(sys.stderr))
+    output, errors = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _buffered(output), cast(TextIO, _Notes(_buffered(errors)))
     try:
         yield
     finally:
         with contextlib.suppress(Unwritten):
             emit("")
         sys.stderr.flush()
-        sys.stderr = errors
+        sys.stdout, sys.stderr = output, errors
+
+
+def _buffered(stream: TextIO) -> TextIO:
+    """Return a stream that writes the whole of a text to the same file.
+
+    With PYTHONUNBUFFERED the interpreter's own streams lose the rest of a text whose write a signal cuts short.
+    """
+    if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, io.RawIOBase):
+        return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+    return stream
 
 
 def emit(text: str) -> None:
-    """Write the text, and what was printed before, to standard output. Raises `Unwritten`."""
+    """Write the text, and what was printed before, to standard output. Raises `Unwritten`.
+
+    It is written in pieces that do not block: a signal that arrives just before a write that blocks is not handled
+    before the write ends.
+    """
+    size = getattr(select, "PIPE_BUF", 512) // 4  # characters of at most four bytes; Windows has no PIPE_BUF
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        for start in range(0, max(len(text), 1), size):
+            _wait_for(sys.stdout)
+            sys.stdout.write(text[start : start + size])
+            sys.stdout.flush()
     except OSError as error:
         abandon(sys.stdout)
         raise Unwritten(error) from None
+
+
+def _wait_for(stream: TextIO) -> None:
+    """Wait until a piece can be written without blocking; signals are handled ten times a second."""
+    # a stream of a test has no file
+    with contextlib.suppress(OSError, ValueError):
+        while not select.select([], [stream.fileno()], [], 0.1)[1]:
+            pass
 
 
 def note(text: str) -> None:
