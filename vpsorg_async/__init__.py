@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors
+    from . import errors, events
     from .client import Client
-    from .config import Timeout
-    from .fleet import Failed, Report, Skipped, Succeeded
+    from .config import Timeout, WaitPolicy
+    from .errors import Sent
+    from .fleet import Failed, Outcome, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
     from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
-    from .lifecycle.events import ServerStuck
+    from .lifecycle.events import PollStatistics, ServerStuck
     from .lifecycle.ready import ReadyCheck, tcp_port
     from .lifecycle.receipts import Receipt
-    from .lifecycle.wait import Seen
     from .lifecycle.watching import Change, StatusChange
     from .options import ClientOptions
     from .records import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Plan,
         PlanOffer,
         ResourceUsage,
+        Seen,
         Server,
         ServerId,
         ServerStatus,
@@ -51,8 +52,10 @@ __all__ = [
     "Location",
     "OperatingSystem",
     "OperatingSystemVersion",
+    "Outcome",
     "Plan",
     "PlanOffer",
+    "PollStatistics",
     "ReadyCheck",
     "Receipt",
     "Report",
@@ -60,6 +63,7 @@ __all__ = [
     "RetryPolicy",
     "SSHKey",
     "Seen",
+    "Sent",
     "Server",
     "ServerId",
     "ServerSpec",
@@ -73,8 +77,10 @@ __all__ = [
     "TargetLike",
     "Timeout",
     "WaitOutcome",
+    "WaitPolicy",
     "__version__",
     "errors",
+    "events",
     "tcp_port",
 ]
 
@@ -89,9 +95,11 @@ _HOMES = {
     "Failed": "fleet",
     "ReadyCheck": "lifecycle.ready",
     "Receipt": "lifecycle.receipts",
+    "Outcome": "fleet",
+    "PollStatistics": "lifecycle.events",
     "Report": "fleet",
     "RetryPolicy": "http.retry",
-    "Seen": "lifecycle.wait",
+    "Sent": "errors",
     "ServerSpec": "specs",
     "ServerStuck": "lifecycle.events",
     "Skipped": "fleet",
@@ -101,6 +109,7 @@ _HOMES = {
     "TargetLike": "lifecycle.contract",
     "Timeout": "config",
     "WaitOutcome": "lifecycle.calls",
+    "WaitPolicy": "config",
     "tcp_port": "lifecycle.ready",
 }
 
@@ -109,8 +118,8 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "errors":
-            return import_module(".errors", __name__)
+        if name in ("errors", "events"):
+            return import_module(f".{name}", __name__)
         value = globals()[name] = getattr(import_module(f".{_HOMES.get(name, 'records')}", __name__), name)
         return value
 

@@ -17,22 +17,26 @@ from .config import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_MAX_LIST_BODY,
+    UNSET,
     Timeout,
     WaitPolicy,
     check_base_url,
     check_seconds,
     check_token,
     from_environment,
+    wait_policy,
 )
 from .dialects import check_dialect
 from .durations_file import keep_durations, read_durations
 from .errors import ClientClosedError, ConfigurationError
+from .events import ClientEvent
 from .fleet import Fleet
 from .http.exchange import Request, Response
 from .http.retry import RetryPolicy
 from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
+from .lifecycle.events import PollStatistics
 from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Receipt
 from .lifecycle.watching import StatusChange
@@ -69,14 +73,14 @@ class Client:
       the name, where a name is looked for) have to fit; any other field is None then, and reported once.
     - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
     - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
-    - ``min_interval``, ``max_interval``: bounds of the pause between two polls of the waits.
-    - ``grace``, ``quiet``, ``visibility``: see `WaitPolicy`.
+    - ``waiting``: a `WaitPolicy`, how often waits poll and how patient they are. Its numbers are accepted one by one,
+      too: ``min_interval``, ``max_interval``, ``grace``, ``quiet``, ``visibility``.
     - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
     - ``ssl_context``: for a private certificate authority.
     - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
     - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
     - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to poll.
-    - ``on_event``: called, not awaited, with a record of each request, retry and oddity: `vpsorg_async.http.events`.
+    - ``on_event``: called, not awaited, with each `vpsorg_async.events.ClientEvent`.
     - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
 
     One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.
@@ -93,18 +97,19 @@ class Client:
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
-        min_interval: float = 0.5,
-        max_interval: float = 30.0,
-        grace: float = 10.0,
-        quiet: float = 15.0,
-        visibility: float = 60.0,
+        waiting: WaitPolicy | None = None,
+        min_interval: float = UNSET,
+        max_interval: float = UNSET,
+        grace: float = UNSET,
+        quiet: float = UNSET,
+        visibility: float = UNSET,
         max_body: int = DEFAULT_MAX_BODY,
         max_list_body: int = DEFAULT_MAX_LIST_BODY,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
         proxy: str | None = None,
         allow_insecure: bool = False,
-        on_event: Callable[[Any], None] | None = None,
+        on_event: Callable[[ClientEvent], None] | None = None,
         tracing: Tracing | None = None,
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
@@ -124,7 +129,8 @@ class Client:
             strict=strict,
             timeout=Timeout() if timeout is None else timeout,
             retry=RetryPolicy() if retry is None else retry,
-            policy=WaitPolicy(
+            policy=wait_policy(
+                waiting,
                 min_interval=min_interval,
                 max_interval=max_interval,
                 grace=grace,
@@ -265,6 +271,11 @@ class Client:
             waiter.poller.leave(wait)
         assert outcome.server is not None
         return outcome.server if ready is None else await waiter.ready(outcome, ready, seconds)
+
+    @property
+    def statistics(self) -> PollStatistics:
+        """The polls of this client so far, and the waits that are open now."""
+        return self._open().poller.statistics
 
     def receipt(self, server_id: ServerId) -> Receipt | None:
         """The last command on a server that this client sent, was acknowledged, and no wait has seen done yet.

@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +16,7 @@ from .errors import ConfigurationError
 __all__ = [
     "API_PREFIX",
     "DEFAULT_BASE_URL",
+    "UNSET",
     "Timeout",
     "WaitPolicy",
     "check_base_url",
@@ -22,6 +24,7 @@ __all__ = [
     "check_token",
     "environment_settings",
     "from_environment",
+    "wait_policy",
 ]
 
 DEFAULT_BASE_URL = "https://admin.vps.org"
@@ -71,12 +74,17 @@ class Timeout:
 
 @attrs.frozen(kw_only=True)
 class WaitPolicy:
-    """How waits poll, in seconds.
+    """How a client waits: ``Client(..., waiting=WaitPolicy(grace=30))``. All numbers are seconds.
 
-    ``min_interval`` and ``max_interval`` bound the pause between two polls. ``grace`` is how long a settled status
-    other than the target may stand with nobody changing it before the wait gives up. ``quiet`` is how long a target
-    must hold when nothing else proves that the command took effect. ``visibility`` is how long a server just created
-    may be missing.
+    Args:
+        min_interval: The shortest pause between two polls.
+        max_interval: The longest pause between two polls.
+        grace: How long a settled status other than the target may stand, with no command open, before a wait fails.
+        quiet: How long the target must hold where nothing else proves that the command took effect.
+        visibility: How long a server that was just created may be missing.
+
+    Raises:
+        ConfigurationError: A number is not a number of seconds, or the intervals are in the wrong order.
     """
 
     min_interval: float = 0.5
@@ -92,6 +100,27 @@ class WaitPolicy:
             check_seconds(getattr(self, name), name, zero=True)
         if self.min_interval > self.max_interval:
             raise ConfigurationError("min_interval is larger than max_interval")
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "as in WaitPolicy"
+
+
+UNSET: Any = _Unset()
+"""Stands for an option that was not given, where None would be wrong."""
+
+
+def wait_policy(waiting: object, **numbers: float) -> WaitPolicy:
+    """Return the policy of a client: ``waiting`` itself, or one of the numbers given. Raises `ConfigurationError`."""
+    given = {name: number for name, number in numbers.items() if number is not UNSET}
+    if waiting is None:
+        return WaitPolicy(**given)
+    if not isinstance(waiting, WaitPolicy):
+        raise ConfigurationError(f"waiting is a WaitPolicy, not {waiting!r}")
+    if given:
+        raise ConfigurationError(f"give {', '.join(given)} to the WaitPolicy, or leave waiting out: not both")
+    return waiting
 
 
 def check_token(value: object) -> str:

@@ -5,16 +5,17 @@
     VpsOrgError
     ├── ConfigurationError (ValueError)     bad input or set-up; nothing was sent
     ├── ClientClosedError                   the client was closed under a call or a wait
-    ├── TransportError           .sent      no usable answer came
-    │   ├── ConnectError                    provably not sent: safe to repeat
-    │   ├── ConnectionLostError             the connection broke; the request may have been carried out
-    │   └── RequestTimeoutError (TimeoutError)   no whole answer in time; may have been carried out
-    ├── APIError                 .status .message .body .sent
-    │   ├── BadRequestError 400 · AuthenticationError 401 · PaymentRequiredError 402
-    │   ├── PermissionDeniedError 403 · NotFoundError 404 · RateLimitError 429 (.retry_after)
-    │   └── ServiceError 5xx                a *server* is the product, so not "server error"
-    ├── DecodeError              .problems  an answer that does not fit, as "$.path: what" lines
-    ├── OutcomeUnknownError      .reason    a change may or may not have happened: look before repeating
+    ├── RequestError             .sent .request .attempts    one request did not succeed
+    │   ├── TransportError                      no usable answer came
+    │   │   ├── ConnectError                    provably not sent: safe to repeat
+    │   │   ├── ConnectionLostError             the connection broke; the request may have been applied
+    │   │   └── RequestTimeoutError (TimeoutError)   no whole answer in time; may have been applied
+    │   ├── APIError             .status .message .body
+    │   │   ├── BadRequestError 400 · AuthenticationError 401 · PaymentRequiredError 402
+    │   │   ├── PermissionDeniedError 403 · NotFoundError 404 · RateLimitError 429 (.retry_after)
+    │   │   └── ServiceError 5xx                a *server* is the product, so not "server error"
+    │   ├── DecodeError          .problems      an answer that does not fit, as "$.path: what" lines
+    │   └── OutcomeUnknownError  .reason        a change may have been applied: check before repeating it
     ├── WaitError                .server_id .target .last_seen .timeline
     │   ├── WaitTimeoutError (TimeoutError)
     │   ├── UnexpectedStatusError           the server settled elsewhere, or was suspended
@@ -32,6 +33,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from .records import Seen, Server, ServerId
+
 __all__ = [
     "APIError",
     "AuthenticationError",
@@ -47,6 +50,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RequestError",
     "RequestTimeoutError",
     "Sent",
     "ServerGoneError",
@@ -82,23 +86,39 @@ class ClientClosedError(VpsOrgError):
     """The client is not open: used outside its ``async with``, or closed under a call or a wait."""
 
 
-class TransportError(VpsOrgError):
-    """No usable answer came.
+class RequestError(VpsOrgError):
+    """A request did not succeed.
 
-    ``sent`` says whether the request may have been carried out; ``request`` names it (``POST /api/...``);
-    ``attempts`` counts the tries made, all of them; ``final`` is True where trying again can't help.
+    Attributes:
+        sent: Whether the request may have been applied.
+        request: The method and path, such as ``POST /api/v1/servers/``.
+        attempts: The number of attempts, all of them.
+
+    Example::
+
+        try:
+            await vps.servers.reboot(12345)
+        except RequestError as error:
+            if error.sent is Sent.MAYBE: ...
     """
+
+    def __init__(self, message: str = "", *, sent: Sent = Sent.MAYBE, request: str = "") -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.request = request
+        self.attempts = 1
+
+
+class TransportError(RequestError):
+    """No usable answer came. ``final`` is True where another attempt cannot help."""
 
     default_sent: ClassVar[Sent] = Sent.MAYBE
 
     def __init__(
         self, message: str = "", *, sent: Sent | None = None, request: str = "", final: bool = False
     ) -> None:
-        super().__init__(message)
-        self.sent = self.default_sent if sent is None else sent
-        self.request = request
+        super().__init__(message, sent=self.default_sent if sent is None else sent, request=request)
         self.final = final
-        self.attempts = 1
 
     def __str__(self) -> str:
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
@@ -120,7 +140,7 @@ class RequestTimeoutError(TransportError, TimeoutError):
     """The whole answer did not come within the time allowed for one attempt."""
 
 
-class APIError(VpsOrgError):
+class APIError(RequestError):
     """The API answered with an error status.
 
     ``status`` is the HTTP status, ``message`` what the body said in readable form, ``body`` the beginning of the
@@ -146,15 +166,12 @@ class APIError(VpsOrgError):
         retry_after: float | None = None,
         from_api: bool = True,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, sent=sent, request=request)
         self.message = message
         self.status = status
         self.body = body
-        self.request = request
-        self.sent = sent
         self.retry_after = retry_after
         self.from_api = from_api
-        self.attempts = 1
 
     def __str__(self) -> str:
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
@@ -202,7 +219,7 @@ class ServiceError(APIError):
     """5xx: the service failed. A change may have been carried out all the same (``sent`` is MAYBE)."""
 
 
-class DecodeError(VpsOrgError):
+class DecodeError(RequestError):
     """An answer with a good status whose body does not fit.
 
     ``problems`` holds lines such as ``$.plan.vcpus: Expected `int`, got `str```. ``body`` is the beginning of the body
@@ -210,23 +227,25 @@ class DecodeError(VpsOrgError):
     """
 
     def __init__(self, message: str = "", *, problems: Sequence[str] = (), request: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message, request=request)
         self.problems: tuple[str, ...] = tuple(problems)
         self.body = ""
-        self.request = request
-        self.sent = Sent.MAYBE
 
     def __str__(self) -> str:
         about = f"{self.request}: " if self.request else ""
         return "\n  ".join([f"{about}{self.args[0]}", *self.problems])
 
 
-class OutcomeUnknownError(VpsOrgError):
-    """A change was sent and its fate is unknown; repeating it blindly could do it twice.
+class OutcomeUnknownError(RequestError):
+    """A change was sent and its outcome is unknown; repeating it blindly could apply it twice.
 
-    ``request`` names it, ``subject`` what it was about (a server's name or id), ``reason`` is the failure that hid
-    the outcome, ``sent_at`` the time of day (UTC) at which it was sent, ``candidates`` are ids that may be its result.
-    Read the account before sending it again.
+    Check the account before sending it again.
+
+    Attributes:
+        subject: The name of the spec, or the id of the server.
+        reason: The failure that hid the outcome.
+        sent_at: The time of day (UTC) at which the change was sent.
+        candidates: Ids of servers that may be its result.
     """
 
     def __init__(
@@ -234,42 +253,46 @@ class OutcomeUnknownError(VpsOrgError):
         message: str = "",
         *,
         request: str = "",
-        subject: Any = None,
+        subject: ServerId | None = None,
         reason: Exception | None = None,
         sent_at: datetime | None = None,
-        candidates: Sequence[int | str] = (),
+        candidates: Sequence[ServerId] = (),
     ) -> None:
-        super().__init__(message)
-        self.request = request
+        super().__init__(message, request=request)
         self.subject = subject
         self.reason = reason
         self.sent_at = sent_at
-        self.candidates: tuple[int | str, ...] = tuple(candidates)
-        self.sent = Sent.MAYBE
+        self.candidates: tuple[ServerId, ...] = tuple(candidates)
+        if isinstance(reason, RequestError):
+            self.attempts = reason.attempts
 
 
 class WaitError(VpsOrgError):
     """A wait ended without its target.
 
-    ``server_id`` and ``target`` say what was wanted, ``last_seen`` is the last `Server` seen (None: never seen),
-    ``timeline`` the statuses seen with their times, ``last_failure`` the last failed poll.
+    Attributes:
+        server_id: The server.
+        target: What the wait was for.
+        last_seen: The server as it was seen last; None where it never was.
+        timeline: The statuses seen, with their times.
+        last_failure: The last failed poll.
     """
 
     def __init__(
         self,
         message: str = "",
         *,
-        server_id: int | str | None = None,
+        server_id: ServerId | None = None,
         target: str = "",
-        last_seen: Any = None,
-        timeline: Sequence[Any] = (),
+        last_seen: Server | None = None,
+        timeline: Sequence[Seen] = (),
         last_failure: Exception | None = None,
     ) -> None:
         super().__init__(message)
         self.server_id = server_id
         self.target = target
         self.last_seen = last_seen
-        self.timeline: tuple[Any, ...] = tuple(timeline)
+        self.timeline: tuple[Seen, ...] = tuple(timeline)
         self.last_failure = last_failure
 
 

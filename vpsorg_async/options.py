@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from .config import Timeout
+from .config import Timeout, WaitPolicy
+from .events import ClientEvent
 from .http.retry import RetryPolicy
 from .runtime import Tracing
 from .timing import Clock
@@ -25,6 +26,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: Timeout | None
     retry: RetryPolicy | None
     max_in_flight: int
+    waiting: WaitPolicy | None
     min_interval: float
     max_interval: float
     grace: float
@@ -36,7 +38,7 @@ class ClientOptions(TypedDict, total=False):
     trust_env: bool
     proxy: str | None
     allow_insecure: bool
-    on_event: Callable[[Any], None] | None
+    on_event: Callable[[ClientEvent], None] | None
     tracing: Tracing | None
     durations_file: str | os.PathLike[str] | None
     clock: Clock | None

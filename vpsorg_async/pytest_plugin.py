@@ -108,7 +108,8 @@ def vpsorg_client(vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any]) -
 
     def make(**options: Any) -> Client:
         dialect = vpsorg_settings.get("dialect", "documented")
-        given = {"base_url": vpsorg_sandbox.url, "dialect": dialect, **PATIENCE, **options}
+        patience = PATIENCE if options.get("waiting") is None else {}
+        given = {"base_url": vpsorg_sandbox.url, "dialect": dialect, **patience, **options}
         return Client(vpsorg_sandbox.token, **given)
 
     return make

@@ -27,6 +27,7 @@ __all__ = [
     "PlanOffer",
     "ResourceUsage",
     "SSHKey",
+    "Seen",
     "Server",
     "ServerId",
     "ServerStatus",
@@ -216,3 +217,15 @@ class Account:
     company_name: str | None = None
     token_name: str | None = None
     permissions: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Seen:
+    """A line of a wait's timeline: ``at`` seconds after it began, a status word, or what else happened."""
+
+    at: float
+    status: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.status} at {self.at:.1f} s" + (f" ({self.note})" if self.note else "")

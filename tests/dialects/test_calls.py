@@ -166,6 +166,7 @@ async def test_failures_of_waits(speech: Speech) -> None:
             with pytest.raises(AuthenticationError):
                 await stranger.servers.list()
 
+        assert late.value.last_seen is not None
         assert late.value.last_seen.status == "provisioning"
 
 

@@ -113,6 +113,7 @@ async def test_a_server_that_is_gone_ends_the_checks(ask: Ask, gone: Callable[[S
             await ask(vps, server, check)
 
         assert asked == 1
+        assert caught.value.last_seen is not None
         assert caught.value.last_seen.id == server.id
 
 

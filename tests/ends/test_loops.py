@@ -89,7 +89,7 @@ ENTRIES: dict[str, Callable[[Held], Any]] = {
     "fleet.reboot of nothing": lambda h: h.fleet.reboot([], timeout=5),
     "fleet.reboot, not waited for": lambda h: h.fleet.reboot([h.number], timeout=5, wait=False),
     "fleet.delete": lambda h: h.fleet.delete([h.number], timeout=5),
-    "fleet.rolling_reboot": lambda h: h.fleet.rolling_reboot([h.number]),
+    "fleet.rolling_reboot": lambda h: h.fleet.rolling_reboot([h.number], timeout=600),
     "fleet.rolling, begun before": lambda h: h.rolling.__aenter__(),
     "fleet.rolling.resume": lambda h: h.rolling.resume(),
     "report.retry_failed": lambda h: h.report.retry_failed(),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from vpsorg_async import Client, Server, ServerSpec
-from vpsorg_async.errors import NotFoundError
-from vpsorg_async.sandbox import Sandbox
+from vpsorg_async import Client, Server, ServerSpec, WaitPolicy
+from vpsorg_async.errors import NotFoundError, WaitTimeoutError
+from vpsorg_async.sandbox import Durations, Sandbox
+from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 SPEC = ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west")
 NINE = {"list", "create", "get", "replace", "update", "delete", "start", "stop", "reboot"}
@@ -67,3 +70,29 @@ async def test_a_listing_finds_servers_by_name() -> None:
 
     assert listing.lacks == ""
     assert [one.id for one in listing.by_name()["web-1"]] == [server.id]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"waiting": WaitPolicy(min_interval=0.25, max_interval=0.25)},
+        {"max_interval": 0.25, "min_interval": 0.25},
+    ],
+)
+def test_either_form_of_a_wait_policy_reaches_the_waits(options: dict[str, Any]) -> None:
+    """A wait polls as often as the policy says, whichever way it was given, and the client counts its polls."""
+
+    async def polls() -> int:
+        clock = asyncio.get_running_loop().time
+        async with (
+            Sandbox(clock=clock, durations=Durations(provisioning=600.0)) as box,
+            Client(box.token, base_url=box.url, clock=LoopClock(), **options) as vps,
+        ):
+            server = await vps.servers.create(SPEC)
+            with pytest.raises(WaitTimeoutError):
+                await vps.wait_until(server, "active", timeout=8)
+            assert vps.statistics.waits == 0
+            return vps.statistics.lists + vps.statistics.singles
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert 25 <= runner.run(polls()) <= 40

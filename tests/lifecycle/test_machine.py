@@ -302,6 +302,7 @@ class Waits(RuleBasedStateMachine):
             unseen = waiting.ended < server.visible
             assert server.gone <= waiting.ended or unseen, f"it is there: {server}"
             return
+        assert error.last_seen is not None
         word = str(error.last_seen.status)
         assert word in SETTLED
         assert server.was(word, self._shown_since(waiting), waiting.ended), f"not {word} of late: {server}"

@@ -80,6 +80,16 @@ def test_intervals_are_in_order() -> None:
     Client(TOKEN, min_interval=1, max_interval=1)
 
 
+def test_a_wait_policy_is_given_once() -> None:
+    """The numbers of waits come as a `WaitPolicy` or one by one; both would leave open which one counts."""
+    Client(TOKEN, waiting=WaitPolicy(grace=30))
+    for number in ("min_interval", "max_interval", "grace", "quiet", "visibility"):
+        with pytest.raises(ConfigurationError, match=f"^give {number} to the WaitPolicy"):
+            Client(TOKEN, waiting=WaitPolicy(), **{number: getattr(WaitPolicy(), number)})
+    with pytest.raises(ConfigurationError, match="waiting is a WaitPolicy"):
+        Client(TOKEN, waiting=30)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "policy",
     [

@@ -12,7 +12,7 @@ from vpsorg_async import Server, ServerStatus, Target, WaitOutcome, errors
 from vpsorg_async.config import WaitPolicy
 from vpsorg_async.lifecycle.commands import COMMANDS, GONE, IN_PLACE, MOVING, SETTLED
 from vpsorg_async.lifecycle.contract import CONTRACT, LEADS_TO, Evidence, Reading
-from vpsorg_async.lifecycle.wait import Seen
+from vpsorg_async.records import Seen
 
 T, F, M, E, U = Reading.TARGET, Reading.FAILURE, Reading.MOVING, Reading.ELSEWHERE, Reading.UNKNOWN
 

@@ -22,6 +22,7 @@ from vpsorg_async.errors import (
     NotFoundError,
     OutcomeUnknownError,
     RateLimitError,
+    RequestError,
     RequestTimeoutError,
     Sent,
     ServiceError,
@@ -146,6 +147,7 @@ FULL = [
     VpsOrgError("broken"),
     ConfigurationError("bad"),
     errors.ClientClosedError("closed"),
+    RequestError("failed", request="GET /x/", sent=Sent.NO),
     ConnectError("refused", request="GET /x/", final=True),
     ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),
     RequestTimeoutError("late", request="PUT /x/"),
@@ -226,3 +228,21 @@ def test_a_fleet_error_is_caught_whole() -> None:
     """Who does not care for the parts catches the root."""
     with pytest.raises(VpsOrgError, match="3 of 5 failed"):
         raise fleet_error()
+
+
+@pytest.mark.parametrize("cls", [TransportError, APIError, DecodeError, OutcomeUnknownError])
+def test_a_failed_request_says_what_is_known_of_it(cls: type[RequestError]) -> None:
+    """One base for all errors of one request: whether it was sent, which it was, and how often it was tried."""
+    error = cls("what happened", request="GET /api/v1/servers/")
+
+    assert isinstance(error, RequestError)
+    assert isinstance(error.sent, Sent)
+    assert (error.request, error.attempts) == ("GET /api/v1/servers/", 1)
+
+
+def test_an_unknown_outcome_counts_the_attempts_of_its_reason() -> None:
+    """The attempts of the failure that hid the outcome are those of the change."""
+    lost = ConnectionLostError("reset")
+    lost.attempts = 3
+
+    assert OutcomeUnknownError("unknown", reason=lost).attempts == 3

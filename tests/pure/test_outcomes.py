@@ -14,6 +14,7 @@ import pytest
 from vpsorg_async import (
     Evidence,
     Failed,
+    Outcome,
     Report,
     Server,
     ServerSpec,
@@ -41,7 +42,7 @@ from vpsorg_async.errors import (
 )
 from vpsorg_async.fleet.plan import plan
 from vpsorg_async.fleet.retry_failed import job_of, jobs_again, merged
-from vpsorg_async.lifecycle.wait import Seen
+from vpsorg_async.records import Seen
 
 WEB = Server(id=7, name="web-00", status=ServerStatus.ACTIVE, ip_address="203.0.113.10")
 TIMELINE = (Seen(0.5, "provisioning"), Seen(130.25, "active"))
@@ -271,3 +272,35 @@ def test_a_step_becomes_a_job(statuses: list[str], fits: Callable[[Any], bool]) 
 
     assert job.key == SPEC.name
     assert fits(job)
+
+
+def test_every_outcome_has_a_server_and_an_error() -> None:
+    """A caller can read both of any outcome; None stands for what it does not have."""
+    error = ConnectError("refused")
+    outcomes: tuple[Outcome, ...] = (Succeeded("a", None), Failed("b", error), Skipped("c", "why"))
+
+    assert [outcome.error for outcome in outcomes] == [None, error, None]
+    assert [outcome.server for outcome in outcomes] == [None, None, None]
+
+
+def test_outcomes_match_by_what_they_have() -> None:
+    """`match` tells the outcomes apart by class, error and reason."""
+
+    def said(outcome: Outcome) -> str:
+        match outcome:
+            case Succeeded(key, None):
+                return f"{key} worked"
+            case Failed(key, ConnectError()):
+                return f"{key} was not sent"
+            case Skipped(reason=reason):
+                return reason
+        return "?"
+
+    outcomes: tuple[Outcome, ...] = (
+        Succeeded("a", None),
+        Failed("b", ConnectError("refused")),
+        Failed("c", ValueError()),  # type: ignore[arg-type]
+        Skipped("d", "why"),
+    )
+
+    assert [said(outcome) for outcome in outcomes] == ["a worked", "b was not sent", "?", "why"]

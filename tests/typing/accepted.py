@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack, assert_type
+from typing import Unpack, assert_never, assert_type
 
 from vpsorg_async import (
     Client,
     ClientOptions,
+    Failed,
+    Outcome,
+    PollStatistics,
     Report,
+    Seen,
+    Sent,
     Server,
+    ServerId,
     ServerSpec,
     ServerStatus,
+    Skipped,
+    Succeeded,
     Target,
     TargetLike,
     WaitOutcome,
+    WaitPolicy,
 )
+from vpsorg_async.errors import APIError, OutcomeUnknownError, RequestError, VpsOrgError, WaitError
+from vpsorg_async.events import ClientEvent, RequestSent, ServerStuck
 from vpsorg_async.fleet import Plan
 
 
@@ -59,3 +70,47 @@ async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
     async with vps.fleet.creating(specs, timeout=900, on_cancel="delete") as run:
         async for outcome in run:
             print(outcome.key)
+
+
+def outcomes(outcome: Outcome) -> str:
+    assert_type(outcome.server, Server | None)
+    assert_type(outcome.error, VpsOrgError | None)
+    match outcome:
+        case Succeeded(server=Server() as server):
+            return str(server.ip_address)
+        case Succeeded(key=key):
+            return str(key)
+        case Failed(error=APIError(status=status)):
+            return str(status)
+        case Failed(error=error):
+            return str(error)
+        case Skipped(reason=reason):
+            return reason
+    assert_never(outcome)
+
+
+def errors(error: RequestError, wait: WaitError, unknown: OutcomeUnknownError) -> None:
+    assert_type(error.sent, Sent)
+    assert_type(error.request, str)
+    assert_type(error.attempts, int)
+    assert_type(wait.last_seen, Server | None)
+    assert_type(wait.timeline, tuple[Seen, ...])
+    assert_type(unknown.subject, ServerId | None)
+
+
+def hook(event: ClientEvent) -> None:
+    match event:
+        case RequestSent(attempt=attempt):
+            print(attempt)
+        case ServerStuck(server_id=server_id):
+            print(server_id)
+
+
+def waiting() -> None:
+    Client("token", waiting=WaitPolicy(grace=30, max_interval=5), on_event=hook)
+    Client("token", grace=30, max_interval=5, on_event=print)
+
+
+def statistics(vps: Client) -> None:
+    assert_type(vps.statistics, PollStatistics)
+    assert_type(vps.statistics.lists, int)

@@ -5,7 +5,9 @@ Not run and not imported: `tests/typing/__main__.py` checks it.
 
 from __future__ import annotations
 
-from vpsorg_async import Client, Server, ServerSpec
+from vpsorg_async import Client, Outcome, Server, ServerSpec, WaitPolicy
+from vpsorg_async.errors import OutcomeUnknownError, RequestError, WaitError
+from vpsorg_async.events import ClientEvent, RequestSent
 
 
 async def targets(vps: Client, server: Server, word: str) -> None:
@@ -37,6 +39,32 @@ def clients() -> None:
     Client.from_env(retry=3)  # rejected
     Client("token", timeout=5)  # rejected
     Client("token", graec=5.0)  # rejected
+
+
+def hook(event: RequestSent) -> None:
+    """A hook that takes one kind of event."""
+
+
+def waiting() -> None:
+    Client("token", waiting=WaitPolicy(graec=5.0))  # rejected
+    Client("token", waiting=5.0)  # rejected
+    Client("token", on_event=hook)  # rejected: it is called with the others as well
+
+
+def errors(error: RequestError, wait: WaitError, unknown: OutcomeUnknownError, outcome: Outcome) -> None:
+    error.status.real  # rejected: only an APIError has one
+    error.sent.upper()  # rejected
+    error.attempts.upper()  # rejected
+    wait.last_seen.status  # rejected: it may be None
+    wait.timeline[0].word  # rejected
+    unknown.subject.name  # rejected
+    outcome.server.id  # rejected: it may be None
+    outcome.error.args  # rejected: it may be None
+    outcome.reason.upper()  # rejected: only a Skipped has one
+
+
+def events(event: ClientEvent) -> None:
+    event.operation.upper()  # rejected: not every event has one
 
 
 async def fleets(vps: Client, specs: list[ServerSpec]) -> None:

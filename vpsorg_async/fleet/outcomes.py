@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from ..errors import ConfigurationError, FleetError, VpsOrgError
 from ..lifecycle.contract import Evidence
-from ..lifecycle.wait import Seen
-from ..records import Server, ServerId
+from ..records import Seen, Server, ServerId
 
 __all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password"]
 
@@ -37,6 +36,7 @@ class Succeeded:
     how: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
+    error: ClassVar[None] = None
 
 
 @attrs.frozen
@@ -63,9 +63,23 @@ class Skipped:
 
     key: ServerId
     reason: str
+    server: ClassVar[None] = None
+    error: ClassVar[None] = None
 
 
 Outcome = Succeeded | Failed | Skipped
+"""What became of one server. Each kind has ``key``, ``server`` and ``error``, None where there is none.
+
+Example::
+
+    match outcome:
+        case Succeeded(server=Server() as server):
+            print(server.ip_address)
+        case Failed(error=error):
+            print(outcome.key, error)
+        case Skipped(reason=reason):
+            print(outcome.key, reason)
+"""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from ..errors import (
     WaitTimeoutError,
     is_absence,
 )
-from ..records import Server, ServerId
+from ..records import Seen, Server, ServerId
 from ..shielding import side_by_side
 from ..specs import check_id
 from ..timing import Backoff, Clock
@@ -27,7 +27,7 @@ from .poller import LAST_POLL, Poller
 from .ready import ReadyCheck, ask
 from .receipts import Receipt
 from .snapshots import ListNews
-from .wait import Reached, Seen, Verdict, Wait
+from .wait import Reached, Verdict, Wait
 from .wakeup import yield_to_loop
 from .watching import AccountChanges, ListMailbox, StatusChange, ends_polling
 

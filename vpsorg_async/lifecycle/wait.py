@@ -26,29 +26,17 @@ import attrs
 
 from ..config import WaitPolicy
 from ..errors import VpsOrgError, WaitError, is_forbidden
-from ..records import Server, ServerId, ServerStatus
+from ..records import Seen, Server, ServerId, ServerStatus
 from .account import Account
 from .commands import GONE
 from .contract import CONTRACT, Evidence, Reading, Target
 from .grounds import Grounds
 from .receipts import Receipt
 
-__all__ = ["Ended", "Reached", "Seen", "Verdict", "Wait"]
+__all__ = ["Ended", "Reached", "Verdict", "Wait"]
 
 ABSENT = "absent"
 """In a timeline: the server was read by its id, and was not there."""
-
-
-@attrs.frozen
-class Seen:
-    """A line of a wait's timeline: ``at`` seconds after it began, a status word, or what else happened."""
-
-    at: float
-    status: str
-    note: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.status} at {self.at:.1f} s" + (f" ({self.note})" if self.note else "")
 
 
 @attrs.frozen
