@@ -28,8 +28,9 @@ from ..errors import (
 )
 from ..records import Server, ServerId
 from ..shielding import side_by_side
-from ..timing import Backoff, Clock
+from ..timing import Backoff, Clock, Random
 from .account import Account
+from .events import PollStatistics
 from .snapshots import ListNews, ListSnapshot, list_is_cheaper
 from .wait_index import OpenWait
 from .wait_registry import WaitRegistry
@@ -101,14 +102,14 @@ class Health:
 
 
 class AccountReader:
-    """Polls for all waits and for those who watch; says when a list or a read by id is used."""
+    """Polls for all waits and watchers; decides whether to read a list, or servers by their ids."""
 
     def __init__(
         self, source: Source, account: Account, registry: WaitRegistry, watchers: Watchers, clock: Clock
     ) -> None:
-        self.health = Health(account.policy)
         self.keeps = False
         """Whether there will be a next list, which is compared with the last one."""
+        self._health = Health(account.policy)
         self._source = source
         self._account = account
         self._registry = registry
@@ -119,6 +120,26 @@ class AccountReader:
         self._list_trouble, self._read_trouble = Trouble(), Trouble()
         self._applying = asyncio.Lock()
 
+    def statistics(self) -> PollStatistics:
+        """Return what was polled so far, and the number of open waits."""
+        health = self._health
+        return PollStatistics(
+            waits=len(self._registry), lists=health.lists, singles=health.singles, failed=health.failed
+        )
+
+    @property
+    def held_until(self) -> float:
+        """When the API may be asked again after a ``Retry-After``; monotonic seconds."""
+        return self._health.held_until
+
+    def backed_off(self, pause: float, rng: Random) -> float:
+        """Return the pause before the next poll, longer after failures."""
+        return (
+            max(pause, self._health.backoff.pause(self._health.failures, rng))
+            if self._health.failures
+            else pause
+        )
+
     def forget(self) -> None:
         """Let go of the last list: there will be no next one for now."""
         self.keeps = False
@@ -126,13 +147,13 @@ class AccountReader:
 
     async def read(self, server_id: ServerId) -> tuple[float, Server]:
         """Return one server and when its request left; a 404 is asked for twice."""
-        self.health.singles += 1
+        self._health.singles += 1
         try:
             return await self._source.poll_one(server_id)
         except NotFoundError as absent:
             if not is_absence(absent):
                 raise
-        self.health.singles += 1
+        self._health.singles += 1
         return await self._source.poll_one(server_id)
 
     def believes(self, seconds: float) -> bool:
@@ -169,11 +190,11 @@ class AccountReader:
                 return
             with contextlib.suppress(VpsOrgError):
                 await self._read_list()
-                self._read_trouble.failed(now, self.health.backoff)
+                self._read_trouble.failed(now, self._health.backoff)
 
     async def all_failed(self, error: VpsOrgError) -> None:
         """Show a failure to every wait, and to those who watch."""
-        self.health.note(error, self._clock.now())
+        self._health.note(error, self._clock.now())
         self._watchers.notify(error)
         for number, key in enumerate(tuple(self._registry.keys)):
             await yield_to_loop(number)
@@ -211,12 +232,12 @@ class AccountReader:
             self._list_trouble.worked()  # it is no trouble of lists alone
             raise error or failure
         if error is not None:
-            self._list_trouble.failed(self._clock.now(), self.health.backoff)
+            self._list_trouble.failed(self._clock.now(), self._health.backoff)
         await self._read_each([server_id for server_id in ids if server_id != probe])
 
     async def _read_list(self) -> list[tuple[OpenWait, ...]]:
         """Read the account, and show the waits what changed; returns the waits for servers that are not in the list."""
-        self.health.lists += 1
+        self._health.lists += 1
         snapshot = await self._source.poll_list()
         asked, account = snapshot.requested_at, self._account
         await yield_to_loop()  # to read a long list took its time, and so will comparing it
@@ -227,7 +248,7 @@ class AccountReader:
                 await yield_to_loop(number)
                 if shown is not None:
                     await run_steps(self._registry.show(shown, asked, self._clock.now()))
-            latest, self.health.failures = account.last_list, 0
+            latest, self._health.failures = account.last_list, 0
             whole = not latest.lacks(report=True)
             self._size = len(latest.places)
             missing = self._registry.unlisted(latest.places, asked, whole=whole)
@@ -259,9 +280,9 @@ class AccountReader:
         return answered, last
 
     async def _read_one(self, server_id: ServerId, quiet: bool) -> VpsOrgError | None:
-        """Read a server for its waits; returns what failed. That it does not exist is asked twice."""
+        """Read a server for its waits; returns what failed. A 404 is asked for twice."""
         for repeated in (False, True):
-            self.health.singles += 1
+            self._health.singles += 1
             asked = self._clock.now()
             try:
                 asked, server = await self._source.poll_one(server_id)
@@ -274,7 +295,7 @@ class AccountReader:
                 if not quiet:
                     await self._failed(server_id, failure, asked)
                 return failure
-            self.health.failures = 0
+            self._health.failures = 0
             self._account.read(server, asked, self._registry.keys)
             await run_steps(self._registry.read(server_id, server, asked, self._clock.now()))
             break
@@ -282,7 +303,7 @@ class AccountReader:
 
     async def _failed(self, server_id: ServerId, failure: VpsOrgError, asked: float) -> None:
         now = self._clock.now()
-        self.health.note(failure, now)
+        self._health.note(failure, now)
         if isinstance(failure, NotFoundError):
             only = not self._source.json_errors()
             await run_steps(self._registry.unproven(server_id, failure, asked, now, only=only))

@@ -1,4 +1,4 @@
-"""Joins a `Wait` to the shared poller: the awaitable face of waiting."""
+"""The calls that wait or watch: each joins its waits to the shared poller, and awaits their verdicts."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = ["WaitOutcome", "Waiter"]
 
 @attrs.frozen(kw_only=True)
 class WaitOutcome:
-    """How one wait ended: ``server`` and ``evidence`` where it was reached, ``error`` where it was not.
+    """How one wait ended: ``server`` and ``evidence`` if the target was reached, ``error`` if it was not.
 
-    ``seconds`` is how long the wait took, ``polls`` how many polls were shown to it.
+    ``seconds`` is how long the wait took, ``polls`` the number of polls that were made for it meanwhile.
     """
 
     server_id: ServerId
@@ -51,7 +51,7 @@ class WaitOutcome:
 
     @classmethod
     def of(cls, wait: Wait, verdict: Verdict, now: float) -> WaitOutcome:
-        """The outcome of a wait that got this verdict."""
+        """Return the outcome of a wait that got this verdict."""
         reached = verdict if isinstance(verdict, Reached) else None
         return cls(
             server_id=wait.server_id,
@@ -69,10 +69,10 @@ CONFIRMED_AT_ONCE = 8
 
 
 class _Promise(asyncio.Future[Verdict | BaseException]):
-    """A verdict to come. Called with it: ten thousand waits need no callback each besides this."""
+    """The future of a verdict, and its callback in one: ten thousand waits need no second object each."""
 
     def __call__(self, _: Wait, verdict: Verdict | BaseException) -> None:
-        # whoever was cancelled at this moment has not taken its wait out yet
+        # a caller that was cancelled at this moment has not left its wait yet
         if not self.done():
             self.set_result(verdict)
 
@@ -84,7 +84,7 @@ def _id(subject: ServerId | Server | Receipt) -> ServerId:
 
 
 class Waiter:
-    """Makes waits and awaits them."""
+    """Begins waits at the poller and awaits their verdicts."""
 
     def __init__(self, poller: Poller, account: Account, clock: Clock) -> None:
         self.poller = poller
@@ -96,8 +96,8 @@ class Waiter:
         self.poller.check_owner()
 
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
-        """A wait on that server, grounded on the last command on it that this process knows of, or on a receipt."""
-        # a receipt of another process begins anew here: two machines' clocks don't tell how old it is
+        """Return a wait for a server, grounded on a receipt, or on the last command that this client sent to it."""
+        # a receipt of another process counts from now: two machines' clocks don't tell how old it is
         server_id, receipt = check_id(_id(subject)), subject if isinstance(subject, Receipt) else None
         acknowledged, now = None, self._clock.now()
         mine = self._account.receipt(server_id)
@@ -117,9 +117,9 @@ class Waiter:
         )
 
     def heading(self, server: Server) -> str:
-        """The command of this client that is still open on a server which a list shows; empty where none is.
+        """Return the command of this client that is still open on a server; empty where none is.
 
-        ``gone`` for one that was deleted and seen to be gone: only a list that lags can show it.
+        ``gone`` for a server that was deleted and seen to be gone: only a list that lags can show it.
         """
         now, patience = self._clock.now(), self._account.policy.visibility
         gone_since = self._account.gone_since(server.id)
@@ -135,11 +135,11 @@ class Waiter:
         return receipt.operation
 
     def may_be_invisible(self, created_at: float) -> bool:
-        """Whether a server that was created at that time (monotonic seconds) may not be shown yet."""
+        """Return whether reads may not show yet a server that was created at that time (monotonic seconds)."""
         return self._clock.now() - created_at < self._account.policy.visibility
 
     async def wait(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> WaitOutcome:
-        """Wait for one. Raises `WaitError`s, and what ends polling for good (401, 403)."""
+        """Wait for one server. Raises `WaitError`s, and what ends polling for good (401, 403)."""
         wait, verdict = self.begin(subject, target, timeout)
         try:
             return self.reached(wait, await verdict)
@@ -149,31 +149,33 @@ class Waiter:
     def begin(
         self, subject: ServerId | Server | Receipt, target: Target, timeout: float
     ) -> tuple[Wait, asyncio.Future[Verdict | BaseException]]:
-        """What `wait` does before it awaits: for who has ten thousand, and would have a coroutine less for each.
+        """Begin a wait and return it with the future of its verdict: ten thousand waits save a coroutine each.
 
-        In the end, however it comes, the wait has to leave the poller.
+        The caller has to leave the wait at the poller in the end, also when it is cancelled.
         """
         wait, verdict = self.make(subject, target, check_seconds(timeout, "timeout")), _Promise()
         self.poller.join(wait, verdict)
         return wait, verdict
 
     def reached(self, wait: Wait, verdict: Verdict | BaseException) -> WaitOutcome:
-        """The outcome of a wait that got this verdict. Raises what it ended with."""
+        """Return the outcome of a wait that got this verdict. Raises the error that it ended with."""
         outcome = self.outcome(wait, verdict)
         if outcome.error is not None:
             raise outcome.error
         return outcome
 
     def outcome(self, wait: Wait, verdict: Verdict | BaseException) -> WaitOutcome:
-        """The same, with the error in it. Raises only where polling itself broke."""
+        """Return the outcome of a wait, its error included. Raises only if polling itself broke."""
         if isinstance(verdict, BaseException):
             raise verdict
         return WaitOutcome.of(wait, verdict, self._clock.now())
 
     async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> Server:
-        """Ask the check until it passes, about the server as it is then.
+        """Call a check until it passes, each time with the server as it is then; returns the server.
 
-        Raises `WaitTimeoutError` or `ServerGoneError`.
+        Raises:
+            WaitTimeoutError: the check did not pass within ``timeout`` seconds.
+            ServerGoneError: the server does not exist any more.
         """
         assert outcome.server is not None
         began, tries, server = self._clock.now(), 0, outcome.server
@@ -200,7 +202,7 @@ class Waiter:
         )
 
     async def as_it_is(self, server: Server) -> Server:
-        """The server read again, or as it was where that fails. Raises `ServerGoneError` where it does not exist."""
+        """Return the server read again, or as it was if that fails. Raises `ServerGoneError` if it does not exist."""
         gone: VpsOrgError | None = None
         try:
             now = (await self.poller.read(server.id))[1]
@@ -215,7 +217,7 @@ class Waiter:
         ) from gone
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
-        """Every difference from poll to poll. Raises what ends polling for good: 401, 403, a closed client."""
+        """Yield every difference between lists. Raises what ends polling for good: 401, 403, a closed client."""
         mailbox = ListMailbox()
         changes = AccountChanges(self._account.policy.quiet)
         unproven: dict[str, float] = {}
@@ -224,7 +226,7 @@ class Waiter:
             while True:
                 self.check()
                 news, blind = await mailbox.get()
-                # what the list shows is reported before it is asked what became of those that it lacks
+                # report what the list shows before the servers that it lacks are read
                 for change in changes.update(news, blind=blind):
                     yield change
                 still = await self._still_there(changes.missing(), news, unproven)
@@ -236,7 +238,7 @@ class Waiter:
     async def _still_there(
         self, missing: Sequence[Server], news: ListNews, unproven: dict[str, float]
     ) -> dict[str, Server]:
-        """Those that the poll lacks and that exist all the same, as far as can be told.
+        """Return the servers that a list lacks and that exist all the same, as far as can be known.
 
         ``unproven`` holds since when reads were answered by a 404 that may be a gateway's.
         """

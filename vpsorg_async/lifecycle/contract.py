@@ -1,4 +1,4 @@
-"""What a wait is for, and what ends it: the contract of waiting as data. Pure.
+"""The targets of waits, and what ends a wait: the contract of waiting as a table. Pure.
 
 Statuses come from the API's page (https://www.vps.org/api/v1/docs/servers/); it does not list them all, so a word
 outside these sets is `Reading.UNKNOWN` and ends nothing.
@@ -51,11 +51,11 @@ LEADS_TO: Mapping[str, frozenset[str]] = MappingProxyType(
         for status in sorted(SETTLED)
     }
 )
-"""The words that a lagging read may still show of how a server came to be in that status."""
+"""For each settled status, the words on the way to it: a read that lags may still show them."""
 
 
 class Reading(enum.Enum):
-    """What a poll, or the clock, tells a wait."""
+    """What a poll, or the clock, shows a wait."""
 
     TARGET = "target"
     FAILURE = "failure"
@@ -88,7 +88,7 @@ class Rule:
 
     @property
     def does(self) -> str:
-        """In words."""
+        """What the rule does, in words."""
         if self.reaches:
             return "reached, with evidence" + (f", or after `{self.after}`" if self.after else "")
         if not self.ends:
@@ -134,7 +134,7 @@ CONTRACT: Mapping[Reading, Rule] = {
 
 
 class Evidence(enum.StrEnum):
-    """Why a wait believes that its command took effect."""
+    """Why a wait believes that its command was applied."""
 
     OBSERVED = "observed"
     UPDATED = "updated"
@@ -152,9 +152,9 @@ def _words(words: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen
 class Target:
-    """What a wait is for: any of ``statuses``, or that the server is ``gone``; a word of ``failures`` ends it.
+    """What a wait is for: any of ``statuses``, or that the server is ``gone``; a status in ``failures`` ends the wait.
 
-    Make one of your own for words that the provider adds: ``Target(frozenset({"ready"}))``.
+    For a status that the provider has added, create one: ``Target(frozenset({"ready"}))``.
     """
 
     statuses: frozenset[str] = attrs.field(converter=_words)
@@ -181,11 +181,11 @@ class Target:
         for word in words:
             if not isinstance(word, str):
                 raise _not_known(word)
-        # thousands wait for the same, and need no copy of it each
+        # thousands of waits for the same target share one
         return _of_words(words)
 
     def reading(self, word: str) -> Reading:
-        """What a status word is to this target."""
+        """Return what a status means for this target."""
         if word in self.statuses:
             return Reading.TARGET
         if word in self.failures:

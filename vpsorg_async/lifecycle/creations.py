@@ -1,6 +1,6 @@
-"""What this client knows of its own creates, by name: those whose outcome is unknown, and those that worked. Pure.
+"""This client's own creates by name: those whose outcome is unknown, and those that worked. Pure.
 
-A list can lag behind both. A later call for the same name has to reckon with them, or it would create a second server.
+A list can lag behind both. A later call for the same name has to consider them, or it would create a second server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Doubt:
 
 @attrs.frozen
 class Made:
-    """A server that a create of this client made, as its answer showed it, and when (monotonic seconds)."""
+    """A server that this client created, as the answer showed it, and when (monotonic seconds)."""
 
     server: Server
     at: float
@@ -42,31 +42,31 @@ class Creations:
 
     LIMIT = 10_000
     LASTS = 3600.0
-    """Seconds. What was not seen for so long is not counted with any more."""
+    """Seconds after which a create is not considered any more."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[str, Doubt | Made] = OrderedDict()
 
     def doubted(self, doubt: Doubt) -> None:
-        """The outcome of a create is unknown."""
+        """Note a create whose outcome is unknown."""
         self._put(doubt.name, doubt)
 
     def made(self, name: str, server: Server, at: float) -> None:
-        """A create worked."""
+        """Note a create that worked."""
         self._put(name, Made(server, at))
 
     def end_doubt(self, name: str) -> None:
-        """A server of that name was found: it is known what became of the create."""
+        """Note that a server of that name was found: the outcome of its create is known."""
         if isinstance(self._last.get(name_key(name)), Doubt):
             del self._last[name_key(name)]
 
     def doubt(self, name: str, now: float) -> Doubt | None:
-        """The create of that name whose outcome is unknown."""
+        """Return the create of that name whose outcome is unknown; None if there is none."""
         found = self._last.get(name_key(name))
         return found if isinstance(found, Doubt) and now - found.sent_at <= self.LASTS else None
 
     def own(self, name: str, now: float) -> Made | None:
-        """The server of that name that this client created last."""
+        """Return the server of that name that this client created last; None if there is none."""
         found = self._last.get(name_key(name))
         return found if isinstance(found, Made) and now - found.at <= self.LASTS else None
 

@@ -1,9 +1,9 @@
 """How long commands take: a prior from the documentation, then what has been seen. Pure. All numbers are seconds.
 
-A model is a density over durations, in spans. It stands still while a run of waits is under way, because the first to
-end are the fastest of their kind and would mislead; what a run showed is learned at its end, as a few dozen of its
-quantiles. Only one thing is taken from a run at once: a first sighting where the model expected none. Then the whole
-model is laid over it a second time, scaled to begin there.
+A model is a density over durations, in spans. It does not change during a run of waits, because the first to end are
+the fastest of their kind and would mislead. What a run showed is learned at its end, as a few dozen of its quantiles.
+Only one thing is learned at once: a first sighting where the model expected none. Then the whole model is laid over
+itself a second time, scaled to begin there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMIT = 128
 PER_RUN = 64
 """Durations that one run of waits leaves, however many waits it had."""
 LEARNED = 10
-"""From so many on, what was seen is trusted to say when nothing can have happened."""
+"""The number of durations from which on they are trusted to say when nothing can have happened."""
 SURPRISE = 0.02
 """A first sighting less likely than this, by the model, tells that the model is of another scale."""
 RESCALED = 0.7
@@ -49,7 +49,7 @@ must not keep a wait from its first poll for half an hour."""
 
 
 def _counts(seconds: float) -> bool:
-    """Whether it can be the duration of a command. NaN, infinity, zero and next to nothing can't."""
+    """Return whether it can be the duration of a command. NaN, infinity, zero and next to nothing can't."""
     return SHORTEST <= seconds < LONGEST
 
 
@@ -72,7 +72,7 @@ class _Span:
         return self.weight / (self.high - self.low)
 
     def beyond(self, age: float) -> float:
-        """The share of it that lies above that age."""
+        """Return the share that lies above that age."""
         if age <= self.low:
             return self.weight
         if age >= self.high:
@@ -111,7 +111,7 @@ class _Density:
         self._beyond.reverse()
 
     def hazard(self, age: float) -> float:
-        """The density at that age by the share that lies beyond it."""
+        """Return the density at that age, divided by the share beyond it."""
         n = bisect.bisect_right(self._at, age) - 1
         last = n == len(self._at) - 1
         density = 0.0 if last else self._height[n]
@@ -166,11 +166,11 @@ class Model:
 
     @property
     def started(self) -> bool:
-        """Whether one of the run under way has ended."""
+        """Whether a wait of the current run has ended."""
         return bool(self._run)
 
     def sighted(self, since: float, seconds: float, waits: int) -> None:
-        """A command of the run under way, acknowledged then, took so long; ``waits`` of its kind were waited for."""
+        """Note how long a command took that was acknowledged at ``since``: one of ``waits`` in the current run."""
         if not _counts(seconds):
             return
         if not self._run:
@@ -178,7 +178,7 @@ class Model:
         self._run.append((since, seconds))
 
     def _first_sighted(self, seconds: float, waits: int) -> None:
-        """Lay the model over itself, scaled, where the first to end tells that it is of another scale."""
+        """Lay the model over itself, scaled, if the first to end shows that it is of another scale."""
         main = [span for span in self._base if not span.anything]
         beyond, whole = _beyond(main, seconds), _beyond(main, 0.0)
         # the first of many to end is expected early: surprising is what is early even for the first of so many
@@ -190,7 +190,7 @@ class Model:
             self._density = _Density([*again, *rest])
 
     def run_ended(self, before: float = math.inf) -> None:
-        """No wait of this kind is left, or none whose command was acknowledged before then: learn from those."""
+        """Learn from a run: no wait of this kind is left, or none whose command was acknowledged before ``before``."""
         run = sorted(seconds for since, seconds in self._run if since < before)
         if before < math.inf and len(run) < PER_RUN:
             return
@@ -202,7 +202,7 @@ class Model:
         self._build()
 
     def _build(self) -> None:
-        """The spans from what is remembered: the prior, or a kernel around each duration."""
+        """Build the spans from what is remembered: the prior, or a kernel around each duration."""
         prior: tuple[_Span, ...] = _PROVISIONING if self.operation == "create" else _SHORT
         seen = self._seen
         count = len(seen)
@@ -232,7 +232,7 @@ class Model:
             self.stuck_after = ordered[min(count - 1, int(0.99 * count))] * STUCK_FACTOR
 
     def longest(self, count: int) -> float:
-        """The age by which the last of so many is done, about: for people, no poll depends on it."""
+        """Return the age by which the last of ``count`` is done, about. It is for people: no poll depends on it."""
         main = [span for span in self._base if not span.anything]
         low, high, left = 0.0, LONGEST, _beyond(main, 0.0) / (count + 1)
         for _ in range(24):
@@ -241,7 +241,7 @@ class Model:
         return max([high * self._factor, *(seconds for _, seconds in self._run)])
 
     def hazard(self, age: float) -> float:
-        """The chance per second of being done now, having not been done before."""
+        """Return the chance per second of being done now, having not been done before."""
         return self._density.hazard(age)
 
 
@@ -256,46 +256,46 @@ def _scaled(span: _Span, factor: float, weight: float) -> _Span:
 class Durations:
     """All models of one client. A kind not seen yet starts from what is known of its operation."""
 
-    def __init__(self) -> None:
-        self._models: dict[Kind, Model] = {}
+    def __init__(self, models: Mapping[Kind, Model] | None = None) -> None:
+        self._models = dict(models or {})
 
     def model(self, kind: Kind) -> Model:
-        """The model that fits best: of the kind, else of its operation."""
+        """Return the model that fits best: of the kind, else of its operation."""
         return self._models.get(kind) or self._general(kind[0])
 
     def expected(self, operation: str, count: int) -> float | None:
-        """Seconds until the last of so many is done, about; None where nothing is documented, nor was seen."""
+        """Return the seconds until the last of ``count`` is done, about; None if nothing is known."""
         model = self._general(operation)
         return model.longest(count) if operation == "create" or model.seen or model.started else None
 
     def sighted(self, kind: Kind, since: float, seconds: float, waits: int) -> None:
-        """A command of that kind, acknowledged then, took so long; ``waits`` of its kind were waited for."""
+        """Note how long a command of that kind took; see `Model.sighted`."""
         for model in self._both(kind):
             model.sighted(since, seconds, waits)
 
     def run_ended(self, kind: Kind, before: float = math.inf) -> None:
-        """No wait of that kind is left, or none whose command was acknowledged before then."""
+        """Learn from a run of that kind; see `Model.run_ended`."""
         for model in self._both(kind):
             model.run_ended(before)
 
     def to_json(self) -> list[Any]:
-        """Plain data, to be kept on disk."""
+        """Return plain data, to be kept on disk."""
         return [
             [*kind, [round(d, 3) for d in model.seen]] for kind, model in self._models.items() if model.seen
         ]
 
     @classmethod
     def from_json(cls, data: Any) -> Durations:
-        """From what `to_json` gave; anything else in it is left out."""
-        durations = cls()
+        """Return the durations that `to_json` gave; anything else in the data is left out."""
+        models: dict[Kind, Model] = {}
         for row in data if isinstance(data, list) else ():
             match row:
                 case [str(operation), str(plan), str(location), [*seen]]:
                     numbers = [d for d in seen if isinstance(d, int | float) and not isinstance(d, bool)]
-                    durations._models[(operation, plan, location)] = Model(operation, numbers)
+                    models[(operation, plan, location)] = Model(operation, numbers)
                 case _:
                     pass
-        return durations
+        return cls(models)
 
     def _both(self, kind: Kind) -> set[Model]:
         general = self._general(kind[0])

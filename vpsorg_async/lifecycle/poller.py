@@ -1,4 +1,4 @@
-"""The shared poll: one reader of statuses for every wait of a client.
+"""The shared poll: decides when to poll for all waits of a client, and awaits it.
 
 One task runs while there are waits, and only then. Each round it polls once, all servers with one list or few
 with a read each, whichever is cheaper, and shows what it saw to every wait. A poll that fails is shared like one that
@@ -89,10 +89,7 @@ class Poller:
     @property
     def statistics(self) -> PollStatistics:
         """Polls made so far, and waits that are open now."""
-        health = self._reader.health
-        return PollStatistics(
-            waits=len(self._registry), lists=health.lists, singles=health.singles, failed=health.failed
-        )
+        return self._reader.statistics()
 
     async def read(self, server_id: ServerId) -> tuple[float, Server]:
         """Return one server and when its request left, outside the rounds; a 404 is asked for twice."""
@@ -107,12 +104,17 @@ class Poller:
         return self._reader.believes(seconds)
 
     def join(self, wait: Wait, deliver: Deliver) -> None:
-        """Watch for this wait. ``deliver`` is given its verdict; `leave` takes it out before that."""
+        """Poll for this wait, and call ``deliver`` with its verdict, once.
+
+        Raises:
+            ClientClosedError: the client is closed.
+            ConfigurationError: on another event loop.
+        """
         self._check()
         self._poll_by(self._registry.join(wait, deliver, self._clock.now()))
 
     def leave(self, wait: Wait) -> None:
-        """Stop watching for this wait; does nothing if it has ended."""
+        """Stop polling for this wait; does nothing if it has ended."""
         if self._registry.leave(wait):
             self._wakeup.set()
 
@@ -139,10 +141,10 @@ class Poller:
 
     def _poll_by(self, when: float) -> None:
         if when < self._next_poll:
-            self._next_poll = max(when, self._rested, self._reader.health.held_until)
+            self._next_poll = max(when, self._rested, self._reader.held_until)
         self._wakeup.set()
         if self._task is None:
-            # it polls for every wait: it must not go on in the context (a trace, a log's) of whoever came first
+            # the task polls for all waits: it must not run in the context (a trace, a log's) of the first one
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="vpsorg-poller", context=contextvars.Context()
             )
@@ -177,12 +179,12 @@ class Poller:
         except BaseException as bug:
             if is_cancellation(bug):
                 raise
-            # whatever went wrong here, or was raised by a hook to end everything: no wait may hang
+            # a bug, or what a hook raised to end everything: no wait may hang
             with contextlib.suppress(BaseException):  # a tracer that raises again adds nothing
                 self._fail_all(bug)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """The task is over; where somebody else cancelled it, or a wait has come since, another one follows."""
+        """The task is over. If something else cancelled it, or a wait has joined since, start another one."""
         if self._task is task:
             self._task = None
             if self._registry or self._watchers:
@@ -194,7 +196,7 @@ class Poller:
         """One poll for every wait, and what follows from it."""
         started = self._last_poll = self._clock.now()
         self._next_poll = math.inf
-        # as good as due: a poll for the waits is not followed by another one for those who watch
+        # a list that is due within min_interval is read now, instead of a poll for the waits and one for watchers
         listing = started + self._policy.min_interval >= self._watchers.due()
         poll = apart(self._reader.poll(due=listing))
         stood_still, before = False, self._stood_still
@@ -219,20 +221,19 @@ class Poller:
             await asyncio.gather(poll, return_exceptions=True)
         self._stood_still = stood_still
         if stood_still and not before:
-            # what it showed or failed with is of the time before: it was nobody's last poll
+            # it shows the account before the process was suspended: for no wait it is the last poll
             self._last_poll = -math.inf
         await self._expire(0.0)
         now = self._clock.now()
-        if self._registry.schedule.overdue(now):
+        if self._registry.overdue(now):
             await self._report_stuck(now)
-        pause = self._registry.schedule.pause(now) if self._registry else math.inf
+        pause = self._registry.pause(now)
         if self._watchers:
             pause = min(pause, max(self._watchers.due() - started, 0.0))
-        if self._reader.health.failures:
-            pause = max(pause, self._reader.health.backoff.pause(self._reader.health.failures, self._rng))
+        pause = self._reader.backed_off(pause, self._rng)
         self._rested = now + self._policy.min_interval
-        due = max(min(self._next_poll, started + pause), self._rested, self._reader.health.held_until)
-        # a poll shortly before a deadline would put off the one that belongs at it
+        due = max(min(self._next_poll, started + pause), self._rested, self._reader.held_until)
+        # min_interval must not delay the final poll at the deadline
         deadline = self._registry.first_deadline()
         self._next_poll = deadline if due < deadline < due + self._policy.min_interval else due
 

@@ -1,4 +1,4 @@
-"""What may follow the status: checks that a server can be used."""
+"""Checks that a server can be used, which may follow a wait for its status."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ STOOD_STILL = 1.0
 """Seconds by which a check goes past its time where the process was suspended, or its loop blocked."""
 
 ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
-"""Says whether the server can be used; async, or quick. An exception counts as no, with that reason."""
+"""Returns whether the server can be used; async, or quick. An exception counts as False, with that reason."""
 
 
 async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0.0) -> str:
-    """Ask a check about a server; returns why it did not pass, empty where it did.
+    """Call a check with a server; returns why it did not pass, empty if it did.
 
-    What the check raises is a reason, as is a `CancelledError` of its own; what ends everything goes on. A check that
-    the process was suspended in has its time once more, and at least ``last`` seconds.
+    Args:
+        check: the check. What it raises is a reason, and so is a `CancelledError` of its own.
+        server: the server.
+        timeout: seconds for the check.
+        last: seconds at least for a second try, which is made if the process was suspended during the first.
     """
     now = asyncio.get_running_loop().time
     began = now()
@@ -36,7 +39,7 @@ async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0
 
 async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
     task = asyncio.current_task()
-    # a caller can have been cancelled before, and clean up with what it asks here
+    # the caller may have been cancelled before, and call this while it cleans up
     cancelled = 0 if task is None else task.cancelling()
     try:
         async with asyncio.timeout(timeout):

@@ -8,7 +8,7 @@ Rates are counted per wait, so that a thousand waits cost as many polls as fifty
 ===============  ======================================================================================
 limit            why
 ===============  ======================================================================================
-``FEWEST``       a span of a few seconds gets its few dozen polls too: nobody minds them
+``FEWEST``       a span of a few seconds gets its few dozen polls too: they cost little
 ``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
 ``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
 ``FIRST``        once learned: so many polls are spread over the time in which nothing was ever done yet
@@ -43,7 +43,7 @@ FIRST = 4
 UNKNOWN_GROWTH = 0.1
 UNKNOWN_LONGEST = 5.0
 MANY = 256
-"""So many groups of waits of one age are gone through; where there are more, they are made larger."""
+"""The number of groups of waits of one age beyond which groups become larger."""
 
 
 class Schedule:
@@ -57,7 +57,7 @@ class Schedule:
         self._newest: tuple[Kind, float] = (("", "", ""), 0.0)
 
     def add(self, kind: Kind, since: float) -> tuple[Kind, float]:
-        """A wait joins; the key is what `remove` wants back."""
+        """Add a wait; returns the key to `remove` it with."""
         # whole quarters of a second: exact enough for waits, few enough to go through
         parts = 4 if len(self._cohorts) < MANY else 1
         key = (kind, math.floor(since * parts) / parts)
@@ -69,7 +69,7 @@ class Schedule:
         return key
 
     def remove(self, key: tuple[Kind, float]) -> None:
-        """A wait leaves."""
+        """Remove a wait."""
         self._cohorts[key] -= 1
         if self._cohorts[key] > 0:
             return
@@ -82,31 +82,31 @@ class Schedule:
             self._joined.clear()
 
     def sighted(self, key: tuple[Kind, float], seconds: float) -> None:
-        """A wait reached its target after so long: later ones of its kind are polled accordingly."""
+        """Note that a wait reached its target after ``seconds``: later ones of its kind are polled accordingly."""
         kind, since = key
         if kind[0]:
             self._durations.sighted(kind, since, seconds, self._joined.total())
 
     def overdue(self, now: float) -> bool:
-        """Whether any wait is slower than practically all of its kind."""
+        """Return whether any wait is slower than practically all of its kind."""
         return any(now - since > self.stuck_after(kind) for kind, since in self._cohorts)
 
     def stuck_after(self, kind: Kind) -> float:
-        """The age from which a wait of that kind is stuck, in seconds."""
+        """Return the age from which a wait of that kind is stuck, in seconds."""
         return self._durations.model(kind).stuck_after if kind[0] else math.inf
 
     def first(self, key: tuple[Kind, float], now: float) -> float:
-        """Seconds until the first poll that a wait which joins now has a use for."""
+        """Return the seconds until the first poll that can help a wait which joins now."""
         kind, since = key
         if not kind[0]:
-            return 0.0  # who knows of no command wants to know how things are
+            return 0.0  # no known command: poll immediately
         # after one nothing can have happened yet; once learned, nothing much before the fastest of its kind
         model = self._durations.model(kind)
         early = model.fastest / FIRST - max(now - since, 0.0) if model.learned else 0.0
         return max(early, self._policy.min_interval)
 
     def pause(self, now: float) -> float:
-        """Seconds until the next poll that serves all of them."""
+        """Return the seconds until the next poll for all waits."""
         self._forget(now)
         pause = self._best(now)
         # not past the beginning of a span in which polls are to be denser, which a long pause only finds in steps
@@ -116,18 +116,18 @@ class Schedule:
         return min(max(pause, self._policy.min_interval), self._policy.max_interval)
 
     def _forget(self, now: float) -> None:
-        """Where waits keep coming, those count together that are not much older than the oldest one open."""
+        """Forget waits much older than the oldest open one: where waits keep coming, only the others count together."""
         oldest = min((since for _, since in self._cohorts), default=now)
         for since in [since for since in self._joined if since < oldest - (now - oldest)]:
             del self._joined[since]
 
     def _best(self, now: float) -> float:
-        """The best pause if things stayed as they are at that time."""
+        """Return the best pause if the rates stayed as they are at that time."""
         rate, longest, shortest = 0.0, self._policy.max_interval, self._policy.min_interval
         for (kind, since), waits in self._cohorts.items():
             age = max(now - since, 0.0)
             if not kind[0]:
-                # no command of ours: somebody else's doing, which can be at any stage
+                # not this client's command: it can be at any stage
                 longest = min(longest, max(age * UNKNOWN_GROWTH, shortest), UNKNOWN_LONGEST)
                 continue
             model = self._durations.model(kind)

@@ -15,18 +15,21 @@ from ..records import Server, ServerId
 __all__ = ["LastList", "ListNews", "ListSnapshot", "RowReader", "list_is_cheaper"]
 
 REQUEST_COST = 64 * 1024
-"""What a request costs apart from its bytes, in bytes: requests are what rate limits and other people count."""
+"""What a request costs apart from its bytes, in bytes: rate limits count requests."""
 DETAIL_BYTES = 700
 ROW_BYTES = 330
 ROWS_AT_ONCE = 16
-"""Rows compared in one go, which costs a third of one by one; nearly all are as they were."""
+"""Rows compared at once, which costs a third of comparing them one by one; nearly all are unchanged."""
 
 
 def list_is_cheaper(watched: int, account: int | None, page_size: int | None = None) -> bool:
-    """Whether one list of the account costs less than a read of each watched server.
+    """Return whether one list of the account costs less than a read of each server.
 
-    ``account`` is the number of servers in it, None while unknown: then a lone wait reads its server, and several
-    begin with a list. With a ``page_size`` a list costs a request for each page.
+    Args:
+        watched: the number of servers that are waited for.
+        account: the number of servers in the account, None while unknown: then a lone wait reads its server, and
+            several begin with a list.
+        page_size: servers on a page; a list costs a request for each page.
     """
     if watched <= 1:
         return False
@@ -37,18 +40,18 @@ def list_is_cheaper(watched: int, account: int | None, page_size: int | None = N
 
 
 class RowReader(Protocol):
-    """Reads rows that were left as they came. Raises `DecodeError`."""
+    """Decodes rows on demand. Raises `DecodeError`."""
 
     def status(self, row: Any) -> StatusRow:
-        """What a poll needs of it."""
+        """Return id, status and ``updated_at``."""
         ...
 
     def record(self, row: Any) -> Server:
-        """All of it."""
+        """Return the whole record."""
         ...
 
     def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
-        """Why a list is known to lack servers; empty: nothing says so. On request, reported when it changes."""
+        """Return why a list is known to lack servers, else an empty text; ``report``: emit an event when it changes."""
         ...
 
 
@@ -64,14 +67,14 @@ class ListSnapshot:
     reader: RowReader | None = None
 
     def status(self, position: int) -> StatusRow:
-        """Id, status and ``updated_at`` of a row. Raises `DecodeError`."""
+        """Return id, status and ``updated_at`` of a row. Raises `DecodeError`."""
         row = self.rows[position]
         return (
             StatusRow(row.id, row.status, row.updated_at) if self.reader is None else self.reader.status(row)
         )
 
     def record(self, position: int) -> Server:
-        """The whole record of a row. Raises `DecodeError`, perhaps for what is of no matter to its status."""
+        """Return the whole record of a row. Raises `DecodeError`, also where only the status can be read."""
         row = self.rows[position]
         if self.reader is not None:
             return self.reader.record(row)
@@ -89,12 +92,12 @@ class ListSnapshot:
         return list(records.values())
 
     def new(self, before: Container[str]) -> tuple[list[Server], int]:
-        """The servers whose ids, in lower case, are not among those ``before``, and how many rows can't be read."""
+        """Return the servers whose ids, in lower case, are not in ``before``, and the number of unreadable rows."""
         found: dict[ServerId, Server] = {}
         unreadable = 0
         for position in range(len(self.rows)):
             try:
-                # of long lists nearly all rows were there before, and their ids are enough
+                # nearly all rows of long lists were there before, and their ids are enough
                 if str(self.status(position).id).casefold() not in before:
                     record = self.record(position)
                     found[record.id] = record
@@ -103,7 +106,7 @@ class ListSnapshot:
         return list(found.values()), unreadable
 
     def lacks(self, shown: int, unreadable: int = 0, *, report: bool = False) -> str:
-        """Why it is known to lack servers, if it showed so many; empty: nothing says so."""
+        """Return why it is known to lack servers, if it showed ``shown`` of them; empty: nothing says so."""
         if self.reader is not None:
             return self.reader.lacks(shown, unreadable, report=report)
         return f"{unreadable} of its rows can't be read" if unreadable else ""
@@ -123,7 +126,7 @@ class LastList:
         ids: list[str] | None = None,
         places: dict[str, int] | None = None,
     ) -> None:
-        # the whole snapshot: whoever made it compares the answers with those of the next one, while it is kept
+        # the whole snapshot: while it is kept, `Lists` compares the bytes of the next answer with it
         self.snapshot = snapshot
         self.ids = ids or []
         self.places = places or {}

@@ -2,19 +2,22 @@
 
 Theory of operation. A wait is about one server, one target and, mostly, one command that was acknowledged before. A
 poll is one reading of the server. It counts only if its request left after the command was acknowledged, since an
-older one may show the state before it, and not before the request of one that counted: answers overtake each other.
-What a poll that counts shows is a `Reading`, and `CONTRACT` says for each what it does to the wait; the machine acts by
-that table, and the documentation prints it.
+older one may show the state before it. Nor does it count if its request left before that of a poll that counted:
+answers overtake each other. `Grounds` decides this. What a poll that counts shows is a `Reading`. `CONTRACT` says for
+each reading what it does to the wait; the machine acts by that table, and the documentation prints it.
 
-Evidence. A word proves nothing if the server was in that status before its command: ``active`` after a reboot, or
-after a stop that is awaited until ``"settled"``. ``observed``: the word is another, or the server was seen on its way.
-``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held through ``quiet``
+Evidence. A status proves nothing if the server had it before its command: ``active`` after a reboot, or after a stop
+that is awaited until ``"settled"``. ``observed``: the status is another one, or the server was seen on its way.
+``updated``: ``updated_at`` moved past the one known before. ``assumed``: neither, but the target held for ``quiet``
 seconds. A server's timestamps are compared only with each other.
 
-What this can't tell apart: reads that lag by more than ``quiet``; ``updated_at`` moved by the acknowledgement of the
-command, or by somebody's edit just before it, in a read that still shows the old word; two commands on one server that
-follow each other within the time by which reads lag; and, where ``updated_at`` does not move, replicas that lag by
-different times.
+The machine can be wrong about:
+
+- reads that lag by more than ``quiet``;
+- an ``updated_at`` that the acknowledgement itself, or an edit just before the command, moved, in a read that still
+  shows the old status;
+- two commands on one server that follow each other within the time by which reads lag;
+- replicas that lag by different times, where ``updated_at`` does not move.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from .receipts import Receipt
 __all__ = ["Ended", "Reached", "Verdict", "Wait"]
 
 ABSENT = "absent"
-"""In a timeline: the server was read by its id, and was not there."""
+"""The status in a timeline for a read by id that was answered by 404."""
 
 
 @attrs.frozen
@@ -190,7 +193,7 @@ class Wait:
         return self._judge(server, word, reading, now)
 
     def _judge(self, server: Server, word: str, reading: Reading, now: float) -> Verdict | None:
-        """A poll counts and shows that."""
+        """Return the verdict on a poll that counts."""
         if reading is Reading.TARGET:
             return self._at_target(server, now)
         if reading is Reading.GONE:

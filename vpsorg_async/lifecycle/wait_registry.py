@@ -34,7 +34,7 @@ class WaitRegistry:
         durations: Durations,
         on_wait: Callable[[Wait], OnEnd] | None = None,
     ) -> None:
-        self.schedule = Schedule(account.policy, durations)
+        self._schedule = Schedule(account.policy, durations)
         self._account = account
         self._on_wait = on_wait
         self._index = WaitIndex()
@@ -69,9 +69,9 @@ class WaitRegistry:
     def join(self, wait: Wait, deliver: Deliver, now: float) -> float:
         """Add a wait, whose verdict ``deliver`` is given; returns when it wants its first poll."""
         on_end = None if self._on_wait is None else self._on_wait(wait)
-        cohort = self.schedule.add(self._kind(wait), wait.since)
+        cohort = self._schedule.add(self._kind(wait), wait.since)
         self._index.add(OpenWait(wait, deliver, cohort, wait.since, on_end))
-        return now + self.schedule.first(cohort, now)
+        return now + self._schedule.first(cohort, now)
 
     def leave(self, wait: Wait) -> bool:
         """Take a wait out without a verdict; returns False if it has ended."""
@@ -85,8 +85,8 @@ class WaitRegistry:
         entries = self._wake(str(receipt.server_id))
         for entry in entries:
             entry.wait.acknowledge(receipt, at)
-            old, entry.cohort = entry.cohort, self.schedule.add(self._kind(entry.wait), at)
-            self.schedule.remove(old)
+            old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
+            self._schedule.remove(old)
             entry.undone_at = at
             entry.stuck = False
         return bool(entries)
@@ -186,9 +186,17 @@ class WaitRegistry:
             self._settle(entry, entry.wait.failed(VpsOrgError("the last poll took too long"), now))
         self._settle(entry, entry.wait.expire(now))
 
+    def pause(self, now: float) -> float:
+        """Return the seconds until the next poll for the waits; infinity where there are none."""
+        return self._schedule.pause(now) if self._index else math.inf
+
+    def overdue(self, now: float) -> bool:
+        """Return whether any wait takes longer than its kind."""
+        return self._schedule.overdue(now)
+
     def stuck(self, entry: OpenWait, now: float) -> ServerStuck | None:
         """Return the event for a wait that takes longer than its kind, the first time that it does."""
-        wait, expected = entry.wait, self.schedule.stuck_after(entry.cohort[0])
+        wait, expected = entry.wait, self._schedule.stuck_after(entry.cohort[0])
         if entry.stuck or now - wait.since <= expected:
             return None
         entry.stuck = True
@@ -235,7 +243,7 @@ class WaitRegistry:
             self._account.fulfilled(wait.server_id, wait.receipt, asked, gone=gone)
             took = entry.took(asked, 4 * self._account.policy.min_interval)
             if took is not None and verdict.evidence is not Evidence.ASSUMED:
-                self.schedule.sighted(entry.cohort, took)
+                self._schedule.sighted(entry.cohort, took)
         self._end(entry, verdict)
 
     def _end(self, entry: OpenWait, verdict: Verdict | BaseException | None) -> None:
@@ -244,7 +252,7 @@ class WaitRegistry:
             return
         entry.wait.ended(verdict)
         self._index.remove(entry)
-        self.schedule.remove(entry.cohort)
+        self._schedule.remove(entry.cohort)
         key = str(entry.wait.server_id)
         if key not in self.keys:
             self._unproven.pop(key, None)

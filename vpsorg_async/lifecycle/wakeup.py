@@ -1,4 +1,4 @@
-"""Sleep that can be cut short, and work that gives way."""
+"""Sleep that can be ended early, and long work that yields to the event loop."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ AT_A_TIME = 50
 
 
 class Wakeup:
-    """Sleeps until a time, or until it is rung."""
+    """Sleeps until a time, or until it is set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """End the sleep; does nothing while nobody sleeps."""
+        """End the sleep; does nothing if nothing sleeps."""
         self._event.set()
 
     async def sleep_until(self, when: float, *others: asyncio.Future[Any]) -> None:
-        """Return at that time (monotonic seconds), when it is rung, or when one of the others is done."""
+        """Return at that time (monotonic seconds), when it is set, or when one of the others is done."""
         self._event.clear()
         waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._event.wait())]
         if when < math.inf:
@@ -40,15 +40,15 @@ class Wakeup:
 
 
 async def yield_to_loop(number: int = 0) -> None:
-    """The next of many, counted from 0, is about to be worked on; every so often others on the loop go first."""
+    """Yield to the event loop before every 50th of many units of work; ``number`` counts them from 0."""
     if number % AT_A_TIME == 0:
-        # once is not enough: what has become due since the last turn comes behind this task in the next one
+        # twice: what has become due since the last turn of the loop runs after this task in the next one
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
 
 async def run_steps(steps: Iterator[object]) -> bool:
-    """Take every step, yielding to the event loop every so often; returns whether any of them gave True."""
+    """Take every step, yielding to the event loop after each 50; returns whether any of them gave True."""
     found = False
     for number, step in enumerate(steps, 1):
         found = found or step is True
