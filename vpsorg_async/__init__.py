@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .config import Timeout, WaitPolicy
     from .errors import Sent
-    from .fleet import Failed, Outcome, Report, Skipped, Succeeded
+    from .fleet import Failed, FleetPlan, Outcome, Report, Skipped, Succeeded
     from .http.retry import RetryPolicy
     from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
@@ -49,6 +49,7 @@ __all__ = [
     "ClientOptions",
     "Evidence",
     "Failed",
+    "FleetPlan",
     "Location",
     "OperatingSystem",
     "OperatingSystemVersion",
@@ -93,6 +94,7 @@ _HOMES = {
     "ClientOptions": "options",
     "Evidence": "lifecycle.contract",
     "Failed": "fleet",
+    "FleetPlan": "fleet",
     "ReadyCheck": "lifecycle.ready",
     "Receipt": "lifecycle.receipts",
     "Outcome": "fleet",

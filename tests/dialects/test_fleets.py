@@ -12,9 +12,9 @@ import pytest
 from tests.dialects.stage import Speech, gets
 from tests.fleet.stage import commands, duplicates, kinds, untracked
 from tests.lifecycle.stage import virtual
-from vpsorg_async import Failed, Report, Succeeded
+from vpsorg_async import Failed, FleetPlan, Report, Succeeded
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError, WaitTimeoutError
-from vpsorg_async.fleet import Plan, StepKind
+from vpsorg_async.fleet import StepKind
 from vpsorg_async.sandbox import Durations, Rule, faults
 
 TIMEOUT = 900.0
@@ -225,7 +225,7 @@ async def test_a_dry_run_tells_the_price(speech: Speech) -> None:
     async with speech.account() as (box, vps):
         plan = await vps.fleet.create(speech.specs(3), dry_run=True)
 
-        assert isinstance(plan, Plan)
+        assert isinstance(plan, FleetPlan)
         assert (plan.price_monthly, plan.price_hourly) == (Decimal("30"), Decimal("0.045"))
         assert [step.kind for step in plan.steps] == [StepKind.CREATE] * 3
         assert str(plan).splitlines()[-1] == "price of what is created: 0.045 per hour, 30.00 per month"

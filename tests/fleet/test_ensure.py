@@ -22,9 +22,8 @@ from tests.fleet.stage import (
     specs,
     virtual,
 )
-from vpsorg_async import Client, ServerSpec
+from vpsorg_async import Client, FleetPlan, ServerSpec
 from vpsorg_async.errors import ConfigurationError, ServiceError, UnexpectedStatusError
-from vpsorg_async.fleet import Plan, StepKind
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 TIMEOUT = 900.0
@@ -113,13 +112,8 @@ async def test_a_dry_run_changes_nothing() -> None:
 
         plan = await vps.fleet.ensure(specs(4), dry_run=True)
 
-        assert isinstance(plan, Plan)
-        assert [step.kind for step in plan.steps] == [
-            StepKind.CREATE,
-            StepKind.KEEP,
-            StepKind.START,
-            StepKind.CREATE,
-        ]
+        assert isinstance(plan, FleetPlan)
+        assert [step.kind for step in plan.steps] == ["create", "keep", "start", "create"]
         assert plan.changes == 3
         assert str(plan).startswith("4 servers: 2 to create, 1 to start, 1 to keep\n+ create web-000")
         assert {entry.method for entry in box.requests} == {"GET"}

@@ -9,6 +9,7 @@ from vpsorg_async import (
     Client,
     ClientOptions,
     Failed,
+    FleetPlan,
     Outcome,
     PollStatistics,
     Report,
@@ -27,7 +28,6 @@ from vpsorg_async import (
 )
 from vpsorg_async.errors import APIError, OutcomeUnknownError, RequestError, VpsOrgError, WaitError
 from vpsorg_async.events import ClientEvent, RequestSent, ServerStuck
-from vpsorg_async.fleet import Plan
 
 
 async def targets(vps: Client, server: Server, word: str) -> None:
@@ -62,8 +62,8 @@ def clients(**options: Unpack[ClientOptions]) -> None:
 
 async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
     assert_type(await vps.fleet.create(specs, timeout=900, min_count=2, settle=3, on_cancel="delete"), Report)
-    assert_type(await vps.fleet.create(specs, dry_run=True), Plan)
-    assert_type(await vps.fleet.ensure(specs, dry_run=True), Plan)
+    assert_type(await vps.fleet.create(specs, dry_run=True), FleetPlan)
+    assert_type(await vps.fleet.ensure(specs, dry_run=True), FleetPlan)
     assert_type(await vps.fleet.ensure(specs, timeout=900, on_failure="stop"), Report)
     assert_type(await vps.fleet.reboot(ids, timeout=1, on_failure="stop", on_event=print), Report)
     await vps.fleet.rolling_reboot(ids, timeout=1, max_unavailable=0.1, canary=2)

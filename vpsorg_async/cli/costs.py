@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..client import Client
 from ..errors import VpsOrgError
-from ..fleet.plan import Plan, plan
+from ..fleet.plan import FleetPlan, plan
 from ..records import PlanOffer
 from ..specs import ServerSpec
 
@@ -22,7 +22,7 @@ async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
     return price(plan(specs, ()).priced(offers))
 
 
-def price(made: Plan) -> str:
+def price(made: FleetPlan) -> str:
     """A sentence on what the plan costs. The currency is named nowhere."""
     if made.price_hourly is None or made.price_monthly is None:
         return "What it costs is not known here."

@@ -12,7 +12,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
-from ..fleet.plan import Plan, StepKind
+from ..fleet.plan import FleetPlan, StepKind
 from ..lifecycle.commands import GONE
 from ..listing import Listing
 from ..records import ServerId
@@ -314,16 +314,16 @@ def _names(specs: Sequence[ServerSpec]) -> dict[ServerId, str]:
     return {spec.name: spec.name for spec in specs}
 
 
-def _dry(plan: Plan, output: Output) -> int:
+def _dry(plan: FleetPlan, output: Output) -> int:
     output.show(_plan_document(plan), str(plan).splitlines())
     return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
 
 
-def _plan_document(plan: Plan) -> dict[str, Any]:
+def _plan_document(plan: FleetPlan) -> dict[str, Any]:
     steps = [
         {
             "name": step.spec.name,
-            "step": step.kind.value,
+            "step": step.kind,
             "id": step.server and step.server.id,
             "status": step.server and step.server.status,
             "differences": step.differences,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .events import CommandAnswered, CommandLost, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from .fleet import Fleet
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
-from .plan import Plan, Step, StepKind
+from .plan import FleetPlan, Step, StepKind
 from .rolling import RollingRun
 from .run import Run
 
@@ -16,8 +16,8 @@ __all__ = [
     "Failed",
     "Fleet",
     "FleetEvent",
+    "FleetPlan",
     "Outcome",
-    "Plan",
     "Report",
     "RollingRun",
     "Run",

@@ -25,7 +25,7 @@ from .inputs import (
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
-from .plan import Plan
+from .plan import FleetPlan
 from .rolling import Health, RollingRun
 from .run import Run
 
@@ -64,7 +64,7 @@ class Fleet:
         dry_run: Literal[True],
         timeout: float = ...,
         **options: Unpack[CreateOptions],
-    ) -> Plan: ...
+    ) -> FleetPlan: ...
     @overload
     async def create(
         self,
@@ -85,7 +85,7 @@ class Fleet:
         min_count: int | None = None,
         dry_run: bool = False,
         **options: Unpack[CreateOptions],
-    ) -> Report | Plan:
+    ) -> Report | FleetPlan:
         """Create all servers, and wait until each is active.
 
         The account is listed once before anything is created. A name that exists, or is asked for twice, is refused,
@@ -96,12 +96,12 @@ class Fleet:
             timeout: Seconds for each server, from its create until it is active.
             wait: False returns when the creates are acknowledged.
             min_count: Delete what the call created if fewer servers than this succeed. None: keep what succeeded.
-            dry_run: Create nothing, and return the `Plan` with its price.
+            dry_run: Create nothing, and return the `FleetPlan` with its price.
             **options: ``settle`` (seconds for which a create with a lost answer is searched for by its name; 15),
                 ``on_failure``, ``on_cancel``, ``on_event``.
 
         Returns:
-            The `Report`, or the `Plan` of a dry run.
+            The `Report`, or the `FleetPlan` of a dry run.
 
         Raises:
             ConfigurationError: A name exists already, or bad input; nothing was created.
@@ -173,7 +173,7 @@ class Fleet:
         dry_run: Literal[True],
         timeout: float = ...,
         **options: Unpack[CreateOptions],
-    ) -> Plan: ...
+    ) -> FleetPlan: ...
     @overload
     async def ensure(
         self,
@@ -190,7 +190,7 @@ class Fleet:
         timeout: float | None = None,
         dry_run: bool = False,
         **options: Unpack[CreateOptions],
-    ) -> Report | Plan:
+    ) -> Report | FleetPlan:
         """Bring the account to these servers, active. Run again after a crash, it completes the fleet.
 
         A server that exists by name is adopted, and its outcome says where it differs from its spec. A missing one is
@@ -199,11 +199,11 @@ class Fleet:
         Args:
             specs: One spec for each server; the names differ.
             timeout: Seconds for each server.
-            dry_run: Change nothing, and return the `Plan` with its price.
+            dry_run: Change nothing, and return the `FleetPlan` with its price.
             **options: As in `create`.
 
         Returns:
-            The `Report`, or the `Plan` of a dry run.
+            The `Report`, or the `FleetPlan` of a dry run.
 
         Raises:
             ConfigurationError: Bad input; nothing was sent.

@@ -17,7 +17,7 @@ from ..specs import ServerSpec, name_key
 from .inputs import check_ids, no_repeats
 from .jobs import Job, Options, RunContext
 from .outcomes import Failed, Report, Skipped
-from .plan import Plan
+from .plan import FleetPlan
 from .retry_failed import job_of, job_waiting, jobs_again, merged
 from .run import Run, finish
 from .survey import Survey
@@ -33,11 +33,11 @@ class Launcher:
         self._survey = Survey(context, plans)
         self._names: set[str] = set()
 
-    async def create_plan(self, specs: Sequence[ServerSpec]) -> Plan:
+    async def create_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `create` would do, with prices where the account tells them."""
         return await self._survey.priced((await self._survey.untaken(specs))[1])
 
-    async def ensure_plan(self, specs: Sequence[ServerSpec]) -> Plan:
+    async def ensure_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `ensure` would do, with prices where the account tells them."""
         return await self._survey.priced((await self._survey.planned(specs))[1])
 

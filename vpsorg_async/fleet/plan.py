@@ -27,24 +27,39 @@ from ..lifecycle.commands import GONE
 from ..records import PlanOffer, Server
 from ..specs import ServerSpec, name_key
 
-__all__ = ["Plan", "Step", "StepKind", "plan"]
+__all__ = ["FleetPlan", "Step", "StepKind", "plan"]
 
 
-class StepKind(enum.Enum):
-    """What is done for one spec."""
+class StepKind(enum.StrEnum):
+    """What is done for one spec. Each is equal to its word: ``step.kind == "create"``."""
 
     CREATE = "create"
+    """No server has this name: one is created."""
     START = "start"
+    """The server is stopped, or is being stopped: it is started."""
     WAIT = "wait"
+    """The server is on its way to ``active``: it is waited for, and nothing is sent."""
     KEEP = "keep"
+    """The server is active: nothing is done."""
     REFUSE = "refuse"
+    """The server is suspended, or several have this name: the outcome is `Failed`, and nothing is sent."""
+
+
+_SIGNS = {
+    StepKind.CREATE: "+",
+    StepKind.START: ">",
+    StepKind.WAIT: ".",
+    StepKind.KEEP: "=",
+    StepKind.REFUSE: "!",
+}
 
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One spec's step. ``differences`` says where an existing server is not as its spec has it; it is left so.
+    """What is done for one spec, and why.
 
-    ``after`` are servers on which a command of this client is still open; the step begins when it is done.
+    ``differences`` names the fields in which an existing server differs from its spec; they are not changed.
+    ``after`` are servers on which a command of this client is still open; the step begins when that is done.
     """
 
     kind: StepKind
@@ -55,20 +70,26 @@ class Step:
     reason: str = ""
 
     def __str__(self) -> str:
-        sign = {"create": "+", "start": ">", "wait": ".", "keep": "=", "refuse": "!"}[self.kind.value]
+        sign = _SIGNS[self.kind]
         about = f" ({self.reason})" if self.reason else ""
         known = "" if self.server is None else f" [{self.server.id}, {self.server.status}]"
-        return "\n      ".join(
-            [f"{sign} {self.kind.value:<6} {self.spec.name}{known}{about}", *self.differences]
-        )
+        return "\n      ".join([f"{sign} {self.kind:<6} {self.spec.name}{known}{about}", *self.differences])
 
 
 @attrs.frozen
-class Plan:
-    """All steps, in the order of the specs. ``changes`` counts those that send something that changes the account.
+class FleetPlan:
+    """What `Fleet.create` and `Fleet.ensure` would do: returned by ``dry_run=True``. ``print`` shows it as text.
 
-    ``price_hourly`` and ``price_monthly`` are what the servers to be created will cost together, in the currency of
-    the account, which is named nowhere; None where the price of any of them is not known.
+    ``steps`` has one step for each spec, in the order of the specs. ``price_hourly`` and ``price_monthly`` are the cost
+    of all servers to be created, in the account's currency, which the API does not name; None where the price of any
+    of them is not known.
+
+    Example::
+
+        plan = await vps.fleet.ensure(specs, dry_run=True)
+        print(plan)
+        if plan.changes:
+            report = await vps.fleet.ensure(specs, timeout=900)
     """
 
     steps: tuple[Step, ...]
@@ -77,16 +98,16 @@ class Plan:
 
     @property
     def changes(self) -> int:
-        """Steps that create or start a server."""
+        """The number of steps that create or start a server."""
         return sum(step.kind in (StepKind.CREATE, StepKind.START) for step in self.steps)
 
     @property
     def creates(self) -> tuple[ServerSpec, ...]:
-        """The specs of which a server is made."""
+        """The specs for which a server is created."""
         return tuple(step.spec for step in self.steps if step.kind is StepKind.CREATE)
 
-    def priced(self, offers: Iterable[PlanOffer]) -> Plan:
-        """The same with the prices that these offers tell."""
+    def priced(self, offers: Iterable[PlanOffer]) -> FleetPlan:
+        """Return the plan with the prices of these offers."""
         by_id = {str(offer.id): offer for offer in offers}
         ordered = [by_id.get(str(spec.plan_id)) for spec in self.creates]
         return attrs.evolve(
@@ -97,9 +118,7 @@ class Plan:
 
     def __str__(self) -> str:
         counts = ", ".join(
-            f"{number} to {kind.value}"
-            for kind in StepKind
-            if (number := sum(s.kind is kind for s in self.steps))
+            f"{number} to {kind}" for kind in StepKind if (number := sum(s.kind is kind for s in self.steps))
         )
         lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)]
         if self.creates:
@@ -114,7 +133,7 @@ def plan(
     servers: Sequence[Server],
     key_of: Callable[[ServerSpec | Server], str] = lambda subject: name_key(subject.name),
     heading: Callable[[Server], str] = lambda server: "",
-) -> Plan:
+) -> FleetPlan:
     """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started.
 
     ``key_of`` gives what a spec and the servers made from it have in common. ``heading`` gives the command of this
@@ -125,7 +144,7 @@ def plan(
         command = heading(server)
         if GONE not in (command, server.status):
             by_key[key_of(server)].append((server, command))
-    return Plan(tuple(_step(spec, by_key.get(key_of(spec), [])) for spec in specs)).priced(())
+    return FleetPlan(tuple(_step(spec, by_key.get(key_of(spec), [])) for spec in specs)).priced(())
 
 
 def _total(prices: Iterable[Decimal | None]) -> Decimal | None:

@@ -13,7 +13,7 @@ from ..lookups import Plans
 from ..records import Server
 from ..specs import ServerSpec
 from .jobs import RunContext
-from .plan import Plan, plan
+from .plan import FleetPlan, plan
 
 __all__ = ["Survey"]
 
@@ -25,7 +25,7 @@ class Survey:
         self._context = context
         self._plans = plans
 
-    async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
+    async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
         """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
         if not wanted:
             return set(), self.plan(wanted, ())
@@ -41,7 +41,7 @@ class Survey:
             listing.check_whole(f"what it does not show may exist all the same ({names})")
         return {str(server.id).casefold() for server in existing}, made
 
-    async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], Plan]:
+    async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
         """The ids in the account, in which none of the names may exist, and the plan.
 
         A server that this client created and no list shows yet is no reason to refuse: it is adopted. Raises
@@ -88,11 +88,11 @@ class Survey:
         found = await asyncio.gather(*map(read, own))
         return [server for server in found if server is not None]
 
-    def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> Plan:
+    def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> FleetPlan:
         """A step for each spec."""
         return plan(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
 
-    async def priced(self, made: Plan) -> Plan:
+    async def priced(self, made: FleetPlan) -> FleetPlan:
         """The plan with prices, where the account tells them."""
         if made.creates:
             # nobody is kept from looking by a price that can't be read
