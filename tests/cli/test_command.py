@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 
 from vpsorg_async import __version__, errors
-from vpsorg_async.cli.app import app
 from vpsorg_async.cli.exits import Exit
+from vpsorg_async.cli.root_command import app
 from vpsorg_async.codec import read_specs
 from vpsorg_async.sandbox import SandboxError
 

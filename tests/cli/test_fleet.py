@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async.cli.costs import price
 from vpsorg_async.cli.exits import Exit
+from vpsorg_async.cli.prices import price
 from vpsorg_async.errors import (
     AuthenticationError,
     NotFoundError,

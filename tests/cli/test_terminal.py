@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from vpsorg_async import Failed, Skipped, Succeeded, errors
-from vpsorg_async.cli.app import app
 from vpsorg_async.cli.live import Tally
+from vpsorg_async.cli.root_command import app
 from vpsorg_async.fleet.events import CommandAnswered, ServerSettled
 from vpsorg_async.http.events import RequestSent
 from vpsorg_async.sandbox import Sandbox

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from .._version import __version__
 from .signals import handled
-from .streams import Unwritten, abandon, emit, note, prepared
+from .stdio import Unwritten, abandon, emit, note, prepared
 
 __all__ = ["main"]
 
@@ -36,6 +36,6 @@ def _run(arguments: list[str]) -> int:
         # the call that scripts make: answered before anything else is imported
         emit(f"{__version__}\n")
         return 0
-    from .app import run
+    from .root_command import run
 
     return run(arguments)

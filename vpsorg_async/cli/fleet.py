@@ -17,10 +17,10 @@ from ..lifecycle.commands import GONE
 from ..listing import Listing
 from ..records import ServerId
 from ..specs import ServerSpec, check_id, name_key
-from .costs import price
 from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm
 from .passwords import Passwords, PasswordsFile
+from .prices import price
 from .reports import Call, carry_out, number, some
 from .settings import ACCOUNT, Account, Settings
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, ident

@@ -17,7 +17,7 @@ from cyclopts import Group, Parameter
 from ..errors import ConfigurationError, VpsOrgError
 from ..records import Server
 from .signals import check
-from .streams import Unwritten, abandon, emit, note
+from .stdio import Unwritten, abandon, emit, note
 
 __all__ = [
     "OUTPUT",

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ..errors import ConfigurationError
 from ..records import Server
-from .streams import note
+from .stdio import note
 
 __all__ = ["Passwords", "PasswordsFile"]
 

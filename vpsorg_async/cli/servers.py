@@ -17,14 +17,14 @@ from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..servers import ServerFields
 from ..specs import ServerSpec
-from .costs import cost
 from .exits import Exit
 from .live import Tally, showing
 from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
+from .prices import cost
 from .settings import ACCOUNT, Account, Settings
 from .specs import ident
-from .streams import note
+from .stdio import note
 
 __all__ = ["app"]
 

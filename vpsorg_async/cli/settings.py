@@ -20,7 +20,7 @@ from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, environment_settings
 from ..errors import ConfigurationError
 from . import signals
 from .files import replace, text_of, why
-from .streams import note
+from .stdio import note
 
 __all__ = ["ACCOUNT", "Account", "Settings", "config_file", "keep_dialect"]
 

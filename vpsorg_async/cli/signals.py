@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from .streams import abandon, note
+from .stdio import abandon, note
 
 if TYPE_CHECKING:
     import asyncio

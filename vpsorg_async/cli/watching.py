@@ -25,7 +25,7 @@ from .exits import Exit
 from .output import Output, plain, printable
 from .settings import ACCOUNT, Account
 from .signals import at_once
-from .streams import emit
+from .stdio import emit
 
 __all__ = ["View", "watch"]
 

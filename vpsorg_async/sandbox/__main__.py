@@ -40,7 +40,7 @@ def serve(*, servers: int = 0, as_json: bool = False, **settings: Any) -> None:
     box = Sandbox(**settings)
     box.world.add(servers)
     # Imports aiohttp, which would hold up a loop that is already running.
-    import_module("vpsorg_async.sandbox.app")
+    import_module("vpsorg_async.sandbox.web_app")
     asyncio.run(_serve(box, as_json=as_json))
 
 

@@ -25,10 +25,10 @@ from .rules import Armed, FaultPlan, Rule
 from .world import World
 
 if TYPE_CHECKING:
-    from .app import App
     from .ledger import Change
     from .log import Entry
     from .records import Server, ServerId
+    from .web_app import App
 
 DIALECTS: Final[Mapping[str, type[Api]]] = MappingProxyType({"documented": Documented, "provider": Provider})
 ORDERS: Final = ("oldest", "newest")
@@ -269,7 +269,7 @@ class Sandbox:
 
     async def _open(self) -> None:
         # aiohttp is costly to import, and nobody needs it before there is a socket to serve.
-        from .app import App
+        from .web_app import App
 
         if self._app is not None:
             raise SandboxError(f"the sandbox is running already, at {self.url}")

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from . import forms, pages
+from . import forms, pagination
 from .api import Answer, Api, Call, Route, answer, document, paths
 from .catalogue import PLANS, SYSTEMS, OperatingSystem, Plan, uuid
 from .errors import Refused
@@ -117,9 +117,9 @@ class Provider(Api):
         if operation in _LOOKUPS:
             return answer(200, _LOOKUPS[operation])
         if operation == "list":
-            return answer(200, pages.page(command.fields["window"], world.servers(now), _row))
+            return answer(200, pagination.page(command.fields["window"], world.servers(now), _row))
         if operation == "ssh_keys":
-            return answer(200, pages.page(command.fields["window"], world.at(now).keys.all, _key))
+            return answer(200, pagination.page(command.fields["window"], world.at(now).keys.all, _key))
         if operation == "get" and server_id is not None:
             return answer(200, _detail(world.find(server_id, now)))
         if operation in KEY_CHANGES:
@@ -231,9 +231,9 @@ def _new_key(body: object) -> dict[str, Any]:
 _FORMS: Final = {"power": _power, "resize": _resize, "snapshot": _snapshot, "add_ssh_key": _new_key}
 
 
-def _window(call: Call) -> pages.Window:
-    size = pages.whole(parse_qs(call.query).get("page_size", [""])[-1]) or _PAGE_SIZE
-    return pages.window(call, min(size, _MAX_PAGE_SIZE))
+def _window(call: Call) -> pagination.Window:
+    size = pagination.whole(parse_qs(call.query).get("page_size", [""])[-1]) or _PAGE_SIZE
+    return pagination.window(call, min(size, _MAX_PAGE_SIZE))
 
 
 def _identity(server: Server) -> Json:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from attrs import asdict, evolve
 
-from . import faults, pages
+from . import faults, pagination
 from .api import PREFIX, Answer, Call, answer, parse_json
 from .errors import Refused
 from .records import Json, encode
@@ -77,7 +77,7 @@ def _fold(value: object) -> object:
 def _shaped(document: Json, shape: faults.Shape, call: Call, operation: str) -> Json:
     match shape:
         case faults.Paged(size) if "next" not in document:
-            return pages.page(pages.window(call, size), document["results"], _as_it_is)
+            return pagination.page(pagination.window(call, size), document["results"], _as_it_is)
         case faults.ShortList(missing):
             return {**document, "results": document["results"][:-missing]}
         case faults.NextLink():

@@ -22,7 +22,7 @@ from ..sandbox import SandboxError
 from .exits import Exit
 from .signals import Interrupted, held, interrupted, release
 from .signals import run as run_work
-from .streams import Unwritten, abandon, emit, note
+from .stdio import Unwritten, abandon, emit, note
 
 __all__ = ["run"]
 
@@ -42,14 +42,14 @@ app = App(
 for _name, _home, _help in (
     ("servers", "servers:app", "The servers of the account, one at a time."),
     ("fleet", "fleet:app", "Many servers at once: one outcome for each."),
-    ("wait", "waits:wait", "Wait until servers are in a status."),
+    ("wait", "wait_command:wait", "Wait until servers are in a status."),
     ("watch", "watching:watch", "Watch the account: a table that is redrawn on a change."),
     ("plans", "lookups:plans", "List the plans that can be ordered."),
     ("locations", "lookups:locations", "List the datacenters (provider dialect)."),
     ("os", "lookups:operating_systems", "List the operating systems (provider dialect)."),
     ("ssh-keys", "lookups:ssh_keys", "The SSH keys of the account (provider dialect)."),
     ("account", "lookups:account", "Show whose token this is, and what it may do."),
-    ("doctor", "doctoring:doctor", "Find out why the account can't be reached or read."),
+    ("doctor", "doctor_command:doctor", "Find out why the account can't be reached or read."),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 app.register_install_completion_command()
@@ -109,7 +109,7 @@ def demo(
         from .picture import draw
 
         # imports aiohttp, which would hold up a loop that is already running
-        import_module("vpsorg_async.sandbox.app")
+        import_module("vpsorg_async.sandbox.web_app")
     if svg is not None and not svg.parent.is_dir():
         raise ConfigurationError(f"--svg: there is no folder {svg.parent}")
     # what the client warns of on an interrupt is true of servers that are real
@@ -167,7 +167,7 @@ def sandbox(
     with held():
         from ..sandbox.__main__ import serve
 
-        import_module("vpsorg_async.sandbox.app")
+        import_module("vpsorg_async.sandbox.web_app")
     # a signal is how it is meant to end
     with contextlib.suppress(Interrupted):
         serve(

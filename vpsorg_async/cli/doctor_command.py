@@ -14,7 +14,7 @@ from .exits import Exit
 from .output import OUTPUT, Output, plain, printable
 from .settings import ACCOUNT, Account, Settings, keep_dialect
 from .signals import run
-from .streams import emit
+from .stdio import emit
 
 __all__ = ["doctor"]
 
