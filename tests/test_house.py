@@ -65,6 +65,17 @@ LATE = {"aiohttp", "cattrs", "cyclopts", "opentelemetry", "rich", "vpsorg_async.
 # Libraries whose package has another name.
 PACKAGES = {"opentelemetry": "opentelemetry-api"}
 MAX_LINES = 400
+MAX_FUNCTION_LINES = 60
+# Functions that are longer, to be split.
+LONG = {"client.__init__", "doctor._readings", "fleet.fleet.rolling", "http.session.send", "runtime.__init__"}
+# Private names of others: the language's own spelling of public features, and aiohttp's only switch of its retry.
+FOREIGN = {
+    "os._exit",
+    "url._replace",
+    "word._name_",
+    "type(self)._value2member_map_",
+    "self._reads._retry_connection",
+}
 
 PACKAGE = Path(inspect.getfile(vpsorg_async)).parent
 SOURCES = {
@@ -183,6 +194,80 @@ def test_every_library_is_declared() -> None:
 def test_a_module_is_short(module: str) -> None:
     """A module is one noun that can be read in one go."""
     assert len(SOURCES[module].read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (n for n in ast.walk(TREES[module]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_functions_are_short() -> None:
+    """A function can be read without scrolling."""
+    long = {
+        f"{module}.{function.name}"
+        for module in SOURCES
+        for function in functions(module)
+        if (function.end_lineno or 0) - function.lineno >= MAX_FUNCTION_LINES
+    }
+
+    assert long <= LONG
+
+
+def defined(module: str) -> Iterator[str]:
+    """The names that a module gives to something: what it defines, and the attributes that it sets."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_what_is_private_stays_in_its_module(module: str) -> None:
+    """No module uses a name with a leading underscore that only another one defines."""
+    used: dict[str, str] = {}
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            used[ast.unparse(node)] = node.attr
+        elif isinstance(node, ast.ImportFrom):
+            used.update({alias.name: alias.name for alias in node.names})
+    own = {*defined(module), "_version"}
+
+    assert {text for text, name in used.items() if re.match("_(?!_)", name) and name not in own} <= FOREIGN
+
+
+def likeness(name: str) -> str:
+    """What is left of a word without the ending that makes it another form of the same word."""
+    return re.sub(r"(ings?|ers?|e?s|ed|e)$", "", name)
+
+
+def test_names_of_modules_differ() -> None:
+    """No two modules have names that differ by a letter or by an ending."""
+    names = sorted({module.rpartition(".")[2] for module in SOURCES})
+    pairs = [(a, b) for a in names for b in names if a < b]
+
+    def by_a_letter(a: str, b: str) -> bool:
+        short, long = sorted((a, b), key=len)
+        if len(short) == len(long):
+            return sum(x != y for x, y in zip(a, b, strict=True)) == 1
+        return any(long[:n] + long[n + 1 :] == short for n in range(len(long)))
+
+    assert [pair for pair in pairs if likeness(pair[0]) == likeness(pair[1]) or by_a_letter(*pair)] == []
+
+
+def test_the_map_names_every_module() -> None:
+    """CONTRIBUTING.md says of every module what is changed there."""
+    page = Path(__file__).parents[1] / "CONTRIBUTING.md"
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+
+    def named(module: str) -> bool:
+        folder, _, name = module.rpartition(".")
+        path = f"`{folder}/{name}.py`" if folder else f"`{name}.py`"
+        return any(path in row or (folder and f"`{folder}/" in row and f"`{name}.py`" in row) for row in rows)
+
+    modules = [module for module, path in SOURCES.items() if not path.name.startswith("__")]
+    assert [module for module in modules if not named(module)] == []
 
 
 def test_all_is_what_can_be_imported() -> None:

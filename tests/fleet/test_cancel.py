@@ -474,7 +474,7 @@ async def test_a_verdict_that_can_not_be_judged_is_not_lost(monkeypatch: pytest.
         def of(*_: object) -> None:
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr("vpsorg_async.fleet.waits.WaitOutcome", Broken)
+    monkeypatch.setattr("vpsorg_async.fleet.open_waits.WaitOutcome", Broken)
     async with account() as (box, vps):
         async with vps.fleet.creating(specs(2), timeout=TIMEOUT) as run:
             with pytest.raises(RuntimeError, match="a bug"):

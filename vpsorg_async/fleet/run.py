@@ -31,7 +31,7 @@ from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
 from .stream import OutcomeStream
-from .waits import OpenWaits
+from .open_waits import OpenWaits
 
 __all__ = ["Run", "finish"]
 
