@@ -27,11 +27,11 @@ from ..shielding import is_cancellation, to_the_end
 from .adoption import Searches, stops_all
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
 from .jobs import Job, JobRun, Options, RunContext
+from .open_waits import OpenWaits
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
 from .stream import OutcomeStream
-from .open_waits import OpenWaits
 
 __all__ = ["Run", "finish"]
 
