@@ -179,5 +179,5 @@ def test_prices() -> None:
     other = ServerSpec(name="b", plan_id="x", os_id=5, location="us-west")
 
     assert price(plan(specs, ()).priced(offers)) == "It costs 0.021 per hour, 15.00 per month."
-    assert price(plan([*specs, other], ()).priced(offers)) == "What it costs is not known here."
-    assert price(plan(specs, ())) == "What it costs is not known here."
+    assert price(plan([*specs, other], ()).priced(offers)) == "The price is unknown."
+    assert price(plan(specs, ())) == "The price is unknown."

@@ -287,8 +287,8 @@ def test_a_user_without_a_home(
     missing = vpsorg("servers", "list")
 
     assert (listed.code, listed.err, config_file()) == (0, "", None)
-    assert (named.code, "no home is known" in named.err) == (2, True)
-    assert (written.code, "no home is known" in written.err) == (2, True)
+    assert (named.code, "there is no home directory" in named.err) == (2, True)
+    assert (written.code, "there is no home directory" in written.err) == (2, True)
     assert (missing.code, "set VPSORG_API_TOKEN" in missing.err) == (2, True)
     assert [*home.parent.iterdir()] == []
 

@@ -75,8 +75,8 @@ def test_ctrl_c_prints_what_was_made(terminal: Any, monkeypatch: pytest.MonkeyPa
     assert [row[:4] for row in rows if row[1] == "left"] == [
         [server.name, "left", str(server.id), "provisioning"] for server in made[:3]
     ]
-    assert "create: 0 succeeded, 3 left under way, 0 failed, 0 skipped" in fleet.seen
-    assert "vpsorg wait goes on waiting" in fleet.seen.replace("\r\n", "")
+    assert "create: 0 succeeded, 3 left in progress, 0 failed, 0 skipped" in fleet.seen
+    assert "vpsorg wait continues the wait" in fleet.seen.replace("\r\n", "")
     assert "Traceback" not in fleet.seen + one.seen
     assert f'"id": {made[3].id}' in one.seen
 

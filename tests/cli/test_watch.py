@@ -99,7 +99,7 @@ def test_the_table_shows_what_moves_where_lines_are_few() -> None:
 
     assert [text.split()[1] for text in lines[1:4]] == ["web-1", "web-4", "web-10"]
     assert "active -> rebooting" in lines[3]
-    assert lines[4] == "5 active, 1 rebooting; 3 not shown. Ctrl-C ends it."
+    assert lines[4] == "5 active, 1 rebooting; 3 not shown. Press Ctrl-C to stop."
 
 
 def test_the_table_shows_the_ipv6_address_where_there_is_no_other() -> None:
@@ -114,7 +114,7 @@ def test_the_table_shows_the_ipv6_address_where_there_is_no_other() -> None:
 def test_the_table_keeps_what_is_gone_for_a_while() -> None:
     """A server that is gone is still shown as gone, and an account without servers says so."""
     view = View()
-    assert drawn(view)[-1] == "no servers. Ctrl-C ends it."
+    assert drawn(view)[-1] == "no servers. Press Ctrl-C to stop."
     view.heard(change(Change.PRESENT, "web-1", "active"))
     view.heard(change(Change.GONE, "web-1", None, "active"))
     view.heard(StatusChange(change=Change.BLIND, seconds=9.0))
@@ -122,4 +122,4 @@ def test_the_table_keeps_what_is_gone_for_a_while() -> None:
     lines = drawn(view)
 
     assert lines[1].split()[2] == "gone"
-    assert lines[-1] == "1 gone; no poll succeeded for 9 s. Ctrl-C ends it."
+    assert lines[-1] == "1 gone; no poll succeeded for 9 s. Press Ctrl-C to stop."

@@ -1,4 +1,4 @@
-"""The `vpsorg` command: the extra `cli`. What a command needs is imported when it runs."""
+"""The `vpsorg` command (extra `cli`). Each command imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line of this process, and return the exit code."""
     with prepared():
         try:
             with handled():
@@ -33,7 +33,7 @@ def _run(arguments: list[str]) -> int:
         note('vpsorg: the command needs an extra: pip install "vpsorg-async[cli]"')
         return 2
     if arguments == ["--version"]:
-        # the call that scripts make: answered before anything else is imported
+        # scripts call this often, so it is answered before anything else is imported
         emit(f"{__version__}\n")
         return 0
     from .root_command import run

@@ -1,7 +1,7 @@
-"""Servers by status over time, as a grid of character cells. Pure: moments go in, cells come out.
+"""A chart of servers by status over time, as a grid of character cells. Pure: moments go in, cells come out.
 
-Time runs to the right, a column for each slice of it; in a column the statuses are stacked, those that stay at the
-bottom. A cell is shared by two statuses at most: the lower one fills some eighths of it, as the block characters do.
+Time runs to the right; each column is a slice of time. The statuses are stacked in a column, with the settled ones at
+the bottom. At most two statuses share a cell: the lower one fills some eighths of it, as the block characters do.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import attrs
 __all__ = ["EIGHTHS", "GONE", "WAITING", "Cell", "Moment", "grid", "ranked"]
 
 ORDER = ("active", "stopped", "stopping", "starting", "rebooting", "provisioning", "deleting", "suspended")
-"""From the bottom up; any other word goes on top."""
+"""The statuses from the bottom up; any other word goes on top."""
 GONE = "gone"
-"""No status, and no place in the chart."""
+"""The word for deleted servers, which the chart does not show."""
 WAITING = "waiting"
-"""For its turn, or to be seen."""
+"""The word for servers that have no command yet, or were not seen yet."""
 
 EIGHTHS = 8
 
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """How things stand ``at`` seconds after the beginning: servers by status, requests sent so far.
+    """The state ``at`` seconds after the beginning: servers by status, requests sent so far.
 
-    ``rest``: a word on what is still to come. ``span``: the seconds that it all will take, about; 0 if nobody knows.
+    ``rest``: a text on the remaining time. ``span``: the expected duration of the whole run in seconds; 0 if unknown.
     """
 
     at: float
@@ -41,7 +41,7 @@ class Moment:
 
 @attrs.frozen
 class Cell:
-    """``lower`` fills ``eighths`` of it, ``upper`` the rest; None is empty."""
+    """A character cell: ``lower`` fills ``eighths`` of it, ``upper`` the rest; None is empty."""
 
     lower: str | None = None
     upper: str | None = None
@@ -49,12 +49,12 @@ class Cell:
 
     @property
     def main(self) -> str | None:
-        """The status that has most of it."""
+        """The status that fills most of the cell."""
         return self.lower if self.eighths * 2 >= EIGHTHS else self.upper
 
 
 def ranked(words: Iterable[str]) -> list[str]:
-    """The words from the bottom up."""
+    """Return the words in their order in the chart, from the bottom up."""
     rank = {word: number for number, word in enumerate(ORDER)} | {GONE: len(ORDER) + 1}
     return sorted(words, key=lambda word: (rank.get(word, len(ORDER)), word))
 
@@ -62,7 +62,7 @@ def ranked(words: Iterable[str]) -> list[str]:
 def grid(
     moments: Sequence[Moment], *, servers: int, width: int, height: int, span: float
 ) -> list[list[Cell]]:
-    """The cells, topmost row first. ``span``: the seconds that the width stands for."""
+    """Return the cells, topmost row first. ``span``: the seconds that the width represents."""
     times = [moment.at for moment in moments]
     columns: list[list[Cell]] = []
     for number in range(width):
@@ -74,7 +74,7 @@ def grid(
 
 
 def _fill(moment: Moment, servers: int, length: int) -> list[str]:
-    """A bar of the statuses from the bottom up: ``length`` long if all servers are there."""
+    """Return a bar of the statuses from the bottom up, ``length`` long if all servers exist."""
     bar: list[str] = []
     count = 0
     for word in ranked(moment.statuses):

@@ -1,6 +1,6 @@
-"""The demo: a fleet created, rebooted and deleted against a sandbox, and what that took.
+"""The demo: create, reboot and delete a fleet against a sandbox, and count the requests.
 
-What is counted comes from the sandbox's own request log, not from the client that it is a demo of.
+The numbers come from the sandbox's own request log, not from the client that the demo shows.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from .chart import Moment
 
 __all__ = ["DURATIONS", "EXPECTED", "Demo", "Moment", "Phase", "Requests", "Result", "reason"]
 
-# How long a reboot takes is documented nowhere; this is long enough to be watched.
+# No page says how long a reboot takes; this is long enough to be visible.
 DURATIONS = Durations(rebooting=(60.0, 180.0))
 EXPECTED = 540.0
-"""Seconds of life that all of it takes, about."""
+"""The expected duration of the whole demo, in seconds of unaccelerated time."""
 
 TICK = 0.1
-"""Seconds between two moments that are shown."""
+"""Seconds between two moments of the display."""
 
 
 @attrs.frozen(kw_only=True)
 class Requests:
-    """Requests by kind."""
+    """The number of requests, by kind."""
 
     creates: int = 0
     lists: int = 0
@@ -46,12 +46,12 @@ class Requests:
 
     @classmethod
     def of(cls, log: Iterable[Entry]) -> Self:
-        """The requests of a sandbox's log."""
+        """Count the requests of a sandbox's log."""
         return cls(**Counter(_kind(entry.method, entry.path) for entry in log))
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all requests."""
         return sum(attrs.astuple(self))
 
     def __add__(self, other: Requests) -> Requests:
@@ -76,7 +76,7 @@ def _kind(method: str, path: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class Phase:
-    """One call of the fleet: its report, the requests that reached the sandbox, and its seconds."""
+    """One fleet call: its report, the requests that reached the sandbox, and its duration in seconds."""
 
     report: Report
     requests: Requests
@@ -84,14 +84,14 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """The operation."""
+        """The name of the operation."""
         return self.report.operation
 
     @property
     def alone(self) -> Requests:
-        """The requests if each server had been polled by itself: the commands, and a GET per full second of its wait.
+        """The requests that would be needed if each server were polled by itself.
 
-        At least one GET for each. Computed from the waits as they were, not measured.
+        The commands, and one GET for each full second of each wait, at least one. Computed, not measured.
         """
         waits = [outcome for outcome in self.report.outcomes if not isinstance(outcome, Skipped)]
         reads = sum(max(1, math.floor(outcome.seconds)) for outcome in waits)
@@ -100,7 +100,7 @@ class Phase:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """A finished demo."""
+    """The result of a finished demo."""
 
     servers: int
     speed: float
@@ -109,22 +109,22 @@ class Result:
 
     @property
     def requests(self) -> Requests:
-        """All requests."""
+        """The requests of all phases."""
         return sum((phase.requests for phase in self.phases), Requests())
 
     @property
     def alone(self) -> Requests:
-        """All requests if each server had been polled by itself."""
+        """The requests of all phases if each server were polled by itself."""
         return sum((phase.alone for phase in self.phases), Requests())
 
     @property
     def seconds(self) -> float:
-        """How long all phases took."""
+        """The duration of all phases."""
         return sum(phase.seconds for phase in self.phases)
 
     @property
     def failures(self) -> tuple[tuple[str, Failed | Skipped], ...]:
-        """What did not work, with the name of its phase."""
+        """The failed and skipped outcomes, each with the name of its phase."""
         failures: list[tuple[str, Failed | Skipped]] = []
         for phase in self.phases:
             failures += [(phase.name, outcome) for outcome in phase.report.failed]
@@ -132,7 +132,7 @@ class Result:
         return tuple(failures)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain data, for JSON."""
+        """Return the result as plain data, for JSON."""
         return {
             "servers": self.servers,
             "speed": self.speed,
@@ -164,7 +164,7 @@ class Result:
 
 
 def reason(outcome: Failed | Skipped) -> str:
-    """Why it did not work."""
+    """Return why the server failed or was skipped."""
     return outcome.reason if isinstance(outcome, Skipped) else str(outcome.error)
 
 
@@ -173,7 +173,7 @@ def _counts(requests: Requests) -> dict[str, int]:
 
 
 class Demo:
-    """One run on a running sandbox. ``timeout``: seconds for each server of each phase."""
+    """One run against a running sandbox. ``timeout``: seconds for each server in each phase."""
 
     def __init__(self, box: Sandbox, servers: int, *, timeout: float) -> None:
         self._box = box
@@ -184,7 +184,7 @@ class Demo:
         self._timeout = timeout
         self._clock = SystemClock()
         self.moments: list[Moment] = []
-        """What happened so far, for a picture of it."""
+        """The history so far, for a picture of it."""
         self._began = 0.0
         self._name = ""
         self._phases: list[Phase] = []
@@ -193,7 +193,7 @@ class Demo:
         self._counted = 0
 
     async def run(self, show: Callable[[Sequence[Moment]], None]) -> tuple[Phase, ...]:
-        """Do it all; ``show`` is handed the moments so far, again and again. Raises `VpsOrgError`."""
+        """Run all phases, and call ``show`` with the moments so far, every `TICK` seconds. Raises `VpsOrgError`."""
         work = asyncio.ensure_future(self._work())
         try:
             while not work.done():
@@ -233,7 +233,7 @@ class Demo:
         self._sent += isinstance(event, RequestSent)
 
     def _note(self) -> None:
-        # read in-process: looking at the servers for the display costs no request
+        # read in-process, so that the display costs no request
         statuses = Counter(server.status for server in self._box.servers)
         present = statuses.total()
         self._most = max(self._most, present)

@@ -1,4 +1,4 @@
-"""What the demo shows: a live chart on a terminal, plain lines elsewhere, and a table at the end."""
+"""The display of the demo: a live chart on a terminal, plain lines elsewhere, and a table at the end."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ BLOCKS = " ▁▂▃▄▅▆▇"
 WIDTH = 100
 HEIGHT = 8
 REST = 19
-"""Lines around the chart: a terminal of 24 shows the whole of the demo."""
+"""Lines around the chart, so that a terminal of 24 lines shows the whole demo."""
 
 
 @attrs.frozen
 class Pen:
-    """How a console can draw: in colours, or in textures where it has none."""
+    """What a console can draw: colours, or textures if it has no colours."""
 
     color: bool
     ascii: bool
 
     @classmethod
     def of(cls, console: Console) -> Self:
-        """The pen for a console."""
+        """Return the pen for a console."""
         return cls(
             color=console.color_system is not None and not console.no_color,
             ascii=not console.encoding.lower().startswith("utf"),
         )
 
     def texture(self, word: str | None) -> str:
-        """The character of a status. There are few, and the last stands for all others."""
+        """Return the character of a status. There are five; the last one represents all other statuses."""
         if word is None:
             return " "
         number = {"active": 0, "rebooting": 1, "provisioning": 2, WAITING: 3}.get(word, 4)
         return ("#=.:%" if self.ascii else "█▒░·▓")[number]
 
     def mark(self, word: str) -> tuple[str, str]:
-        """A patch for the legend, and its style."""
+        """Return the patch for the legend, and its style."""
         return ("  ", f"on {color(word)}") if self.color else (self.texture(word) * 2, "")
 
     def cell(self, cell: Cell) -> tuple[str, str]:
-        """A character of the chart, and its style."""
+        """Return a character of the chart, and its style."""
         if not self.color:
             return self.texture(cell.main), ""
         if self.ascii or cell.eighths == EIGHTHS or cell.lower is None:
@@ -81,13 +81,13 @@ class Pen:
 
 
 def color(word: str) -> str:
-    """The colour of a status."""
+    """Return the colour of a status."""
     return COLORS.get(word, OTHER_COLOR)
 
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """The servers over time, and a line that says how things stand. ``span``: the seconds that fit in, at least."""
+    """The servers over time, and a line with the present state. ``span``: the minimum of seconds shown."""
 
     servers: int
     moments: Sequence[Moment] = ()
@@ -101,7 +101,7 @@ class Chart:
         floor, tick = "-+" if pen.ascii else "─┬"
         top = f" {self.servers} "
         width = max(min(options.max_width, WIDTH) - len(top) - 1, 1)
-        # an estimate made on the way is better than the one at the beginning
+        # a later estimate is better than the one at the beginning
         span = max(now.span or self.span if self.span else 0.0, now.at, 1e-3)
         for number, row in enumerate(
             grid(self.moments, servers=self.servers, width=width, height=self.height, span=span)
@@ -121,13 +121,13 @@ class Chart:
 
 
 def _runs(cells: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Neighbours of one style, put together."""
+    """Join neighbouring cells of the same style."""
     runs = groupby(cells, key=lambda cell: cell[1])
     return [("".join(char for char, _ in run), style) for style, run in runs]
 
 
 def _beneath(names: Sequence[str], columns: Sequence[int], width: int) -> str:
-    """A line with each name at its column, or as far to the left as those after it push it."""
+    """Return a line with each name at its column, or further to the left if the names after it need the room."""
     line, limit = [" "] * width, width
     for name, column in zip(reversed(names), reversed(columns), strict=True):
         limit = min(column, limit - len(name))
@@ -139,7 +139,10 @@ def _beneath(names: Sequence[str], columns: Sequence[int], width: int) -> str:
 
 
 def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
-    """Each status that was seen, and how many are in it now: the colours stay explained to the end."""
+    """Return the legend: each status that was seen, with its present number of servers.
+
+    A status stays in the legend to the end, because the chart still shows its colour.
+    """
     now, line = moments[-1], Text()
     for word in ranked({word for moment in moments for word in moment.statuses}):
         if word == WAITING and not now.statuses.get(word):
@@ -156,7 +159,7 @@ def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
 def progress(
     console: Console, servers: int, span: float, *, quiet: bool = False
 ) -> Generator[Callable[[Sequence[Moment]], None]]:
-    """A function to show the moments so far: a chart that moves on a terminal, lines elsewhere, nothing if quiet."""
+    """Yield a function that shows the moments so far: a live chart on a terminal, lines elsewhere, nothing if quiet."""
     if quiet:
         yield lambda moments: None
     elif console.is_interactive and console.file.isatty():
@@ -172,7 +175,7 @@ def progress(
             try:
                 yield show
             finally:
-                # what stays on the screen fills it
+                # the chart that stays on the screen uses its full width
                 live.update(attrs.evolve(chart, span=0.0), refresh=True)
     else:
         lines = _Lines(console)
@@ -183,7 +186,7 @@ def progress(
 
 
 class _Lines:
-    """A line when a phase ends, and up to one a second while something changes."""
+    """Prints a line when a phase ends, and at most one a second while something changes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -195,7 +198,7 @@ class _Lines:
         for moment in moments[self._seen :]:
             last = self._last
             if last is not None and moment.phase != last.phase:
-                # the next phase begins with what the one before left
+                # the first moment of a phase shows the end of the phase before
                 self._write(attrs.evolve(moment, phase=last.phase))
             elif last is None or (moment.at >= last.at + 1.0 and moment.statuses != last.statuses):
                 self._write(moment)
@@ -205,7 +208,7 @@ class _Lines:
         self._seen, self._latest = len(moments), moments[-1]
 
     def finish(self) -> None:
-        """Write how it ended."""
+        """Print the last moment."""
         if self._latest is not self._last and self._latest is not None:
             self._write(self._latest)
 
@@ -217,7 +220,7 @@ class _Lines:
 
 
 def table(result: Result) -> Group:
-    """What it took: a row for each phase, their sum, and the sum if each server had been polled by itself."""
+    """Return a table with a row for each phase, the total, and the total if each server were polled by itself."""
     rows = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("", "servers", "creates", "lists", "reads", "actions", "deletes", "requests", "seconds"):
         rows.add_column(name, justify="right" if name else "left", no_wrap=True)
@@ -230,8 +233,8 @@ def table(result: Result) -> Group:
     )
     rows.add_row("each alone", str(result.servers), *_cells(result.alone), "", style="dim")
     notes = (
-        "Requests: the sandbox's own log. Each alone: a GET for each server and full second of its wait, at least one; "
-        "computed, not measured."
+        "Requests: the sandbox's own log. Each alone: one GET for each full second of each server's wait, at least "
+        "one; computed, not measured."
     )
     return Group("", rows, "", Text(notes, style="dim"))
 

@@ -1,4 +1,4 @@
-"""`vpsorg doctor`: why an account can't be reached or read."""
+"""`vpsorg doctor`: find out why an account can't be reached or read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["doctor"]
 def doctor(
     *,
     write: Annotated[
-        bool, Parameter(help="Put the dialect that was found into the profile.", show_default=False)
+        bool, Parameter(help="Store the detected dialect in the profile.", show_default=False)
     ] = False,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Find out why the account can't be reached or read. It only reads.
+    """Find out why the account can't be reached or read. The command changes nothing in the account.
 
-    Ends with 5 where the token is refused, with 6 where another check is bad.
+    The exit code is 5 if the token is refused, and 6 if another check fails.
     """
     settings = account.settings()
     checks = run(_examine(settings, output))
@@ -43,7 +43,7 @@ def doctor(
         except ConfigurationError as unfit:
             problem = unfit
     elif write:
-        output.note("nothing was written: it is not sure which dialect is spoken")
+        output.note("nothing was written: the dialect could not be determined with certainty")
     document = {"checks": plain(checks), "dialect": dialect, "written": written and str(written)}
     lines = [f"dialect = {dialect!r} is in [profiles.{settings.profile}] of {written}"] if written else []
     (output.report if written else output.show)(document, lines)

@@ -1,4 +1,4 @@
-"""Exit codes: what became of a command, for scripts."""
+"""The exit codes, which tell scripts how a command ended."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Exit(enum.IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What it stands for."""
+        """The meaning of the code, as `--help` prints it."""
         return _MEANINGS[self]
 
     @classmethod
     def of(cls, error: BaseException) -> Exit:
-        """The code for a command that ended with this error."""
+        """Return the code for a command that ended with this error."""
         if isinstance(error, Interrupted):
             return cls(error.code)
         return next((code for code, kinds in _KINDS.items() if isinstance(error, kinds)), cls.FAILED)
 
     @classmethod
     def of_all(cls, errors: Sequence[BaseException], servers: int) -> Exit:
-        """The code for a command on so many servers, of which some failed with these errors."""
+        """Return the code for a command on this number of servers, of which some failed with these errors."""
         codes = [cls.of(error) for error in errors]
         if not codes:
             return cls.OK
@@ -66,11 +66,11 @@ class Exit(enum.IntEnum):
 
 
 _MEANINGS = {
-    Exit.OK: "it worked",
-    Exit.FAILED: "it failed, for a reason that is none of those below",
+    Exit.OK: "success",
+    Exit.FAILED: "failure, for a reason that is none of those below",
     Exit.USAGE: "bad arguments or settings; nothing was sent",
     Exit.TIMEOUT: "a wait timed out",
-    Exit.UNKNOWN: "a change may or may not have happened: look before repeating it",
+    Exit.UNKNOWN: "the outcome of a change is unknown; check the account before repeating it",
     Exit.REFUSED: "refused: token, permission or payment",
     Exit.PARTIAL: "some of several servers failed, or all of them",
     Exit.HANGUP: "ended by SIGHUP",

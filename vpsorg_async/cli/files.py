@@ -1,4 +1,4 @@
-"""Files of text that people write: read as editors leave them, and changed where they are."""
+"""Text files that people write: read in the encodings that editors use, and changed in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["read_text", "replace", "text_of", "why"]
 
 
 def text_of(raw: bytes) -> str:
-    """Return the text of these bytes: UTF-8, with or without a byte order mark, or UTF-16 with one.
+    """Decode these bytes: UTF-8, with or without a byte order mark, or UTF-16 with one.
 
     Raises `UnicodeDecodeError`.
     """
@@ -25,7 +25,7 @@ def text_of(raw: bytes) -> str:
 
 
 def read_text(path: Path, option: str = "") -> str:
-    """Return the text of a file, which the option names. Raises `ConfigurationError`."""
+    """Return the text of a file. ``option`` names it in the message. Raises `ConfigurationError`."""
     try:
         return text_of(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -33,16 +33,16 @@ def read_text(path: Path, option: str = "") -> str:
 
 
 def why(error: OSError | ValueError) -> str:
-    """Say why a file could not be read or written."""
+    """Return why a file could not be read or written."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not text"
     return str(getattr(error, "strerror", None) or error)
 
 
 def replace(path: Path, text: str) -> None:
-    """Write the text to a file, which is created with mode 0600, or keeps its mode and its owner.
+    """Write the text to a file. A new file gets mode 0600; an existing one keeps its mode and its owner.
 
-    A link stays, and the linked file is changed. It is changed at once where its folder can be written, else in place.
+    A link stays, and the linked file is changed: atomically if its folder is writable, else in place.
     Raises `OSError`.
     """
     data = text.encode()

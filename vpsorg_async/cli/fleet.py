@@ -1,4 +1,4 @@
-"""`vpsorg fleet`: many servers at once, with one outcome for each."""
+"""`vpsorg fleet`: commands for many servers, with one outcome for each."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm
 from .passwords import Passwords, PasswordsFile
 from .prices import price
-from .reports import Call, carry_out, number, some
+from .reports import Call, number, run_and_report, some
 from .settings import ACCOUNT, Account, Settings
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, ident
 
 __all__ = ["app"]
 
-app = App(name="fleet", help="Many servers at once: one outcome for each.", help_epilogue="")
+app = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
 
 Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
-Seconds = Annotated[float, Parameter(name="--timeout", help="Seconds for each server, from its command.")]
-NoWait = Annotated[bool, Parameter(help="End when the commands are acknowledged.", show_default=False)]
+Seconds = Annotated[
+    float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
+]
+NoWait = Annotated[bool, Parameter(help="Return when the commands are acknowledged.", show_default=False)]
 DryRun = Annotated[
-    bool, Parameter(help="Print what would be done and what it costs, and do nothing.", show_default=False)
+    bool, Parameter(help="Print what would be done and what it costs, without doing it.", show_default=False)
 ]
 StopOnFailure = Annotated[
     bool, Parameter(help="Send no further command after a failure.", show_default=False)
@@ -53,9 +55,9 @@ def create(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Create servers, and wait until all are active. A name that is taken is refused before anything is sent.
+    """Create servers, and wait until all are active. A name that already exists is refused before anything is sent.
 
-    They cost money from now on, so the price is shown and asked for first, where it is known.
+    New servers cost money at once, so the command first shows the price, if it is known, and asks for confirmation.
     """
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
@@ -72,7 +74,7 @@ def create(
         )
 
     with Passwords(passwords) as safe:
-        return carry_out(settings, "create", _names(specs), call, output, safe)
+        return run_and_report(settings, "create", _names(specs), call, output, safe)
 
 
 @app.command
@@ -87,9 +89,9 @@ def ensure(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Make the account have these servers, active: what exists by name is kept, what is missing is created.
+    """Make sure that the account has these servers, active: existing names are kept, missing ones are created.
 
-    Run again, it completes what an earlier run left undone.
+    If you run the command again, it completes what an earlier run left undone.
     """
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
@@ -107,7 +109,7 @@ def ensure(
         )
 
     with Passwords(passwords) as safe:
-        return carry_out(settings, "ensure", _names(specs), call, output, safe)
+        return run_and_report(settings, "ensure", _names(specs), call, output, safe)
 
 
 @app.command
@@ -125,7 +127,7 @@ def start(
     """Start servers, and wait until all are active."""
     settings = account.settings()
     found = _found(settings, ids, servers, output)
-    return carry_out(
+    return run_and_report(
         settings, "start", found, _acts("start", found, timeout, no_wait, stop_on_failure), output
     )
 
@@ -143,11 +145,13 @@ def stop(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Stop servers, and wait until all are stopped. They keep being charged until they are deleted."""
+    """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
     found = _found(settings, ids, servers, output, named=not yes)
     _ask("Stop", found, "", yes=yes or len(found) == 1)
-    return carry_out(settings, "stop", found, _acts("stop", found, timeout, no_wait, stop_on_failure), output)
+    return run_and_report(
+        settings, "stop", found, _acts("stop", found, timeout, no_wait, stop_on_failure), output
+    )
 
 
 @app.command
@@ -167,7 +171,7 @@ def reboot(
     settings = account.settings()
     found = _found(settings, ids, servers, output, named=not yes)
     _ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
-    return carry_out(
+    return run_and_report(
         settings, "reboot", found, _acts("reboot", found, timeout, no_wait, stop_on_failure), output
     )
 
@@ -185,11 +189,11 @@ def delete(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Delete servers for good, and wait until they are gone. Names that are not in the account are left out."""
+    """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
     settings = account.settings()
     found = _found(settings, ids, servers, output, named=not yes, missing_ok=True)
-    _ask("Delete", found, " for good", yes=yes)
-    return carry_out(
+    _ask("Delete", found, " permanently", yes=yes)
+    return run_and_report(
         settings, "delete", found, _acts("delete", found, timeout, no_wait, stop_on_failure), output
     )
 
@@ -200,18 +204,18 @@ def rolling_reboot(
     /,
     *,
     max_unavailable: Annotated[
-        str, Parameter(help="Servers that may be away at once: a number, or a share such as 10%.")
+        str, Parameter(help="Servers that may be unavailable at once: a number, or a share such as 10%.")
     ] = "1",
     max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
     port: Annotated[
-        int | None, Parameter(help="A server is well when it accepts connections on this TCP port.")
+        int | None, Parameter(help="A server is healthy when it accepts connections on this TCP port.")
     ] = None,
     timeout: Seconds = 600.0,
     servers: Selection = SELECTION,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Reboot servers one after another, the first one alone; servers that are not active are skipped."""
+    """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped."""
     from ..lifecycle.ready import tcp_port
 
     limit = _limit(max_unavailable)
@@ -229,7 +233,7 @@ def rolling_reboot(
             on_event=hook,
         )
 
-    return carry_out(settings, "rolling reboot", found, call, output)
+    return run_and_report(settings, "rolling reboot", found, call, output)
 
 
 def _limit(text: str) -> int | float:
@@ -271,7 +275,7 @@ def _found(
     named: bool = False,
     missing_ok: bool = False,
 ) -> dict[ServerId, str]:
-    """The ids that are meant, each with its name as far as it is known. The account is read only if it must be."""
+    """Return the selected ids, each with its name if known. The account is read only if it is needed."""
     ids = dict.fromkeys((check_id(ident(text)) for text in given), "")
     names = list(dict.fromkeys(selection.names(by_hostname=settings.dialect == "provider")))
     if not ids and not names:
@@ -287,7 +291,9 @@ def _found(
     for name in names:
         hits = keys.get(name_key(name), [])
         if len(hits) > 1:
-            raise ConfigurationError(f"{len(hits)} servers are called {name}: give their ids ({some(hits)})")
+            raise ConfigurationError(
+                f"{len(hits)} servers have the name {name}: give their ids ({some(hits)})"
+            )
         found.update(dict.fromkeys(hits, name))
         missing += [name] if not hits else []
     if missing and not missing_ok:
@@ -298,7 +304,7 @@ def _found(
 
 
 async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
-    """The ids of all servers by their names, and the list that showed them."""
+    """Return the ids of all servers by their names, and the list that showed them."""
     listing = await vps.listing()
     named = listing.by_name()
     return {key: [one.id for one in hits if one.status != GONE] for key, hits in named.items()}, listing

@@ -1,4 +1,4 @@
-"""What is shown while servers are waited for: a chart that moves, on a terminal alone, on stderr."""
+"""The display while a command waits for servers: a live chart on stderr, on a terminal only."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .display import progress
 __all__ = ["Tally", "showing"]
 
 TICK = 0.2
-"""Seconds between two moments that are shown."""
+"""Seconds between two moments of the display."""
 LATE = 2.0
-"""Seconds that are not worth a word."""
+"""A delay of fewer seconds is not mentioned."""
 
 
 class Tally:
-    """How things stand with each server: events go in, moments come out."""
+    """The present state of each server: events go in, moments come out."""
 
     def __init__(self, operation: str, keys: Sequence[ServerId], *, timeout: float | None = None) -> None:
         self.operation = operation
         self.outcomes: dict[ServerId, Outcome] = {}
-        """Those that have one."""
+        """The outcomes so far, by key."""
         self.moments: list[Moment] = []
         self._words: dict[ServerId, str] = dict.fromkeys(keys, WAITING)
         self._open: dict[ServerId, tuple[str, float]] = {}
@@ -48,16 +48,16 @@ class Tally:
 
     @property
     def servers(self) -> int:
-        """How many there are."""
+        """The number of servers."""
         return len(self._words)
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The seconds since the beginning."""
         return self._clock.now() - self._began
 
     def heard(self, event: object) -> None:
-        """An event of the client, or of a fleet call."""
+        """Take an event of the client or of a fleet call into account."""
         match event:
             case RequestSent():
                 self._requests += 1
@@ -73,23 +73,23 @@ class Tally:
                 self.settled(key, _word(outcome))
 
     def commanded(self, operation: str, key: ServerId) -> None:
-        """A command was acknowledged."""
+        """Note that a command was acknowledged."""
         self._words[key] = COMMANDS[operation].moving
         self._open[key] = (operation, self._clock.now())
 
     def settled(self, key: ServerId, word: str) -> None:
-        """It is over for one server."""
+        """Note that one server is done."""
         self._words[key] = word
         self._settled.add(key)
         self._open.pop(key, None)
 
     def seen(self, key: ServerId, word: str | None) -> None:
-        """A server was seen that no command is known of."""
+        """Note the status of a server without an open command."""
         if word is not None and key not in self._open and key not in self._settled:
             self._words[key] = word
 
     def report(self) -> Report:
-        """Every server's outcome as far as it is known, for a call that does not get to its own report."""
+        """Return the outcome of every server as far as it is known, for a call that could not return its own report."""
         outcomes = tuple(self.outcomes.get(key) or self._so_far(key) for key in self._words)
         return Report(operation=self.operation, outcomes=outcomes, seconds=self.seconds)
 
@@ -100,11 +100,13 @@ class Tally:
             return Failed(key, left, server_id=server_id)
         if key in self._sent:
             why = f"the {self.operation} of {key!r} had no answer when it was interrupted"
-            return Failed(key, OutcomeUnknownError(f"{why}; look before repeating it", subject=key))
+            return Failed(
+                key, OutcomeUnknownError(f"{why}; check the account before repeating it", subject=key)
+            )
         return Skipped(key, "not sent: interrupted")
 
     def note(self, vps: Client) -> Sequence[Moment]:
-        """Take down the present moment; returns all of them."""
+        """Record the present moment, and return all moments."""
         at, statuses = self.seconds, Counter(self._words.values())
         rest, word = self._rest(vps)
         moment = Moment(
@@ -115,18 +117,18 @@ class Tally:
             rest=word,
             span=at + rest if rest > 0 else 0.0,
         )
-        # of a time in which nothing happened only the ends are kept
+        # of a period without changes only its ends are kept
         if len(self.moments) > 1 and self.moments[-1].statuses == statuses == self.moments[-2].statuses:
             self.moments.pop()
         self.moments.append(moment)
         return self.moments
 
     def span(self, vps: Client) -> float:
-        """The seconds that it all will take, about; 0 where nobody knows."""
+        """Return the expected duration in seconds; 0 if it is unknown."""
         return vps.expected(self.operation, self.servers) or 0.0
 
     def _rest(self, vps: Client) -> tuple[float, str]:
-        """The seconds still to come, about, and a word on them."""
+        """Return the expected remaining seconds, and a text on them."""
         rests: list[tuple[float, float]] = []
         now = self._clock.now()
         for operation in {operation for operation, _ in self._open.values()}:
@@ -139,8 +141,8 @@ class Tally:
             if rest > 0:
                 return rest, f"about {_clock(rest)} more"
             return 0.0, "longer than usual" if -rest > LATE + expected / 2 else ""
-        under_way = len(self._settled) < self.servers
-        if under_way and self._timeout is not None and self.seconds < self._timeout:
+        in_progress = len(self._settled) < self.servers
+        if in_progress and self._timeout is not None and self.seconds < self._timeout:
             return 0.0, f"at most {_clock(self._timeout - self.seconds)} more"
         return 0.0, ""
 
@@ -166,7 +168,7 @@ def _clock(seconds: float) -> str:
 async def showing(
     vps: Client, tally: Tally, *, quiet: bool, watched: Sequence[ServerId] = ()
 ) -> AsyncIterator[None]:
-    """Show the tally while this is open. ``watched``: servers whose status is taken from what the client saw."""
+    """Show the tally while this is open. ``watched``: servers whose status comes from the client's polls."""
     screen = Console(stderr=True)
     silent = quiet or not (screen.is_interactive and screen.file.isatty()) or not tally.servers
     with progress(screen, tally.servers, tally.span(vps), quiet=silent) as show:

@@ -1,4 +1,4 @@
-"""What can be looked up beside servers: `vpsorg plans`, `locations`, `os`, `ssh-keys`, `account`."""
+"""The look-ups: `vpsorg plans`, `locations`, `os`, `ssh-keys`, `account`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from .specs import ident
 
 __all__ = ["account", "locations", "operating_systems", "plans", "ssh_keys"]
 
-ssh_keys = App(name="ssh-keys", help="The SSH keys of the account (provider dialect).", help_epilogue="")
+ssh_keys = App(
+    name="ssh-keys", help="Manage the SSH keys of the account (provider dialect).", help_epilogue=""
+)
 
 
 def plans(
     *,
-    location: Annotated[str | None, Parameter(help="Only those offered at this location.")] = None,
+    location: Annotated[str | None, Parameter(help="Only plans offered at this location.")] = None,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """List the plans that can be ordered. No page names units or the currency."""
+    """List the plans that can be ordered. The API names neither units nor the currency."""
     found = account.settings().run(lambda vps: vps.plans.list(location))
     rows = [
         (
@@ -57,7 +59,7 @@ def locations(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
 
 
 def operating_systems(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
-    """List the versions of the operating systems (provider dialect)."""
+    """List the operating system versions (provider dialect)."""
     found = account.settings().run(lambda vps: vps.operating_systems.list())
     rows = [(version.id, version.operating_system, version.name) for version in found]
     output.show(found, columns(("ID", "SYSTEM", "VERSION"), rows))
@@ -66,7 +68,7 @@ def operating_systems(*, account: Account = ACCOUNT, output: Output = OUTPUT) ->
 
 @ssh_keys.command(name="list")
 def list_keys(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
-    """List the keys."""
+    """List the SSH keys."""
     found = account.settings().run(lambda vps: vps.ssh_keys.list())
     output.show(found, columns(("ID", "NAME", "FINGERPRINT"), [(k.id, k.name, k.fingerprint) for k in found]))
     return Exit.OK
@@ -81,13 +83,15 @@ def add_key(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Add a public key."""
+    """Add a public SSH key."""
     text = read_text(Path(os.path.expanduser(file))).strip()
     if "PRIVATE KEY" in text:
-        raise ConfigurationError(f"{file} is a private key; nothing was sent. The public one ends in .pub")
+        raise ConfigurationError(
+            f"{file} is a private key; nothing was sent. Give the public key, which ends in .pub"
+        )
 
     async def add(vps: Client) -> None:
-        with unanswered(f"the adding of the key {name}"):
+        with unanswered(f"the request to add the key {name}"):
             key = await vps.ssh_keys.add(name, text)
         output.report(key, sheet(plain(key)))
 
@@ -104,12 +108,12 @@ def delete_key(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Delete a key of the account; it stays on the servers that have it."""
+    """Delete a key from the account. Servers that have the key keep it."""
     settings = account.settings()
     confirm(f"Delete the SSH key {key_id}?", yes=yes)
 
     async def delete(vps: Client) -> None:
-        with unanswered(f"the deletion of the key {key_id}"):
+        with unanswered(f"the request to delete the key {key_id}"):
             await vps.ssh_keys.delete(ident(key_id))
         output.report({"key_id": ident(key_id), "status": "deleted"}, [f"{key_id} is deleted"])
 
@@ -118,7 +122,7 @@ def delete_key(
 
 
 def account(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
-    """Show whose token this is, and what it may do."""
+    """Show the owner and the permissions of the token."""
     found = account.settings().run(lambda vps: vps.account.me())
     output.show(found, sheet(plain(found)))
     return Exit.OK

@@ -37,7 +37,7 @@ __all__ = [
 @Parameter(name="*", group=Group("Output", sort_key=3))
 @attrs.frozen(kw_only=True)
 class Output:
-    """The options that every command with a result has."""
+    """The output options of every command with a result."""
 
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print one JSON document.", show_default=False)
@@ -47,13 +47,13 @@ class Output:
     ] = False
 
     def show(self, document: Any, text: Iterable[str]) -> None:
-        """Print what was read: as JSON where that is asked for, else as lines. Raises `Unwritten`."""
+        """Print what was read: as JSON if `--json` was given, else as lines. Raises `Unwritten`."""
         emit(self._text(document, text))
 
     def report(self, document: Any, text: Iterable[str]) -> None:
-        """Print what was changed. Where standard output can't be written, it goes to standard error.
+        """Print what was changed. If standard output can't be written, print it to standard error.
 
-        It does not raise: the exit code is that of the change.
+        This never raises `Unwritten`: the exit code is that of the change.
         """
         written = self._text(document, text)
         try:
@@ -63,7 +63,7 @@ class Output:
                 note(f"vpsorg: {lost}")
             note(written.rstrip("\n"))
         except KeyboardInterrupt:
-            # nobody reads it, and no more time is given
+            # the reader is gone, and there is no time left to wait for another one
             abandon(sys.stdout)
             note(written.rstrip("\n"))
             raise
@@ -74,32 +74,35 @@ class Output:
         return "".join(f"{line}\n" for line in text)
 
     def note(self, text: str) -> None:
-        """A line beside the result."""
+        """Print a line that is not part of the result."""
         if not self.quiet:
             note(text)
 
 
 OUTPUT = Output()
-"""No option given."""
+"""The default: no option was given."""
 
 Yes = Annotated[
     bool,
     Parameter(
-        name=("--yes", "-y"), help="Do not ask.", show_default=False, group=Group("Output", sort_key=3)
+        name=("--yes", "-y"),
+        help="Do not ask for confirmation.",
+        show_default=False,
+        group=Group("Output", sort_key=3),
     ),
 ]
 
 
 class Declined(VpsOrgError):
-    """The user said no."""
+    """The user did not confirm."""
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on the terminal. Raises `Declined`, and `ConfigurationError` where nobody can be asked."""
+    """Ask on the terminal. Raises `Declined`, and `ConfigurationError` if there is no terminal."""
     if yes:
         return
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigurationError(f"{question.splitlines()[0]} Nobody can be asked here: give --yes")
+        raise ConfigurationError(f"{question.splitlines()[0]} There is no terminal to ask on: give --yes")
     check()
     try:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
@@ -113,16 +116,16 @@ def confirm(question: str, *, yes: bool) -> None:
 
 @contextlib.contextmanager
 def unanswered(what: str) -> Generator[None]:
-    """Say what may have been done if the command is interrupted before the answer comes."""
+    """Print that the outcome is unknown if the command is interrupted before the answer arrives."""
     try:
         yield
     except asyncio.CancelledError:
-        note(f"{what} had no answer yet: it may have happened, look before repeating it")
+        note(f"{what} had no answer yet: its outcome is unknown; check the account before repeating it")
         raise
 
 
 def plain(value: Any) -> Any:
-    """Records as plain data, for JSON. A password is in none."""
+    """Convert records to plain data, for JSON. Passwords are left out."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if attrs.has(type(value)):
@@ -140,7 +143,7 @@ def plain(value: Any) -> Any:
 
 
 def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Rows below their names. On a terminal the columns that do not fit are left out, the last ones first."""
+    """Format rows below the column names. On a terminal, columns that do not fit are dropped from the right."""
     table = [[_cell(value) for value in row] for row in rows]
     widths = [max([len(name), *(len(row[n]) for row in table)]) for n, name in enumerate(names)]
     if sys.stdout.isatty():
@@ -154,7 +157,7 @@ def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
 
 
 def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
-    """A record as lines of name and value; what is not known is left out."""
+    """Format a record as lines of name and value. Unknown values are left out."""
     known = {name: value for name, value in record.items() if value is not None}
     width = max((len(name) for name in known), default=0)
     lines: list[str] = []
@@ -166,7 +169,7 @@ def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
 
 
 def server_rows(servers: Iterable[Server]) -> list[str]:
-    """Servers as a table."""
+    """Format servers as a table."""
     rows = [
         (s.id, s.name, s.status, s.address, s.location, s.plan and s.plan.name, s.os and s.os.name)
         for s in servers
@@ -184,7 +187,7 @@ def _cell(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Words come from the network: none of them may steer the terminal."""
+    """Replace control characters: texts from the network must not control the terminal."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 

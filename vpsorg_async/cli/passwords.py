@@ -1,4 +1,4 @@
-"""Root passwords that come with new servers, once: into a file of the user's, or onto the terminal."""
+"""Root passwords, which the API returns once: written to a file of the user, or shown on the terminal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Passwords", "PasswordsFile"]
 
 PasswordsFile = Annotated[
     Path | None,
-    Parameter(help="Write the root passwords that come with new servers into this new file (mode 0600)."),
+    Parameter(help="Write the root passwords of new servers to this new file (mode 0600)."),
 ]
 
 
 class Passwords(contextlib.AbstractContextManager["Passwords"]):
-    """Where they go. The file is made before anything is ordered, so that nothing is ordered if it can't be."""
+    """The destination of the passwords. The file is created first, so that nothing is ordered if that fails."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -41,12 +41,14 @@ class Passwords(contextlib.AbstractContextManager["Passwords"]):
         return self
 
     def keep(self, servers: Iterable[Server]) -> None:
-        """Keep those that came with these servers."""
+        """Store the passwords of these servers."""
         for server in servers:
             if not server.password or str(server.id) in self._kept:
                 continue
             self._kept.add(str(server.id))
-            told = f"{server.name} ({server.id}): its root password, told this once: {server.password}"
+            told = (
+                f"{server.name} ({server.id}): its root password, which is shown only once: {server.password}"
+            )
             if self._file is not None:
                 try:
                     print(server.id, server.name, server.password, file=self._file, flush=True)
@@ -56,11 +58,13 @@ class Passwords(contextlib.AbstractContextManager["Passwords"]):
             elif sys.stderr.isatty():
                 note(told)
             else:
-                note(f"{server.name} ({server.id}): its root password was not kept; --passwords FILE does")
+                note(
+                    f"{server.name} ({server.id}): its root password was not stored; use --passwords FILE to store it"
+                )
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # what could not be written is told by then
+            with contextlib.suppress(OSError):  # what could not be written was already printed
                 self._file.close()
             if not self._kept and self._path is not None:
                 self._path.unlink(missing_ok=True)

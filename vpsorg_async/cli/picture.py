@@ -1,4 +1,4 @@
-"""The demo as a picture: an SVG of a dark terminal, the same on light and dark pages. It loads nothing."""
+"""The demo as a picture: an SVG of a dark terminal, the same on light and dark pages. It loads no other file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FORMAT = """\
 </svg>
 """.replace("FONT", FONT)
 
-# As rich draws a line of text: the baseline is this far below its top, and the next one follows after so much.
+# rich draws a line of text with its baseline BASELINE below its top, and the next line LINE below it
 BASELINE, LINE = 18.5, 24.65
 
 _BLOCKS = re.compile(
@@ -62,7 +62,7 @@ _BLOCKS = re.compile(
 
 
 def draw(command: str, *shown: RenderableType) -> str:
-    """An SVG of a terminal in which a command was typed that showed all this."""
+    """Return an SVG of a terminal with the command and its output."""
     console = Console(
         file=io.StringIO(),
         record=True,
@@ -79,7 +79,7 @@ def draw(command: str, *shown: RenderableType) -> str:
 
 
 def _rectangles(text: re.Match[str]) -> str:
-    """Block characters as the rectangles that they stand for: fonts draw them with gaps, or not at all."""
+    """Replace block characters by rectangles, because fonts draw them with gaps, or not at all."""
     blocks = text["blocks"]
     width = float(text["length"]) / len(blocks)
     bottom = float(text["y"]) - BASELINE + LINE

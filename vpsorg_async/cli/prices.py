@@ -1,4 +1,4 @@
-"""What servers will cost, as far as the list of plans tells it."""
+"""The price of new servers, as far as the list of plans has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["cost", "price"]
 
 
 async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
-    """A sentence on servers that are to be made of these specs. A price that can't be read keeps nobody from it."""
+    """Return a sentence on the price of servers with these specs. An unreadable price does not prevent the create."""
     offers: Sequence[PlanOffer] = ()
     with contextlib.suppress(VpsOrgError):
         offers = await vps.plans.list()
@@ -23,7 +23,7 @@ async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
 
 
 def price(made: FleetPlan) -> str:
-    """A sentence on what the plan costs. The currency is named nowhere."""
+    """Return a sentence on the price of the plan. The API does not name the currency."""
     if made.price_hourly is None or made.price_monthly is None:
-        return "What it costs is not known here."
+        return "The price is unknown."
     return f"It costs {made.price_hourly:.3f} per hour, {made.price_monthly:.2f} per month."

@@ -1,4 +1,4 @@
-"""A fleet call made, shown while it runs, and its report printed, however it ends."""
+"""Run a fleet call, show its progress, and print its report, however the call ends."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .output import Output, columns
 from .passwords import Passwords
 from .settings import Settings
 
-__all__ = ["Call", "carry_out", "number", "some"]
+__all__ = ["Call", "number", "run_and_report", "some"]
 
 Call = Callable[[Client, Callable[[FleetEvent], None]], Awaitable[Report]]
-"""A call of a client's fleet, which tells its events to the second argument."""
+"""A fleet call of a client, which passes its events to the second argument."""
 
 
 def number(servers: Sized) -> str:
-    """How many servers, in words."""
+    """Return the number of servers, in words."""
     return "1 server" if len(servers) == 1 else f"{len(servers)} servers"
 
 
 def some(items: Sequence[object], most: int = 20) -> str:
-    """A list of them, cut in its middle."""
+    """Join the items, at most ``most`` of them, with the last one at the end."""
     shown = [str(item) for item in items]
     return ", ".join(shown if len(shown) <= most else [*shown[: most - 1], f"… {shown[-1]}"])
 
 
-def carry_out(
+def run_and_report(
     settings: Settings,
     operation: str,
     names: Mapping[ServerId, str],
@@ -42,9 +42,9 @@ def carry_out(
     output: Output,
     safe: Passwords | None = None,
 ) -> int:
-    """Make the call, show how far it is, and print its report: also the one of a call that was interrupted.
+    """Run the call, show its progress, and print its report, also if the call was interrupted.
 
-    ``names``: the keys of the outcomes, in their order, each with the name to show for it, if it is another.
+    ``names``: the keys of the outcomes, in order, each with the name to show for it, or an empty string.
     """
     tally = Tally(operation, [*names])
     told = False
@@ -80,7 +80,7 @@ def _show(
     interrupted: bool = False,
 ) -> None:
     if safe is not None:
-        # also those of servers that were left or are late: they exist, and their passwords are told once
+        # unfinished servers included: they exist, and the API returns their passwords only once
         told = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
         safe.keep(server for server in told if server is not None)
     rows = []
@@ -98,7 +98,7 @@ def _show(
             if interrupted and type(outcome.error) is WaitError:
                 word, reason = (
                     "left",
-                    "left under way: the command was acknowledged; vpsorg wait goes on waiting",
+                    "left in progress: the command was acknowledged; vpsorg wait continues the wait",
                 )
             reasons.setdefault(reason, []).append(label)
         else:
@@ -112,7 +112,7 @@ def _show(
     left = sum(row[1] == "left" for row in rows)
     if left:
         counts = (
-            f"{len(report.succeeded)} succeeded, {left} left under way, {len(report.failed) - left} failed"
+            f"{len(report.succeeded)} succeeded, {left} left in progress, {len(report.failed) - left} failed"
         )
         output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
     else:

@@ -1,4 +1,4 @@
-"""The commands of `vpsorg`, and how each of them ends."""
+"""The commands of `vpsorg`, and the exit code of each."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-# imported when one of them is asked for
+# each module is imported only when its command is used
 for _name, _home, _help in (
     ("servers", "servers:app", "The servers of the account, one at a time."),
-    ("fleet", "fleet:app", "Many servers at once: one outcome for each."),
-    ("wait", "wait_command:wait", "Wait until servers are in a status."),
-    ("watch", "watching:watch", "Watch the account: a table that is redrawn on a change."),
+    ("fleet", "fleet:app", "Many servers at once, with one outcome for each."),
+    ("wait", "wait_command:wait", "Wait until servers reach a status."),
+    ("watch", "watching:watch", "Show the servers of the account and their changes."),
     ("plans", "lookups:plans", "List the plans that can be ordered."),
     ("locations", "lookups:locations", "List the datacenters (provider dialect)."),
     ("os", "lookups:operating_systems", "List the operating systems (provider dialect)."),
-    ("ssh-keys", "lookups:ssh_keys", "The SSH keys of the account (provider dialect)."),
-    ("account", "lookups:account", "Show whose token this is, and what it may do."),
+    ("ssh-keys", "lookups:ssh_keys", "Manage the SSH keys of the account (provider dialect)."),
+    ("account", "lookups:account", "Show the owner and the permissions of the token."),
     ("doctor", "doctor_command:doctor", "Find out why the account can't be reached or read."),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 app.register_install_completion_command()
 
-Seed = Annotated[int, Parameter(help="One seed, one course of events.")]
+Seed = Annotated[int, Parameter(help="Seed of the random numbers: the same seed repeats the same run.")]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
+    """Run a command line, and return the exit code."""
     try:
         return int(app.meta(arguments) or Exit.OK)
     except (Exception, KeyboardInterrupt) as error:
@@ -70,12 +70,12 @@ def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     debug: Annotated[bool, Parameter(help="Show the traceback of an error.", show_default=False)] = False,
 ) -> int:
-    """Run the command that the tokens name; what goes wrong becomes a line and an exit code."""
+    """Run the command that the tokens name. An error becomes one line and an exit code."""
     try:
         command, bound, _ = app.parse_args(tokens)
         release()
         code = int(command(*bound.args, **bound.kwargs) or Exit.OK)
-        emit("")  # what was printed by the help, or by tables
+        emit("")  # flushes what the help or a table printed
         return code
     except (Exception, KeyboardInterrupt) as error:
         return _end(error, debug=debug)
@@ -84,8 +84,8 @@ def launch(
 @app.command(help_epilogue="")
 def demo(
     *,
-    servers: Annotated[int, Parameter(help="How many servers.", validator=Number(gte=1))] = 50,
-    speed: Annotated[float, Parameter(help="How many times as fast as life the sandbox runs.")] = 60.0,
+    servers: Annotated[int, Parameter(help="Number of servers.", validator=Number(gte=1))] = 50,
+    speed: Annotated[float, Parameter(help="Speed of the sandbox, as a multiple of real time.")] = 60.0,
     seed: Seed = 0,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the figures as one JSON document.", show_default=False)
@@ -93,12 +93,12 @@ def demo(
     quiet: Annotated[
         bool, Parameter(name=("--quiet", "-q"), help="Show no progress.", show_default=False)
     ] = False,
-    svg: Annotated[Path | None, Parameter(help="Write a picture of it to this file as well.")] = None,
+    svg: Annotated[Path | None, Parameter(help="Also write a picture of the run to this SVG file.")] = None,
 ) -> int:
-    """Create servers in parallel in a sandbox, wait until they are active, reboot and delete them all.
+    """Create servers in parallel in a sandbox, wait until they are active, reboot them and delete them.
 
-    Everything happens on this machine: nothing is real, nothing costs money. Ends with the number of requests that it
-    took, as the sandbox logged them.
+    Everything runs on this machine: nothing is real, nothing costs money. At the end the command prints the number of
+    requests that the sandbox logged.
     """
     with held():
         from rich.console import Console
@@ -108,19 +108,19 @@ def demo(
         from .display import Chart, progress, table
         from .picture import draw
 
-        # imports aiohttp, which would hold up a loop that is already running
+        # imports aiohttp now, because a late import would stall the running loop
         import_module("vpsorg_async.sandbox.web_app")
     if svg is not None and not svg.parent.is_dir():
         raise ConfigurationError(f"--svg: there is no folder {svg.parent}")
-    # what the client warns of on an interrupt is true of servers that are real
+    # the client's warnings on an interrupt apply to real servers only
     logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
     screen = Console(stderr=True)
-    # the sandbox has a thread and a loop of its own: nothing but sockets lies between it and the client
+    # the sandbox has its own thread and loop, so only sockets connect it with the client
     with Sandbox(speed=speed, seed=seed, durations=DURATIONS) as box:
-        title = f"{servers} servers in a sandbox at {box.url}, {speed:g} times as fast as life"
+        title = f"{servers} servers in a sandbox at {box.url}, {speed:g} times as fast as real time"
         if not quiet:
             screen.print(title, highlight=False, soft_wrap=True)
-        # the documented 2 to 5 minutes of a create, twice
+        # twice the documented 2 to 5 minutes of a create
         run = Demo(box, servers, timeout=30.0 + 600.0 / speed)
         with progress(screen, servers, EXPECTED / speed, quiet=quiet) as show:
             phases = run_work(run.run(show))
@@ -145,30 +145,30 @@ def demo(
 @app.command(help_epilogue="")
 def sandbox(
     *,
-    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 8080,
-    speed: Annotated[float, Parameter(help="Divides all durations; with 60, minutes become seconds.")] = 1.0,
+    port: Annotated[int, Parameter(help="Port to listen on; 0 chooses a free port.")] = 8080,
+    speed: Annotated[float, Parameter(help="Divides all durations: with 60, a minute takes a second.")] = 1.0,
     credit: Annotated[
-        int | None, Parameter(help="Servers that can be paid for; no limit if left out.")
+        int | None, Parameter(help="Number of servers that can be paid for; unlimited by default.")
     ] = None,
     seed: Seed = 0,
-    token: Annotated[str | None, Parameter(help="The token to accept; a random one if left out.")] = None,
-    dialect: Annotated[str, Parameter(help="Form of the API: documented, or provider.")] = "documented",
-    order: Annotated[str, Parameter(help="Server that a list shows first: oldest, or newest.")] = "oldest",
-    latency: Annotated[float, Parameter(help="Seconds that each answer takes.")] = 0.0,
-    servers: Annotated[int, Parameter(help="Active servers to begin with.")] = 0,
+    token: Annotated[str | None, Parameter(help="Token to accept; random by default.")] = None,
+    dialect: Annotated[str, Parameter(help="Dialect of the API: documented or provider.")] = "documented",
+    order: Annotated[str, Parameter(help="Server that lists show first: oldest or newest.")] = "oldest",
+    latency: Annotated[float, Parameter(help="Delay of each answer, in seconds.")] = 0.0,
+    servers: Annotated[int, Parameter(help="Number of active servers at the start.")] = 0,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print one line of JSON with url and token.", show_default=False)
     ] = False,
 ) -> int:
-    """Run an emulator of the servers API on 127.0.0.1 until Ctrl-C: nothing in it is real or costs money.
+    """Run an emulator of the servers API on 127.0.0.1 until Ctrl-C. Nothing in it is real or costs money.
 
-    The same as `python -m vpsorg_async.sandbox`.
+    `python -m vpsorg_async.sandbox` does the same.
     """
     with held():
         from ..sandbox.__main__ import serve
 
         import_module("vpsorg_async.sandbox.web_app")
-    # a signal is how it is meant to end
+    # a signal is the normal way to end it
     with contextlib.suppress(Interrupted):
         serve(
             port=port,
@@ -193,12 +193,12 @@ def version() -> int:
 
 
 def _end(error: BaseException, *, debug: bool) -> Exit:
-    """Say in one line why a command ended."""
+    """Print in one line why a command ended, and return its exit code."""
     if not isinstance(error, KeyboardInterrupt):
-        # what an import that was interrupted raises is no word for it
+        # an interrupted import raises some other exception, which would hide the interrupt
         error = interrupted() or error
     if isinstance(error, Interrupted):
-        # a result in the middle of which it was interrupted would hold up the exit if nobody reads it
+        # flushing an interrupted result would block the exit if its reader has stopped reading
         abandon(sys.stdout)
     if isinstance(error, BrokenPipeError) or (isinstance(error, Unwritten) and error.closed):
         abandon(sys.stdout)
@@ -218,9 +218,9 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
     if isinstance(error, VpsOrgError | SandboxError | OSError | Unwritten):
-        # a hint at a setting is written for programs
+        # hints name settings of the client: name the option of the command instead
         return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", str(error))
-    return f"{type(error).__name__}: {error} (a mistake in vpsorg; --debug shows where)"
+    return f"{type(error).__name__}: {error} (a bug in vpsorg; --debug shows the traceback)"
 
 
 def _say(text: str) -> None:

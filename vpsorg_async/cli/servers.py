@@ -31,8 +31,8 @@ __all__ = ["app"]
 app = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
 
 Id = Annotated[str, Parameter(help="Id of the server.")]
-Wait = Annotated[bool, Parameter(help="Wait until it is done.", show_default=False)]
-Seconds = Annotated[float, Parameter(name="--timeout", help="Seconds that a wait may take.")]
+Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
+Seconds = Annotated[float, Parameter(name="--timeout", help="Maximum seconds of the wait.")]
 Backups = Annotated[
     bool | None,
     Parameter(name="--backups", negative="--no-backups", help="Automatic backups.", show_default=False),
@@ -42,8 +42,8 @@ Backups = Annotated[
 @app.command(name="list")
 def list_(
     *,
-    status: Annotated[str | None, Parameter(help="Only those with this status.")] = None,
-    location: Annotated[str | None, Parameter(help="Only those at this location.")] = None,
+    status: Annotated[str | None, Parameter(help="Only servers with this status.")] = None,
+    location: Annotated[str | None, Parameter(help="Only servers at this location.")] = None,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -59,7 +59,7 @@ def list_(
     for reason in short:
         output.note(f"the list lacks servers: {reason}")
     if status is not None and not servers and status not in SETTLED | MOVING:
-        # it was sent all the same: what the filter knows is documented in translation only
+        # the word was sent nevertheless: the page documents the filter's words only in translation
         output.note(f"{status!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}")
     return Exit.OK
 
@@ -90,7 +90,7 @@ def create(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Create a server. It costs money from now on, so the price is shown and asked for first, where it is known."""
+    """Create a server. The command first shows the price, if it is known, and asks for confirmation."""
     spec = ServerSpec(
         name=name,
         plan_id=ident(plan_id),
@@ -109,7 +109,7 @@ def create(
         async def order(vps: Client, tally: Tally, results: list[Any]) -> None:
             with unanswered(f"the create of {name}"):
                 made = await vps.servers.create(spec)
-            # whatever becomes of the wait, it was made and costs money
+            # reported even if the wait fails: the server exists and costs money
             results.append(made)
             safe.keep([made])
             if wait:
@@ -132,7 +132,7 @@ def update(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Change some of name, host name and backups (PATCH)."""
+    """Change one or more of name, host name and backups (PATCH)."""
     given = {"name": name, "hostname": hostname, "backups_enabled": backups}
     fields = cast(ServerFields, {key: value for key, value in given.items() if value is not None})
     if not fields:
@@ -182,12 +182,12 @@ def delete(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Delete a server for good."""
+    """Delete a server permanently."""
     settings = account.settings()
     if not yes:
         server = settings.run(lambda vps: vps.servers.get(ident(server_id)))
         address = f", {server.address}" if server.address else ""
-        confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) for good?", yes=yes)
+        confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) permanently?", yes=yes)
     return _act(settings, "delete", server_id, output, wait, timeout)
 
 
@@ -215,7 +215,7 @@ def stop(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Stop a running server. It keeps being charged until it is deleted."""
+    """Stop a running server. A stopped server is charged until it is deleted."""
     return _act(account.settings(), "stop", server_id, output, wait, timeout)
 
 
@@ -239,7 +239,7 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
 
     async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
         if operation == "reboot" and wait:
-            # what it was before is the ground on which its reboot is believed
+            # the record before the reboot is needed as evidence that the reboot happened
             await vps.servers.get(server_id)
         with unanswered(f"the {operation} of {given}"):
             accepted = await getattr(vps.servers, operation)(server_id)
@@ -252,7 +252,7 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
                 await vps.wait_until(server_id, Target.of(COMMANDS[operation].target), timeout=timeout)
             )
         except asyncio.CancelledError:
-            note(f"the {operation} of {given} was acknowledged and goes on; vpsorg wait waits for it")
+            note(f"the {operation} of {given} was acknowledged and is in progress; vpsorg wait waits for it")
             raise
 
     _follow(settings, operation, server_id, command, output, wait, timeout)
@@ -268,7 +268,7 @@ def _follow(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Do it, and show how far it is, if that takes a while. The last of its results is printed, however it ends."""
+    """Run the work, show its progress, and print the last of its results, however it ends."""
     tally = Tally(operation, [key], timeout=timeout)
 
     async def followed(vps: Client) -> None:
@@ -290,5 +290,5 @@ def _report(result: Any, operation: str, key: ServerId, output: Output) -> None:
     elif result is None:
         output.report({"server_id": key, "status": "deleted"}, [f"{key} is deleted"])
     else:
-        said = result.message or f"the {operation} was taken"
+        said = result.message or f"the {operation} was accepted"
         output.report(result, [f"{result.server_name or result.server_id}: {said}"])

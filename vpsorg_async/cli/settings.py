@@ -1,4 +1,4 @@
-"""Whose account, and where: options, environment and profile file become the settings of a client."""
+"""The account and its address: options, environment and profile file become the settings of a client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 PROFILE = "default"
 MOST = 65_536
-"""Bytes read of a token or a profile file."""
+"""The maximum size of a token or profile file, in bytes."""
 BYTE_ORDER_MARK = "\ufeff"
 _KEYS = {"token", "base_url", "dialect"}
 
@@ -36,23 +36,23 @@ _KEYS = {"token", "base_url", "dialect"}
 @Parameter(name="*", group=Group("Account", sort_key=2))
 @attrs.frozen(kw_only=True)
 class Account:
-    """The options that every command on an account has."""
+    """The account options of every command."""
 
     token_file: Annotated[
         str | None,
-        Parameter(help="Read the API token from this file; - is stdin.", allow_leading_hyphen=True),
+        Parameter(help="Read the API token from this file; - is standard input.", allow_leading_hyphen=True),
     ] = None
     profile: Annotated[str | None, Parameter(help="Use this profile of the configuration file.")] = None
     base_url: Annotated[str | None, Parameter(help="Address of the API, without /api/v1.")] = None
-    dialect: Annotated[str | None, Parameter(help="documented, or provider.")] = None
+    dialect: Annotated[str | None, Parameter(help="Dialect of the API: documented or provider.")] = None
     trust_env: Annotated[
-        bool, Parameter(help="Heed the proxy variables of the environment.", show_default=False)
+        bool, Parameter(help="Use the proxy variables of the environment.", show_default=False)
     ] = False
 
     def settings(self) -> Settings:
-        """The settings to use. Raises `ConfigurationError`.
+        """Return the settings to use. Raises `ConfigurationError`.
 
-        An option goes first, then the profile that was named, the environment, the profile `default`.
+        The order is: an option, the named profile, the environment, the profile `default`.
         """
         given = {} if self.profile is not None else _environment(self.token_file is not None)
         if self.token_file is not None:
@@ -73,25 +73,25 @@ class Account:
         )
 
     def _profile(self, given: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the profile that was named, else `default`. What is wrong with a file matters where it is needed."""
+        """Return the named profile, else `default`. An error in the file is raised only if the file is needed."""
         try:
             return _profile(self.profile)
         except ConfigurationError as problem:
-            # where there is no way to the file, it is hardly the file of this user
+            # a file that can't be opened is probably not this user's, so it matters only if the token is missing
             needed = {"token"} if isinstance(problem, _Unreadable) else {"token", "base_url"}
             if self.profile is not None or not given.keys() >= needed:
                 raise
-            note(f"vpsorg: not used: {problem}")
+            note(f"vpsorg: the profiles are not used: {problem}")
             return {}
 
 
 ACCOUNT = Account()
-"""No option given."""
+"""The default: no option was given."""
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a client is made of."""
+    """The settings of a client."""
 
     token: str = attrs.field(repr=False)
     base_url: str
@@ -100,7 +100,7 @@ class Settings:
     trust_env: bool = False
 
     def client(self, **options: Any) -> Client:
-        """A client, which keeps the durations that it sees for the next run. Raises `ConfigurationError`."""
+        """Return a client that stores measured durations for the next run. Raises `ConfigurationError`."""
         return Client(
             self.token,
             base_url=self.base_url,
@@ -117,13 +117,13 @@ class Settings:
         on_event: Callable[[Any], None] | None = None,
         last_words: Callable[[], None] | None = None,
     ) -> T:
-        """Do the work with an open client, as `signals.run` does."""
+        """Run the work with an open client, as `signals.run` does."""
 
         async def connected() -> T:
             async with self.client(on_event=on_event) as vps:
                 return await work(vps)
 
-        # what the client warns of is shown by the commands themselves
+        # the commands themselves show what the client logs as warnings
         logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
         return signals.run(connected(), last_words)
 
@@ -132,8 +132,8 @@ class Settings:
             parts = urlsplit(self.base_url)
             place = f"{parts.hostname}-{parts.port or parts.scheme}" if parts.hostname else ""
         except ValueError:
-            return None  # the client refuses the address, and says why
-        # what was learned of one service says nothing of another, least of all of a sandbox that is in a hurry
+            return None  # the client refuses the address with a message
+        # durations of one service say nothing about another, least of all about an accelerated sandbox
         folder = _folder("XDG_CACHE_HOME", ".cache")
         if folder is None:
             return None
@@ -146,7 +146,7 @@ class Settings:
 
 
 def config_file() -> Path | None:
-    """The file of the profiles, in the platform's folder for such files. None where nobody has a home."""
+    """Return the path of the profile file in the platform's folder for it. None if there is no home directory."""
     folder = _folder("XDG_CONFIG_HOME", ".config")
     return None if folder is None else folder / "config.toml"
 
@@ -154,7 +154,7 @@ def config_file() -> Path | None:
 def _folder(variable: str, fallback: str) -> Path | None:
     given = os.environ.get(variable, "")
     if not os.path.isabs(given):
-        # where no home is known, this leaves the ~, and the path is no absolute one
+        # without a home directory the ~ stays, and the path is not absolute
         given = os.path.expanduser(f"~/{fallback}")
         if sys.platform == "win32":
             given = os.environ.get("APPDATA") or os.path.expanduser("~")
@@ -164,18 +164,21 @@ def _folder(variable: str, fallback: str) -> Path | None:
 
 
 def _environment(has_token: bool) -> dict[str, str]:
-    """The settings of the environment. A token from elsewhere does not go to the address of the one that is there."""
+    """Return the settings of the environment.
+
+    With a token from elsewhere, an address that belongs to the environment's token is not used.
+    """
     names = TOKEN_NAMES if has_token else ()
     return environment_settings({key: value for key, value in os.environ.items() if key not in names})
 
 
 def _token(place: str) -> str:
-    """The first line of a file or of stdin."""
+    """Read the token from the first line of a file or of standard input."""
     try:
         if place == "-":
             if sys.stdin is None or sys.stdin.isatty():
                 raise ConfigurationError(
-                    "--token-file -: the token is read from a pipe, and stdin is a terminal"
+                    "--token-file -: the token is read from a pipe, but standard input is a terminal"
                 )
             line: bytes | str = getattr(sys.stdin, "buffer", sys.stdin).readline(MOST)
         else:
@@ -190,17 +193,17 @@ def _token(place: str) -> str:
 
 
 class _Unreadable(ConfigurationError):
-    """The file of the profiles can't be opened."""
+    """The profile file can't be opened."""
 
 
 def _profile(name: str | None) -> Mapping[str, str]:
-    """A profile of the file; nothing where none was named and there is none."""
+    """Return a profile of the file. Returns an empty one if none was named and there is no file."""
     path = config_file()
     text = None if path is None else _read(path)
     if path is None or text is None:
         if name is not None:
             raise ConfigurationError(
-                f"--profile {name}: there is no file {path or 'of profiles: no home is known'}"
+                f"--profile {name}: there is no file {path or 'of profiles, because there is no home directory'}"
             )
         return {}
     profiles = _profiles(path, text)
@@ -214,10 +217,10 @@ def _profile(name: str | None) -> Mapping[str, str]:
 
 
 def _read(path: Path) -> str | None:
-    """The text of the file as it is, with its line ends and its byte order mark; None where there is no file."""
+    """Return the raw text of the file, with its line ends and its byte order mark. None if there is no file."""
     try:
         with open(path, "rb", opener=_open) as file:
-            # of what was opened, not of what the name stands for by then
+            # the mode of the opened file, because the path may name another file by then
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 return None
@@ -239,7 +242,7 @@ def _read(path: Path) -> str | None:
 
 
 def _open(path: str, flags: int) -> int:
-    # a pipe is not waited for
+    # opening a pipe must not block
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -252,7 +255,7 @@ def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, str]]:
         raise ConfigurationError(f"{path} is nested too deeply") from None
     profiles: dict[str, dict[str, str]] = data.get("profiles", {})
     for key in set(data) - {"profiles"}:
-        raise ConfigurationError(f"{path}: {key} is unknown; profiles stand in [profiles.NAME]")
+        raise ConfigurationError(f"{path}: {key} is unknown; profiles are tables [profiles.NAME]")
     for name, profile in profiles.items() if isinstance(profiles, dict) else (("", None),):
         if not isinstance(profile, dict) or any(not isinstance(value, str) for value in profile.values()):
             raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME] of strings")
@@ -264,11 +267,11 @@ def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, str]]:
 
 
 def keep_dialect(name: str, dialect: str) -> Path:
-    """Put the dialect into a profile, which is made if need be; all else stays. Raises `ConfigurationError`."""
+    """Write the dialect into a profile, and create the profile if necessary. Raises `ConfigurationError`."""
     path = config_file()
     entry = f'dialect = "{dialect}"'
     if path is None:
-        raise ConfigurationError(f"no home is known, so there is no file of profiles for {entry}")
+        raise ConfigurationError(f"there is no home directory, so there is no profile file for {entry}")
     text = _read(path) or ""
     before = _profiles(path, text)
     end = "\r\n" if "\r\n" in text else "\n"
@@ -293,7 +296,7 @@ def keep_dialect(name: str, dialect: str) -> Path:
         written = {}
     if written != {**before, name: {**before.get(name, {}), "dialect": dialect}}:
         raise ConfigurationError(
-            f"{path} is written in a way that can't be changed here: add {entry} yourself"
+            f"{path} is written in a form that this command can't change: add {entry} yourself"
         )
     try:
         replace(path, text)

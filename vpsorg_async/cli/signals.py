@@ -3,13 +3,13 @@
 ================  ======================================================================================
 where it arrives  what the first signal does
 ================  ======================================================================================
-in `run`          it cancels the work, which then prints what it knows
-while `held`      it is raised as `Interrupted` afterwards: an exception in the middle of an import breaks it
+in `run`          it cancels the work, which then prints what is known
+while `held`      it is raised as `Interrupted` afterwards, because an exception inside an import breaks it
 elsewhere         it raises `Interrupted`
 ================  ======================================================================================
 
 A second signal within `SHUTDOWN` seconds is ignored, because terminals and supervisors often send two. A later one, or
-a third, ends the process at once, with the last words of the work.
+a third, ends the process at once, after the ``last_words`` of the work.
 
 A signal that was ignored when the process started stays ignored: ``nohup`` and background jobs rely on it.
 """
@@ -36,7 +36,7 @@ __all__ = ["Interrupted", "at_once", "check", "handled", "held", "interrupted", 
 T = TypeVar("T")
 
 SHUTDOWN = 2.0
-"""Seconds after the first signal in which a second one is ignored. A fleet reports within them."""
+"""Seconds after the first signal during which a second one is ignored. A fleet call reports within this time."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,23 +58,23 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Signals:
-    """The signals that one run of the command got."""
+    """The signals that one run of the command received."""
 
     def __init__(self) -> None:
         self.first: int | None = None
         self.forced = False
         self.handlers: dict[int, Any] = {}
-        """What handled them before."""
+        """The previous handlers, by signal."""
         self.held = True
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[Any] | None = None
         self.now: Callable[[], float] = float
-        """The time, once there is a clock."""
+        """The current time, once there is a clock."""
         self._at = math.inf
         self._numbers = itertools.count(1)
 
     def heard(self, number: int, _frame: FrameType | None) -> None:
-        """Handle a signal. Another one may be handled in the middle of this."""
+        """Handle a signal. Another signal can arrive while this runs."""
         self.first = self.first or number
         count = next(self._numbers)
         if count == 1:
@@ -83,17 +83,17 @@ class _Signals:
                 raise Interrupted(number)
             if self.task is not None and self.loop is not None:
                 self.task.cancel()
-                self.loop.call_soon_threadsafe(lambda: None)  # wakes a loop that rests
+                self.loop.call_soon_threadsafe(lambda: None)  # wakes up an idle loop
         elif count > 2 or self.now() - self._at >= SHUTDOWN:
-            # from here on a signal does not even wait for the last words
+            # from here on a signal ends the process by default, even before the last words
             self._set(signal.SIG_DFL)
             if self.loop is not None:
                 self.forced = True
-                self.loop.stop()  # for where the exception is swallowed
+                self.loop.stop()  # in case the exception is swallowed
             raise Interrupted(self.first)
 
     def restore(self) -> None:
-        """Restore the handlers. Where a signal came the process is about to exit, and no other one changes its code."""
+        """Restore the handlers. After a signal, ignore further ones, which must not change the exit code."""
         self._set(None if self.first is None else signal.SIG_IGN)
 
     def _set(self, handler: signal.Handlers | None) -> None:
@@ -102,7 +102,7 @@ class _Signals:
 
 
 _signals = _Signals()
-"""Those of the run in progress. Signals belong to the process, so there is one."""
+"""The signals of the run in progress. Signals belong to the process, so there is one object."""
 
 
 @contextlib.contextmanager
@@ -113,18 +113,18 @@ def handled() -> Generator[None]:
     report = sys.unraisablehook
 
     def unraisable(what: sys.UnraisableHookArgs) -> None:
-        # raised in a callback of the interpreter, such as those of imports: `check` raises it again
+        # raised in a callback of the interpreter, for example of an import: `check` raises it again
         if not isinstance(what.exc_value, Interrupted):
             report(what)
 
     sys.unraisablehook = unraisable
     try:
-        with contextlib.suppress(ValueError):  # outside of the main thread there are no handlers
+        with contextlib.suppress(ValueError):  # only the main thread can set handlers
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                 number = getattr(signal, name, None)  # Windows has no SIGHUP
                 if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                     _signals.handlers[number] = signal.signal(number, _signals.heard)
-        # from here on, because it takes as long to import as all that was imported before
+        # imported after the handlers are set, because it takes as long as all earlier imports together
         from ..timing import SystemClock
 
         _signals.now = SystemClock().now
@@ -135,26 +135,26 @@ def handled() -> Generator[None]:
 
 
 def interrupted() -> Interrupted | None:
-    """The exception for the first signal, if one came: also where the exception itself was swallowed."""
+    """Return the exception for the first signal, if one came, even if the exception itself was swallowed."""
     return None if _signals.first is None else Interrupted(_signals.first)
 
 
 def check() -> None:
-    """Raise `Interrupted` if a signal came. For where the next step can't be taken back, or waits."""
+    """Raise `Interrupted` if a signal came. Call it before a step that can't be undone, or that waits."""
     stop = interrupted()
     if stop is not None:
         raise stop
 
 
 def release() -> None:
-    """Hold the signals no more."""
+    """Stop holding the signals, and raise `Interrupted` if one came."""
     _signals.held = False
     check()
 
 
 @contextlib.contextmanager
 def held() -> Generator[None]:
-    """Hold the signals while this is open."""
+    """Hold the signals while this is open, then raise `Interrupted` if one came."""
     before, _signals.held = _signals.held, True
     try:
         yield
@@ -165,7 +165,7 @@ def held() -> Generator[None]:
 
 @contextlib.contextmanager
 def at_once() -> Generator[None]:
-    """Let a signal raise while this is open, in `run` as well: for a write that nothing is lost with."""
+    """Let a signal raise while this is open, also inside `run`. Use it for a write that may be lost."""
     before, _signals.held = _signals.held, False
     try:
         yield
@@ -174,10 +174,10 @@ def at_once() -> Generator[None]:
 
 
 def run(work: Coroutine[Any, Any, T], last_words: Callable[[], None] | None = None) -> T:
-    """Run the work on an event loop of its own, and return its result.
+    """Run the work on a new event loop, and return its result.
 
-    If a signal comes, the work is cancelled, and `Interrupted` is raised when it has ended, however it ended. So what
-    must not be lost is printed by the work itself. ``last_words`` prints it where the work is not given the time.
+    If a signal comes, the work is cancelled, and `Interrupted` is raised once the work has ended. The work itself must
+    print what must not be lost. ``last_words`` prints it if the work gets no time to do so.
     """
     import asyncio
 
@@ -191,7 +191,7 @@ def run(work: Coroutine[Any, Any, T], last_words: Callable[[], None] | None = No
 
     before, signals.held = signals.held, True
     try:
-        # twice: closing the runner waits for tasks, and may have to be cut short as well
+        # twice, because closing the runner waits for tasks and may have to be cut short as well
         with _cut_short(signals, last_words), asyncio.Runner() as runner, _cut_short(signals, last_words):
             result = runner.run(followed())
     except (Exception, asyncio.CancelledError) as error:
@@ -201,7 +201,7 @@ def run(work: Coroutine[Any, Any, T], last_words: Callable[[], None] | None = No
         raise stop from (None if isinstance(error, asyncio.CancelledError) else error)
     finally:
         signals.held, signals.loop, signals.task = before, None, None
-        work.close()  # for where it was not begun
+        work.close()  # in case it was not started
     check()
     return result
 
@@ -216,7 +216,7 @@ def _cut_short(signals: _Signals, last_words: Callable[[], None] | None) -> Gene
 
 
 def _end_now(signals: _Signals, last_words: Callable[[], None] | None) -> NoReturn:
-    """End the process: its loop holds tasks that do not end, so nothing is unwound."""
+    """End the process without unwinding, because its loop has tasks that do not end."""
     assert signals.first is not None
     try:
         _leave_display()
@@ -229,7 +229,7 @@ def _end_now(signals: _Signals, last_words: Callable[[], None] | None) -> NoRetu
 
 
 def _leave_display() -> None:
-    """Give the streams back that a display on the terminal has in its hands."""
+    """Restore the streams that a display on the terminal has replaced."""
     from rich.console import Console
 
     for name in ("stdout", "stderr"):

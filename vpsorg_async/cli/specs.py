@@ -1,4 +1,4 @@
-"""Which servers are meant: flags, or a file of specs."""
+"""The selection of servers: by flags, or by a file of specs."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from .files import read_text
 __all__ = ["SELECTION", "SPECIFICATION", "Selection", "Specification", "ident"]
 
 MOST = 10_000
-"""Servers that one command names."""
+"""The maximum number of servers in one command."""
 
 Name = Annotated[
-    str | None, Parameter(help="Name of the servers; {n} is their number, {n:02} with two digits.")
+    str | None, Parameter(help="Name of the servers; {n} is the number, {n:02} with two digits.")
 ]
 Count = Annotated[
-    int | None, Parameter(help="How many, numbered from --first.", validator=Number(gte=1, lte=MOST))
+    int | None, Parameter(help="Number of servers, numbered from --first.", validator=Number(gte=1, lte=MOST))
 ]
 First = Annotated[int, Parameter(help="The first number.", validator=Number(gte=0))]
 File = Annotated[Path | None, Parameter(help="A TOML or JSON file of specs.")]
 
 
 def ident(text: str) -> ServerId:
-    """An id as it is typed: a number where it is made of digits."""
+    """Convert an id as it is typed: digits become a number."""
     return int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) else text
 
 
 @Parameter(name="*", group=Group("Servers", sort_key=1))
 @attrs.frozen(kw_only=True)
 class Specification:
-    """What shall be: by flags or by a file."""
+    """The servers to create, given by flags or by a file."""
 
     file: File = None
     name: Name = None
@@ -54,10 +54,10 @@ class Specification:
     location: Annotated[str | None, Parameter(help="Datacenter code, such as us-west.")] = None
     hostname: Annotated[str | None, Parameter(help="Host name; {n} as in the name.")] = None
     ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None
-    backups: Annotated[bool, Parameter(help="With automatic backups.", show_default=False)] = False
+    backups: Annotated[bool, Parameter(help="Enable automatic backups.", show_default=False)] = False
 
     def specs(self) -> list[ServerSpec]:
-        """The specs. Raises `ConfigurationError`."""
+        """Return the specs. Raises `ConfigurationError`."""
         flags = {
             "name": self.name,
             "plan_id": self.plan_id,
@@ -69,7 +69,7 @@ class Specification:
             given += ["--count"] if self.count is not None else []
             if given:
                 raise ConfigurationError(
-                    f"--file holds whole specs: {', '.join(given)} can't be given with it"
+                    f"--file holds complete specs: {', '.join(given)} can't be given with it"
                 )
             return read_file(self.file)
         missing = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is None]
@@ -100,7 +100,7 @@ SPECIFICATION = Specification()
 @Parameter(name="*", group=Group("Servers", sort_key=1))
 @attrs.frozen(kw_only=True)
 class Selection:
-    """Which servers of the account, beside ids: by their names."""
+    """Servers of the account, selected by their names."""
 
     file: File = None
     name: Name = None
@@ -108,7 +108,7 @@ class Selection:
     first: First = 1
 
     def names(self, *, by_hostname: bool = False) -> list[str]:
-        """The names; none where only ids were given. ``by_hostname``: a host name is what a server is called by.
+        """Return the names; none if only ids were given. ``by_hostname``: servers are identified by their host name.
 
         Raises `ConfigurationError`.
         """
@@ -127,14 +127,14 @@ SELECTION = Selection()
 
 
 def numbered(pattern: str | None, count: int | None, first: int, flag: str) -> list[str]:
-    """The names that a pattern stands for."""
+    """Return the names that a pattern produces."""
     pattern = pattern or ""
     try:
         parts = list(string.Formatter().parse(pattern))
         fields = [field for _, field, _, _ in parts if field is not None]
         if any(field != "n" or conversion for _, field, _, conversion in parts if field is not None):
-            raise ValueError("only {n} can stand in it")
-        # the width in {n:02} is what memory it takes: a line is enough
+            raise ValueError("only {n} is allowed in it")
+        # the width in {n:02} determines the memory, so it is limited
         if any(len(spec or "") > 3 for _, _, spec, _ in parts):
             raise ValueError("a format such as {n:02} is enough")
         names = [pattern.format(n=number) for number in range(first, first + (count or 1))]
@@ -146,7 +146,7 @@ def numbered(pattern: str | None, count: int | None, first: int, flag: str) -> l
 
 
 def read_file(path: Path) -> list[ServerSpec]:
-    """Specs from a TOML or JSON file. Raises `ConfigurationError`, with the line where it is not TOML or JSON."""
+    """Read specs from a TOML or JSON file. Raises `ConfigurationError`, with the line of a syntax error."""
     text = read_text(path, "--file: ")
     kind = path.suffix.lower().removeprefix(".")
     try:
@@ -155,7 +155,7 @@ def read_file(path: Path) -> list[ServerSpec]:
         elif kind == "json":
             data = json.loads(text, object_pairs_hook=_no_repeats)
         else:
-            raise ConfigurationError(f"--file: {path}: its name ends neither in .toml nor in .json")
+            raise ConfigurationError(f"--file: {path}: the name must end in .toml or .json")
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise ConfigurationError(f"--file: {path} is not {kind.upper()}: {error}") from None
     except RecursionError:
@@ -169,5 +169,5 @@ def read_file(path: Path) -> list[ServerSpec]:
 def _no_repeats(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ConfigurationError("a key stands twice in one object")
+        raise ConfigurationError("a key appears twice in one object")
     return found

@@ -18,7 +18,7 @@ __all__ = ["Unwritten", "abandon", "emit", "note", "prepared"]
 
 
 class Unwritten(Exception):
-    """A result could not be written to standard output. ``closed``: because its reader is gone."""
+    """A result could not be written to standard output. ``closed``: its reader has exited."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output can't be written: {error.strerror or error}")
@@ -26,7 +26,7 @@ class Unwritten(Exception):
 
 
 class _Notes:
-    """A standard error that takes everything, and writes what can be written."""
+    """A wrapper of standard error that drops what can't be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -53,13 +53,13 @@ def prepared() -> Generator[None]:
     """Make the three streams usable while this is open."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # Closed by whoever started the command. No socket may get its number; and since this one is open for
-            # reading only, what is written to it fails, as it should.
+            # The parent process closed it. The replacement keeps sockets from getting its number. It is open for
+            # reading only, so that writing to it fails.
             nothing = os.open(os.devnull, os.O_RDONLY)
             setattr(sys, name, os.fdopen(nothing, "w" if number else "r", encoding="utf-8", closefd=False))
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(io.UnsupportedOperation):  # it was read before
+            with contextlib.suppress(io.UnsupportedOperation):  # it has been read already
                 stream.reconfigure(errors="replace")
     output, errors = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _buffered(output), cast(TextIO, _Notes(_buffered(errors)))
@@ -85,8 +85,8 @@ def _buffered(stream: TextIO) -> TextIO:
 def emit(text: str) -> None:
     """Write the text, and what was printed before, to standard output. Raises `Unwritten`.
 
-    It is written in pieces that do not block: a signal that arrives just before a write that blocks is not handled
-    before the write ends.
+    The text is written in pieces that do not block, because a signal that arrives just before a blocking write would
+    not be handled until the write ends.
     """
     size = getattr(select, "PIPE_BUF", 512) // 4  # characters of at most four bytes; Windows has no PIPE_BUF
     try:
@@ -100,8 +100,8 @@ def emit(text: str) -> None:
 
 
 def _wait_for(stream: TextIO) -> None:
-    """Wait until a piece can be written without blocking; signals are handled ten times a second."""
-    # a stream of a test has no file
+    """Wait until a piece can be written without blocking. Signals are handled ten times a second."""
+    # streams of tests have no file
     with contextlib.suppress(OSError, ValueError):
         while not select.select([], [stream.fileno()], [], 0.1)[1]:
             pass
@@ -113,8 +113,8 @@ def note(text: str) -> None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Drop what the stream still holds: the interpreter would fail on it again when it exits."""
-    # a stream of a test has no number
+    """Drop what the stream still buffers, because the interpreter would fail on it again when it exits."""
+    # streams of tests have no file number
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

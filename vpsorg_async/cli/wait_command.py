@@ -1,4 +1,4 @@
-"""`vpsorg wait`: until servers are in a status."""
+"""`vpsorg wait`: wait until servers reach a status."""
 
 from __future__ import annotations
 
@@ -27,17 +27,15 @@ def wait(
     *,
     target: Annotated[
         list[str] | None,
-        Parameter(
-            name="--for", help="A status word, settled, or gone; may be given again.", show_default=False
-        ),
+        Parameter(name="--for", help="A status word, settled, or gone; can be repeated.", show_default=False),
     ] = None,
-    timeout: Annotated[float, Parameter(help="Seconds that each wait may take.")] = 600.0,
+    timeout: Annotated[float, Parameter(help="Maximum seconds of each wait.")] = 600.0,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Wait until servers are in a status: active, if none is named.
+    """Wait until servers reach a status, by default active.
 
-    One list of the account serves all waits. The exit code says whether all got there.
+    All waits share one poll of the account. The exit code says whether all servers reached the status.
     """
     words = target or ["active"]
     known = [*sorted(SETTLED | MOVING), "settled", "gone"]

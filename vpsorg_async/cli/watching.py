@@ -1,4 +1,4 @@
-"""`vpsorg watch`: the account as it changes."""
+"""`vpsorg watch`: show the account as it changes."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from .stdio import emit
 __all__ = ["View", "watch"]
 
 AROUND = 4
-"""Lines of the table that are no servers."""
+"""The lines of the table that do not show servers."""
 GONE_SHOWN = 60.0
-"""Seconds for which a server that is gone is still shown."""
+"""The seconds for which a deleted server is still shown."""
 
 
 @Parameter(name="*", group=Group("Output", sort_key=3))
 @attrs.frozen(kw_only=True)
 class Lines(Output):
-    """The same options for a command that does not end."""
+    """The output options of a command that runs until it is interrupted."""
 
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print a line of JSON for each change.", show_default=False)
@@ -50,11 +50,11 @@ LINES = Lines()
 
 def watch(
     *,
-    interval: Annotated[float, Parameter(help="Seconds between two polls.")] = 5.0,
+    interval: Annotated[float, Parameter(help="Seconds between polls.")] = 5.0,
     account: Account = ACCOUNT,
     output: Lines = LINES,
 ) -> int:
-    """Watch the account until Ctrl-C: a table that is redrawn on a change; lines where there is no terminal."""
+    """Show the servers of the account until Ctrl-C: a live table on a terminal, else a line for each change."""
     screen = Console()
     live = screen.is_interactive and screen.file.isatty() and not output.as_json
 
@@ -62,7 +62,7 @@ def watch(
         view = View(height=screen.height)
         if not live:
             async for change in vps.watch(interval=interval):
-                with at_once():  # its reader may have stopped reading
+                with at_once():  # the reader may have stopped reading
                     emit((json.dumps(_row(change)) if output.as_json else line(change)) + "\n")
             return
         with Live(view, console=screen, auto_refresh=False, vertical_overflow="crop") as drawn:
@@ -77,7 +77,7 @@ def watch(
 
 @attrs.frozen
 class _Seen:
-    """A server as it was last seen, and what happened to it last, at a time of the clock."""
+    """A server as it was last seen, with its last change and the time of it."""
 
     server: Server
     word: str
@@ -85,17 +85,17 @@ class _Seen:
     at: float
 
     def order(self) -> list[tuple[int, str]]:
-        """As they are listed: by name, web-2 before web-10."""
+        """Return the sort key of the table: by name, web-2 before web-10."""
         parts = re.findall(r"[0-9]+|[^0-9]+", f"{self.server.name} {self.server.id}")
         return [(len(part) if part.isdecimal() else 0, part) for part in parts]
 
     def rank(self) -> tuple[bool, float, list[tuple[int, str]]]:
-        """As they are chosen where there are too few lines: what is on its way, then what changed last."""
+        """Return the sort key for choosing servers if lines are short: moving ones first, then recent changes."""
         return self.word in SETTLED, -self.at if self.news else 0.0, self.order()
 
 
 class View:
-    """The servers as they were last seen; as many as fit are shown."""
+    """The table of the servers as they were last seen, limited to the lines of the terminal."""
 
     def __init__(self, *, height: int = 24) -> None:
         self.height = height
@@ -104,7 +104,7 @@ class View:
         self._blind = ""
 
     def heard(self, change: StatusChange) -> None:
-        """Something changed."""
+        """Take a change into account."""
         if change.change is Change.BLIND:
             self._blind = f"; no poll succeeded for {change.seconds:.0f} s"
         elif change.server is not None:
@@ -138,7 +138,7 @@ class View:
             if sum(widths.values()) > options.max_width:
                 del widths[name], columns[name]
         for name in columns:
-            # the last one gives way where they do not all fit
+            # the last column shrinks if they do not all fit
             least = None if name == "LAST CHANGE" else widths[name] - 2
             table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=least)
         styles = [color(word) for word in columns["STATUS"]]
@@ -153,7 +153,7 @@ class View:
         counts = Counter(one.word for one in seen)
         told = ", ".join(f"{counts[word]} {printable(word)}" for word in ranked(counts)) or "no servers"
         left = f"; {len(seen) - len(shown)} not shown" if len(seen) > len(shown) else ""
-        yield Text(f"{told}{left}{self._blind}. Ctrl-C ends it.", style="dim")
+        yield Text(f"{told}{left}{self._blind}. Press Ctrl-C to stop.", style="dim")
 
 
 def _word(change: StatusChange) -> str:
@@ -165,7 +165,7 @@ def _time() -> str:
 
 
 def _what(change: StatusChange) -> str:
-    """What happened, in words."""
+    """Describe the change in words."""
     return {
         Change.PRESENT: f"is {change.after}",
         Change.APPEARED: f"appeared, {change.after}",
@@ -177,7 +177,7 @@ def _what(change: StatusChange) -> str:
 
 
 def line(change: StatusChange) -> str:
-    """A change as a line for people."""
+    """Format a change as a line of text."""
     name = "" if change.server is None else f"{change.server.name} ({change.server_id})  "
     return printable(f"{_time()}  {name}{_what(change)}")
 

@@ -67,7 +67,7 @@ def _greeting(box: Sandbox) -> str:
         f"  token  {box.token}\n"
         f"Try:\n"
         f'  curl -H "Authorization: Bearer {box.token}" {box.url}/api/v1/servers/\n'
-        f"Ctrl-C ends it."
+        f"Press Ctrl-C to stop."
     )
 
 
