@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__", "doctor", "otel"},
     {"client"},
+    {"resources"},
     {"options"},
     {"events"},
     {"runtime"},
@@ -67,7 +68,7 @@ PACKAGES = {"opentelemetry": "opentelemetry-api"}
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
 # Functions that are longer, to be split.
-LONG = {"client.__init__", "doctor._readings", "fleet.fleet.rolling", "http.session.send", "runtime.__init__"}
+LONG = {"client.__init__", "doctor._readings", "fleet.fleet.rolling", "runtime.__init__"}
 # Private names of others: the language's own spelling of public features, and aiohttp's only switch of its retry.
 FOREIGN = {
     "os._exit",

@@ -10,10 +10,9 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors, events
     from .client import Client
-    from .config import Timeout, WaitPolicy
+    from .config import RetryPolicy, Timeout, WaitPolicy
     from .errors import Sent
     from .fleet import Failed, FleetPlan, Outcome, Report, Skipped, Succeeded
-    from .http.retry import RetryPolicy
     from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
     from .lifecycle.events import PollStatistics, ServerStuck
@@ -100,7 +99,7 @@ _HOMES = {
     "Outcome": "fleet",
     "PollStatistics": "lifecycle.events",
     "Report": "fleet",
-    "RetryPolicy": "http.retry",
+    "RetryPolicy": "config",
     "Sent": "errors",
     "ServerSpec": "specs",
     "ServerStuck": "lifecycle.events",

@@ -26,12 +26,13 @@ from .errors import (
     TransportError,
     VpsOrgError,
     is_absence,
+    is_cut_short,
 )
 from .hooks import Hook, emit
 from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
-from .http.session import Bulk, Session
+from .http.session import Sender
 from .lifecycle.account import Account
 from .lifecycle.commands import COMMANDS, GONE, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
@@ -56,7 +57,7 @@ class Changes:
 
     def __init__(
         self,
-        session: Session | Bulk,
+        session: Sender,
         answers: Answers,
         account: Account,
         clock: Clock,
@@ -73,7 +74,7 @@ class Changes:
         self.creations = Creations()
         self._unknown: OrderedDict[ServerId, Operation] = OrderedDict()
 
-    def over(self, session: Bulk, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
+    def over(self, session: Sender, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
         """The same over another session."""
         other = copy.copy(self)
         other._session, other._read = session, read
@@ -148,6 +149,8 @@ class Changes:
             with self._noted(request, server_id):
                 response = await self._session.send(request)
         except (TransportError, APIError) as error:
+            if is_cut_short(error):
+                _unknown(request, server_id, error, sent_at)
             if error.sent is not Sent.MAYBE or (
                 request.operation is Operation.REPLACE and not _is_echo(error)
             ):
@@ -204,6 +207,8 @@ class Changes:
                 _unknown(request, server_id, error, sent_at)
         except TransportError as error:
             self._note_unknown(server_id, Operation.DELETE, error)
+            if is_cut_short(error):
+                _unknown(request, server_id, error, sent_at)
             raise
         else:
             refused = self._answers.refused(request, response, Expected.ANYTHING)

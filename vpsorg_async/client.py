@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
@@ -18,6 +19,7 @@ from .config import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_MAX_LIST_BODY,
     UNSET,
+    RetryPolicy,
     Timeout,
     WaitPolicy,
     check_base_url,
@@ -30,9 +32,7 @@ from .dialects import check_dialect
 from .durations_file import keep_durations, read_durations
 from .errors import ClientClosedError, ConfigurationError
 from .events import ClientEvent
-from .fleet import Fleet
-from .http.exchange import Request, Response
-from .http.retry import RetryPolicy
+from .http.options import CallOptions, check_headers, check_user_agent
 from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
@@ -40,13 +40,10 @@ from .lifecycle.events import PollStatistics
 from .lifecycle.ready import ReadyCheck
 from .lifecycle.receipts import Receipt
 from .lifecycle.watching import StatusChange
-from .listing import Listing
-from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
 from .options import ClientOptions
-from .raw import raw_request, read_raw
 from .records import Server, ServerId
-from .runtime import ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
-from .servers import Servers
+from .resources import Resources
+from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
 
@@ -55,7 +52,7 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 
-class Client:
+class Client(Resources):
     """The VPS.org account: servers, waits and fleets over one shared connection pool.
 
     ::
@@ -76,6 +73,8 @@ class Client:
     - ``waiting``: a `WaitPolicy`, how often waits poll and how patient they are. Its numbers are accepted one by one,
       too: ``min_interval``, ``max_interval``, ``grace``, ``quiet``, ``visibility``.
     - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
+    - ``user_agent``: the value of the header ``User-Agent``. ``headers``: further headers of each request; those that
+      the client sets, such as ``Authorization`` and ``Host``, are refused.
     - ``ssl_context``: for a private certificate authority.
     - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
     - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
@@ -105,6 +104,8 @@ class Client:
         visibility: float = UNSET,
         max_body: int = DEFAULT_MAX_BODY,
         max_list_body: int = DEFAULT_MAX_LIST_BODY,
+        user_agent: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
         proxy: str | None = None,
@@ -143,6 +144,8 @@ class Client:
             ssl_context=ssl_context,
             trust_env=trust_env,
             proxy=route,
+            user_agent=check_user_agent(user_agent),
+            headers=check_headers(headers),
             on_event=on_event,
             clock=clock or SystemClock(),
             tracing=tracing,
@@ -151,6 +154,9 @@ class Client:
         self._durations_file = None if durations_file is None else os.fsdecode(durations_file)
         self._runtime: ClientRuntime | None = None
         self._opened = False
+        self._options: CallOptions | None = None
+        self._origin: Client | None = None
+        self._view: Calls | None = None
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -177,6 +183,10 @@ class Client:
         return f"Client(base_url={self._base_url!r})"
 
     async def __aenter__(self) -> Self:
+        if self._origin is not None:
+            raise ConfigurationError(
+                "a view of a client is not opened: open the client, then use with_options"
+            )
         if self._opened:
             raise ClientClosedError("a client is opened once; make another one")
         self._opened = True
@@ -204,41 +214,6 @@ class Client:
         finally:
             if self._durations_file is not None:
                 await anyio.to_thread.run_sync(keep_durations, self._durations_file, self._durations)
-
-    @property
-    def servers(self) -> Servers:
-        """The nine endpoints."""
-        return self._open().servers
-
-    @property
-    def fleet(self) -> Fleet:
-        """Many servers at once."""
-        return self._open().fleet
-
-    @property
-    def plans(self) -> Plans:
-        """The plans that can be ordered."""
-        return self._open().look_up(Plans)
-
-    @property
-    def locations(self) -> Locations:
-        """The datacenters; provider dialect only."""
-        return self._open().look_up(Locations)
-
-    @property
-    def operating_systems(self) -> OperatingSystems:
-        """The operating systems and their versions; provider dialect only."""
-        return self._open().look_up(OperatingSystems)
-
-    @property
-    def ssh_keys(self) -> SSHKeys:
-        """The ssh keys of the account; provider dialect only."""
-        return self._open().look_up(SSHKeys)
-
-    @property
-    def account(self) -> AccountInfo:
-        """Whose token this is."""
-        return self._open().look_up(AccountInfo)
 
     async def wait_until(
         self,
@@ -320,39 +295,54 @@ class Client:
         """
         return self._open().waiter.wait_all(servers, Target.of(target), timeout)
 
-    async def listing(self) -> Listing:
-        """Read the whole account, and return its servers with what is known of the list itself.
+    def with_options(
+        self,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> Client:
+        """Return a view of this client whose calls have options of their own.
 
-        `Servers.list` returns the servers alone. Use this where a server that the list does not show must not be
-        taken for one that does not exist.
+        The view shares everything with this client: connections, the limit of concurrent requests, polls, and what is
+        known of the account. It costs next to nothing, and is not opened or closed. Requests of waits are shared by
+        all waits and have the client's own options; a wait has its ``timeout``. In a fleet each command is a call.
 
-        Returns:
-            The servers; ``.lacks`` says why the list is incomplete, and ``.by_name()`` finds servers by name.
+        Args:
+            timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt.
+            retry: How often and how patiently each call is tried. Its ``quota`` stays the client's.
+            headers: Headers that each request carries, over those of the client.
+            deadline: Seconds from the start of each call to its end, queueing, pauses and retries included. When it
+                passes, the call raises `RequestTimeoutError`, or `OutcomeUnknownError` if a change may have been
+                applied.
+
+        Options that are None are those of this client, or of the view that this is called on.
 
         Raises:
-            DecodeError: No row of the list could be read.
+            ConfigurationError: A value is out of range, or a header cannot be sent.
 
         Example:
-            ``hits = (await vps.listing()).by_name().get("web-1", [])``
-
-        Source: https://www.vps.org/api/v1/docs/servers/
+            ``server = await vps.with_options(deadline=5).servers.get(12345)``
         """
-        return await self._open().endpoints.listing()
+        options = CallOptions.of(timeout=timeout, retry=retry, headers=headers, deadline=deadline)
+        view = copy.copy(self)
+        view._options, view._view = options.over(self._options), None
+        view._origin = self._origin or self
+        return view
 
-    async def request(self, method: str, path: str, json: Any = None) -> Any:
-        """Any request to the API, with the same authentication, retries and errors: decoded JSON, None for no body.
-
-        ``path`` begins with a slash and is taken below ``/api/v1`` unless it begins with ``/api/``. GET, PUT and
-        DELETE are repeated where that is safe; other methods are not, once they may have been carried out.
-        """
-        asked = raw_request(method, path, json)
-        return read_raw(asked, await self._open().session.send(asked))
-
-    async def send(self, request: Request) -> Response:
-        """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
-        return await self._open().session.send(request)
+    def _calls(self) -> Calls:
+        """Return the calls of this client, or of this view of it."""
+        runtime = self._open()
+        if self._options is None:
+            return runtime.calls
+        if self._view is None:
+            self._view = runtime.calls_with(self._options)
+        return self._view
 
     def _open(self) -> ClientRuntime:
+        if self._origin is not None:
+            return self._origin._open()
         if self._runtime is None:
             state = "closed" if self._opened else "not open"
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")

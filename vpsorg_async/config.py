@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 import attrs
 
 from .errors import ConfigurationError
+from .timing import Backoff
 
 __all__ = [
     "API_PREFIX",
     "DEFAULT_BASE_URL",
     "UNSET",
+    "RetryPolicy",
     "Timeout",
     "WaitPolicy",
     "check_base_url",
@@ -70,6 +72,43 @@ class Timeout:
     def __attrs_post_init__(self) -> None:
         check_seconds(self.connect, "connect")
         check_seconds(self.total, "total")
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is tried: ``Client(..., retry=RetryPolicy(attempts=1))``.
+
+    Waiting for a rate limit does not use up attempts. The quota keeps an outage from being made worse: it belongs to
+    the client, and is not changed by `Client.with_options`.
+
+    Args:
+        attempts: The most attempts of one call; 1 never retries.
+        backoff: The pauses between attempts.
+        max_retry_after: The longest ``Retry-After`` that is obeyed, in seconds.
+        rate_limit_patience: The seconds that a call waits for rate limits in all before it gives up.
+        quota: The retries that all calls of a client can make at once; each ten further calls add one.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    attempts: int = 4
+    backoff: Backoff = attrs.field(factory=Backoff)
+    max_retry_after: float = 60.0
+    rate_limit_patience: float = 60.0
+    quota: int = 50
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ConfigurationError(f"attempts is a number of tries from 1, not {self.attempts!r}")
+        if isinstance(self.quota, bool) or not isinstance(self.quota, int) or self.quota < 0:
+            raise ConfigurationError(f"quota is a number of retries from 0, not {self.quota!r}")
+        if not isinstance(self.backoff, Backoff):
+            raise ConfigurationError(f"backoff is a Backoff, not {self.backoff!r}")
+        for name in ("initial", "maximum", "multiplier"):
+            check_seconds(getattr(self.backoff, name), f"backoff.{name}", zero=True)
+        check_seconds(self.max_retry_after, "max_retry_after", zero=True)
+        check_seconds(self.rate_limit_patience, "rate_limit_patience", zero=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from .answers import Answers
 from .changes import Changes
 from .hooks import Hook
 from .http.exchange import Operation, Priority
-from .http.session import Bulk, Session
+from .http.session import Bulk, Sender
 from .lifecycle.account import Account
 from .lifecycle.creations import Creations
 from .lifecycle.snapshots import ListSnapshot
@@ -30,13 +30,13 @@ class Endpoints:
 
     def __init__(
         self,
-        session: Session,
+        session: Sender,
         answers: Answers,
         account: Account,
         clock: Clock,
         on_event: Hook | None = None,
     ) -> None:
-        self._session: Session | Bulk = session
+        self._session = session
         self._answers = answers
         self._dialect = answers.dialect
         self._account = account
@@ -50,10 +50,19 @@ class Endpoints:
         Args:
             withdrawn: Called when the turn of a change comes; True keeps the change back (`Session.send`).
         """
+        return self.over(Bulk(self._session, withdrawn))
+
+    def over(self, session: Sender) -> Self:
+        """Return the same endpoints over another session, with the same knowledge of the account."""
         other = copy.copy(self)
-        session = other._session = Bulk(self._session, withdrawn)
+        other._session = session
         other._changes = self._changes.over(session, other.get)
         return other
+
+    def begin(self) -> Self:
+        """Return the endpoints for one call, which may send several requests: its deadline counts from here."""
+        session = self._session.begin()
+        return self if session is self._session else self.over(session)
 
     # -- reads ------------------------------------------------------------------------------------------------------
 
@@ -72,7 +81,7 @@ class Endpoints:
 
     async def listing(self) -> Listing:
         """Return the whole account, with what is known of the list itself."""
-        return await self._list()
+        return await self.begin()._list()
 
     async def get(self, server_id: ServerId) -> Server:
         """Return one server."""

@@ -137,7 +137,28 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """The whole answer did not come within the time allowed for one attempt."""
+    """The whole answer did not come in time.
+
+    ``deadline`` is the seconds of the call's deadline, where that has passed (`Client.with_options`); None where the
+    time for one attempt has.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        sent: Sent | None = None,
+        request: str = "",
+        final: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__(message, sent=sent, request=request, final=final)
+        self.deadline = deadline
+
+
+def is_cut_short(error: Exception) -> bool:
+    """Whether a call ended at its deadline after it may have changed something."""
+    return isinstance(error, RequestTimeoutError) and error.deadline is not None and error.sent is Sent.MAYBE
 
 
 class APIError(RequestError):

@@ -20,7 +20,7 @@ from .dialects import Dialect, Page, RawPage
 from .errors import DecodeError, NotFoundError, Sent
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
-from .http.session import Bulk, Session
+from .http.session import Sender
 from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
 from .specs import name_key
@@ -199,7 +199,7 @@ class Lists:
         # kept alive by whoever compares polls, and not by this
         self._last: weakref.ref[ListSnapshot] | None = None
 
-    async def whole(self, session: Session | Bulk, request: Request) -> Listing:
+    async def whole(self, session: Sender, request: Request) -> Listing:
         """All records. A page that shifted while they were read can hide a server, never show one twice."""
         seen: dict[ServerId, Server] = {}
         passes = 0
@@ -232,7 +232,7 @@ class Lists:
             name_of=self.answers.dialect.name_of,
         )
 
-    async def poll(self, session: Session | Bulk, request: Request) -> ListSnapshot:
+    async def poll(self, session: Sender, request: Request) -> ListSnapshot:
         """The statuses alone, last in line for a place.
 
         Not repeated, as the poller polls again anyway; and it confirms by id what a poll lacks, which is cheaper than

@@ -9,7 +9,8 @@ from .errors import ConfigurationError, DecodeError
 from .http.exchange import Operation, Request
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
-from .http.session import Session
+from .http.session import Sender
+from .raw import send_raw
 from .records import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
 from .specs import check_id
 
@@ -19,12 +20,13 @@ T = TypeVar("T")
 
 
 class _Resource:
-    def __init__(self, session: Session, lookups: Lookups) -> None:
+    def __init__(self, session: Sender, lookups: Lookups) -> None:
         self._session = session
         self._lookups = lookups
 
     async def _all(self, lookup: Lookup[T]) -> tuple[T, ...]:
         rows: list[T] = []
+        session = self._session.begin()
         path: str | None = lookup.path
         visited: set[str] = set()
         while path is not None:
@@ -32,7 +34,7 @@ class _Resource:
                 raise DecodeError("the pages of the list form a loop", request=f"GET {path}")
             visited.add(path)
             request = Request(Operation.READ, "GET", path)
-            page, link = read_answer(request, await self._session.send(request), lookup.read)
+            page, link = read_answer(request, await session.send(request), lookup.read)
             rows += page
             path = next_path(path, link) if link else None
         return tuple(rows)
@@ -75,11 +77,11 @@ class SSHKeys(_Resource):
             if not isinstance(value, str) or not value.strip():
                 raise ConfigurationError(f"{what} is a non-empty string, not {value!r}")
         request = self._lookups.add_key(name, public_key)
-        return read_answer(request, await self._session.send(request), self._lookups.read_key)
+        return read_answer(request, await send_raw(self._session, request), self._lookups.read_key)
 
     async def delete(self, key_id: ServerId) -> None:
         """Delete a key."""
-        await self._session.send(self._lookups.delete_key(check_id(key_id, "a key id")))
+        await send_raw(self._session, self._lookups.delete_key(check_id(key_id, "a key id")))
 
 
 class AccountInfo(_Resource):

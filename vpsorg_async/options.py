@@ -7,9 +7,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from .config import Timeout, WaitPolicy
+from .config import RetryPolicy, Timeout, WaitPolicy
 from .events import ClientEvent
-from .http.retry import RetryPolicy
 from .runtime import Tracing
 from .timing import Clock
 
@@ -34,6 +33,8 @@ class ClientOptions(TypedDict, total=False):
     visibility: float
     max_body: int
     max_list_body: int
+    user_agent: str | None
+    headers: Mapping[str, str] | None
     ssl_context: ssl.SSLContext | None
     trust_env: bool
     proxy: str | None

@@ -1,4 +1,4 @@
-"""Requests that the package does not model: `Client.request`. Pure."""
+"""Requests that the package does not model: `Client.request` and `Client.send`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from .codec import dumps, loads
 from .config import API_PREFIX
-from .errors import ConfigurationError
+from .errors import ConfigurationError, OutcomeUnknownError, RequestTimeoutError, is_cut_short
 from .http.exchange import Operation, Request, Response
 from .http.reply import read_answer
+from .http.session import Sender
 
-__all__ = ["raw_request", "read_raw"]
+__all__ = ["raw_request", "read_raw", "send_raw"]
 
 _OPERATIONS: Mapping[str, Operation] = {
     "GET": Operation.READ,
@@ -41,6 +42,25 @@ def raw_request(method: str, path: str, json: Any) -> Request:
         raise ConfigurationError(f"the body can't be written as JSON: {unfit}") from None
     full = path if path.startswith("/api/") else API_PREFIX + path
     return Request(_OPERATIONS[verb], verb, full, body)
+
+
+async def send_raw(session: Sender, request: Request) -> Response:
+    """Send a request as data.
+
+    Raises:
+        OutcomeUnknownError: The call's deadline passed after a change may have been applied.
+        TransportError: No usable answer came.
+        APIError: The API refused, or failed.
+    """
+    try:
+        return await session.send(request)
+    except RequestTimeoutError as late:
+        if request.method == "GET" or not is_cut_short(late):
+            raise
+        what = (
+            f"the outcome of {request} is unknown ({late.args[0]}): check the account before sending it again"
+        )
+        raise OutcomeUnknownError(what, request=str(request), reason=late) from late
 
 
 def read_raw(request: Request, response: Response) -> Any:

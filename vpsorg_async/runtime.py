@@ -18,10 +18,11 @@ from .errors import ConfigurationError
 from .fleet import Fleet
 from .fleet.jobs import RunContext, RunTrace
 from .http.concurrency import ConcurrencyLimiter
+from .http.options import CallOptions
 from .http.proxies import problem_of
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
-from .http.session import Session
+from .http.session import Sender, Session, Tuned
 from .lifecycle.account import Account
 from .lifecycle.account_reader import Source
 from .lifecycle.calls import Waiter
@@ -106,6 +107,8 @@ class Settings:
     ssl_context: ssl.SSLContext | None
     trust_env: bool
     proxy: Secret | None = None
+    user_agent: str | None = None
+    headers: dict[str, str] = attrs.field(factory=dict, repr=False)
     on_event: Callable[[Any], None] | None
     clock: Clock
     tracing: Tracing | None = None
@@ -145,6 +148,27 @@ def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
     return dict(words or {})
 
 
+class Calls:
+    """What a user calls, over one session."""
+
+    def __init__(self, session: Sender, lookups: Lookups, context: RunContext) -> None:
+        self.session = session
+        self.endpoints = context.endpoints
+        self.servers = Servers(context.endpoints)
+        self._lookups = lookups
+        self._context = context
+        self.fleet = Fleet(context, self.look_up(Plans))
+
+    def look_up(self, resource: Callable[[Sender, Lookups], T]) -> T:
+        """A resource over this session."""
+        return resource(self.session, self._lookups)
+
+    def over(self, session: Sender) -> Calls:
+        """Return the same calls over another session."""
+        context = attrs.evolve(self._context, endpoints=self.endpoints.over(session))
+        return Calls(session, self._lookups, context)
+
+
 class ClientRuntime:
     """Everything that lives while a client is open."""
 
@@ -165,6 +189,8 @@ class ClientRuntime:
             ssl_context=settings.ssl_context,
             trust_env=settings.trust_env,
             proxy=None if settings.proxy is None else settings.proxy.reveal,
+            user_agent=settings.user_agent,
+            headers=settings.headers,
         )
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,
@@ -187,7 +213,6 @@ class ClientRuntime:
             on_event=settings.on_event,
         )
         self.endpoints = Endpoints(self.session, answers, account, clock, settings.on_event)
-        self.servers = Servers(self.endpoints)
         self.poller = Poller(
             Source(
                 self.endpoints.poll if tracer is None else tracer.poll("list", self.endpoints.poll),
@@ -211,11 +236,12 @@ class ClientRuntime:
             settings.max_in_flight,
             None if tracer is None else tracer.run,
         )
-        self.fleet = Fleet(context, self.look_up(Plans))
+        self._clock = clock
+        self.calls = Calls(self.session, self.lookups, context)
 
-    def look_up(self, resource: Callable[[Session, Lookups], T]) -> T:
-        """A resource over this session."""
-        return resource(self.session, self.lookups)
+    def calls_with(self, options: CallOptions) -> Calls:
+        """Return the same calls with options, over the same limiter, connections and knowledge of the account."""
+        return self.calls.over(Tuned(self.session, options, self._clock))
 
     async def close(self) -> None:
         """Close in the order of dependence: waits, queue, connections. No waiter hangs, whatever is cut short."""

@@ -71,7 +71,7 @@ class Servers:
         for name, value in (("status", status), ("location", location)):
             if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
                 raise ConfigurationError(f"{name} is a word to filter by, not {value!r}")
-        return await self._endpoints.list(status, location)
+        return await self._endpoints.begin().list(status, location)
 
     async def create(self, spec: ServerSpec) -> Server:
         """Create one server, and return it while it is provisioning: documented to take 2 to 5 minutes.
@@ -92,7 +92,7 @@ class Servers:
         """
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
-        return await self._endpoints.create(spec)
+        return await self._endpoints.begin().create(spec)
 
     async def get(self, server: ServerId | Server) -> Server:
         """Return one server as it is now.
@@ -108,7 +108,7 @@ class Servers:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        return await self._endpoints.get(id_of(server))
+        return await self._endpoints.begin().get(id_of(server))
 
     async def replace(
         self, server: ServerId | Server, *, name: str, hostname: str, backups_enabled: bool
@@ -134,7 +134,7 @@ class Servers:
         """
         server_id = id_of(server)
         fields = _checked({"name": name, "hostname": hostname, "backups_enabled": backups_enabled})
-        return await self._endpoints.replace(server_id, fields)
+        return await self._endpoints.begin().replace(server_id, fields)
 
     async def update(self, server: ServerId | Server, **fields: Unpack[ServerFields]) -> Server:
         """Set some fields of a server (PATCH), and return it as it is afterwards.
@@ -158,7 +158,7 @@ class Servers:
         server_id, wanted = id_of(server), _checked(fields)
         if not wanted:
             raise ConfigurationError("update needs at least one of name, hostname, backups_enabled")
-        return await self._endpoints.update(server_id, wanted)
+        return await self._endpoints.begin().update(server_id, wanted)
 
     async def delete(self, server: ServerId | Server) -> None:
         """Delete one server for good.
@@ -175,7 +175,7 @@ class Servers:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        await self._endpoints.delete(id_of(server))
+        await self._endpoints.begin().delete(id_of(server))
 
     async def start(self, server: ServerId | Server) -> ActionAccepted:
         """Start a stopped server. The command is accepted when this returns, not yet executed.
@@ -192,7 +192,7 @@ class Servers:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        return await self._endpoints.start(id_of(server))
+        return await self._endpoints.begin().start(id_of(server))
 
     async def stop(self, server: ServerId | Server) -> ActionAccepted:
         """Stop a running server gracefully. The command is accepted when this returns, not yet executed.
@@ -211,7 +211,7 @@ class Servers:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        return await self._endpoints.stop(id_of(server))
+        return await self._endpoints.begin().stop(id_of(server))
 
     async def reboot(self, server: ServerId | Server) -> ActionAccepted:
         """Reboot a running server gracefully. The command is accepted when this returns, not yet executed.
@@ -230,7 +230,7 @@ class Servers:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        return await self._endpoints.reboot(id_of(server))
+        return await self._endpoints.begin().reboot(id_of(server))
 
 
 def _checked(fields: ServerFields) -> dict[str, Any]:

@@ -23,10 +23,18 @@ from vpsorg_async import (
     Succeeded,
     Target,
     TargetLike,
+    Timeout,
     WaitOutcome,
     WaitPolicy,
 )
-from vpsorg_async.errors import APIError, OutcomeUnknownError, RequestError, VpsOrgError, WaitError
+from vpsorg_async.errors import (
+    APIError,
+    OutcomeUnknownError,
+    RequestError,
+    RequestTimeoutError,
+    VpsOrgError,
+    WaitError,
+)
 from vpsorg_async.events import ClientEvent, RequestSent, ServerStuck
 
 
@@ -114,3 +122,15 @@ def waiting() -> None:
 def statistics(vps: Client) -> None:
     assert_type(vps.statistics, PollStatistics)
     assert_type(vps.statistics.lists, int)
+
+
+async def views(vps: Client) -> None:
+    view = vps.with_options(deadline=5, timeout=2.5, headers={"X-A": "b"}).with_options(
+        timeout=Timeout(total=3)
+    )
+    assert_type(view, Client)
+    assert_type(await view.servers.get(1), Server)
+    try:
+        await view.servers.reboot(1)
+    except RequestTimeoutError as late:
+        assert_type(late.deadline, float | None)

@@ -51,6 +51,15 @@ def waiting() -> None:
     Client("token", on_event=hook)  # rejected: it is called with the others as well
 
 
+def views(vps: Client) -> None:
+    vps.with_options(dedline=5)  # rejected
+    vps.with_options(deadline="5")  # rejected
+    vps.with_options(retry=3)  # rejected
+    vps.with_options(headers={"X-A": 5})  # rejected
+    Client("token", headers=["X-A"])  # rejected
+    Client.from_env(user_agent=5)  # rejected
+
+
 def errors(error: RequestError, wait: WaitError, unknown: OutcomeUnknownError, outcome: Outcome) -> None:
     error.status.real  # rejected: only an APIError has one
     error.sent.upper()  # rejected

@@ -53,6 +53,8 @@ class RunContext:
     clock: Clock
     workers: int
     on_run: Callable[[str, int], RunTrace] | None = None
+    names: set[str] = attrs.field(factory=set)
+    """The names that calls of this client are creating now."""
 
     def trace(self, operation: str, servers: int) -> RunTrace | None:
         """What follows a run that begins now, if anything does."""

@@ -31,7 +31,7 @@ class Launcher:
     def __init__(self, context: RunContext, plans: Plans) -> None:
         self._context = context
         self._survey = Survey(context, plans)
-        self._names: set[str] = set()
+        self._names = context.names
 
     async def create_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `create` would do, with prices where the account tells them."""
@@ -107,11 +107,11 @@ class Launcher:
             raise ConfigurationError(
                 f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
             )
-        self._names |= names.keys()
+        self._names.update(names)
         try:
             yield
         finally:
-            self._names -= names.keys()
+            self._names.difference_update(names)
 
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
         by_name = {spec.name: spec for spec in specs}

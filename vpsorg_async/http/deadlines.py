@@ -45,12 +45,17 @@ class Deadlines:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._under_way: dict[Attempt, None] = {}
+        self._own: dict[Attempt, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self) -> Attempt:
-        """An attempt of the running task begins."""
+    def enter(self, seconds: float | None = None) -> Attempt:
+        """Begin an attempt of the running task; ``seconds`` is a limit of its own, which has a timer of its own."""
         task = asyncio.current_task()
         assert task is not None
+        if seconds is not None:
+            attempt = Attempt(task, self._loop.time() + seconds)
+            self._own[attempt] = self._loop.call_at(attempt.ends_at, attempt.interrupt)
+            return attempt
         attempt = Attempt(task, self._loop.time() + self._seconds)
         self._under_way[attempt] = None
         if self._timer is None:
@@ -60,6 +65,8 @@ class Deadlines:
     def leave(self, attempt: Attempt) -> None:
         """An attempt has ended, however."""
         self._under_way.pop(attempt, None)
+        if self._own and (timer := self._own.pop(attempt, None)) is not None:
+            timer.cancel()
         if attempt.late:
             attempt.taken_back()
 
@@ -68,7 +75,7 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for attempt in self._under_way:
+        for attempt in (*self._under_way, *self._own):
             attempt.interrupt()
 
     def _tick(self) -> None:

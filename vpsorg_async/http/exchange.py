@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from ..errors import Sent
+from .options import Call
 
 __all__ = ["Operation", "Priority", "Repeat", "Request", "Response", "Sent", "segment"]
 
@@ -79,6 +80,9 @@ class Request:
     """The answer that is likely, because it was the last one: an equal body is not kept twice, but is this object."""
     left: bool = attrs.field(default=False, eq=False, repr=False)
     """Set by the transport: an attempt to change something has left this machine, and may have been carried out."""
+
+    call: Call | None = attrs.field(default=None, eq=False, repr=False)
+    """What the call that sends it has of its own; None: nothing."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"

@@ -1,4 +1,4 @@
-"""Which proxy a request goes through. Pure: the variables come in, an address or None goes out.
+"""Which proxy a request goes through. `select` is pure: the variables come in, an address or None goes out.
 
 Read as the ``requests`` library reads them: ``https_proxy`` or ``http_proxy`` by the scheme of the address, else
 ``all_proxy``; hosts in ``no_proxy`` are reached directly. An entry of ``no_proxy``, separated by commas or blanks, is
@@ -18,10 +18,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import urllib.request
 from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
-__all__ = ["problem_of", "select", "with_scheme"]
+from ..errors import ConfigurationError
+
+__all__ = ["environment_proxy", "problem_of", "select", "with_scheme"]
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -114,3 +117,21 @@ def _in_network(address: IP, entry: str) -> bool:
         return address in ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return False
+
+
+def environment_proxy(base_url: str) -> str | None:
+    """Return the proxy that the environment names for this address, if any. Raises `ConfigurationError`.
+
+    Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
+    """
+    chosen = select(base_url, urllib.request.getproxies())
+    # beside the variables some systems have settings, with exceptions of their own
+    if chosen is None or urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
+        return None
+    name, address = chosen
+    problem = problem_of(address)
+    if problem is None:
+        return with_scheme(address)
+    # a traceback that shows local variables must not show these
+    del address, chosen
+    raise ConfigurationError(f"{name} in the environment {problem}")

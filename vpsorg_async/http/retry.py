@@ -23,11 +23,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-import attrs
-
-from ..config import check_seconds
-from ..errors import APIError, ConfigurationError, RateLimitError, Sent, TransportError
-from ..timing import Backoff, Random
+from ..config import RetryPolicy
+from ..errors import APIError, RateLimitError, Sent, TransportError
+from ..timing import Random
 from .exchange import Repeat, Request
 
 __all__ = ["TABLE", "FailureKind", "RetryPolicy", "RetryQuota", "RetryRule", "decide", "failure_kind"]
@@ -80,36 +78,6 @@ def failure_kind(error: TransportError | APIError) -> FailureKind:
     if error.status in _TRANSIENT or (error.status in (403, 404) and not error.from_api):
         return FailureKind.FAILED
     return FailureKind.REFUSED if error.sent is Sent.REJECTED else FailureKind.UNUSABLE
-
-
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
-    """How often and how patiently a call is tried. Durations in seconds.
-
-    ``attempts`` counts all tries of one call. A ``Retry-After`` is obeyed up to ``max_retry_after``. Waiting for a rate
-    limit does not use up attempts; a call gives up before it waits longer than ``rate_limit_patience`` in all.
-    ``quota`` retries can be made at once by all calls of a client together, and one more for each ten further calls:
-    an outage is not made worse.
-    ``RetryPolicy(attempts=1)`` never tries again.
-    """
-
-    attempts: int = 4
-    backoff: Backoff = attrs.field(factory=Backoff)
-    max_retry_after: float = 60.0
-    rate_limit_patience: float = 60.0
-    quota: int = 50
-
-    def __attrs_post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ConfigurationError(f"attempts is a number of tries from 1, not {self.attempts!r}")
-        if isinstance(self.quota, bool) or not isinstance(self.quota, int) or self.quota < 0:
-            raise ConfigurationError(f"quota is a number of retries from 0, not {self.quota!r}")
-        if not isinstance(self.backoff, Backoff):
-            raise ConfigurationError(f"backoff is a Backoff, not {self.backoff!r}")
-        for name in ("initial", "maximum", "multiplier"):
-            check_seconds(getattr(self.backoff, name), f"backoff.{name}", zero=True)
-        check_seconds(self.max_retry_after, "max_retry_after", zero=True)
-        check_seconds(self.rate_limit_patience, "rate_limit_patience", zero=True)
 
 
 class RetryQuota:

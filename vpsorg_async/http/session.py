@@ -14,6 +14,7 @@ from ..errors import (
     ClientClosedError,
     ConnectionLostError,
     RateLimitError,
+    RequestTimeoutError,
     Sent,
     TransportError,
     is_absence,
@@ -24,10 +25,11 @@ from ..timing import Clock, Random
 from .concurrency import ConcurrencyLimiter
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
+from .options import Call, CallOptions
 from .reply import refusal
 from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind
 
-__all__ = ["Bulk", "SendCancelled", "Session", "Transport"]
+__all__ = ["Bulk", "SendCancelled", "Sender", "Session", "Transport", "Tuned"]
 
 log = logging.getLogger("vpsorg_async.http")
 
@@ -42,6 +44,32 @@ class Transport(Protocol):
 
 class SendCancelled(Exception):
     """Nobody wanted the request any more when its turn came; it was not sent. Only for those who withdraw."""
+
+
+@attrs.define
+class _Progress:
+    """How far one call is: ``limited`` attempts were answered by 429, and ``maybe`` one of all was applied."""
+
+    policy: RetryPolicy
+    tries: int = 0
+    limited: int = 0
+    patience_used: float = 0.0
+    maybe: bool = False
+    last: TransportError | APIError | None = None
+
+    @property
+    def attempts(self) -> int:
+        """All attempts that failed."""
+        return self.tries + self.limited
+
+    def failed(self, error: TransportError | APIError) -> None:
+        """Count an attempt."""
+        self.last = error
+        self.maybe = self.maybe or error.sent is Sent.MAYBE
+        if failure_kind(error) is FailureKind.RATE_LIMITED:
+            self.limited += 1
+        else:
+            self.tries += 1
 
 
 class Session:
@@ -74,6 +102,10 @@ class Session:
         self.json_errors = False
         """Whether an error was answered in the API's own form so far, and not only by pages or without a body."""
 
+    def begin(self) -> Session:
+        """Return this: its calls have nothing of their own."""
+        return self
+
     def close(self) -> None:
         """Wake every call that waits for its next attempt; the limiter, closed before, turns it away."""
         for pause in list(self._pauses):
@@ -86,33 +118,37 @@ class Session:
         *,
         withdrawn: Callable[[], bool] | None = None,
     ) -> Response:
-        """The answer of a request that worked. Raises `TransportError` or `APIError`, with ``sent`` for all attempts.
+        """Return the answer of a request that worked.
 
-        The API's 404 to a DELETE of which an earlier attempt may have been carried out counts as having worked. Raises
-        `ClientClosedError` when the client is closed before anything was sent that may have been carried out.
-        ``withdrawn`` is asked each time the request's turn comes; True keeps it back, and raises `SendCancelled`.
+        The API's 404 to a DELETE of which an earlier attempt may have been applied counts as having worked.
+
+        Args:
+            request: What is asked. Its ``call`` holds what this call has of its own.
+            priority: Which requests go first when slots are short.
+            withdrawn: Called each time the request's turn comes; True keeps it back.
+
+        Raises:
+            TransportError: No usable answer came; ``sent`` is that of all attempts.
+            APIError: The API refused, or failed; ``sent`` is that of all attempts.
+            ClientClosedError: The client was closed before anything was sent that may have been applied.
+            SendCancelled: ``withdrawn`` returned True.
         """
         if self._owner is not None:
             self._owner.check()
         self._quota.deposit()
-        tries = limited = 0
-        patience_used = 0.0
-        maybe = False
+        call = request.call
+        progress = _Progress(self._policy if call is None or call.retry is None else call.retry)
         reading = request.method == "GET"
         while True:
-            attempt = tries + limited + 1
+            if call is not None and call.is_over(self._clock.now()):
+                raise self._late(request, call, progress) from progress.last
             if self._held_until[reading] > self._clock.now() or not self._limiter.take():
-                try:
-                    patience_used += await self._admitted(request, priority, patience_used)
-                except ClientClosedError:
-                    if not maybe:
-                        raise
-                    break
+                await self._queue(request, priority, progress)
             try:
-                if withdrawn is not None and not maybe and withdrawn():
+                if withdrawn is not None and not progress.maybe and withdrawn():
                     raise SendCancelled(str(request))
                 if self._on_event is not None:
-                    self._note_sent(request, attempt)
+                    self._note_sent(request, progress.attempts + 1)
                 outcome = await self._transport.send(request)
             finally:
                 self._limiter.release()
@@ -122,53 +158,92 @@ class Session:
             if isinstance(outcome, Response):
                 if error is None:
                     self._limiter.limit.succeeded()
-                elif maybe and request.operation is Operation.DELETE and is_absence(error):
+                elif progress.maybe and request.operation is Operation.DELETE and is_absence(error):
                     # what the service says about its absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
                 if error is None:
                     if self._on_event is not None:
-                        self._note_answer(request, outcome, attempt)
+                        self._note_answer(request, outcome, progress.attempts + 1)
                     return outcome
             assert error is not None
-            self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
-            if failure_kind(error) is FailureKind.RATE_LIMITED:
-                limited += 1
-            else:
-                tries += 1
-            maybe = maybe or error.sent is Sent.MAYBE
-            request.left = maybe  # what was surely refused is as good as not sent
-            after = decide(
-                self._policy,
-                request,
-                error,
-                tries=tries,
-                limited=limited,
-                patience_used=patience_used,
-                quota=self._quota,
-                rng=self._rng,
-            )
-            self._note_failure(request, error, tries + limited, after)
-            if after is None:
-                error.attempts = tries + limited
-                if maybe:
-                    error.sent = Sent.MAYBE
-                raise error
-            if isinstance(error, RateLimitError):
-                patience_used += after
-                self._held_until[reading] = max(self._held_until[reading], self._clock.now() + after)
-            await self._pause(after)
-        closed = ConnectionLostError(
-            "the client was closed before the next attempt", sent=Sent.MAYBE, request=str(request), final=True
-        )
-        closed.attempts = tries + limited
-        raise closed
+            await self._pause(self._failed(request, error, progress))
 
-    async def _admitted(self, request: Request, priority: Priority, patience_used: float) -> float:
+    def _failed(self, request: Request, error: TransportError | APIError, progress: _Progress) -> float:
+        """Record a failed attempt, and return the seconds until the next one. Raises what the call ends with."""
+        self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
+        progress.failed(error)
+        request.left = progress.maybe  # what was surely refused is as good as not sent
+        after = decide(
+            progress.policy,
+            request,
+            error,
+            tries=progress.tries,
+            limited=progress.limited,
+            patience_used=progress.patience_used,
+            quota=self._quota,
+            rng=self._rng,
+        )
+        now, call = self._clock.now(), request.call
+        late = after is not None and call is not None and call.is_over(now + after)
+        self._note_failure(request, error, progress.attempts, None if late else after)
+        if isinstance(error, RateLimitError) and after is not None:
+            # also where this call does not wait: the others are limited as well
+            self._held_until[request.method == "GET"] = max(
+                self._held_until[request.method == "GET"], now + after
+            )
+        if late:
+            assert call is not None
+            raise self._late(request, call, progress) from error
+        if after is None:
+            error.attempts = progress.attempts
+            if progress.maybe:
+                error.sent = Sent.MAYBE
+            raise error
+        if isinstance(error, RateLimitError):
+            progress.patience_used += after
+        return after
+
+    async def _queue(self, request: Request, priority: Priority, progress: _Progress) -> None:
+        """Wait for a slot, at most until the call's deadline."""
+        call = request.call
+        left = None if call is None else call.left(self._clock.now())
+        try:
+            if left is None:
+                progress.patience_used += await self._admitted(request, priority, progress)
+                return
+            with anyio.move_on_after(left):
+                progress.patience_used += await self._admitted(request, priority, progress)
+                return
+        except ClientClosedError:
+            if not progress.maybe:
+                raise
+            why = "the client was closed before the next attempt"
+            closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request), final=True)
+            closed.attempts = progress.attempts
+            raise closed from None
+        assert call is not None
+        raise self._late(request, call, progress) from progress.last
+
+    def _late(self, request: Request, call: Call, progress: _Progress) -> RequestTimeoutError:
+        """The error of a call whose deadline passes while no attempt is in flight."""
+        last = "" if progress.last is None else f" (the last attempt: {progress.last.args[0]})"
+        where = "before the request was sent" if progress.last is None else "before the next attempt"
+        error = RequestTimeoutError(
+            f"the call's deadline of {call.deadline:g} s passed {where}{last}",
+            sent=Sent.MAYBE if progress.maybe else Sent.NO,
+            request=str(request),
+            final=True,
+            deadline=call.deadline,
+        )
+        error.attempts = max(progress.attempts, 1)
+        return error
+
+    async def _admitted(self, request: Request, priority: Priority, progress: _Progress) -> float:
         """Take a place at the limiter, and return the seconds for which a rate limit held the request back.
 
         Others can push the end of that further and further; whose patience is used up goes and asks for itself.
         """
-        patience = self._policy.rate_limit_patience - patience_used
+        patience = progress.policy.rate_limit_patience - progress.patience_used
         held = 0.0
         while True:
             await self._limiter.acquire(priority)
@@ -235,12 +310,45 @@ class Session:
             )
 
 
+class Tuned:
+    """A session with options for each call: the same limiter, quota and connections."""
+
+    def __init__(
+        self, session: Session, options: CallOptions, clock: Clock, call: Call | None = None
+    ) -> None:
+        self._session = session
+        self._options = options
+        self._clock = clock
+        self._call = call
+
+    def begin(self) -> Tuned:
+        """Return the session for one call, which may send several requests: its deadline counts from here."""
+        if self._call is not None:
+            return self
+        return Tuned(self._session, self._options, self._clock, self._options.begin(self._clock.now()))
+
+    async def send(
+        self,
+        request: Request,
+        priority: Priority = Priority.USER,
+        *,
+        withdrawn: Callable[[], bool] | None = None,
+    ) -> Response:
+        """As `Session.send`, with the options."""
+        request.call = self._call or self._options.begin(self._clock.now())
+        return await self._session.send(request, priority, withdrawn=withdrawn)
+
+
 class Bulk:
     """A session for bulk work: behind the user's own calls, and its changes can be withdrawn until they leave."""
 
-    def __init__(self, session: Session | Bulk, withdrawn: Callable[[], bool]) -> None:
-        self._session: Session = session._session if isinstance(session, Bulk) else session
+    def __init__(self, session: Sender, withdrawn: Callable[[], bool]) -> None:
+        self._session: Session | Tuned = session._session if isinstance(session, Bulk) else session.begin()
         self._withdrawn = withdrawn
+
+    def begin(self) -> Bulk:
+        """Return this: one is made for each call."""
+        return self
 
     async def send(self, request: Request, priority: Priority = Priority.BULK) -> Response:
         """As `Session.send`; a priority ahead of bulk work is taken as that of bulk work."""
@@ -248,3 +356,7 @@ class Bulk:
         return await self._session.send(
             request, max(priority, Priority.BULK), withdrawn=self._withdrawn if change else None
         )
+
+
+Sender = Session | Tuned | Bulk
+"""What sends requests. ``begin()`` returns the sender of one call."""

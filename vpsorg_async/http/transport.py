@@ -11,12 +11,10 @@ import asyncio
 import functools
 import math
 import ssl
-import urllib.request
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import hdrs
@@ -26,7 +24,6 @@ from yarl import URL
 from .._version import __version__
 from ..config import Timeout
 from ..errors import (
-    ConfigurationError,
     ConnectError,
     ConnectionLostError,
     RequestTimeoutError,
@@ -37,7 +34,8 @@ from ..timing import Clock
 from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
-from .proxies import problem_of, select, with_scheme
+from .options import Call, merge_headers
+from .proxies import environment_proxy, with_scheme
 from .redact import Redactor
 from .resolver import DaemonResolver
 
@@ -114,6 +112,22 @@ class _Connector(aiohttp.TCPConnector):
             self._used_at[protocol] = -math.inf
 
 
+def _headers(user_agent: str | None) -> dict[str, str]:
+    """The headers of every request, beside the token."""
+    return {
+        "Accept": "application/json",
+        "Accept-Encoding": ACCEPTED,
+        # the page's examples send it with every request, also with those that have no body
+        "Content-Type": "application/json",
+        "User-Agent": user_agent or f"vpsorg-async/{__version__}",
+    }
+
+
+def _connect(timeout: Timeout) -> aiohttp.ClientTimeout:
+    """The limit that aiohttp keeps; the one of the whole attempt is ours."""
+    return aiohttp.ClientTimeout(total=None, connect=timeout.connect)
+
+
 class _Decoded:
     """The body of an answer without its coding."""
 
@@ -158,6 +172,8 @@ class AiohttpTransport:
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
         proxy: Callable[[], str] | None = None,
+        user_agent: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._base_url = base_url
         self._origin = "/".join(base_url.split("/")[:3])
@@ -172,10 +188,15 @@ class AiohttpTransport:
         if proxy is not None:
             self._proxy: URL | None = URL(with_scheme(proxy()))
         else:
-            self._proxy = _environment_proxy(base_url) if trust_env else None
+            found = environment_proxy(base_url) if trust_env else None
+            self._proxy = None if found is None else URL(found)
+            del found  # it may hold a password, and tracebacks show local variables
         authorization = {"Authorization": f"Bearer {token()}"}
-        # aiohttp sends a session's headers to a proxy as well: where there is one, the token goes with each request
-        self._authorization = None if self._proxy is None else authorization
+        # aiohttp sends a session's headers to a proxy as well: where there is one, the token and the user's own
+        # headers go with each request
+        always = {} if self._proxy is not None else authorization | dict(headers or {})
+        self._own_headers = {} if self._proxy is None else authorization | dict(headers or {})
+        self._connect = _connect(timeout)
         self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         traces = aiohttp.TraceConfig()
@@ -183,17 +204,10 @@ class AiohttpTransport:
         common: dict[str, Any] = {
             "connector": self._connector,
             "connector_owner": False,
-            "headers": {
-                "Accept": "application/json",
-                "Accept-Encoding": ACCEPTED,
-                # the page's examples send it with every request, also with those that have no body
-                "Content-Type": "application/json",
-                "User-Agent": f"vpsorg-async/{__version__}",
-            }
-            | (authorization if self._proxy is None else {}),
+            "headers": merge_headers(_headers(user_agent), always),
             "auto_decompress": False,
             "cookie_jar": aiohttp.DummyCookieJar(),
-            "timeout": aiohttp.ClientTimeout(total=None, connect=timeout.connect),
+            "timeout": self._connect,
         }
         self._reads = aiohttp.ClientSession(**common)
         # what the middleware does for changes, for less: no public switch exists, and a read may happen twice
@@ -220,14 +234,16 @@ class AiohttpTransport:
         started = self._clock.now()
         evidence: list[bool] = []
         change = request.method != "GET"
-        attempt = self._deadlines.enter()
+        call = request.call
+        attempt = self._deadlines.enter(None if call is None else self._limit(call, started))
         answer: aiohttp.ClientResponse | None = None
         try:
             answer = await (self._changes if change else self._reads).request(
                 request.method,
                 self._url(request.path),
                 data=request.body,
-                headers=self._authorization,
+                headers=self._own_headers if call is None else merge_headers(self._own_headers, call.headers),
+                timeout=self._connect if call is None or call.timeout is None else _connect(call.timeout),
                 allow_redirects=False,
                 proxy=self._proxy,
                 trace_request_ctx=evidence if change else None,
@@ -249,9 +265,9 @@ class AiohttpTransport:
             ours = attempt.late and attempt.taken_back()
             if isinstance(failure, Exception):
                 # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
-                known = self._known(failure, request)
+                known = self._known(failure, request, started)
             elif ours and isinstance(failure, asyncio.CancelledError):
-                known = self._known(TimeoutError(), request)
+                known = self._known(TimeoutError(), request, started)
             else:
                 raise
         finally:
@@ -306,14 +322,22 @@ class AiohttpTransport:
             return known if size == len(known) else known[:size], None
         return b"".join(chunks), None
 
-    def _known(self, failure: Exception, request: Request) -> TransportError:
+    def _limit(self, call: Call, started: float) -> float | None:
+        """The seconds of an attempt; None where they are those of every attempt."""
+        total = (call.timeout or self._timeout).total
+        if call.ends_before(started, total):
+            return call.left(started)
+        return None if call.timeout is None else total
+
+    def _known(self, failure: Exception, request: Request, started: float) -> TransportError:
         """What is known of a failed attempt, in our words."""
-        what = str(request)
+        what, call = str(request), request.call
+        timeout = self._timeout if call is None or call.timeout is None else call.timeout
         if self._closed:
             return ConnectionLostError("the client was closed during the call", request=what, final=True)
         match failure:
             case aiohttp.ConnectionTimeoutError():
-                late = f"no connection to {self._origin} within {self._timeout.connect:g} s"
+                late = f"no connection to {self._origin} within {timeout.connect:g} s"
                 return ConnectError(late, request=what)
             case aiohttp.ClientConnectorCertificateError():
                 why = f"the certificate of {self._origin} does not hold: {_reason(failure)}"
@@ -330,8 +354,11 @@ class AiohttpTransport:
                 return ConnectError(f"can't connect through the proxy: {_reason(failure)}", request=what)
             case aiohttp.ClientConnectorError():
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
+            case TimeoutError() if call is not None and call.ends_before(started, timeout.total):
+                late = f"no whole answer before the call's deadline of {call.deadline:g} s"
+                return RequestTimeoutError(late, request=what, deadline=call.deadline, final=True)
             case TimeoutError():
-                return RequestTimeoutError(f"no whole answer within {self._timeout.total:g} s", request=what)
+                return RequestTimeoutError(f"no whole answer within {timeout.total:g} s", request=what)
             case Undecodable():
                 kind = TransportError if failure.final else ConnectionLostError
                 why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
@@ -342,24 +369,6 @@ class AiohttpTransport:
                 return ConnectionLostError("the answer is not proper HTTP", request=what)
             case _:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
-
-
-def _environment_proxy(base_url: str) -> URL | None:
-    """The proxy that the environment names for this address, if any. Raises `ConfigurationError`.
-
-    Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
-    """
-    chosen = select(base_url, urllib.request.getproxies())
-    # beside the variables some systems have settings, with exceptions of their own
-    if chosen is None or urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
-        return None
-    name, address = chosen
-    problem = problem_of(address)
-    if problem is None:
-        return URL(with_scheme(address))
-    # a traceback that shows local variables must not show these
-    del address, chosen
-    raise ConfigurationError(f"{name} in the environment {problem}")
 
 
 def _reason(failure: BaseException) -> str:

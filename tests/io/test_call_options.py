@@ -1,0 +1,420 @@
+"""Options of single calls: attempts, retries, headers, and deadlines that keep their promise about what is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.io.faults import OPERATIONS, SPEC, TOKEN
+from tests.io.raw_server import Line, RawServer, Script, answer
+from tests.io.skipping import SkippingClock, quiet, skip, skipping
+from tests.io.stages import LONG, black_hole, drips, fits, passing_time, sends, silent_name_server, stalls
+from vpsorg_async import Backoff, Client, RetryPolicy, Timeout
+from vpsorg_async.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    OutcomeUnknownError,
+    RequestTimeoutError,
+    Sent,
+    ServiceError,
+    VpsOrgError,
+)
+from vpsorg_async.fleet import Failed
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+
+GOOD = sends(fits)
+READS = ["list", "get", "read"]
+CHANGES = [name for name in OPERATIONS if name not in READS]
+
+
+def client(url: str, **options: Any) -> Client:
+    return Client(TOKEN, base_url=url, clock=SkippingClock(), **options)
+
+
+async def failing(call: Awaitable[object]) -> Any:
+    with pytest.raises(VpsOrgError) as caught:
+        await call
+    return caught.value
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# -- deadlines ------------------------------------------------------------------------------------------------------
+
+MUTE: dict[str, Script] = {
+    "no answer": stalls,
+    "half an answer": sends(b"HTTP/1.1 200 OK\r\nContent-Le", then="stall"),
+    "half a body": sends(answer(200, b'{"id"', length=400), then="stall"),
+    "byte by byte": drips,
+}
+
+
+@pytest.mark.parametrize("operation", READS)
+@pytest.mark.parametrize("script", MUTE.values(), ids=MUTE)
+@skipping
+async def test_a_read_ends_at_its_deadline(script: Script, operation: str) -> None:
+    """Nothing is in doubt after a read: the deadline is a time-out."""
+    async with RawServer(script) as server, client(server.url) as vps:
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.deadline, error.attempts) == (5.0, 1)
+    assert "5 s" in str(error)
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+@pytest.mark.parametrize("script", MUTE.values(), ids=MUTE)
+@skipping
+async def test_a_change_that_left_is_unknown_at_its_deadline(script: Script, operation: str) -> None:
+    """What may have been applied is said to be unknown, PUT and DELETE included; it is sent once."""
+    async with RawServer(script) as server, client(server.url) as vps:
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
+
+        assert len(server.requests) == 1
+    assert isinstance(error, OutcomeUnknownError)
+    assert isinstance(error.reason, RequestTimeoutError)
+    assert error.reason.deadline == 5.0
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@skipping
+async def test_no_connection_before_the_deadline(operation: str) -> None:
+    """What has not left is in no doubt."""
+    async with black_hole() as stage, client(stage.url) as vps:
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5, timeout=60)))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert operation in READS or error.sent is Sent.NO
+
+
+@skipping
+async def test_no_name_before_the_deadline() -> None:
+    """A silent name server takes no longer than the deadline."""
+    with mock.patch("socket.getaddrinfo", silent_name_server):
+        async with passing_time(6.0), client("https://api.example") as vps:
+            error = await failing(vps.with_options(deadline=5).servers.reboot(1))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert error.sent is Sent.NO
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@skipping
+async def test_an_upload_that_no_one_reads() -> None:
+    """The deadline covers the sending of the body; some of it has left."""
+
+    async def deaf(line: Line) -> None:
+        await quiet()
+        skip(LONG)
+        await line.stall()
+
+    async with RawServer(greet=deaf) as server, client(server.url) as vps:
+        big = vps.with_options(deadline=5).request("POST", "/notes/", json={"text": "x" * (64 << 20)})
+        error = await failing(big)
+
+    assert isinstance(error, OutcomeUnknownError)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@skipping
+async def test_queueing_counts_against_the_deadline(operation: str) -> None:
+    """A call that gets no slot in time was not sent; the one that holds the slot goes on."""
+    release = asyncio.Event()
+
+    async def held(line: Line) -> None:
+        await release.wait()
+        line.send(fits(line))
+
+    async with RawServer(held, GOOD) as server, client(server.url, max_in_flight=1) as vps:
+        first = asyncio.create_task(vps.servers.get(1))
+        await server.until_heard(1)
+        second = asyncio.create_task(failing(OPERATIONS[operation](vps.with_options(deadline=5))))
+        await quiet()
+        assert not second.done()
+        skip(6.0)
+        error = await second
+        assert len(server.requests) == 1
+        release.set()
+        assert (await first).id == 1
+        assert (await vps.servers.get(1)).id == 1, "the slot is free again"
+
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.sent, error.deadline) == (Sent.NO, 5.0)
+
+
+@skipping
+async def test_pauses_count_against_the_deadline() -> None:
+    """A pause that would end after the deadline is not begun; the last failure is the cause."""
+    retry = RetryPolicy(attempts=50, backoff=Backoff(initial=2.0, maximum=2.0))
+    async with RawServer(sends(answer(503, b"{}"))) as server, client(server.url, retry=retry) as vps:
+        began = now()
+        error = await failing(vps.with_options(deadline=5).servers.get(1))
+
+        assert now() - began <= 5.0
+        assert error.attempts == len(server.requests) > 1
+    assert isinstance(error, RequestTimeoutError)
+    assert isinstance(error.__cause__, ServiceError)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@skipping
+async def test_a_rate_limit_longer_than_the_deadline(operation: str) -> None:
+    """A refusal leaves nothing in doubt, also of a change."""
+    async with RawServer(sends(answer(429, b"{}", "Retry-After: 30"))) as server, client(server.url) as vps:
+        began = now()
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
+
+        assert now() - began <= 5.0
+        assert len(server.requests) == 1
+    assert isinstance(error, RequestTimeoutError)
+    assert error.sent is not Sent.MAYBE
+
+
+@skipping
+async def test_a_retried_delete_at_its_deadline() -> None:
+    """The first attempt may have been applied, so the deadline in the pause after it leaves the outcome unknown."""
+    retry = RetryPolicy(attempts=9, backoff=Backoff(initial=4.0, maximum=4.0))
+    async with RawServer(sends(answer(503, b"{}"))) as server, client(server.url, retry=retry) as vps:
+        error = await failing(vps.with_options(deadline=5).servers.delete(1))
+
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.attempts == len(server.requests)
+
+
+@pytest.mark.parametrize("operation", ["start", "stop", "update"])
+@skipping
+async def test_the_read_after_a_lost_answer_is_within_the_deadline(operation: str) -> None:
+    """The deadline is that of the call, not of each request in it."""
+    lost = sends(b"HTTP/1.1 200 OK\r\nContent-Le", then="close")
+    async with RawServer(lost, stalls) as server, client(server.url) as vps:
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
+
+        assert [heard.method for heard in server.requests][1:] == ["GET"]
+    assert isinstance(error, OutcomeUnknownError)
+
+
+@skipping
+async def test_a_deadline_begins_with_each_call() -> None:
+    """A view can be kept: each call has the whole time."""
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        view = vps.with_options(deadline=5)
+        servers = view.servers
+        for _ in range(3):
+            assert (await servers.get(1)).id == 1
+            skip(4.0)
+
+
+# -- attempts and retries -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [5, Timeout(total=5)])
+@skipping
+async def test_a_timeout_limits_each_attempt(timeout: Any) -> None:
+    """An attempt that takes longer is made again, as often as the policy of the view says."""
+
+    async def slow(line: Line) -> None:
+        await quiet()
+        skip(6.0)
+        await asyncio.sleep(3600)
+
+    async with RawServer(slow) as server, client(server.url) as vps:
+        view = vps.with_options(timeout=timeout, retry=RetryPolicy(attempts=3))
+        error = await failing(view.servers.get(1))
+
+        assert len(server.requests) == 3
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.attempts, error.deadline) == (3, None)
+    assert "within 5 s" in str(error)
+
+
+@skipping
+async def test_the_client_keeps_its_own_options() -> None:
+    """A view changes nothing for others."""
+    async with RawServer(sends(answer(503, b"{}"))) as server, client(server.url) as vps:
+        assert (await failing(vps.with_options(retry=RetryPolicy(attempts=1)).servers.get(1))).attempts == 1
+        assert (await failing(vps.servers.get(1))).attempts == 4
+        assert len(server.requests) == 5
+
+
+# -- headers --------------------------------------------------------------------------------------------------------
+
+
+@skipping
+async def test_headers_of_client_and_call() -> None:
+    """Those of a call go over those of its client, in any case; the token stays."""
+    async with (
+        RawServer(GOOD) as server,
+        client(server.url, user_agent="my-tool/2.0", headers={"X-Team": "blue", "X-Run": "1"}) as vps,
+    ):
+        await vps.servers.get(1)
+        view = vps.with_options(headers={"x-run": "2", "X-Trace": "abc"})
+        await view.servers.get(1)
+        await view.with_options(headers={"X-TRACE": "def"}).request("POST", "/notes/", json={})
+        await vps.servers.get(1)
+
+    own = [
+        {name: heard.headers.get(name) for name in ("x-team", "x-run", "x-trace")}
+        for heard in server.requests
+    ]
+    assert own == [
+        {"x-team": "blue", "x-run": "1", "x-trace": None},
+        {"x-team": "blue", "x-run": "2", "x-trace": "abc"},
+        {"x-team": "blue", "x-run": "2", "x-trace": "def"},
+        {"x-team": "blue", "x-run": "1", "x-trace": None},
+    ]
+    for heard in server.requests:
+        assert heard.headers["user-agent"] == "my-tool/2.0"
+        assert heard.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+BAD_HEADERS: dict[str, Any] = {
+    "the token": {"Authorization": "Bearer other"},
+    "the token in another case": {"AUTHORIZATION": "x"},
+    "the host": {"host": "example.org"},
+    "the framing": {"Content-Length": "3"},
+    "a line break": {"X-A": "a\r\nHost: evil"},
+    "a tab": {"X-A": "a\tb"},
+    "a NUL": {"X-A": "a\x00"},
+    "a surrogate": {"X-A": "\udc80"},
+    "an umlaut": {"X-A": "ü"},
+    "a character beyond latin-1": {"X-A": "€"},
+    "a number": {"X-A": 5},
+    "bytes": {"X-A": b"a"},
+    "no name": {"": "a"},
+    "a blank in the name": {"X A": "a"},
+    "a colon in the name": {"X:A": "a"},
+    "a line break in the name": {"X-A\r\n": "a"},
+    "a number as a name": {5: "a"},
+    "twice": {"X-A": "1", "x-a": "2"},
+    "a list": [("X-A", "1")],
+    "a word": "X-A: 1",
+}
+
+
+@pytest.mark.parametrize("headers", BAD_HEADERS.values(), ids=BAD_HEADERS)
+@skipping
+async def test_headers_that_are_refused(headers: Any) -> None:
+    """They are refused where they are given, before anything is sent, and no value is repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        Client(TOKEN, headers=headers)
+    assert "evil" not in str(caught.value)
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        with pytest.raises(ConfigurationError):
+            vps.with_options(headers=headers)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("agent", ["", " ", "a\nb", "ü", 5, b"a"])
+def test_user_agents_that_are_refused(agent: Any) -> None:
+    """A user agent is a header like others."""
+    with pytest.raises(ConfigurationError, match="user_agent"):
+        Client(TOKEN, user_agent=agent)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"timeout": 0}, {"timeout": "5"}, {"timeout": True}, {"retry": 3}, {"deadline": 0}, {"deadline": -1},
+     {"deadline": float("nan")}, {"deadline": float("inf")}, {"deadline": "5"}],
+)  # fmt: skip
+def test_options_that_are_refused(options: dict[str, Any]) -> None:
+    """A limit that never ends, or has ended, is refused where it is given."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        Client(TOKEN).with_options(**options)
+
+
+def test_headers_are_not_shown() -> None:
+    """A header may hold a secret."""
+    vps = Client(TOKEN, headers={"X-Key": "canary-1"}).with_options(headers={"X-Other": "canary-2"})
+
+    assert "canary" not in repr(vps) + repr(vars(vps))
+
+
+# -- views ----------------------------------------------------------------------------------------------------------
+
+
+@skipping
+async def test_a_view_shares_the_connection() -> None:
+    """One pool: the second call rides on the connection of the first."""
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        await vps.servers.get(1)
+        await vps.with_options(deadline=5).servers.get(1)
+
+        assert server.connections == 1
+
+
+async def test_a_view_is_open_as_long_as_its_client() -> None:
+    """It is not opened by itself, may be made before, and ends with the client."""
+    vps = Client(TOKEN, base_url="http://127.0.0.1:9")
+    view = vps.with_options(deadline=5)
+    with pytest.raises(ConfigurationError, match="view"):
+        await view.__aenter__()
+    with pytest.raises(ClientClosedError):
+        _ = view.servers
+    async with vps:
+        assert view.servers is view.servers
+    with pytest.raises(ClientClosedError):
+        _ = view.servers
+
+
+async def test_waits_and_knowledge_are_shared() -> None:
+    """A command sent by a view is known to the client's waits, and the other way round."""
+    async with Sandbox(speed=5000) as box, Client(box.token, base_url=box.url) as vps:
+        view = vps.with_options(deadline=30, timeout=20)
+        server = await view.wait_until(await view.servers.create(SPEC), "active", timeout=60)
+        await view.servers.reboot(server)
+
+        assert (receipt := vps.receipt(server.id)) is not None
+        assert receipt.operation == "reboot"
+        assert (await vps.wait_until(server, "active", timeout=60)).status == "active"
+        assert view.statistics == vps.statistics
+        assert len(await view.plans.list()) == len(await vps.plans.list())
+        assert (await view.listing()).servers[0].id == server.id
+
+
+@skipping
+async def test_each_command_of_a_fleet_is_a_call() -> None:
+    """The deadline bounds each command; a reboot that left is unknown."""
+    async with RawServer(stalls) as server, client(server.url) as vps:
+        report = await vps.with_options(deadline=5).fleet.reboot([1], timeout=60, wait=False)
+
+        assert server.heard("POST") == 1
+    (outcome,) = report.outcomes
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, OutcomeUnknownError)
+
+
+async def test_a_name_is_created_once_by_client_and_view() -> None:
+    """Two calls at once would each find it missing: the second is refused, whichever view it is made on."""
+    async with (
+        Sandbox(speed=5000) as box,
+        Client(box.token, base_url=box.url) as vps,
+        vps.fleet.creating([SPEC], timeout=60) as run,
+    ):
+        with pytest.raises(ConfigurationError, match="at work"):
+            await vps.with_options(deadline=30).fleet.create([SPEC], timeout=60)
+        async for outcome in run:
+            assert outcome.error is None
+
+
+def test_a_lost_create_is_searched_for_after_its_deadline() -> None:
+    """The deadline ends the create, not the search for what it created."""
+
+    async def lost() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Sandbox(clock=clock) as box, Client(box.token, base_url=box.url, clock=LoopClock()) as vps:
+            box.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=1))
+            report = await vps.with_options(deadline=5).fleet.create([SPEC], timeout=900)
+
+            assert [outcome.error for outcome in report.outcomes] == [None]
+            assert [outcome.how for outcome in report.succeeded] == ["adopted"]
+            assert len(box.servers) == 1
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(lost())

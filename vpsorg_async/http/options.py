@@ -1,0 +1,141 @@
+"""What one call can have of its own: the limits of its attempts, its retries, its headers, its deadline. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import attrs
+
+from ..config import RetryPolicy, Timeout, check_seconds
+from ..errors import ConfigurationError
+
+__all__ = ["Call", "CallOptions", "check_headers", "check_user_agent", "merge_headers"]
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[ -~]*")
+RESERVED = frozenset(
+    {
+        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "expect", "host",
+        "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers that carry the token, or on which the framing of requests and answers depends."""
+
+
+def check_headers(headers: object) -> dict[str, str]:
+    """Return the headers as they can be sent. Raises `ConfigurationError`, which does not repeat a value."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers is a mapping of names to values, not {type(headers).__name__}")
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigurationError(f"a header has a name of letters, digits and hyphens, not {name!r}")
+        if name.lower() in RESERVED:
+            raise ConfigurationError(f"the header {name} is set by the client: leave it out of headers")
+        if any(name.lower() == other.lower() for other in checked):
+            raise ConfigurationError(f"the header {name} is given twice")
+        checked[name] = _check_value(value, f"the header {name}")
+    return checked
+
+
+def merge_headers(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return both; ``others`` take precedence, and names are compared in any case."""
+    names = {name.lower() for name in others}
+    return {name: value for name, value in headers.items() if name.lower() not in names} | dict(others)
+
+
+def check_user_agent(value: object) -> str | None:
+    """Return the value of the header ``User-Agent``; None where it was not given. Raises `ConfigurationError`."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError("user_agent is a non-empty string such as 'my-tool/1.0'")
+    return _check_value(value, "user_agent")
+
+
+def _check_value(value: object, what: str) -> str:
+    # aiohttp would send other characters as UTF-8, which services read as they like
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise ConfigurationError(
+            f"{what} has a value of printable ASCII characters, without control characters"
+        )
+    return value.strip()
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """What holds for one call. ``ends_at`` is its deadline on the client's clock; ``deadline`` the same in seconds."""
+
+    timeout: Timeout | None = None
+    retry: RetryPolicy | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    deadline: float | None = None
+    ends_at: float | None = None
+
+    def is_over(self, at: float) -> bool:
+        """Return whether the deadline has passed at that time."""
+        return self.ends_at is not None and at >= self.ends_at
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds to the deadline; None where there is none."""
+        return None if self.ends_at is None else max(self.ends_at - now, 0.0)
+
+    def ends_before(self, now: float, limit: float) -> bool:
+        """Return whether the deadline comes before an attempt that begins now reaches its own limit, in seconds."""
+        return self.ends_at is not None and self.ends_at - now < limit
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """The options of `Client.with_options`; None: as the client has it."""
+
+    timeout: Timeout | None = None
+    retry: RetryPolicy | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    deadline: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        timeout: Timeout | float | None,
+        retry: RetryPolicy | None,
+        headers: Mapping[str, str] | None,
+        deadline: float | None,
+    ) -> CallOptions:
+        """Return the options, checked. Raises `ConfigurationError`."""
+        if timeout is not None and not isinstance(timeout, Timeout):
+            seconds = check_seconds(timeout, "timeout")
+            timeout = Timeout(total=seconds, connect=min(seconds, Timeout().connect))
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise ConfigurationError(f"retry is a RetryPolicy, not {retry!r}")
+        return cls(
+            timeout=timeout,
+            retry=retry,
+            headers=check_headers(headers),
+            deadline=None if deadline is None else check_seconds(deadline, "deadline"),
+        )
+
+    def over(self, base: CallOptions | None) -> CallOptions:
+        """Return these options over others: what is given here takes precedence, and headers are merged."""
+        if base is None:
+            return self
+        return CallOptions(
+            timeout=self.timeout or base.timeout,
+            retry=self.retry or base.retry,
+            headers=merge_headers(base.headers, self.headers),
+            deadline=base.deadline if self.deadline is None else self.deadline,
+        )
+
+    def begin(self, now: float) -> Call:
+        """Return what holds for a call that begins now."""
+        return Call(
+            timeout=self.timeout,
+            retry=self.retry,
+            headers=self.headers,
+            deadline=self.deadline,
+            ends_at=None if self.deadline is None else now + self.deadline,
+        )
