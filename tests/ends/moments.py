@@ -218,6 +218,7 @@ CALLS = {
 def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run it; it may leave neither task nor complaint behind."""
     complaints: list[str] = []
+    gc.collect()  # what an earlier test left is not this one's
     before = sys.unraisablehook
     # what was never awaited or closed says so when it is thrown away
     sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
@@ -230,8 +231,8 @@ def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
             gc.collect()
     finally:
         sys.unraisablehook = before
-    assert left == []
-    assert complaints == []
+    assert left == [], left
+    assert complaints == [], complaints
     return result
 
 
