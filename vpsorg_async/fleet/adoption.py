@@ -46,16 +46,19 @@ class Searches:
         self,
         context: RunContext,
         options: Options,
-        ids_before: Collection[str],
         found: Callable[[JobRun, Found], None],
         broke: Callable[[BaseException], None],
     ) -> None:
         self._context = context
         self._options = options
-        self._ids_before = ids_before
+        self._ids_before: Collection[str] = ()
         self._found = found
         self._broke = broke
         self._open: dict[ServerId, tuple[JobRun, Search, int]] = {}
+
+    def begin(self, ids_before: Collection[str]) -> None:
+        """Take these ids for the servers that exist already: none of them is the result of a create."""
+        self._ids_before = ids_before
 
     def open(
         self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Literal, Unpack, overload
 
@@ -28,6 +27,7 @@ from .outcomes import Report
 from .plan import FleetPlan
 from .rolling import Health, RollingRun
 from .run import Run
+from .stream import finish
 
 __all__ = ["Fleet"]
 
@@ -120,15 +120,14 @@ class Fleet:
         )
         if dry_run:
             return await self._launcher.create_plan(wanted)
-        async with self._launcher.creating(wanted, settings, _ACTIVE if wait else None) as servers:
-            async for _ in servers:
+        async with self._launcher.creating(wanted, settings, _ACTIVE if wait else None) as run:
+            async for _ in run:
                 pass
-            if min_count is not None and len(servers.report.succeeded) < min_count:
-                reached = len(servers.report.succeeded)
-                await servers.roll_back(
+            if min_count is not None and (reached := len(run.report.succeeded)) < min_count:
+                await run.roll_back(
                     f"deleted again, because only {reached} of at least {min_count} succeeded"
                 )
-        return servers.report
+        return run.report
 
     def creating(
         self,
@@ -137,7 +136,7 @@ class Fleet:
         timeout: float,
         wait: bool = True,
         **options: Unpack[CreateOptions],
-    ) -> contextlib.AbstractAsyncContextManager[Run]:
+    ) -> Run:
         """Create all servers, and yield each outcome as it settles.
 
         Leaving the block early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
@@ -216,9 +215,9 @@ class Fleet:
         settings = options_of(
             "ensure", 1.0 if dry_run and timeout is None else timeout, options, CreateOptions
         )
-        return await (
-            self._launcher.ensure_plan(wanted) if dry_run else self._launcher.ensure(wanted, settings)
-        )
+        if dry_run:
+            return await self._launcher.ensure_plan(wanted)
+        return await finish(self._launcher.ensuring(wanted, settings))
 
     async def start(
         self,
@@ -243,7 +242,7 @@ class Fleet:
             ``report = await vps.fleet.start([1, 2], timeout=300)``
         """
         settings = options_of("start", timeout, options, ActOptions)
-        return await self._launcher.act("start", ids, settings, wait=wait)
+        return await finish(self._launcher.acting("start", ids, settings, wait=wait))
 
     async def stop(
         self,
@@ -261,7 +260,7 @@ class Fleet:
             ``report = await vps.fleet.stop([1, 2], timeout=300)``
         """
         settings = options_of("stop", timeout, options, ActOptions)
-        return await self._launcher.act("stop", ids, settings, wait=wait)
+        return await finish(self._launcher.acting("stop", ids, settings, wait=wait))
 
     async def reboot(
         self,
@@ -280,7 +279,7 @@ class Fleet:
             ``report = await vps.fleet.reboot([1, 2], timeout=300)``
         """
         settings = options_of("reboot", timeout, options, ActOptions)
-        return await self._launcher.act("reboot", ids, settings, wait=wait)
+        return await finish(self._launcher.acting("reboot", ids, settings, wait=wait))
 
     async def delete(
         self,
@@ -296,7 +295,7 @@ class Fleet:
             ``report = await vps.fleet.delete([1, 2], timeout=300)``
         """
         settings = options_of("delete", timeout, options, ActOptions)
-        return await self._launcher.act("delete", ids, settings, wait=wait)
+        return await finish(self._launcher.acting("delete", ids, settings, wait=wait))
 
     async def rolling_reboot(
         self,
@@ -325,10 +324,7 @@ class Fleet:
             health=health,
             **options,
         )
-        async with run as servers:
-            async for _ in servers:
-                pass
-        return servers.report
+        return await finish(run)
 
     def rolling(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextvars import Context
 from datetime import datetime
 from typing import Protocol
@@ -20,7 +20,7 @@ from ..timing import Clock
 from .events import FleetEvent
 from .outcomes import Report
 
-__all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "context_of"]
+__all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
 
 
 class RunTrace(Protocol):
@@ -93,6 +93,14 @@ class Job:
     """The command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
     """Servers on which a command of this client is open, which has to be done first."""
+
+
+@attrs.frozen
+class Work:
+    """The jobs of a run, and the ids of the servers that existed before it."""
+
+    jobs: Sequence[Job]
+    ids_before: Collection[str] = ()
 
 
 @attrs.define

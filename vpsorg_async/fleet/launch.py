@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -15,18 +14,22 @@ from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, name_key
 from .inputs import check_ids, no_repeats
-from .jobs import Job, Options, RunContext
+from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .plan import FleetPlan
 from .retry_failed import job_of, job_waiting, jobs_again, merged
-from .run import Run, finish
+from .run import Run
+from .stream import finish
 from .survey import Survey
 
 __all__ = ["Launcher"]
 
+Again = Callable[[Report], Awaitable[Report]]
+"""What `Report.retry_failed` calls."""
+
 
 class Launcher:
-    """Starts the runs of one client, and keeps two of them from creating the same name."""
+    """Builds the runs of one client, and keeps two of them from creating the same name."""
 
     def __init__(self, context: RunContext, plans: Plans) -> None:
         self._context = context
@@ -41,46 +44,42 @@ class Launcher:
         """Return what `ensure` would do, with prices where the account tells them."""
         return await self._survey.priced((await self._survey.planned(specs))[1])
 
-    @contextlib.asynccontextmanager
-    async def creating(
-        self, wanted: Sequence[ServerSpec], options: Options, target: Target | None
-    ) -> AsyncIterator[Run]:
-        """Create servers: the run of `create`, open."""
-        with self._working_on(wanted):
+    def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
+        """Return a run that creates servers, none of whose names may exist, and waits for the target."""
+
+        async def prepare() -> Work:
             before, plan = await self._survey.untaken(wanted)
-            jobs = [attrs.evolve(job_of(step), target=target) for step in plan.steps]
-            again = self._ensure_again(wanted, options)
-            async with Run(self._context, "create", jobs, options, ids_before=before, again=again) as run:
-                yield run
+            return Work([attrs.evolve(job_of(step), target=target) for step in plan.steps], before)
 
-    async def ensure(
-        self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()
-    ) -> Report:
-        """Adopt, start or create servers."""
-        with self._working_on(wanted):
+        return self._run_of(wanted, options, "create", prepare)
+
+    def ensuring(self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()) -> Run:
+        """Return a run that adopts, starts or creates servers; ``more`` are jobs besides these."""
+
+        async def prepare() -> Work:
             before, plan = await self._survey.planned(wanted)
-            jobs = [*map(job_of, plan.steps), *more]
-            again = self._ensure_again(wanted, options)
-            return await finish(Run(self._context, "ensure", jobs, options, ids_before=before, again=again))
+            return Work([*map(job_of, plan.steps), *more], before)
 
-    async def act(
+        return self._run_of(wanted, options, "ensure", prepare, more)
+
+    def acting(
         self, operation: str, ids: Iterable[ServerId | Server], options: Options, *, wait: bool
-    ) -> Report:
-        """Send one command to several servers."""
+    ) -> Run:
+        """Return a run that sends one command to several servers."""
         self._context.waiter.check()
         wanted = check_ids(ids)
-        if operation == "reboot" and wait and wanted:
-            # what each server was before is the ground on which its reboot is later believed; without it the
-            # evidence is weaker, and what is wrong shows at the commands themselves
-            with contextlib.suppress(VpsOrgError):
-                await self._context.waiter.poller.glance(wanted)
         target = Target.of(COMMANDS[operation].target) if wait else None
-        jobs = [
-            Job(key=server_id, command=operation, server_id=server_id, target=target) for server_id in wanted
-        ]
-        return await finish(
-            Run(self._context, operation, jobs, options, again=self._act_again(operation, options, target))
-        )
+
+        async def prepare() -> Work:
+            if operation == "reboot" and wait and wanted:
+                # what each server was before is the ground on which its reboot is later believed; without it the
+                # evidence is weaker, and what is wrong shows at the commands themselves
+                with contextlib.suppress(VpsOrgError):
+                    await self._context.waiter.poller.glance(wanted)
+            return Work([Job(key=key, command=operation, server_id=key, target=target) for key in wanted])
+
+        again = self._act_again(operation, options, target)
+        return Run(self._context, operation, wanted, options, prepare, again=again)
 
     def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""
@@ -98,14 +97,14 @@ class Launcher:
 
     @contextlib.contextmanager
     def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
-        """Two calls at once would each find the same name missing, and each create it: the second is refused."""
+        """Hold these names. Raises `ConfigurationError` where another run holds one: both would create it."""
         names = {
             self._context.endpoints.key_of(spec): self._context.endpoints.shown_name(spec) for spec in wanted
         }
         busy = sorted(names[key] for key in names.keys() & self._names)
         if busy:
             raise ConfigurationError(
-                f"another call of this client is at work on these names: {', '.join(busy)}; nothing was sent"
+                f"another call of this client is creating servers of these names: {', '.join(busy)}; nothing was sent"
             )
         self._names.update(names)
         try:
@@ -113,7 +112,20 @@ class Launcher:
         finally:
             self._names.difference_update(names)
 
-    def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Callable[[Report], Any]:
+    def _run_of(
+        self,
+        specs: Sequence[ServerSpec],
+        options: Options,
+        operation: str,
+        prepare: Callable[[], Awaitable[Work]],
+        more: Sequence[Job] = (),
+    ) -> Run:
+        keys = [*(spec.name for spec in specs), *(job.key for job in more)]
+        again = self._ensure_again(specs, options)
+        claim = self._working_on(specs)
+        return Run(self._context, operation, keys, options, prepare, claim=claim, again=again)
+
+    def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Again:
         by_name = {spec.name: spec for spec in specs}
 
         async def again(report: Report) -> Report:
@@ -124,13 +136,19 @@ class Launcher:
                 if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
             }
             others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
-            return merged(report, await self.ensure(others, options, [*waiting.values()]))
+            return merged(report, await finish(self.ensuring(others, options, [*waiting.values()])))
 
         return again
 
-    def _act_again(self, operation: str, options: Options, target: Target | None) -> Callable[[Report], Any]:
+    def _act_again(self, operation: str, options: Options, target: Target | None) -> Again:
         async def again(report: Report) -> Report:
-            run = Run(self._context, operation, jobs_again(report, operation, target), options, again=again)
+            jobs = jobs_again(report, operation, target)
+
+            async def prepare() -> Work:
+                return Work(jobs)
+
+            keys = [job.key for job in jobs]
+            run = Run(self._context, operation, keys, options, prepare, again=again)
             return merged(report, await finish(run))
 
         return again

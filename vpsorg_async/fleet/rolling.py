@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
@@ -14,13 +14,13 @@ from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ask
 from ..records import Server, ServerId
-from ..shielding import is_cancellation, to_the_end
+from ..shielding import is_cancellation
 from .adoption import stops_all
 from .events import CommandAnswered, CommandSent, FleetEvent
 from .jobs import RunContext
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .rollout import Rollout
-from .stream import OutcomeStream
+from .stream import OutcomeLog, OutcomeStream
 
 __all__ = ["Health", "RollingRun"]
 
@@ -32,10 +32,11 @@ Health = Callable[[Server], Awaitable[bool] | bool]
 # command -> the status a server must have to be taken up, and the status it ends in
 
 
-class RollingRun:
-    """An async context manager and an async iterator over the outcomes; `pause`, `resume`, ``report`` at any time.
+class RollingRun(OutcomeStream):
+    """A run of `Fleet.rolling`: an async context manager, and an async iterator of outcomes as they settle.
 
-    Leaving it early starts nothing more; a server under way is reported as `Failed`, since nobody saw it come back.
+    Leaving it early sends no further command. A server whose command was sent and that was not seen to come back is
+    `Failed` then.
     """
 
     def __init__(
@@ -59,13 +60,16 @@ class RollingRun:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
             raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
+        title = f"rolling {operation}"
+        super().__init__(
+            context, OutcomeLog(context, operation, ids, on_event=on_event, again=_not_again, title=title)
+        )
         self._limits: dict[str, Any] = {
             "max_unavailable": max_unavailable,
             "max_failures": max_failures,
             "canary": canary,
         }
         self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
-        self._context = context
         self._operation = operation
         self._ids = ids
         self._timeout = timeout
@@ -78,14 +82,6 @@ class RollingRun:
         self._sent: dict[ServerId, int] = {}
         self._acknowledged: set[ServerId] = set()
         self._tasks: dict[ServerId, asyncio.Task[None]] = {}
-        self._stream = OutcomeStream(
-            context, operation, ids, on_event=on_event, again=_not_again, title=f"rolling {operation}"
-        )
-
-    @property
-    def report(self) -> Report:
-        """The outcomes so far; complete when the run has been left."""
-        return self._stream.report
 
     @property
     def paused(self) -> bool:
@@ -102,14 +98,30 @@ class RollingRun:
         self._rollout.paused = False
         self._pump()
 
-    async def __aenter__(self) -> Self:
-        self._stream.begin()
+    async def _begin(self) -> None:
         wanted = COMMANDS[self._operation].before
-        listing = await self._context.endpoints.listing() if self._ids else None
-        self._stream.follow(f"rolling_{self._operation}")
-        known = {str(server.id): server for server in (listing.servers if listing else ())}
-        if listing is not None and listing.lacks:
-            # what an incomplete list does not show may exist all the same
+        known = await self._read() if self._ids else {}
+        self._outcomes.follow(f"rolling_{self._operation}")
+        locations: dict[ServerId, str] = {}
+        for key in self._ids:
+            server = known.get(str(key))
+            if server is None:
+                self._outcomes.settle(key, Skipped(key, "it is not in the account"))
+            elif server.status != wanted:
+                self._outcomes.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
+            else:
+                self._context.endpoints.saw(server)
+                locations[key] = server.location or ""
+        paused, self._rollout = self._rollout.paused, Rollout(locations, **self._limits)
+        self._rollout.paused = paused
+        self._pump()
+
+    async def _read(self) -> dict[str, Server]:
+        """Return the servers of the account by id."""
+        listing = await self._context.endpoints.listing()
+        known = {str(server.id): server for server in listing.servers}
+        if listing.lacks:
+            # a server that an incomplete list does not show may exist all the same
             for key in self._ids:
                 if str(key) not in known:
                     try:
@@ -117,35 +129,10 @@ class RollingRun:
                     except NotFoundError as error:
                         if not is_absence(error):
                             raise
-        locations: dict[ServerId, str] = {}
-        for key in self._ids:
-            server = known.get(str(key))
-            if server is None:
-                self._stream.settle(key, Skipped(key, "it is not in the account"))
-            elif server.status != wanted:
-                self._stream.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
-            else:
-                self._context.endpoints.saw(server)
-                locations[key] = server.location or ""
-        paused, self._rollout = self._rollout.paused, Rollout(locations, **self._limits)
-        self._rollout.paused = paused
-        self._pump()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        self._context.waiter.check()
-        why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
-        self._ended_by = self._ended_by or why
-        try:
-            await to_the_end(self._leave(why), self._stream.context)
-        finally:
-            self._stream.end(error)
-        if kind is None:
-            self._stream.raise_unheard()
+        return known
 
     async def _leave(self, why: str) -> None:
+        self._ended_by = self._ended_by or why
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -155,7 +142,7 @@ class RollingRun:
             self._settle_rest(why)
 
     def _settle_rest(self, why: str) -> None:
-        for key in list(self._stream.open):
+        for key in list(self._outcomes.open):
             if key in self._sent:
                 unseen = f"{self._operation} of {key!r}: {why}; it was sent, and nobody saw it done"
                 failed = Failed(
@@ -165,15 +152,9 @@ class RollingRun:
                     attempts=self._sent[key],
                     acknowledged=key in self._acknowledged,
                 )
-                self._stream.settle(key, failed)
+                self._outcomes.settle(key, failed)
             else:
-                self._stream.settle(key, Skipped(key, f"not sent: {why}"))
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        return await self._stream.next()
+                self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
 
     @property
     def _over(self) -> str:
@@ -184,12 +165,12 @@ class RollingRun:
         """Start whom the rollout lets go; when it has stopped, say so of all that are left."""
         for key in () if self._ended_by else self._rollout.begin():
             self._tasks[key] = asyncio.get_running_loop().create_task(
-                self._one(key), name=f"vpsorg-rolling-{key}", context=self._stream.context
+                self._one(key), name=f"vpsorg-rolling-{key}", context=self._outcomes.context
             )
-        if self._over and len(self._stream) + len(self._tasks) < len(self._ids):
+        if self._over and len(self._outcomes) + len(self._tasks) < len(self._ids):
             for key in self._rollout.left:
-                if key not in self._stream:
-                    self._stream.settle(key, Skipped(key, self._over))
+                if key not in self._outcomes:
+                    self._outcomes.settle(key, Skipped(key, self._over))
 
     async def _one(self, key: ServerId) -> None:
         """Take one server through command, wait and health check."""
@@ -214,18 +195,18 @@ class RollingRun:
         except BaseException as bug:
             if is_cancellation(bug):
                 raise
-            self._stream.broke(bug)
+            self._outcomes.broke(bug)
             return
         self._rollout.settled(key, not isinstance(outcome, Failed))
         self._tasks.pop(key)
-        self._stream.settle(key, outcome)
+        self._outcomes.settle(key, outcome)
         self._pump()
 
     async def _taken(self, key: ServerId, began: float) -> Succeeded:
         endpoints = self._context.endpoints.for_bulk(lambda: self._withdrawn(key))
         await getattr(endpoints, self._operation)(key)
         self._acknowledged.add(key)
-        self._stream.emit(CommandAnswered(operation=self._operation, key=key, server_id=key))
+        self._outcomes.emit(CommandAnswered(operation=self._operation, key=key, server_id=key))
         waited = await self._context.waiter.wait(
             key, Target.of(COMMANDS[self._operation].target), self._timeout
         )
@@ -247,7 +228,7 @@ class RollingRun:
         if self._over:
             return True
         if key not in self._sent:
-            self._stream.emit(CommandSent(operation=self._operation, key=key))
+            self._outcomes.emit(CommandSent(operation=self._operation, key=key))
         self._sent[key] = self._sent.get(key, 0) + 1
         return False
 

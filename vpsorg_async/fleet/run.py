@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
 
 from ..changes import ECHOES
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
@@ -26,14 +26,14 @@ from ..records import Server, ServerId
 from ..shielding import is_cancellation, to_the_end
 from .adoption import Searches, stops_all
 from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
-from .jobs import Job, JobRun, Options, RunContext
+from .jobs import Job, JobRun, Options, RunContext, Work
 from .open_waits import OpenWaits
-from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, with_password
+from .outcomes import Failed, Report, Skipped, Succeeded, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
-from .stream import OutcomeStream
+from .stream import OutcomeLog, OutcomeStream
 
-__all__ = ["Run", "finish"]
+__all__ = ["Run"]
 
 log = logging.getLogger("vpsorg_async.fleet")
 
@@ -41,83 +41,66 @@ LAST_ANSWERS = 1.0
 """Seconds that commands under way get to be answered when a run is left early; then the account is read, once."""
 
 
-class Run:
-    """An async context manager and an async iterator over the outcomes as they settle; ``report`` at any time."""
+class Run(OutcomeStream):
+    """A run of `Fleet.creating`, `Fleet.create` and all other calls that are not rolling."""
 
     def __init__(
         self,
         context: RunContext,
         operation: str,
-        jobs: Sequence[Job],
+        keys: Sequence[ServerId],
         options: Options,
+        prepare: Callable[[], Awaitable[Work]],
         *,
-        ids_before: Collection[str] = (),
+        claim: AbstractContextManager[None] | None = None,
         again: Callable[[Report], Awaitable[Report]] | None = None,
     ) -> None:
-        self._context = context
+        """``prepare`` returns the work, a job for each key; ``claim`` is held from then on until the run is left."""
+        super().__init__(
+            context, OutcomeLog(context, operation, keys, on_event=options.on_event, again=again)
+        )
         self._operation = operation
-        self._jobs = jobs
         self._options = options
-        keys = [job.key for job in jobs]
-        self._stream = OutcomeStream(context, operation, keys, on_event=options.on_event, again=again)
-        self._queue: Iterator[Job] = iter([job for job in jobs if not job.after])
+        self._prepare = prepare
+        self._claim = claim or nullcontext()
+        self._held = ExitStack()
+        self._queue: Iterator[Job] = iter(())
         self._workers: list[asyncio.Task[None]] = []
         self._under_way: dict[ServerId, JobRun] = {}
-        self._ids_before = ids_before
-        self._searches = Searches(context, options, ids_before, self._found, self._stream.broke)
-        self._waits = OpenWaits(context, options.timeout, self._succeed, self._fail, self._stream.broke)
+        self._ids_before: Collection[str] = ()
+        self._searches = Searches(context, options, self._found, self._outcomes.broke)
+        self._waits = OpenWaits(context, options.timeout, self._succeed, self._fail, self._outcomes.broke)
         self._made: dict[ServerId, ServerId] = {}
         self._stopped = ""
 
-    # -- for users --------------------------------------------------------------------------------------------------
-
-    @property
-    def report(self) -> Report:
-        """The outcomes so far; complete when the run has been left."""
-        return self._stream.report
-
-    async def __aenter__(self) -> Self:
-        self._stream.begin()
-        self._stream.follow()
+    async def _begin(self) -> None:
+        self._held.enter_context(self._claim)
+        work = await self._prepare()
+        self._outcomes.follow()
         self._loop = asyncio.get_running_loop()
-        self._waits.begin(self._stream.context)
+        self._waits.begin(self._outcomes.context)
+        self._ids_before = work.ids_before
+        self._searches.begin(work.ids_before)
+        self._queue = iter([job for job in work.jobs if not job.after])
         # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
         self._workers = [
             self._loop.create_task(
-                self._work(), name=f"vpsorg-{self._operation}", context=self._stream.context
+                self._work(), name=f"vpsorg-{self._operation}", context=self._outcomes.context
             )
-            for _ in range(min(self._context.workers, len(self._jobs)))
+            for _ in range(min(self._context.workers, len(work.jobs)))
         ]
-        for job in self._jobs:
+        for job in work.jobs:
             if job.after:
                 self._spawn(self._do_after(job))
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.waiter.check()
-        try:
-            if not self._stream.complete or (kind is not None and not self._stream.all_given):
-                why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
-                await to_the_end(self._leave(why), self._stream.context)
-            self._searches.close()
-        finally:
-            self._stream.end(error)
-        if kind is None:
-            self._stream.raise_unheard()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        return await self._stream.next()
+    def _release(self) -> None:
+        self._held.close()
 
     async def roll_back(self, why: str) -> None:
         """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
-        self._stream.rolled_back = True
+        self._outcomes.rolled_back = True
         work = delete_again(self._context, self._made, self._note_rollback, why)
-        await to_the_end(work, self._stream.context)
+        await to_the_end(work, self._outcomes.context)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -125,13 +108,13 @@ class Run:
         try:
             for job in self._queue:
                 if self._stopped:
-                    self._stream.settle(job.key, Skipped(job.key, self._stopped))
+                    self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
                 else:
                     await self._do(job)
         except BaseException as bug:
             if is_cancellation(bug):
                 raise
-            self._stream.broke(bug)
+            self._outcomes.broke(bug)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """A worker for one job that can't wait in the queue."""
@@ -142,10 +125,10 @@ class Run:
             except BaseException as bug:
                 if is_cancellation(bug):
                     raise
-                self._stream.broke(bug)
+                self._outcomes.broke(bug)
 
         task = self._loop.create_task(
-            guarded(), name=f"vpsorg-{self._operation}", context=self._stream.context
+            guarded(), name=f"vpsorg-{self._operation}", context=self._outcomes.context
         )
         # a task that is cancelled before its first step never looks at it
         task.add_done_callback(lambda _: work.close())
@@ -162,7 +145,7 @@ class Run:
             self._fail(job_run, error, server=job.server)
             return
         if self._stopped:
-            self._stream.settle(job.key, Skipped(job.key, self._stopped))
+            self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
             return
         # where it did not stop after all, its start is refused: the goal is reached
         await self._do(job)
@@ -186,10 +169,10 @@ class Run:
         try:
             server = await self._command(job_run)
         except SendCancelled:
-            self._stream.settle(job.key, Skipped(job.key, self._stopped))
+            self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
         except OutcomeUnknownError as error:
             if job.spec is not None:
-                self._stream.emit(CommandLost(operation=self._operation, key=job.key, message=str(error)))
+                self._outcomes.emit(CommandLost(operation=self._operation, key=job.key, message=str(error)))
                 self._searches.open(job_run, job.spec, error)
             elif job.command == "reboot":
                 self._fail(job_run, error)
@@ -209,7 +192,7 @@ class Run:
             if server is not None and job.command == "create":
                 self._made[job.key] = server.id
             server_id = server.id if server is not None else job.server_id
-            self._stream.emit(
+            self._outcomes.emit(
                 CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key)
             )
             self._await(job_run, server, COMMANDS[job.command].past)
@@ -221,7 +204,7 @@ class Run:
         if self._stopped:
             return True
         if not job_run.attempts:
-            self._stream.emit(CommandSent(operation=job_run.job.command, key=job_run.job.key))
+            self._outcomes.emit(CommandSent(operation=job_run.job.command, key=job_run.job.key))
         job_run.sent_at, job_run.time = self._context.clock.now(), self._context.clock.wall()
         job_run.attempts += 1
         return False
@@ -262,7 +245,7 @@ class Run:
         try:
             self._judge(job_run, found)
         except BaseException as bug:
-            self._stream.broke(bug)
+            self._outcomes.broke(bug)
         else:
             self._under_way.pop(job_run.job.key, None)
 
@@ -280,13 +263,13 @@ class Run:
         if job_run.doubt is None:
             self._made[key] = found.server.id  # else an earlier call made it
         self._context.endpoints.adopt(found.server)
-        self._stream.emit(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
+        self._outcomes.emit(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
         self._await(job_run, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
 
     async def _leave(self, why: str) -> None:
-        if not self._stream.complete:
+        if not self._outcomes.complete:
             await self._settle_all(why)
         if self._options.on_cancel == "delete":
             await self.roll_back("deleted again, because the call was left early")
@@ -316,8 +299,8 @@ class Run:
             for job_run in lost or self._lost():
                 self._give_up(job_run, seen, why)
             self._waits.detach(why)
-            for key in list(self._stream.open):
-                self._stream.settle(key, Skipped(key, f"not sent: {why}"))
+            for key in list(self._outcomes.open):
+                self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
 
     def _lost(self) -> list[JobRun]:
         """The commands that may have been applied and have no answer."""
@@ -344,8 +327,8 @@ class Run:
         self._fail(job_run, unknown, server=server)
 
     def _note_rollback(self, key: ServerId, text: str, gone: bool) -> None:
-        failed = rolled_back(self._stream.get(key), key, self._made[key], text, gone=gone)
-        self._stream.revise(key, failed)
+        failed = rolled_back(self._outcomes.get(key), key, self._made[key], text, gone=gone)
+        self._outcomes.revise(key, failed)
         if gone:
             del self._made[key]
 
@@ -366,7 +349,7 @@ class Run:
             differences=job.differences,
             acknowledged=job_run.acknowledged,
         )
-        self._stream.settle(job.key, outcome)
+        self._outcomes.settle(job.key, outcome)
 
     def _fail(
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -388,12 +371,4 @@ class Run:
             attempts=job_run.attempts,
             acknowledged=job_run.acknowledged,
         )
-        self._stream.settle(job.key, outcome)
-
-
-async def finish(run: Run) -> Report:
-    """Carry a run to its end."""
-    async with run:
-        async for _ in run:
-            pass
-    return run.report
+        self._outcomes.settle(job.key, outcome)

@@ -1,25 +1,32 @@
-"""The outcomes of a run as they settle: one for each key, given out once, and the report of all so far."""
+"""What all fleet runs have in common: entering, iterating, the report, and leaving, early or not."""
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import Context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from ..errors import ConfigurationError
 from ..hooks import emit
 from ..records import ServerId
+from ..shielding import to_the_end
 from .events import FleetEvent, ServerSettled
 from .jobs import RunContext, RunTrace, context_of
 from .outcomes import Outcome, Report
 
-__all__ = ["OutcomeStream"]
+__all__ = ["OutcomeLog", "OutcomeStream", "finish"]
 
 log = logging.getLogger("vpsorg_async.fleet")
 
+_USE = "write 'async with ... as run:', and in it 'async for outcome in run:'"
 
-class OutcomeStream:
-    """Belongs to one run, which settles each key; whoever iterates the run takes them from here."""
+
+class OutcomeLog:
+    """The outcomes of one run: the run settles each key once, and the iteration takes the outcomes in that order."""
 
     def __init__(
         self,
@@ -48,22 +55,21 @@ class OutcomeStream:
         self.rolled_back = False
 
     def begin(self) -> None:
-        """The run begins: its time counts from here. Raises `ConfigurationError` on another loop than the client's."""
-        self._context.waiter.check()
+        """Count the time of the run from now on."""
         self._began = self._ended = self._context.clock.now()
 
     def follow(self, name: str = "") -> None:
-        """Let it be traced, if anything does."""
+        """Begin the trace of the run, if the client has a tracer; ``name`` is the run's name there."""
         self._trace = self._context.trace(name or self._operation, len(self._keys))
 
     def end(self, error: BaseException | None) -> None:
-        """The run was left, by this error or by none."""
+        """End the trace of the run, which was left by this error or by none."""
         if self._trace is not None:
             self._trace.end(self.report, error)
 
     @property
     def context(self) -> Context | None:
-        """The context for a task of the run; None: the caller's."""
+        """The context for a task of the run; None for the caller's."""
         return context_of(self._trace)
 
     @property
@@ -84,7 +90,7 @@ class OutcomeStream:
 
     @property
     def all_given(self) -> bool:
-        """Whether every outcome was given out."""
+        """Whether the iteration has returned every outcome."""
         return self._given == len(self._keys)
 
     @property
@@ -103,33 +109,32 @@ class OutcomeStream:
         return self._outcomes.get(key)
 
     def settle(self, key: ServerId, outcome: Outcome) -> None:
-        """A key has its outcome."""
+        """Record the outcome of a key, and emit it."""
         self._outcomes[key] = outcome
         self._ended = self._context.clock.now()
         self._settled.put_nowait(outcome)
         self.emit(ServerSettled(operation=self._operation, key=key, outcome=outcome))
 
     def revise(self, key: ServerId, outcome: Outcome) -> None:
-        """What became of it later."""
+        """Replace the outcome of a key in the report."""
         self._outcomes[key] = outcome
 
     def broke(self, bug: BaseException) -> None:
-        """The run itself failed, or a hook asked for the end of everything: whoever iterates it is given this."""
+        """Raise this from the iteration: the run itself failed, or a hook raised what ends everything."""
         self._broken = self._broken or bug
         self._settled.put_nowait(bug)
 
     def raise_unheard(self) -> None:
-        """Raise what broke the run, if nobody was given it, once the run has been left."""
+        """Raise what broke the run, unless the iteration has raised it."""
         broken, self._broken = self._broken, None
         if broken is not None:
             raise broken
 
     async def next(self) -> Outcome:
-        """The next outcome. Raises `StopAsyncIteration` after the last one, and what the run broke with.
+        """Return the next outcome. Raises `StopAsyncIteration` after the last one, and what the run broke with.
 
-        That is raised again each time when no outcome is left: more may never come.
+        That is raised again each time when no outcome is left, because more may never come.
         """
-        self._context.waiter.check()
         if self.all_given:
             raise StopAsyncIteration
         if self._bug is not None and self._settled.empty():
@@ -148,5 +153,87 @@ class OutcomeStream:
                 self._trace.emit(event)
             emit(self._on_event, event, log)
         except BaseException as stop:
-            # not raised here: first the run is closed properly
+            # not raised here: the run is closed first
             self.broke(stop)
+
+
+class OutcomeStream(abc.ABC):
+    """A fleet run: an async context manager, and an async iterator of outcomes as they settle.
+
+    A run is entered once. Leaving it early, by an exception, a cancellation or a ``break``, loses nothing: its report
+    is complete afterwards.
+    """
+
+    def __init__(self, context: RunContext, outcomes: OutcomeLog) -> None:
+        self._context = context
+        self._outcomes = outcomes
+        self._entered = False
+        self._begun = False
+
+    @property
+    def report(self) -> Report:
+        """The outcomes so far; complete when the run has been left."""
+        return self._outcomes.report
+
+    @abc.abstractmethod
+    async def _begin(self) -> None:
+        """Start the work of the run."""
+
+    @abc.abstractmethod
+    def _leave(self, why: str) -> Coroutine[Any, Any, None]:
+        """End the work, and give each key an outcome, whatever is cancelled meanwhile (`to_the_end`)."""
+
+    def _release(self) -> None:  # noqa: B027
+        """Give back what the run holds. Called when it has been left, or could not begin."""
+
+    async def __aenter__(self) -> Self:
+        self._context.waiter.check()
+        if self._entered:
+            raise ConfigurationError(
+                "a run can be entered only once: call the fleet method again for a new one"
+            )
+        self._entered = True
+        self._outcomes.begin()
+        try:
+            await self._begin()
+        except BaseException:
+            self._release()
+            raise
+        self._begun = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.waiter.check()
+        try:
+            if not self._outcomes.complete or (kind is not None and not self._outcomes.all_given):
+                why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
+                await to_the_end(self._leave(why), self._outcomes.context)
+        finally:
+            self._release()
+            self._outcomes.end(error)
+        if kind is None:
+            self._outcomes.raise_unheard()
+
+    if not TYPE_CHECKING:  # a type checker rejects it by itself
+
+        def __await__(self) -> NoReturn:
+            raise ConfigurationError(f"a fleet run is not awaited: {_USE}; nothing was sent")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        self._context.waiter.check()
+        if not self._begun:
+            raise ConfigurationError(f"a fleet run is not open: {_USE}")
+        return await self._outcomes.next()
+
+
+async def finish(run: OutcomeStream) -> Report:
+    """Enter a run, wait for all of its outcomes, and return its report."""
+    async with run:
+        async for _ in run:
+            pass
+    return run.report
