@@ -170,7 +170,8 @@ class Wait:
 
     def unlisted(self) -> None:
         """A list lacks the server: for this wait it is no poll."""
-        self._polls -= 1
+        # unless the wait joined while the list was applied, and does not count it anyway
+        self._polls -= self.polls > 0
 
     def observe(
         self, server: Server, requested_at: float, now: float, *, listed: bool = False
