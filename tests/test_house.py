@@ -66,6 +66,7 @@ LATE = {"aiohttp", "cattrs", "cyclopts", "opentelemetry", "rich", "vpsorg_async.
 # Libraries whose package has another name.
 PACKAGES = {"opentelemetry": "opentelemetry-api"}
 MAX_LINES = 400
+MAX_ATTRIBUTES = 15
 MAX_FUNCTION_LINES = 60
 # Functions that are longer, to be split.
 LONG = {"client.__init__", "doctor._readings", "fleet.fleet.rolling", "runtime.__init__"}
@@ -211,6 +212,30 @@ def test_functions_are_short() -> None:
     }
 
     assert long <= LONG
+
+
+def attributes(owner: ast.ClassDef) -> set[str]:
+    """The attributes that the methods of a class set."""
+    return {
+        node.attr
+        for node in ast.walk(owner)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node.value) == "self"
+    }
+
+
+def test_classes_with_state_are_small() -> None:
+    """What changes over time while servers are waited for is spread over objects that can be understood one by one."""
+    large = {
+        f"{module}.{owner.name}": len(attributes(owner))
+        for module in SOURCES
+        if room(module) == "lifecycle"
+        for owner in ast.walk(TREES[module])
+        if isinstance(owner, ast.ClassDef) and len(attributes(owner)) > MAX_ATTRIBUTES
+    }
+
+    assert large == {}
 
 
 def defined(module: str) -> Iterator[str]:
