@@ -34,7 +34,7 @@ __all__ = ["FRESH", "Account", "Awaited", "Shown"]
 FRESH = 60.0
 """Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
 MOST_UNREADABLE = 1000
-"""Rows of one list whose id or status can't be read. With so many it is no list of servers."""
+"""The number of unreadable rows from which on an answer is no list of servers."""
 
 _id = attrgetter("id")
 
@@ -165,7 +165,7 @@ class Account:
     def _show(
         self, snapshot: ListSnapshot, position: int, status: StatusRow | None, awaited: Container[str]
     ) -> Shown | None:
-        """Take over a row. A server that nobody waits for needs no record."""
+        """Take over a row; returns it if its server is waited for. Only then the whole record is decoded."""
         key, asked = self.last_list.ids[position], snapshot.requested_at
         if key not in awaited:
             self._note(status or snapshot.status(position), asked, listed=True)

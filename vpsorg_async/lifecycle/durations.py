@@ -29,7 +29,7 @@ PER_RUN = 64
 LEARNED = 10
 """The number of durations from which on they are trusted to say when nothing can have happened."""
 SURPRISE = 0.02
-"""A first sighting less likely than this, by the model, tells that the model is of another scale."""
+"""A first sighting less likely than this, by the model, shows that the model is of another scale."""
 RESCALED = 0.7
 """The share that a surprising first sighting moves over to the scaled model."""
 KERNEL = 2.0

@@ -63,7 +63,7 @@ class Poller:
         Args:
             source: where polls go.
             account: what is known of the account; it has the `WaitPolicy`.
-            clock: tells monotonic time.
+            clock: gives monotonic time.
             rng: spreads the polls of clients that begin together, and those after failures.
             durations: what is known of how long commands take.
             on_event: given each `ServerStuck`.
@@ -240,7 +240,9 @@ class Poller:
     async def _expire(self, late: float, left: float = -math.inf) -> None:
         """Time out the waits whose deadline has passed and that had their last poll.
 
-        ``late`` is 0 after a poll; while one goes on that ``left`` at that time, the seconds that it is given.
+        Args:
+            late: 0 after a poll; during a poll, the seconds that it may go on past the deadline.
+            left: when the poll that is in progress left.
         """
         now = self._clock.now()
         if now < self._registry.first_deadline() + late:

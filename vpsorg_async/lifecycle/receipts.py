@@ -35,7 +35,7 @@ class Receipt:
 
     ``acknowledged_at`` is the time of day (UTC) of the machine that sent it. ``status`` is the server's status in the
     answer. ``status_before`` is the last status known before, ``updated_before`` the last ``updated_at`` if it is sure
-    to be that of the server as the command found it: seen within a minute, with no earlier command under way.
+    to be that of the server as the command found it: seen within a minute, with no earlier command in progress.
     """
 
     server_id: ServerId

@@ -11,7 +11,7 @@ limit            why
 ``FEWEST``       a span of a few seconds gets its few dozen polls too: they cost little
 ``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
 ``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
-``FIRST``        once learned: so many polls are spread over the time in which nothing was ever done yet
+``FIRST``        once learned: the number of polls in the time in which nothing was ever done yet
 ``STARTED``      once the first of many are done, the last ones hold up everybody: a small share of their age
 ``LOOK_AHEAD``   a pause does not reach far into a span in which polls are to be denser
 the user's       ``min_interval`` and ``max_interval``

@@ -25,7 +25,8 @@ class ListTime:
         self.at = -math.inf
 
 
-@attrs.define
+# no weak references: there can be 50,000 of them, and each would be 16 bytes larger
+@attrs.define(weakref_slot=False)
 class Sighting:
     """The last sighting of a server: what later reads of it are held against. Times are monotonic seconds."""
 

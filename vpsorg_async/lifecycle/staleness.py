@@ -1,7 +1,7 @@
 """Stale reads: the one rule by which a read of a server is believed or not. Pure.
 
-Replicas lag by different times, so a read can show a server as it was. Its ``updated_at`` tells: it lies before the
-newest one that was seen. Such a read is stale and is not counted. But a clock at the provider can also be set back for
+Replicas lag by different times, so a read can show a server as it was. Such a read has an ``updated_at`` before the
+newest one that was seen. It is stale and is not counted. But a clock at the provider can also be set back for
 good. So once all reads of a server have been stale for `WaitPolicy.quiet` seconds, which is longer than reads lag,
 they are believed.
 """

@@ -19,7 +19,8 @@ OnEnd = Callable[[Verdict | None, float], None]
 show it done."""
 
 
-@attrs.define(eq=False)
+# no weak references: there can be ten thousand, and each would be 16 bytes larger
+@attrs.define(eq=False, weakref_slot=False)
 class OpenWait:
     """An open wait. ``undone_at`` is when the last poll left that did not show it done; monotonic seconds."""
 

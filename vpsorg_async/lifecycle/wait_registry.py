@@ -95,7 +95,8 @@ class WaitRegistry:
 
     def listing(self, news: Set[str] | None) -> Iterator[None]:
         """A list is about to be applied; ``news`` are the ids that it shows otherwise, None: everything is news."""
-        for key in tuple(self.keys if news is None else self.keys & news):
+        shown = self.keys if news is None else self.keys & news
+        for key in shown - self.restless.keys():
             yield
             self._wake(key)
 
@@ -267,6 +268,6 @@ class WaitRegistry:
     def _kind(self, wait: Wait) -> Kind:
         mine = self._account.receipt(wait.server_id)
         if mine is None or mine[0] != wait.receipt:
-            return ("", "", "")  # another process's command: how long ago it was, nobody knows
+            return ("", "", "")  # another process's command: its age is unknown
         known = self._account.known(wait.server_id)
         return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")

@@ -1,6 +1,6 @@
-"""Watching the account: each list is shown to those who watch, and compared with what they saw before. No I/O.
+"""Watching the account: each list goes to all watchers, and is compared with what they reported before. No I/O.
 
-A read that lags is told by `staleness.judge`, as everywhere.
+`staleness.judge` decides which reads lag, as it does for waits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def ends_polling(error: Exception) -> bool:
 
 
 class Watchers:
-    """Those who watch, with the seconds that each wants between two lists."""
+    """All watchers, with the seconds that each wants between two lists."""
 
     def __init__(self) -> None:
         self._intervals: dict[Watcher, float] = {}
@@ -86,7 +86,7 @@ class Change(enum.StrEnum):
     """The status is the same, but ``updated_at`` moved: something came and went between the polls, or was edited."""
     GONE = "gone"
     BLIND = "blind"
-    """Told after an outage: no poll succeeded for ``seconds``; what happened in that time is told as one difference."""
+    """Comes after an outage: no poll succeeded for ``seconds``; the changes of that time come as one difference."""
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +106,7 @@ class StatusChange:
 
 
 class ListMailbox:
-    """From the poller to one who watches. Of several lists only the newest is kept, with the news of all."""
+    """From the poller to one watcher. Of several lists only the newest is kept, with the news of all."""
 
     def __init__(self) -> None:
         self._news: ListNews | None = None
