@@ -126,7 +126,7 @@ async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | Non
         return Check(
             name="connection",
             finding=Finding.BAD,
-            found=f"the certificate does not hold: {failure.verify_message}",
+            found=f"the certificate is not valid: {failure.verify_message}",
             advice="check the host name; for a certificate authority of your own, hand over an ssl_context",
         )
     except ssl.SSLError as failure:

@@ -124,7 +124,7 @@ def test_a_poll_that_fails_for_the_suspension_is_not_the_last(seconds: float, wa
     async def play(loop: Suspendable) -> None:
         provider = Slow(12.0)
         provider.trouble = lambda asked: (
-            errors.RequestTimeoutError("no whole answer within 30 s")
+            errors.RequestTimeoutError("no complete answer within 30 s")
             if 9.5 < asked < 10.4 + seconds
             else None
         )

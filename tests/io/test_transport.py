@@ -590,7 +590,7 @@ async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch)
                 error = await failing(OPERATIONS[operation](vps))
                 assert isinstance(error, ConnectError)
                 assert error.sent is Sent.NO
-                assert "can't connect through the proxy: it wants a user and a password" in str(error)
+                assert "can't connect through the proxy: it requires a user and a password" in str(error)
 
     assert [heard.method for heard in proxy.requests] == ["CONNECT", "CONNECT"]
     assert TOKEN not in str(proxy.requests)

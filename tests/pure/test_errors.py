@@ -112,11 +112,11 @@ def test_what_is_known_can_be_less_or_more() -> None:
 
 def test_what_a_transport_error_says() -> None:
     """The request, what happened, and how often it was tried."""
-    error = RequestTimeoutError("no whole answer within 30 s", request="GET /api/v1/servers/")
-    assert str(error) == "GET /api/v1/servers/: no whole answer within 30 s"
+    error = RequestTimeoutError("no complete answer within 30 s", request="GET /api/v1/servers/")
+    assert str(error) == "GET /api/v1/servers/: no complete answer within 30 s"
 
     error.attempts = 3
-    assert str(error) == "GET /api/v1/servers/: no whole answer within 30 s (after 3 attempts)"
+    assert str(error) == "GET /api/v1/servers/: no complete answer within 30 s (after 3 attempts)"
     assert str(ConnectError("refused")) == "refused"
 
 

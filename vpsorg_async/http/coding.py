@@ -1,7 +1,7 @@
-"""Undoes the coding of a body: gzip or deflate, as asked for. Pure, and in pieces of bounded size.
+"""Decodes gzip and deflate bodies, as asked for. Pure, in pieces of bounded size.
 
-aiohttp's own decoding is switched off: it depends on which packages happen to be installed, and where one is missing,
-an answer that can't be decoded is reported as broken HTTP before its headers can be read.
+aiohttp's own decoding is switched off. It depends on which packages happen to be installed, and if one is missing,
+aiohttp reports an answer that can't be decoded as broken HTTP before its headers can be read.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 __all__ = ["ACCEPTED", "PIECE", "Decoder", "Undecodable", "coding_of"]
 
 ACCEPTED = "gzip, deflate"
-"""The header that asks for these codings."""
+"""The value of the ``Accept-Encoding`` header."""
 PIECE = 256 * 1024
-"""Bytes decoded in one go, so that a small bomb can't become a large body."""
+"""The maximum number of bytes decoded at once, so that a small bomb can't become a large body."""
 
-_MEMBERS = 100  # parts of one gzip body; zlib copies what follows each of them
+_MEMBERS = 100  # the maximum of members in one gzip body, because zlib copies what follows each of them
 _SAME = {"x-gzip": "gzip"}
 
 
 class Undecodable(Exception):
-    """A body that can't be decoded. ``final``: nor will it be the next time. Its text can quote the header."""
+    """A body that can't be decoded. ``final``: a retry would fail too. The text can quote the header."""
 
     def __init__(self, why: str, *, final: bool = False) -> None:
         super().__init__(why)
@@ -30,13 +30,13 @@ class Undecodable(Exception):
 
 
 def coding_of(headers: Iterable[str]) -> str:
-    """The coding that the ``Content-Encoding`` headers name, in lower case; empty where the body is as it is."""
+    """Return the coding that the ``Content-Encoding`` headers name, in lower case; empty if the body is not coded."""
     words = [word.strip().lower() for header in headers for word in header.split(",")]
     return ", ".join(_SAME.get(word, word) for word in words if word not in ("", "identity"))
 
 
 class Decoder:
-    """Accepts a body as it comes, and returns it decoded, piece by piece. Raises `Undecodable`."""
+    """Decodes a body as it arrives, piece by piece. Raises `Undecodable`."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -46,14 +46,14 @@ class Decoder:
         self._members = 1
 
     def feed(self, data: bytes) -> None:
-        """Add the next part of the body, once all pieces of the parts before it were taken."""
+        """Add the next part of the body. All pieces of the earlier parts must have been taken."""
         if self._stream is None:
             self._stream = zlib.decompressobj(self._window(data[0]))
         self._rest = data
 
     def take(self) -> bytes:
-        """The next piece; empty where more of the body is needed."""
-        # after a full piece zlib may hold back more, even where it has read all of its input
+        """Return the next piece; empty if more of the body is needed."""
+        # after a full piece zlib may hold back more, even if it has read all of its input
         while self._rest or self._full:
             if self._stream.eof:
                 self._next_member()
@@ -68,9 +68,9 @@ class Decoder:
         return b""
 
     def end(self) -> None:
-        """The body has ended; an empty one needs no decoding."""
+        """Mark the end of the body. Raises `Undecodable` if the body is incomplete; an empty body is accepted."""
         if self._stream is not None and not self._stream.eof:
-            raise Undecodable("broke off")
+            raise Undecodable("is incomplete")
 
     def _window(self, first: int) -> int:
         if self._coding == "gzip":

@@ -1,4 +1,4 @@
-"""What a client's ``on_event`` hook is told: frozen records without secrets.
+"""The events that a client's ``on_event`` hook receives: frozen records without secrets.
 
 ``request`` is the method and path. Durations are seconds; attempts count from 1.
 """
@@ -45,7 +45,7 @@ class RequestAnswered:
 
 @attrs.frozen(kw_only=True)
 class AttemptFailed:
-    """An attempt failed. ``sent`` says what is known of it; ``error`` is the class name of the failure."""
+    """An attempt failed. ``sent`` says what is known about it; ``error`` is the class name of the failure."""
 
     operation: str
     request: str
@@ -58,7 +58,7 @@ class AttemptFailed:
 
 @attrs.frozen(kw_only=True)
 class RetryScheduled:
-    """Another attempt follows after so many seconds."""
+    """Another attempt follows in ``after`` seconds."""
 
     operation: str
     request: str
@@ -68,7 +68,7 @@ class RetryScheduled:
 
 @attrs.frozen(kw_only=True)
 class RateLowered:
-    """The API asked for less: at most ``limit`` requests are in flight from now on, until it recovers."""
+    """The API limited the rate: at most ``limit`` requests are in flight until the limit recovers."""
 
     limit: int
 
@@ -78,7 +78,7 @@ class AnswerMisfit:
     """A part of an answer did not fit and was left out. Emitted once for each ``problem`` of a client.
 
     ``problem`` is a line such as ``$.results[].plan.memory: Expected `int`, got `float```. A field that does not fit is
-    None. Where ``row`` is True, the id, the status or the name did not fit, and the whole row was left out.
+    None. If ``row`` is True, the id, the status or the name did not fit, and the whole row was left out.
     """
 
     request: str
@@ -88,9 +88,9 @@ class AnswerMisfit:
 
 @attrs.frozen(kw_only=True)
 class ListIncomplete:
-    """The list of servers is known to lack some: ``reason`` says how. Emitted when that begins or changes.
+    """The list of servers is known to lack some; ``reason`` says why. Emitted when that begins or changes.
 
-    An incomplete list proves no absence: nothing is created, deleted by name or reported gone on its word.
+    An incomplete list proves no absence: nothing is created, deleted by name or reported as gone because of it.
     """
 
     request: str
@@ -99,7 +99,7 @@ class ListIncomplete:
 
 @attrs.frozen(kw_only=True)
 class ChangeAbandoned:
-    """A change was cancelled after it had left: it may have been carried out. ``subject`` is a spec's name or an id.
+    """A change was cancelled after it had left, so it may have been applied. ``subject`` is a spec's name or an id.
 
     ``sent_at`` is the time of day (UTC).
     """

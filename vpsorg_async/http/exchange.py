@@ -1,4 +1,4 @@
-"""One HTTP exchange as data: what is asked, what was answered, and what is known of one that failed.
+"""One HTTP exchange as data: the request, the response, and what is known about a failed one.
 
 No I/O, no clock.
 """
@@ -18,16 +18,16 @@ __all__ = ["Operation", "Priority", "Repeat", "Request", "Response", "Sent", "se
 
 
 class Repeat(enum.Enum):
-    """Whether a request may be sent again after it may have been carried out."""
+    """Whether a request may be sent again after it may have been applied."""
 
     SAFE = "safe"
-    """Carrying it out twice is the same as once."""
+    """Applying it twice is the same as applying it once."""
     NEVER = "never"
-    """It could happen twice: one more server, one more reboot. Read the account instead."""
+    """A second one would have its own effect: one more server, one more reboot. Read the account instead."""
 
 
 class Operation(enum.Enum):
-    """What a request is for. The value is the word used in events and messages."""
+    """The purpose of a request. The value is the word used in events and messages."""
 
     LIST = "list"
     GET = "get"
@@ -43,7 +43,7 @@ class Operation(enum.Enum):
 
     @property
     def repeat(self) -> Repeat:
-        """The rule for this operation; start, stop and PATCH are looked up afterwards rather than repeated."""
+        """The rule for this operation. After a lost start, stop or PATCH the client reads the server instead."""
         return Repeat.SAFE if self in _SAFE else Repeat.NEVER
 
 
@@ -51,7 +51,7 @@ _SAFE = frozenset({Operation.LIST, Operation.GET, Operation.READ, Operation.REPL
 
 
 class Priority(enum.IntEnum):
-    """Who goes first when the slots are short: calls of the user, then bulk changes, then polls."""
+    """The order in which requests get slots: calls of the user, then bulk changes, then polls."""
 
     USER = 0
     BULK = 1
@@ -59,27 +59,27 @@ class Priority(enum.IntEnum):
 
 
 def segment(value: int | str) -> str:
-    """One path segment, percent-escaped so that no id can reach another path."""
+    """Return one path segment, percent-escaped so that no id can reach another path."""
     return str(value) if isinstance(value, int) else quote(value, safe="")
 
 
-# not frozen, for the price of it: each read makes one of either, and freezing costs more than a decode does
+# not frozen, because each read creates one of each, and freezing costs more CPU than decoding
 @attrs.define(unsafe_hash=True)
 class Request:
-    """What is asked: method, path from the origin with its query, and a JSON body already encoded."""
+    """A request: method, path from the origin with its query, and an encoded JSON body."""
 
     operation: Operation
     method: str
     path: str
     body: bytes | None = attrs.field(default=None, repr=False)
     max_body: int | None = None
-    """Bytes of the answer that are read at most; None: the client's limit for one server."""
+    """The maximum size of the answer in bytes; None: the client's limit for one server."""
     may_repeat: bool = True
-    """False: the caller wants no second attempt, whatever the operation allows."""
+    """False: the caller wants no retry, whatever the operation allows."""
     known: bytes | None = attrs.field(default=None, repr=False)
-    """The answer that is likely, because it was the last one: an equal body is not kept twice, but is this object."""
+    """The expected answer, usually the last one. If the new body is equal, this object is used instead of a copy."""
     left: bool = attrs.field(default=False, eq=False, repr=False)
-    """Set by the transport: an attempt to change something has left this machine, and may have been carried out."""
+    """Set by the transport: an attempt of a change has left this machine and may have been applied."""
 
     call: Call | None = attrs.field(default=None, eq=False, repr=False)
     """What the call that sends it has of its own; None: nothing."""
@@ -89,23 +89,23 @@ class Request:
 
 
 def with_query(path: str, **params: str | None) -> str:
-    """The path with those parameters that are given."""
+    """Return the path with the parameters that are not None."""
     query = urlencode({name: value for name, value in params.items() if value is not None})
     return f"{path}?{query}" if query else path
 
 
 @attrs.define(kw_only=True, unsafe_hash=True)
 class Response:
-    """What was answered. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock.
+    """A response. ``requested_at`` and ``received_at`` are monotonic seconds of the client's clock.
 
-    Its repr leaves out what came over the wire: a traceback that shows local variables must not show an echoed token.
+    Its repr leaves out what came over the wire, because a traceback with local variables must not show an echoed token.
     """
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Names in any case."""
+    """The names can be in any case."""
     body: bytes = attrs.field(repr=False)
     requested_at: float
     received_at: float
     cut_at: int | None = None
-    """The bytes allowed, where the body was longer: of a good answer nothing is kept, of an error the beginning."""
+    """The cap in bytes, if the body was longer. Nothing is kept of such a good answer, the beginning of an error."""

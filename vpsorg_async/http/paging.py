@@ -1,8 +1,8 @@
-"""Where a list goes on. Pure.
+"""The path of a list's next page. Pure.
 
-Paging is not documented; a ``next`` link is followed if one ever comes. Every request carries the token, so only path
-and query of the link are used, on the client's own origin: a service behind a proxy writes the scheme, the host and the
-prefix that it hears itself.
+Paging is not documented; a ``next`` link is followed if the API ever sends one. Every request carries the token, so
+only path and query of the link are used, on the client's own origin. A service behind a proxy writes the scheme, host
+and prefix that it sees itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_PAGES = 10_000
 
 
 def next_path(current: str, link: str) -> str:
-    """The path of the next page, from the origin, as ``current`` is. Raises `DecodeError` for one outside the API."""
+    """Return the path of the next page, from the origin. Raises `DecodeError` for a link that leaves the API."""
     here = current.partition("?")[0]
     try:
         target = urlsplit(urljoin(f"https://origin{current}", link))
@@ -30,7 +30,7 @@ def next_path(current: str, link: str) -> str:
         path = here  # a gateway has stripped the whole prefix
     if not path or not path.isprintable() or "\\" in path or {".", ".."} & set(unquote(path).split("/")):
         raise DecodeError(
-            f"the list goes on outside of {API_PREFIX}, which is not followed",
+            f"the list continues outside {API_PREFIX}; such a link is not followed",
             problems=[f"its next link leads to no path below {API_PREFIX}/"],
         )
     return f"{path}?{target.query}" if target.query else path

@@ -1,17 +1,17 @@
-"""Which proxy a request goes through. `select` is pure: the variables come in, an address or None goes out.
+"""Which proxy a request uses. `select` is pure: the variables go in, an address or None comes out.
 
-Read as the ``requests`` library reads them: ``https_proxy`` or ``http_proxy`` by the scheme of the address, else
-``all_proxy``; hosts in ``no_proxy`` are reached directly. An entry of ``no_proxy``, separated by commas or blanks, is
+Variables are read as the ``requests`` library reads them: ``https_proxy`` or ``http_proxy`` by the scheme of the
+address, else ``all_proxy``. Hosts in ``no_proxy`` are reached directly. Its entries, separated by commas or blanks, are
 
 ====================================  =============================================================
 ``*``                                 every host
-``example.org``, ``.example.org``     that host and all below it
+``example.org``, ``.example.org``     that host and all its subdomains
 ``192.0.2.1``, ``[2001:db8::1]``      that address
 ``10.0.0.0/8``, ``fd00::/8``          every address of that network; names are not looked up
 ``example.org:8443``, ``[::1]:8080``  the same, on that port only
 ====================================  =============================================================
 
-in any case. No error repeats an address, which can hold a password.
+in any case. No error repeats an address, because it can contain a password.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?:\[(?P<inner>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?")
-"""A host, or an IPv6 address in brackets, perhaps with a port."""
+"""A host, or an IPv6 address in brackets, with an optional port."""
 _HOST = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def select(url: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
-    """The name of the variable that decides, and its value; None where the address is reached directly.
+    """Return the name of the deciding variable and its value; None if the address is reached directly.
 
     ``variables`` are named as `urllib.request.getproxies` names them: ``http``, ``https``, ``all``, ``no``.
     """
@@ -48,12 +48,12 @@ def select(url: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def with_scheme(address: str) -> str:
-    """The address of a proxy as a URL; without a scheme it is http."""
+    """Return the address of a proxy as a URL; the default scheme is http."""
     return address if "://" in address else f"http://{address}"
 
 
 def problem_of(address: object) -> str | None:
-    """What is wrong with the address of a proxy, in words that do not repeat it; None if it can be used."""
+    """Return what is wrong with a proxy address, without repeating it; None if it can be used."""
     if not isinstance(address, str):
         return f"is a string, not {type(address).__name__}"
     example = "is not the address of an HTTP proxy: http://user:password@host:port"
@@ -67,7 +67,7 @@ def problem_of(address: object) -> str | None:
         return "is a SOCKS proxy; only HTTP proxies are supported: http://host:port"
     if parts.scheme not in _PORTS or port == 0 or not (_HOST.fullmatch(host) or _ip(host)):
         return example
-    # where a password holds a slash, what follows it is taken for a path
+    # if a password contains a slash, urlsplit takes what follows it for a path
     beyond = address.rpartition(parts.netloc)[2]
     if not address.isprintable() or any(sign in address for sign in " \\") or "@" in beyond:
         return encoded
@@ -80,7 +80,7 @@ def problem_of(address: object) -> str | None:
 
 
 def _exempt(target: SplitResult, no_proxy: str) -> bool:
-    """Whether an entry of ``no_proxy`` names the host of this address."""
+    """Return whether an entry of ``no_proxy`` names the host of this address."""
     host = (target.hostname or "").rstrip(".")
     port = target.port or _PORTS.get(target.scheme)
     address = _ip(host)
@@ -122,16 +122,16 @@ def _in_network(address: IP, entry: str) -> bool:
 def environment_proxy(base_url: str) -> str | None:
     """Return the proxy that the environment names for this address, if any. Raises `ConfigurationError`.
 
-    Not left to aiohttp, which asks ``.netrc`` at the same time, and would put what it finds in the token's place.
+    aiohttp would also read ``.netrc`` and replace the token by what it finds there, so this is not left to it.
     """
     chosen = select(base_url, urllib.request.getproxies())
-    # beside the variables some systems have settings, with exceptions of their own
+    # some systems also have proxy settings, with exceptions of their own
     if chosen is None or urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
         return None
     name, address = chosen
     problem = problem_of(address)
     if problem is None:
         return with_scheme(address)
-    # a traceback that shows local variables must not show these
+    # a traceback with local variables must not show these
     del address, chosen
     raise ConfigurationError(f"{name} in the environment {problem}")

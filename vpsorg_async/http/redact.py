@@ -1,9 +1,9 @@
-"""Blanks secrets out of text that came over the wire, before anybody can print it. Pure.
+"""Redacts secrets in text that came over the wire, before any of it can be printed. Pure.
 
 A service can repeat the token in any spelling: escaped for JSON, HTML or a URL, whole or in part, in several layers,
-in other letter case, in base64, or cut short. So the text is not searched for spellings. It is unescaped layer by
-layer, each character remembers which part of the text it stands for, and where a layer shows the token, that part is
-blanked. Every step takes time in proportion to the text's length.
+in other letter case, in base64, or cut short. The text is therefore not searched for spellings. It is unescaped layer
+by layer, each character keeps the position in the text that it came from, and if a layer shows the token, that part of
+the text is redacted. Every step takes time proportional to the length of the text.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["BLANK", "Redactor"]
 
 BLANK = "***"
 
-# The provider's tokens begin with vps_; a server's root password can stand in an answer or be echoed in an error.
+# The provider's tokens begin with vps_. An answer can contain a server's root password, and an error can echo it.
 _TOKEN = re.compile(r"\bvps_[\w.~+/=-]+")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+")
-# A value ends with its quote or bracket, or with the text where that was cut short. Every repetition is bounded or
-# possessive, so that the time spent on a text grows with its length and no faster.
+# A value ends with its quote or bracket, or with the text if that was cut short. Every repetition is bounded or
+# possessive, so that the time is proportional to the length of the text.
 _PASSWORD = re.compile(
     r"""(?isx) (passw(?:or)?d \w{0,40}+ \\?["']? \s*+ [:=] \s*+)
     ( " (?:[^"\\]|\\.)*+ (?:"|\\?\Z) | ' [^']*+ (?:'|\Z) | \\" .*? (?:\\"|\Z)
@@ -33,13 +33,13 @@ _PASSWORD = re.compile(
 )
 
 _LAYERS = 5
-"""Escapes within escapes that are undone: JSON in JSON, in HTML, in a URL, and one more."""
+"""The maximum of nested escapes that are undone: JSON in JSON, in HTML, in a URL, and one more."""
 _LEAST = 5
-"""Characters of a token cut short that count as one: fewer give nothing away, and can be chance."""
+"""The minimum length of a token cut short that is redacted. A shorter one reveals nothing, and can be chance."""
 _LEAST_CODED = 8
-"""The same in base64."""
+"""The same for base64."""
 _REMAINDER = 16
-"""Characters at the end of a text that can stand behind a token cut short: half an escape, an ellipsis, a bracket."""
+"""Characters at the end of a text that can follow a token cut short: half an escape, an ellipsis, a bracket."""
 
 # JSON and its relatives, URLs, HTML
 _ESCAPE = re.compile(
@@ -58,14 +58,14 @@ Span = tuple[int, int]
 
 @attrs.frozen
 class _Layer:
-    """A text, and for each of its characters where in the outermost text it begins and ends."""
+    """A text, and for each of its characters its beginning and end in the original text."""
 
     text: str
     begins: Sequence[int]
     ends: Sequence[int]
 
     def inner(self) -> _Layer | None:
-        """The text with its escapes undone; None where there are none."""
+        """Return the text with its escapes undone; None if there are none."""
         texts: list[str] = []
         begins: list[int] = []
         ends: list[int] = []
@@ -88,7 +88,7 @@ class _Layer:
 
 
 def _layers(text: str) -> Iterator[_Layer]:
-    """The text, and what shows when its escapes are undone, again and again."""
+    """Yield the text, and the results of undoing its escapes repeatedly."""
     layer: _Layer | None = _Layer(text, range(len(text)), range(1, len(text) + 1))
     for _ in range(_LAYERS):
         if layer is not None:
@@ -109,12 +109,12 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 class Redactor:
-    """Knows the one token in use. Its repr does not show it."""
+    """Redacts the token in use, and passwords. Its repr does not show the token."""
 
     __slots__ = ("_coded", "_forms", "_longest", "_whole")
 
     def __init__(self, token: str) -> None:
-        # a token that holds an escape itself looks otherwise in each layer
+        # a token that contains an escape itself looks different in each layer
         self._forms = {form.text.lower() for form in _layers(token) if form.text}
         self._whole = re.compile("|".join(map(re.escape, sorted(self._forms))), re.IGNORECASE)
         self._longest = len(token)
@@ -124,7 +124,7 @@ class Redactor:
         return "Redactor(***)"
 
     def __call__(self, text: str) -> str:
-        """The text without tokens and passwords."""
+        """Return the text without tokens and passwords."""
         text = self._without_token(text) if self._forms else text
         text = _TOKEN.sub(f"vps_{BLANK}", text)
         text = _BEARER.sub(rf"\1{BLANK}", text)
@@ -140,13 +140,13 @@ class Redactor:
         return "".join((*pieces, text[done:]))
 
     def _places(self, text: str) -> Iterator[Span]:
-        """Where the token stands in a text without escapes."""
+        """Yield where the token is in a text without escapes."""
         for match in self._whole.finditer(text):
             yield match.span()
         tail = text[-self._longest - _REMAINDER :].lower()
         for form in self._forms:
             if size := _cut_short(tail, form, _LEAST):
-                # a few letters are longer in lower case: never before the beginning
+                # some letters are longer in lower case, so the start could be negative
                 yield max(0, len(text) - size), len(text)
         for run in _RUN.finditer(text.translate(_STANDARD)):
             if any(coded in run[0] for coded in self._coded):
@@ -158,7 +158,7 @@ class Redactor:
 
 
 def _in_base64(token: str) -> tuple[str, ...]:
-    """The part of the token's base64 that is the same whatever stands before and after it: one for each offset."""
+    """Return the part of the token's base64 that does not depend on its surroundings: one for each offset."""
     parts = []
     for before in range(3):
         whole = b64encode(b"\0" * before + token.encode()).decode()
@@ -168,7 +168,7 @@ def _in_base64(token: str) -> tuple[str, ...]:
 
 
 def _cut_short(text: str, word: str, least: int) -> int:
-    """How long before its end the text begins to say the word, which was cut short there; 0 where it was not."""
+    """Return how long before the end a truncated ``word`` begins in the text; 0 if there is none."""
     at = text.find(word[:least])
     while at >= 0:
         said = sum(takewhile(bool, map(eq, text[at:], word)))

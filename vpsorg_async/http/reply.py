@@ -1,11 +1,11 @@
-"""What an answer means: an error of ours, or None. Pure.
+"""The meaning of an answer: an error of ours, or None. Pure.
 
 Error bodies are documented nowhere, so any shape becomes a readable message: an object with ``detail``, ``message``
 or ``error``, lists of messages by field, a list, a string, plain text, HTML, or nothing. Only the status decides the
 class. Codes: https://www.vps.org/api/v1/docs/servers/
 
-A status proves less than it says. A JSON object is taken for the API's own word; a page, a text or an empty body may
-come from whatever stands in front of it (`APIError.from_api`). And a 2xx can hold a refusal (`refused_inside`).
+A status alone proves little. A JSON object is treated as the API's own answer. A page, a text or an empty body may
+come from a gateway (`APIError.from_api`). A 2xx can contain a refusal (`refused_inside`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _CLASSES: Mapping[int, type[APIError]] = {
 
 
 def refusal(request: Request, response: Response, redact: Callable[[str], str]) -> APIError | None:
-    """The error that this answer is; None for a 2xx."""
+    """Return the error that this answer means; None for a 2xx."""
     status = response.status
     if 200 <= status < 300:
         return None
@@ -73,7 +73,7 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
     else:
         message = redact(message_of(response.body)) or _phrase(status)
     from_api = _object(response.body) is not None
-    # a gateway's refusal says nothing of what the API has done: some replace the API's answer by a page
+    # a gateway's refusal says nothing about what the API has done: some gateways replace the API's answer by a page
     gateway = status in (403, 404) and not from_api
     kind = _CLASSES.get(status) or (ServiceError if status >= 500 else APIError)
     return kind(
@@ -88,14 +88,14 @@ def refusal(request: Request, response: Response, redact: Callable[[str], str]) 
 
 
 class Expected(enum.Enum):
-    """What the body of a good answer is expected to be: it decides what an explanation instead of it means."""
+    """What the body of a good answer should be. This decides what an explanation instead of it means."""
 
     SERVER = "server"
-    """A server: without an id, a text explains why there is none."""
+    """A server. A text without an id explains why there is none."""
     ENVELOPE = "envelope"
     """The documented answer to start, stop and reboot: ``status``, ``message``, ``server``."""
     ANYTHING = "anything"
-    """The form is not known, or nothing is needed of it: only a plain "no" counts."""
+    """The form is unknown, or nothing of it is needed: only an explicit failure counts."""
 
 
 SUCCESS = frozenset(
@@ -124,7 +124,7 @@ SUCCESS = frozenset(
         ),
     }
 )
-"""The page shows ``success`` alone; the others mean the same in any service."""
+"""The page shows only ``success``; the others mean the same in any service."""
 _NO = frozenset({"error", "errors", "failed", "failure", "fail", "denied", "rejected", "refused"})
 _TEXTS = ("detail", "message", "msg", "reason")
 
@@ -137,10 +137,10 @@ def refused_inside(
     *,
     status_words: Collection[str] = (),
 ) -> APIError | None:
-    """The failure that the body of a 2xx tells of; None where it tells of none.
+    """Return the failure that the body of a 2xx reports; None if it reports none.
 
-    A server's record, which has an id and a name, is judged by who asked for it. ``status_words`` are words for a
-    server's status, in lower case: an answer that shows one, without more, is no refusal.
+    The caller judges a server's record, which has an id and a name. ``status_words`` are words for a server's status,
+    in lower case: an answer that shows only such a word is no refusal.
     """
     if response.cut_at is not None or not _says_no(_json(response.body), expected, status_words):
         return None
@@ -148,8 +148,8 @@ def refused_inside(
 
 
 def explained(request: Request, response: Response, redact: Callable[[str], str]) -> APIError:
-    """A good answer as the failure that it is, with the words of its body."""
-    message = redact(message_of(response.body)) or "the answer says that it failed"
+    """Return a good answer as the failure that it reports, with the text of its body."""
+    message = redact(message_of(response.body)) or "the answer reports a failure without a reason"
     text = redact(response.body[: MAX_BODY * 4].decode("utf-8", "replace"))
     return APIError(
         _clip(message, MAX_MESSAGE),
@@ -161,7 +161,7 @@ def explained(request: Request, response: Response, redact: Callable[[str], str]
 
 
 def _says_no(data: Any, expected: Expected, status_words: Collection[str]) -> bool:
-    """Whether an answer says that its request failed."""
+    """Return whether an answer says that its request failed."""
     if isinstance(data, list):
         return _is_texts(data)  # the form of a validation error
     if not isinstance(data, dict):
@@ -189,7 +189,7 @@ def _says_no(data: Any, expected: Expected, status_words: Collection[str]) -> bo
 
 
 def _is_texts(value: Any) -> bool:
-    """Whether these are the messages about one field."""
+    """Return whether these are the messages about one field."""
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
@@ -206,7 +206,7 @@ def _is_error_code(value: Any) -> bool:
 
 
 def _json(body: bytes) -> Any:
-    """The object or list that a body is; None for anything else."""
+    """Return the object or list that a body contains; None for anything else."""
     if body.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
@@ -216,13 +216,13 @@ def _json(body: bytes) -> Any:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that a body is; None for anything else."""
+    """Return the JSON object that a body contains; None for anything else."""
     data = _json(body)
     return data if isinstance(data, dict) else None
 
 
 def read_answer(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
-    """What ``read`` makes of a good answer. Raises `DecodeError` naming the request."""
+    """Return what ``read`` makes of a good answer. Raises `DecodeError` that names the request."""
     if response.cut_at is not None:
         raise DecodeError(f"the answer is longer than {response.cut_at} bytes", request=str(request))
     try:
@@ -235,10 +235,10 @@ def read_answer(request: Request, response: Response, read: Callable[[bytes], T]
 
 
 def sent_of(status: int) -> Sent:
-    """Whether an error answer proves that no work was done.
+    """Return what an error answer proves about the request.
 
-    A proxy turns a request that was carried out into a 5xx when the answer is late or lost, so 5xx proves nothing.
-    301, 302 and 303 are what a service sends *after* a POST has worked; 307 and 308 ask to send it elsewhere.
+    A proxy turns a request that was applied into a 5xx if the answer is late or lost, so a 5xx proves nothing. A
+    service sends 301, 302 and 303 *after* a POST has worked; 307 and 308 ask to send it elsewhere.
     """
     if status in (301, 302, 303, 408) or status >= 500 or status < 300:
         return Sent.MAYBE
@@ -246,7 +246,7 @@ def sent_of(status: int) -> Sent:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the answer asks to wait; None where it does not say so in a form that makes sense.
+    """Return the seconds that the answer asks to wait; None if it does not, or not in a valid form.
 
     A date is compared with the answer's own ``Date``, so that a wrong clock on this machine does not matter.
     """
@@ -264,7 +264,7 @@ _DATE = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT"
 
 
 def _http_date(value: str) -> datetime | None:
-    # by hand: the standard library reads the year 0000 as 2000, and its strptime reads names by locale
+    # parsed by hand: the standard library reads the year 0000 as 2000, and strptime depends on the locale
     match = _DATE.fullmatch(value)
     if match is None or match[2] not in _MONTHS:
         return None
@@ -276,13 +276,13 @@ def _http_date(value: str) -> datetime | None:
 
 
 def message_of(body: bytes) -> str:
-    """The readable part of an error body; empty where there is none."""
+    """Return the readable part of an error body; empty if there is none."""
     text = body.decode("utf-8", "replace").strip()
     if text[:1] in ("{", "[", '"'):
         try:
             return " ".join("; ".join(_lines(loads(body))).split())
         except (DecodeError, RecursionError):
-            pass  # cut short, nested beyond sense, or not JSON after all: shown as text
+            pass  # cut short, nested too deeply, or not JSON: treated as text
     if text[:1] == "<":
         title = re.search(r"(?i)<title[^<>]*>([^<]*)", text)
         text = title[1] if title else re.sub(r"<[^<>]*>", " ", text)
@@ -291,11 +291,11 @@ def message_of(body: bytes) -> str:
 
 
 def _lines(value: Any, field: str = "") -> Iterator[str]:
-    """Every message in a JSON error body, with the field it is about."""
+    """Yield every message in a JSON error body, with the field that it is about."""
     if isinstance(value, dict):
         for key, inner in list(value.items())[:_WORDS_LIMIT]:
             if key in ("status", "status_code", "code") and isinstance(inner, int):
-                continue  # the status again
+                continue  # repeats the status
             if inner and "password" in key.lower():
                 inner = BLANK
             plain = key in ("detail", "message", "error", "errors", "title", "non_field_errors", "msg")

@@ -1,8 +1,8 @@
-"""Name look-ups that can't hold up the end of a program.
+"""Name look-ups that can't delay the exit of a program.
 
-The event loop's own look-up runs in its thread pool, and closing the loop waits for that pool: with a name server
-that never answers, a program that had timed out long ago stays for seconds more. Here each look-up has a daemon
-thread of its own, which nobody waits for.
+The event loop's own look-up runs in its thread pool, and closing the loop waits for that pool. If a name server never
+answers, a program that has timed out long ago would wait for seconds more. Here each look-up runs in a daemon thread
+of its own, and nothing waits for that thread.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class DaemonResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host. Raises `OSError`, which the connector turns into its DNS error."""
+        """Return the addresses of a host. Raises `OSError`, which the connector turns into its DNS error."""
         loop = asyncio.get_running_loop()
         found: asyncio.Future[list[Any]] = loop.create_future()
 
-        def tell(result: list[Any] | None, error: OSError | UnicodeError | None) -> None:
+        def deliver(result: list[Any] | None, error: OSError | UnicodeError | None) -> None:
             if found.done():
                 return
             if error is None:
                 found.set_result(result or [])
             else:
-                # a name that can't be encoded is a name that does not exist
+                # a name that can't be encoded does not exist
                 found.set_exception(error if isinstance(error, OSError) else OSError(None, "bad host name"))
 
         def look_up() -> None:
@@ -46,9 +46,9 @@ class DaemonResolver(AbstractResolver):
             except (OSError, UnicodeError) as failure:
                 error = failure
             if not loop.is_closed():
-                # the loop may close in between: nobody is left to tell then
+                # the loop may close in between; then no task needs the result
                 with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(tell, result, error)
+                    loop.call_soon_threadsafe(deliver, result, error)
 
         threading.Thread(target=look_up, name="vpsorg-resolve", daemon=True).start()
         return [
@@ -64,4 +64,4 @@ class DaemonResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""

@@ -1,6 +1,6 @@
-"""Whether a failed attempt is rule by another one, and when. Pure: a table, a function, a quota.
+"""Whether a failed attempt is followed by another one, and when. Pure: a table, a function, a quota.
 
-What a failure proves decides, together with the operation:
+The decision depends on the operation and on what the failure proves:
 
 ==============  =====================================================  =========================
 how it ended    what it was                                            another attempt
@@ -14,8 +14,8 @@ lost            reset, time-out, half an answer, not HTTP              if it may
 unusable        other 5xx, other 3xx, 2xx that does not fit            never
 ==============  =====================================================  =========================
 
-"If it may happen twice": list, get, PUT and DELETE. A create, reboot, start, stop or PATCH that may have been carried
-out is never sent again from here; the layers above look what became of it.
+"If it may happen twice": list, get, PUT and DELETE. A create, reboot, start, stop or PATCH that may have been applied
+is never sent again from here; the layers above find out its outcome.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["TABLE", "FailureKind", "RetryPolicy", "RetryQuota", "RetryRule", "de
 
 
 class FailureKind(enum.Enum):
-    """How an attempt ended, as far as another one is concerned."""
+    """How an attempt ended, as far as it matters for a retry."""
 
     NOT_SENT = "not sent"
     UNREACHABLE = "unreachable"
@@ -44,7 +44,7 @@ class FailureKind(enum.Enum):
 
 
 class RetryRule(enum.Enum):
-    """By another attempt?"""
+    """Whether another attempt follows."""
 
     ALWAYS = "always"
     IF_SAFE = "if it may happen twice"
@@ -64,11 +64,11 @@ TABLE: Mapping[FailureKind, RetryRule] = {
 _TRANSIENT = frozenset({408, 500, 502, 503, 504})
 
 SHORTEST_PAUSE = 0.05
-"""Seconds between an answer 429 and the next attempt, whatever the answer and the policy say."""
+"""The minimum of seconds between a 429 and the next attempt, whatever the answer and the policy say."""
 
 
 def failure_kind(error: TransportError | APIError) -> FailureKind:
-    """The row of the table that this error belongs to."""
+    """Return the row of the table that this error belongs to."""
     if isinstance(error, TransportError):
         if error.final:
             return FailureKind.UNREACHABLE
@@ -81,7 +81,7 @@ def failure_kind(error: TransportError | APIError) -> FailureKind:
 
 
 class RetryQuota:
-    """Retries left to all calls of a client. Each call puts in a tenth, each retry takes one out."""
+    """The retries left to all calls of a client. Each call adds a tenth, each retry removes one."""
 
     __slots__ = ("_capacity", "left")
 
@@ -92,11 +92,11 @@ class RetryQuota:
         self.left = float(capacity)
 
     def deposit(self) -> None:
-        """A call begins."""
+        """Add the share of a new call."""
         self.left = min(self._capacity, self.left + self.DEPOSIT)
 
     def take(self) -> bool:
-        """A retry is about to be made: False if there is none left."""
+        """Remove one retry; return False if none is left."""
         if self.left < 1.0:
             return False
         self.left -= 1.0
@@ -114,10 +114,10 @@ def decide(
     quota: RetryQuota,
     rng: Random,
 ) -> float | None:
-    """Seconds until the next attempt, or None: give up.
+    """Return the seconds until the next attempt; None: give up.
 
-    ``tries`` are the attempts made that were not answered by 429, ``limited`` those that were, ``patience_used`` the
-    seconds already waited for rate limits.
+    ``tries`` is the number of attempts that were not answered by 429, ``limited`` the number of those that were, and
+    ``patience_used`` the seconds already waited for rate limits.
     """
     how = failure_kind(error)
     rule = TABLE[how]
@@ -128,13 +128,13 @@ def decide(
     hint = error.retry_after if isinstance(error, APIError) else None
     asked = None if hint is None else min(hint, policy.max_retry_after)
     if how is FailureKind.RATE_LIMITED:
-        # without a hint the pause grows from a whole second: a limit is counted in seconds, not in milliseconds
+        # without a hint the pause grows from a whole second, because rate limits are counted in seconds
         jitter = policy.backoff.pause(limited, rng)
         if asked is None:
             after = policy.backoff.ceiling(limited + 2) + jitter
         else:
             after = max(asked, min(asked + jitter, policy.max_retry_after))
-        # only patience ends this row: a pause of nothing would use none of it, and go on for ever
+        # only patience ends this row, and pauses of zero would never use it up
         after = max(after, SHORTEST_PAUSE)
         return after if patience_used + after <= policy.rate_limit_patience else None
     if tries >= policy.attempts or not quota.take():

@@ -35,20 +35,20 @@ log = logging.getLogger("vpsorg_async.http")
 
 
 class Transport(Protocol):
-    """One attempt: the answer, or what is known of its failure."""
+    """One attempt: returns the answer, or what is known of its failure."""
 
     async def send(self, request: Request) -> Response | TransportError:
-        """Make one attempt. Never raises for what happens on the wire."""
+        """Make one attempt. Never raises for a failure on the wire."""
         ...
 
 
 class SendCancelled(Exception):
-    """Nobody wanted the request any more when its turn came; it was not sent. Only for those who withdraw."""
+    """The caller withdrew the request before it was sent. Raised only if ``withdrawn`` was given."""
 
 
 @attrs.define
 class _Progress:
-    """How far one call is: ``limited`` attempts were answered by 429, and ``maybe`` one of all was applied."""
+    """The progress of one call. ``limited``: the attempts answered by 429. ``maybe``: one may have been applied."""
 
     policy: RetryPolicy
     tries: int = 0
@@ -59,11 +59,11 @@ class _Progress:
 
     @property
     def attempts(self) -> int:
-        """All attempts that failed."""
+        """The number of failed attempts."""
         return self.tries + self.limited
 
     def failed(self, error: TransportError | APIError) -> None:
-        """Count an attempt."""
+        """Count a failed attempt."""
         self.last = error
         self.maybe = self.maybe or error.sent is Sent.MAYBE
         if failure_kind(error) is FailureKind.RATE_LIMITED:
@@ -96,18 +96,18 @@ class Session:
         self._rng = rng
         self._redact = redact
         self._on_event = on_event
-        # after a 429 all requests of the same kind hold back: reads and changes are counted apart by most services
+        # after a 429 all requests of the same kind wait; most services count reads and changes separately
         self._held_until = {True: 0.0, False: 0.0}
         self._pauses: set[anyio.CancelScope] = set()
         self.json_errors = False
-        """Whether an error was answered in the API's own form so far, and not only by pages or without a body."""
+        """Whether the API has sent an error as JSON so far, and not only pages or empty bodies."""
 
     def begin(self) -> Session:
-        """Return this: its calls have nothing of their own."""
+        """Return this session: its calls have no options of their own."""
         return self
 
     def close(self) -> None:
-        """Wake every call that waits for its next attempt; the limiter, closed before, turns it away."""
+        """Wake every call that pauses before its next attempt; the limiter, closed before, then refuses it."""
         for pause in list(self._pauses):
             pause.cancel()
 
@@ -118,14 +118,14 @@ class Session:
         *,
         withdrawn: Callable[[], bool] | None = None,
     ) -> Response:
-        """Return the answer of a request that worked.
+        """Send the request until it succeeds or must not be retried, and return the answer.
 
-        The API's 404 to a DELETE of which an earlier attempt may have been applied counts as having worked.
+        The API's 404 to a DELETE counts as success if an earlier attempt may have been applied.
 
         Args:
-            request: What is asked. Its ``call`` holds what this call has of its own.
-            priority: Which requests go first when slots are short.
-            withdrawn: Called each time the request's turn comes; True keeps it back.
+            request: The request. Its ``call`` has the options of this call.
+            priority: Its priority for the slots of the limiter.
+            withdrawn: Called each time before the request would be sent; True holds it back.
 
         Raises:
             TransportError: No usable answer came; ``sent`` is that of all attempts.
@@ -159,7 +159,7 @@ class Session:
                 if error is None:
                     self._limiter.limit.succeeded()
                 elif progress.maybe and request.operation is Operation.DELETE and is_absence(error):
-                    # what the service says about its absence is no answer to the DELETE
+                    # the service's text about the absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
                 if error is None:
                     if self._on_event is not None:
@@ -172,7 +172,7 @@ class Session:
         """Record a failed attempt, and return the seconds until the next one. Raises what the call ends with."""
         self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
         progress.failed(error)
-        request.left = progress.maybe  # what was surely refused is as good as not sent
+        request.left = progress.maybe  # a request that was certainly refused is as good as not sent
         after = decide(
             progress.policy,
             request,
@@ -187,7 +187,7 @@ class Session:
         late = after is not None and call is not None and call.is_over(now + after)
         self._note_failure(request, error, progress.attempts, None if late else after)
         if isinstance(error, RateLimitError) and after is not None:
-            # also where this call does not wait: the others are limited as well
+            # also if this call does not wait, because the other calls are limited as well
             self._held_until[request.method == "GET"] = max(
                 self._held_until[request.method == "GET"], now + after
             )
@@ -239,9 +239,10 @@ class Session:
         return error
 
     async def _admitted(self, request: Request, priority: Priority, progress: _Progress) -> float:
-        """Take a place at the limiter, and return the seconds for which a rate limit held the request back.
+        """Take a slot of the limiter, and return the seconds for which a rate limit held the request back.
 
-        Others can push the end of that further and further; whose patience is used up goes and asks for itself.
+        Other calls can postpone the end of a rate limit again and again. A call whose patience is used up is sent
+        anyway.
         """
         patience = progress.policy.rate_limit_patience - progress.patience_used
         held = 0.0
@@ -250,13 +251,13 @@ class Session:
             hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience - held)
             if hold <= 0:
                 return held
-            # held back without a place, so that requests of the other kind go on
+            # it waits without a slot, so that requests of the other kind can proceed
             self._limiter.release()
             await self._pause(hold)
             held += hold
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep so long, or until the client is closed."""
+        """Sleep for this time, or until the client is closed."""
         with anyio.CancelScope() as pause:
             self._pauses.add(pause)
             try:
@@ -334,24 +335,24 @@ class Tuned:
         *,
         withdrawn: Callable[[], bool] | None = None,
     ) -> Response:
-        """As `Session.send`, with the options."""
+        """Send like `Session.send`, with the options."""
         request.call = self._call or self._options.begin(self._clock.now())
         return await self._session.send(request, priority, withdrawn=withdrawn)
 
 
 class Bulk:
-    """A session for bulk work: behind the user's own calls, and its changes can be withdrawn until they leave."""
+    """A session for bulk work: it has a lower priority than user calls, and its unsent changes can be withdrawn."""
 
     def __init__(self, session: Sender, withdrawn: Callable[[], bool]) -> None:
         self._session: Session | Tuned = session._session if isinstance(session, Bulk) else session.begin()
         self._withdrawn = withdrawn
 
     def begin(self) -> Bulk:
-        """Return this: one is made for each call."""
+        """Return this session: each call has one of its own."""
         return self
 
     async def send(self, request: Request, priority: Priority = Priority.BULK) -> Response:
-        """As `Session.send`; a priority ahead of bulk work is taken as that of bulk work."""
+        """Send like `Session.send`, but never with a priority above that of bulk work."""
         change = request.method != "GET"
         return await self._session.send(
             request, max(priority, Priority.BULK), withdrawn=self._withdrawn if change else None

@@ -1,8 +1,8 @@
-"""Bytes out, bytes in: the only module that knows aiohttp.
+"""Bytes out, bytes in: the only module that uses aiohttp.
 
-One attempt, once: aiohttp's own resending is switched off, redirects are not followed, there are no cookies, and no
-exception of aiohttp leaves (they hold the request headers, and so the token). What is known of a failed attempt is
-returned as a value, never raised, so that no foreign exception can hang on ours as its context.
+One attempt is sent once. aiohttp's own resending is switched off, redirects are not followed, there are no cookies, and
+no exception of aiohttp leaves this module, because such exceptions hold the request headers and so the token. A failed
+attempt is returned as a value, never raised, so that no foreign exception becomes the context of ours.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ __all__ = ["AiohttpTransport"]
 MAX_ERROR_BODY = 64 * 1024
 MAX_REASON = 200
 URLS = 1024
-"""Addresses remembered."""
+"""The number of parsed addresses that are cached."""
 
 FRESH_SECONDS = 1.0
-"""A change rides on a connection that was used within this time, or on a new one.
+"""A change uses a connection that was used within this time, or a new one.
 
-A service closes idle connections when it likes; a POST that meets such a closing fails in the same way as one that was
-carried out and lost its answer. Bulk changes follow each other faster than this, so they do not pay a handshake each.
+A service closes idle connections at any time. A POST that meets such a close fails in the same way as one that was
+applied and lost its answer. Bulk changes follow each other faster than this, so they need no handshake each.
 """
 
 
@@ -58,7 +58,7 @@ _CAREFUL = frozenset({"POST", "PATCH"})
 
 
 class _Dropped(Exception):
-    """Stands for a dropped connection inside aiohttp, which would resend on seeing its own exception."""
+    """Replaces aiohttp's exception for a dropped connection, which would make aiohttp resend."""
 
 
 async def _no_resend(
@@ -67,16 +67,17 @@ async def _no_resend(
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
-        raise  # before anything was sent; not resent by aiohttp either
+        raise  # nothing was sent, and aiohttp does not resend in this case
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as dropped:
         raise _Dropped(_reason(dropped)) from None
 
 
 class _Connector(aiohttp.TCPConnector):
-    """One pool for everything, which gives changes only connections that have not idled.
+    """One pool for everything. It gives changes only connections that were used recently.
 
-    A connection on which something came while it idled is given to nobody: aiohttp would take that for the answer to
-    the next request, before the service has even seen it. Nor is one that idled when another one turned out dead.
+    A connection that received bytes while it was idle is not used again: aiohttp would treat them as the answer to the
+    next request, before the service has even seen it. A connection that was idle when another one turned out to be dead
+    is not used again either.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -103,40 +104,40 @@ class _Connector(aiohttp.TCPConnector):
         self._used_at[protocol] = self._time()
 
     def distrust(self) -> None:
-        """An attempt met a dead connection: those that idle now are as likely dead, and are not used again.
+        """Stop using the idle connections, because an attempt met a dead one and they are probably dead too.
 
-        A balancer that restarts, or a firewall that forgets, takes all of them at once: tried one by one, they would
-        use up all attempts of a call. Those in use now are trusted again once they have answered.
+        A balancer that restarts, or a firewall that forgets, breaks all of them at once. Tried one by one, they would
+        use up all attempts of a call. Connections in use now are trusted again once they have answered.
         """
         for protocol in self._used_at:
             self._used_at[protocol] = -math.inf
 
 
 def _headers(user_agent: str | None) -> dict[str, str]:
-    """The headers of every request, beside the token."""
+    """Return the headers of every request, apart from the token."""
     return {
         "Accept": "application/json",
         "Accept-Encoding": ACCEPTED,
-        # the page's examples send it with every request, also with those that have no body
+        # the page's examples send it with every request, even without a body
         "Content-Type": "application/json",
         "User-Agent": user_agent or f"vpsorg-async/{__version__}",
     }
 
 
 def _connect(timeout: Timeout) -> aiohttp.ClientTimeout:
-    """The limit that aiohttp keeps; the one of the whole attempt is ours."""
+    """Return the limit that aiohttp enforces; the limit of the whole attempt is ours."""
     return aiohttp.ClientTimeout(total=None, connect=timeout.connect)
 
 
 class _Decoded:
-    """The body of an answer without its coding."""
+    """The decoded body of an answer."""
 
     def __init__(self, content: aiohttp.StreamReader, coding: str) -> None:
         self._content = content
         self._decoder = Decoder(coding)
 
     async def readany(self) -> bytes:
-        """The next piece; empty at the end. Raises `Undecodable`."""
+        """Return the next piece; empty at the end. Raises `Undecodable`."""
         while not (piece := self._decoder.take()):
             data = await self._content.readany()
             if not data:
@@ -144,7 +145,7 @@ class _Decoded:
                 return b""
             self._decoder.feed(data)
         if len(piece) == PIECE:
-            # a megabyte can come out of a kilobyte: others must get their turn in between
+            # a kilobyte can decode to a megabyte: yield to the event loop in between
             await asyncio.sleep(0)
         return piece
 
@@ -154,10 +155,10 @@ async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: 
 
 
 class AiohttpTransport:
-    """One connection pool. Must be opened on the loop that it is used on.
+    """One connection pool. Open and use it on the same loop.
 
-    Reads and changes go through two aiohttp sessions over the same pool: only changes pay for the trace events that
-    prove whether a request left, because only there the proof decides anything.
+    Reads and changes use two aiohttp sessions over the same pool. Only changes need the trace events that prove whether
+    a request left, so only they pay for them.
     """
 
     def __init__(
@@ -183,17 +184,17 @@ class AiohttpTransport:
         self._redact = Redactor(token())
         self._closed = False
         self._deadlines = Deadlines(timeout.total)
-        # to read an address costs as much as to read an answer
+        # parsing an address costs as much as reading an answer
         self._url = functools.lru_cache(URLS)(self._address)
         if proxy is not None:
             self._proxy: URL | None = URL(with_scheme(proxy()))
         else:
             found = environment_proxy(base_url) if trust_env else None
             self._proxy = None if found is None else URL(found)
-            del found  # it may hold a password, and tracebacks show local variables
+            del found  # it may contain a password, and tracebacks can show local variables
         authorization = {"Authorization": f"Bearer {token()}"}
-        # aiohttp sends a session's headers to a proxy as well: where there is one, the token and the user's own
-        # headers go with each request
+        # aiohttp also sends a session's headers to a proxy; with a proxy the token and the user's own headers are
+        # therefore added to each request
         always = {} if self._proxy is not None else authorization | dict(headers or {})
         self._own_headers = {} if self._proxy is None else authorization | dict(headers or {})
         self._connect = _connect(timeout)
@@ -210,7 +211,7 @@ class AiohttpTransport:
             "timeout": self._connect,
         }
         self._reads = aiohttp.ClientSession(**common)
-        # what the middleware does for changes, for less: no public switch exists, and a read may happen twice
+        # a cheaper replacement of the middleware; there is no public switch, and a read may be sent twice
         self._reads._retry_connection = False
         self._changes = aiohttp.ClientSession(**common, middlewares=(_no_resend,), trace_configs=[traces])
 
@@ -218,16 +219,16 @@ class AiohttpTransport:
         return f"AiohttpTransport({self._base_url!r})"
 
     async def close(self) -> None:
-        """Close all connections. Calls under way end with an error."""
+        """Close all connections. Calls in flight end with an error."""
         self._closed = True
-        # aiohttp wakes neither who waits for a connection nor who waits for a body
+        # aiohttp wakes neither tasks that wait for a connection nor tasks that wait for a body
         self._deadlines.close()
         await self._reads.close()
         await self._changes.close()
         await self._connector.close()
 
     async def send(self, request: Request) -> Response | TransportError:
-        """Make one attempt: the answer, or what is known of its failure.
+        """Make one attempt, and return the answer or what is known of its failure.
 
         The deadline covers sending and reading the body to its end.
         """
@@ -250,7 +251,7 @@ class AiohttpTransport:
             )
             body, cut_at = await self._read(answer, request)
             if cut_at is not None:
-                answer.close()  # the rest would stand before the next answer; at its end it is released by itself
+                answer.close()  # unread bytes would precede the next response; a complete answer is released by itself
             return Response(
                 status=answer.status,
                 headers=answer.headers,
@@ -264,7 +265,7 @@ class AiohttpTransport:
                 answer.close()
             ours = attempt.late and attempt.taken_back()
             if isinstance(failure, Exception):
-                # all of them: aiohttp lets some out that are no ClientError, such as its parser's own
+                # any Exception: aiohttp raises some that are no ClientError, such as those of its parser
                 known = self._known(failure, request, started)
             elif ours and isinstance(failure, asyncio.CancelledError):
                 known = self._known(TimeoutError(), request, started)
@@ -286,7 +287,7 @@ class AiohttpTransport:
             raise aiohttp.InvalidURL(self._base_url) from None
 
     async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, int | None]:
-        """The body, up to the cap. Counted after decompression, so that a small bomb can't become a large body."""
+        """Return the body, up to the cap, which counts decoded bytes so that a small bomb can't become a large body."""
         good = answer.status < 300
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         content = answer.content
@@ -295,12 +296,12 @@ class AiohttpTransport:
         if coding:
             body, more = b"", _Decoded(content, coding).readany
         else:
-            # of nearly every answer all is there already
+            # nearly every answer has already arrived completely
             body, more = content.read_nowait(), content.readany
             if len(body) <= cap and content.at_eof():
                 return known if body == known else body, None
-        # compared as it comes, megabytes that say what is known already are never put together: as long as it is
-        # the same, its first bytes are those that are known, and no chunk is kept
+        # The body is compared as it arrives, so that megabytes without news are never joined: while it is equal, its
+        # bytes are those of `known`, and no chunk is kept.
         chunks, size, same = [b""], 0, True
         while True:
             if same and not known.startswith(body, size):
@@ -315,7 +316,7 @@ class AiohttpTransport:
             except Undecodable:
                 if good:
                     raise
-                break  # the status of an error says enough
+                break  # the status of an error is enough
             if not body:
                 break
         if same:
@@ -323,14 +324,14 @@ class AiohttpTransport:
         return b"".join(chunks), None
 
     def _limit(self, call: Call, started: float) -> float | None:
-        """The seconds of an attempt; None where they are those of every attempt."""
+        """Return the limit of an attempt in seconds; None for the default limit."""
         total = (call.timeout or self._timeout).total
         if call.ends_before(started, total):
             return call.left(started)
         return None if call.timeout is None else total
 
     def _known(self, failure: Exception, request: Request, started: float) -> TransportError:
-        """What is known of a failed attempt, in our words."""
+        """Return what is known of a failed attempt, as one of our errors."""
         what, call = str(request), request.call
         timeout = self._timeout if call is None or call.timeout is None else call.timeout
         if self._closed:
@@ -340,10 +341,10 @@ class AiohttpTransport:
                 late = f"no connection to {self._origin} within {timeout.connect:g} s"
                 return ConnectError(late, request=what)
             case aiohttp.ClientConnectorCertificateError():
-                why = f"the certificate of {self._origin} does not hold: {_reason(failure)}"
+                why = f"the certificate of {self._origin} is not valid: {_reason(failure)}"
                 return ConnectError(why, request=what, final=True)
             case aiohttp.ClientConnectorSSLError():
-                # a line that broke during the handshake may hold the next time; wrong speech does not mend
+                # a connection that broke during the handshake may work the next time; a wrong protocol will not
                 broke = isinstance(failure.os_error, ssl.SSLEOFError)
                 why = f"no TLS with {self._origin}: {_reason(failure)}"
                 return ConnectError(why, request=what, final=not broke)
@@ -355,29 +356,29 @@ class AiohttpTransport:
             case aiohttp.ClientConnectorError():
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
             case TimeoutError() if call is not None and call.ends_before(started, timeout.total):
-                late = f"no whole answer before the call's deadline of {call.deadline:g} s"
+                late = f"no complete answer before the call's deadline of {call.deadline:g} s"
                 return RequestTimeoutError(late, request=what, deadline=call.deadline, final=True)
             case TimeoutError():
-                return RequestTimeoutError(f"no whole answer within {timeout.total:g} s", request=what)
+                return RequestTimeoutError(f"no complete answer within {timeout.total:g} s", request=what)
             case Undecodable():
                 kind = TransportError if failure.final else ConnectionLostError
                 why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
                 return kind(why, request=what, final=failure.final)
             case aiohttp.ClientPayloadError():
-                return ConnectionLostError("the answer broke off in its body", request=what)
+                return ConnectionLostError("the connection broke in the body of the answer", request=what)
             case aiohttp.ClientResponseError() | HttpProcessingError():
-                return ConnectionLostError("the answer is not proper HTTP", request=what)
+                return ConnectionLostError("the answer is not valid HTTP", request=what)
             case _:
                 return ConnectionLostError(f"the connection broke: {_reason(failure)}", request=what)
 
 
 def _reason(failure: BaseException) -> str:
-    """The operating system's words for it. Nothing of aiohttp's own text, which can quote headers and bodies."""
+    """Return the operating system's reason. aiohttp's own texts can quote headers and bodies, so they are not used."""
     match failure:
         case _Dropped():
             return str(failure)
         case aiohttp.ClientHttpProxyError(status=407):
-            return "it wants a user and a password (407): http://user:password@host:port"
+            return "it requires a user and a password (407): http://user:password@host:port"
         case aiohttp.ClientHttpProxyError():
             return f"it refused the tunnel with {failure.status}"
         case aiohttp.ClientConnectorCertificateError():
@@ -387,7 +388,7 @@ def _reason(failure: BaseException) -> str:
         case aiohttp.ClientConnectorError():
             return failure.os_error.strerror or type(failure.os_error).__name__
         case aiohttp.ServerDisconnectedError():
-            return "closed by the other side without an answer"
+            return "the other side closed it without an answer"
         case OSError():
             return failure.strerror or type(failure).__name__
     return type(failure).__name__
