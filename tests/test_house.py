@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__", "doctor", "otel"},
     {"client"},
-    {"resources"},
+    {"facade"},
     {"options"},
     {"events"},
     {"runtime"},

@@ -7,7 +7,7 @@ import importlib
 import os
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Self, TypeVar, Unpack
 
 import anyio
@@ -23,7 +23,6 @@ from .config import (
     Timeout,
     WaitPolicy,
     check_base_url,
-    check_seconds,
     check_token,
     from_environment,
     wait_policy,
@@ -32,17 +31,10 @@ from .dialects import check_dialect
 from .durations_file import keep_durations, read_durations
 from .errors import ClientClosedError, ConfigurationError
 from .events import ClientEvent
+from .facade import Facade
 from .http.options import CallOptions, check_headers, check_user_agent
-from .lifecycle.calls import WaitOutcome
-from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
-from .lifecycle.events import PollStatistics
-from .lifecycle.ready import ReadyCheck
-from .lifecycle.receipts import Receipt
-from .lifecycle.watching import StatusChange
 from .options import ClientOptions
-from .records import Server, ServerId
-from .resources import Resources
 from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
@@ -52,37 +44,45 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 
-class Client(Resources):
+class Client(Facade):
     """The VPS.org account: servers, waits and fleets over one shared connection pool.
 
-    ::
+    One client belongs to one event loop while it is open, and is opened once. All durations are seconds.
+
+    Args:
+        token: The API token; it is never shown.
+        base_url: The address of the API without ``/api/v1``; https, or http on this machine.
+        dialect: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
+        status_words: Status words of the account that mean one of the documented, ``{"running": "active"}``, or that
+            the server is deleted, ``{"terminated": "gone"}``.
+        strict: Raise `DecodeError` for an answer with any field that does not fit. By default only id and status (and
+            the name, where a name is searched for) have to fit; any other field is None then, and reported once.
+        timeout: The limits of one attempt; 10 s to connect and 30 s in all.
+        retry: How often and how patiently a call is tried; 4 attempts.
+        max_in_flight: The number of concurrent requests of all calls together; 32. The rest queue, and queueing counts
+            against no timeout, but against the deadline of `with_options`.
+        waiting: How often waits poll, and how patient they are.
+        min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
+        max_body: The most bytes of one answer, after decompression; 8 MiB. ``max_list_body``: of a list; 64 MiB.
+        user_agent: The header ``User-Agent``; ``vpsorg-async/`` and the version.
+        headers: Further headers of each request. Those that the client sets, such as ``Authorization`` and ``Host``,
+            are refused.
+        ssl_context: For a private certificate authority.
+        trust_env: Use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
+        proxy: The address of an HTTP proxy, ``http://user:password@host:port``; takes precedence over the environment.
+        allow_insecure: Accept an ``http`` address of another machine. The token is then sent in clear.
+        on_event: Called, not awaited, with each `vpsorg_async.events.ClientEvent`.
+        tracing: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
+        durations_file: The file in which the durations seen are kept, so that the next run knows when to poll.
+        clock: Another clock, for tests and simulations.
+
+    Raises:
+        ConfigurationError: An option is wrong.
+
+    Example::
 
         async with Client.from_env() as vps:
             server = await vps.servers.get(12345)
-
-    ``token`` is the API token; it is never shown. All durations are seconds.
-
-    - ``base_url``: the address of the API without ``/api/v1``; https, or http on this machine.
-    - ``dialect``: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
-    - ``status_words``: status words of the account that mean one of the documented, ``{"running": "active"}``, or that
-      the server is deleted, ``{"terminated": "gone"}``.
-    - ``strict``: an answer with any field that does not fit raises `DecodeError`. By default only id and status (and
-      the name, where a name is looked for) have to fit; any other field is None then, and reported once.
-    - ``timeout``: limits of one attempt. ``retry``: how often and how patiently a call is tried.
-    - ``max_in_flight``: requests at once, all calls together; the rest queue, and queueing counts against no timeout.
-    - ``waiting``: a `WaitPolicy`, how often waits poll and how patient they are. Its numbers are accepted one by one,
-      too: ``min_interval``, ``max_interval``, ``grace``, ``quiet``, ``visibility``.
-    - ``max_body``, ``max_list_body``: the most bytes read of one answer, after decompression.
-    - ``user_agent``: the value of the header ``User-Agent``. ``headers``: further headers of each request; those that
-      the client sets, such as ``Authorization`` and ``Host``, are refused.
-    - ``ssl_context``: for a private certificate authority.
-    - ``proxy``: the address of an HTTP proxy, ``http://user:password@host:port``; goes before the environment.
-    - ``trust_env``: use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
-    - ``durations_file``: where the durations seen are kept between runs, so that the next one knows when to poll.
-    - ``on_event``: called, not awaited, with each `vpsorg_async.events.ClientEvent`.
-    - ``tracing``: `vpsorg_async.otel.OpenTelemetry`, for spans and metrics.
-
-    One client belongs to one event loop while it is open, and is opened once. Raises `ConfigurationError`.
     """
 
     def __init__(
@@ -215,86 +215,6 @@ class Client(Resources):
             if self._durations_file is not None:
                 await anyio.to_thread.run_sync(keep_durations, self._durations_file, self._durations)
 
-    async def wait_until(
-        self,
-        server: ServerId | Server | Receipt,
-        target: TargetLike,
-        *,
-        timeout: float,
-        ready: ReadyCheck | None = None,
-        ready_timeout: float = 300.0,
-    ) -> Server:
-        """Wait until the server is in a status, and return it as it is then.
-
-        ``target`` is a status word, a `ServerStatus`, several of them, ``"settled"``, ``"gone"`` or a `Target`.
-        ``timeout`` is in seconds. For ``"gone"`` the last record comes back with the status ``gone``. A wait after a
-        command of this client ends only on what happened after it. Raises `WaitTimeoutError`,
-        `UnexpectedStatusError` (settled elsewhere, suspended), `ServerGoneError`, `AuthenticationError`,
-        `PermissionDeniedError`, and `ConfigurationError` for bad input.
-
-        ``ready`` is a check of the server, async as a rule, that has to say yes as well, within ``ready_timeout``
-        seconds after the status was reached; `tcp_port` makes one.
-        """
-        seconds = check_seconds(ready_timeout, "ready_timeout")
-        if ready is not None and not callable(ready):
-            raise ConfigurationError(f"ready is a check to be called with the server, not {ready!r}")
-        waiter = self._open().waiter
-        wait, verdict = waiter.begin(server, Target.of(target), timeout)
-        try:
-            outcome = waiter.reached(wait, await verdict)
-        finally:
-            waiter.poller.leave(wait)
-        assert outcome.server is not None
-        return outcome.server if ready is None else await waiter.ready(outcome, ready, seconds)
-
-    @property
-    def statistics(self) -> PollStatistics:
-        """The polls of this client so far, and the waits that are open now."""
-        return self._open().poller.statistics
-
-    def receipt(self, server_id: ServerId) -> Receipt | None:
-        """The last command on a server that this client sent, was acknowledged, and no wait has seen done yet.
-
-        Plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``.
-        """
-        found = self._open().account.receipt(server_id)
-        return None if found is None else found[0]
-
-    def last_status(self, server_id: ServerId) -> str | None:
-        """The status in which this client last saw a server; None where it never did. Sends nothing."""
-        known = self._open().account.known(server_id)
-        return None if known is None else known.status
-
-    def expected(self, operation: str, count: int = 1) -> float | None:
-        """Seconds that so many ``create``, ``start``, ``stop``, ``reboot`` or ``delete`` side by side take, about.
-
-        From what this client has seen, for creates at first as documented; None where nothing is known. An estimate
-        for people. Sends nothing.
-        """
-        return self._durations.expected(operation, max(count, 1))
-
-    def watch(self, *, interval: float = 5.0) -> AsyncGenerator[StatusChange, None]:
-        """Every status change of the whole account, as a stream that does not end.
-
-        One list each ``interval`` seconds, shared with all waits. The first poll tells every server as ``present``.
-        What happens between two polls is not seen: a server whose ``updated_at`` moved though its status did not is
-        told as ``touched``, and a time without any poll as ``blind``.
-        """
-        return self._open().waiter.watch(interval)
-
-    def wait_until_all(
-        self,
-        servers: Iterable[ServerId | Server | Receipt],
-        target: TargetLike,
-        *,
-        timeout: float,
-    ) -> AsyncGenerator[WaitOutcome, None]:
-        """Wait for several; yields a `WaitOutcome` for each as it settles. ``timeout``: seconds, for each.
-
-        A wait that fails is an outcome with an ``error``, and disturbs no other.
-        """
-        return self._open().waiter.wait_all(servers, Target.of(target), timeout)
-
     def with_options(
         self,
         *,
@@ -327,7 +247,7 @@ class Client(Resources):
         """
         options = CallOptions.of(timeout=timeout, retry=retry, headers=headers, deadline=deadline)
         view = copy.copy(self)
-        view._options, view._view = options.over(self._options), None
+        view._options, view._view, view._runtime = options.over(self._options), None, None
         view._origin = self._origin or self
         return view
 
@@ -339,6 +259,9 @@ class Client(Resources):
         if self._view is None:
             self._view = runtime.calls_with(self._options)
         return self._view
+
+    def _learned(self) -> Durations:
+        return (self._origin or self)._durations
 
     def _open(self) -> ClientRuntime:
         if self._origin is not None:

@@ -397,7 +397,7 @@ async def test_a_name_is_created_once_by_client_and_view() -> None:
         Client(box.token, base_url=box.url) as vps,
         vps.fleet.creating([SPEC], timeout=60) as run,
     ):
-        with pytest.raises(ConfigurationError, match="at work"):
+        with pytest.raises(ConfigurationError, match="another call of this client"):
             await vps.with_options(deadline=30).fleet.create([SPEC], timeout=60)
         async for outcome in run:
             assert outcome.error is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.lifecycle.stage import virtual
 from vpsorg_async.http.deadlines import Deadlines
 
@@ -86,3 +88,47 @@ async def test_closing_interrupts_all() -> None:
 
     assert await asyncio.gather(*tasks) == ["late"] * 3
     assert now() == 9.5
+
+
+@virtual
+async def test_an_attempt_with_a_limit_of_its_own() -> None:
+    """It is interrupted at its own limit, whether that is shorter or longer than that of the others."""
+    deadlines = Deadlines(10.0)
+
+    async def ends(seconds: float | None) -> float:
+        entered = deadlines.enter(seconds)
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            assert entered.late
+            assert entered.taken_back()
+        finally:
+            deadlines.leave(entered)
+        return now()
+
+    assert await asyncio.gather(*map(ends, (None, 20.0, 5.0))) == [10.0, 20.0, 5.0]
+
+
+@virtual
+async def test_an_attempt_that_is_done_leaves_no_timer() -> None:
+    """What is not under way any more is not interrupted."""
+    deadlines = Deadlines(10.0)
+    entered = deadlines.enter(5.0)
+    deadlines.leave(entered)
+    await asyncio.sleep(60)
+
+    assert not entered.late
+
+
+@virtual
+async def test_closing_interrupts_attempts_with_a_limit_of_their_own() -> None:
+    """No attempt hangs when the transport is closed."""
+    deadlines = Deadlines(10.0)
+    entered = deadlines.enter(3600.0)
+    deadlines.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(7200)
+
+    assert entered.taken_back()
+    deadlines.leave(entered)
+    assert now() == 0.0

@@ -1,0 +1,237 @@
+"""What users call on a client, and on each of its views: servers, fleets, look-ups, waits, requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from .config import check_seconds
+from .errors import ConfigurationError
+from .fleet import Fleet
+from .http.exchange import Request, Response
+from .lifecycle.calls import WaitOutcome
+from .lifecycle.contract import Target, TargetLike
+from .lifecycle.durations import Durations
+from .lifecycle.events import PollStatistics
+from .lifecycle.ready import ReadyCheck
+from .lifecycle.receipts import Receipt
+from .lifecycle.watching import StatusChange
+from .listing import Listing
+from .lookups import AccountInfo, Locations, OperatingSystems, Plans, SSHKeys
+from .raw import raw_request, read_raw, send_raw
+from .records import Server, ServerId
+from .runtime import Calls, ClientRuntime
+from .servers import Servers
+from .specs import id_of
+
+__all__ = ["Facade"]
+
+
+class Facade:
+    """The base of `Client`: every call but those that open, close and configure it."""
+
+    @property
+    def servers(self) -> Servers:
+        """The nine endpoints."""
+        return self._calls().servers
+
+    @property
+    def fleet(self) -> Fleet:
+        """Many servers at once."""
+        return self._calls().fleet
+
+    @property
+    def plans(self) -> Plans:
+        """The plans that can be ordered."""
+        return self._calls().look_up(Plans)
+
+    @property
+    def locations(self) -> Locations:
+        """The datacenters; provider dialect only."""
+        return self._calls().look_up(Locations)
+
+    @property
+    def operating_systems(self) -> OperatingSystems:
+        """The operating systems and their versions; provider dialect only."""
+        return self._calls().look_up(OperatingSystems)
+
+    @property
+    def ssh_keys(self) -> SSHKeys:
+        """The ssh keys of the account; provider dialect only."""
+        return self._calls().look_up(SSHKeys)
+
+    @property
+    def account(self) -> AccountInfo:
+        """Whose token this is."""
+        return self._calls().look_up(AccountInfo)
+
+    async def listing(self) -> Listing:
+        """Read the whole account, and return its servers with what is known of the list itself.
+
+        `Servers.list` returns the servers alone. Use this where a server that the list does not show must not be
+        taken for one that does not exist.
+
+        Returns:
+            The servers; ``.lacks`` says why the list is incomplete, and ``.by_name()`` finds servers by name.
+
+        Raises:
+            DecodeError: No row of the list could be read.
+
+        Example:
+            ``hits = (await vps.listing()).by_name().get("web-1", [])``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        return await self._calls().endpoints.listing()
+
+    async def request(self, method: str, path: str, json: Any = None) -> Any:
+        """Any request to the API, with the same authentication, retries and errors: decoded JSON, None for no body.
+
+        ``path`` begins with a slash and is taken below ``/api/v1`` unless it begins with ``/api/``. GET, PUT and
+        DELETE are repeated where that is safe; other methods are not, once they may have been carried out.
+        """
+        asked = raw_request(method, path, json)
+        return read_raw(asked, await send_raw(self._calls().session, asked))
+
+    async def send(self, request: Request) -> Response:
+        """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
+        return await send_raw(self._calls().session, request)
+
+    # -- waits ------------------------------------------------------------------------------------------------------
+
+    async def wait_until(
+        self,
+        server: ServerId | Server | Receipt,
+        target: TargetLike,
+        *,
+        timeout: float,
+        ready: ReadyCheck | None = None,
+        ready_timeout: float = 300.0,
+    ) -> Server:
+        """Wait until the server is in a status, and return it as it is then.
+
+        A wait after a command of this client ends only on what happened after that command. All waits of a client
+        share their polls.
+
+        Args:
+            server: An id, a server, or a receipt, also one of another process.
+            target: A status word, a `ServerStatus`, several of them, ``"settled"``, ``"gone"`` or a `Target`. For a
+                word that is only known at run time use ``Target.of(word)``.
+            timeout: Seconds until the wait fails.
+            ready: A check that has to pass as well, async as a rule; `tcp_port` makes one.
+            ready_timeout: Seconds from the status until the check must have passed.
+
+        Returns:
+            The server; for ``"gone"`` the last record, with the status ``gone``.
+
+        Raises:
+            WaitTimeoutError: The target was not reached in time.
+            UnexpectedStatusError: The server settled elsewhere, or was suspended.
+            ServerGoneError: The server does not exist.
+            AuthenticationError: The token is refused; so is `PermissionDeniedError`.
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``server = await vps.wait_until(12345, "active", timeout=600)``
+        """
+        seconds = check_seconds(ready_timeout, "ready_timeout")
+        if ready is not None and not callable(ready):
+            raise ConfigurationError(f"ready is a check to be called with the server, not {ready!r}")
+        waiter = self._open().waiter
+        wait, verdict = waiter.begin(server, Target.of(target), timeout)
+        try:
+            outcome = waiter.reached(wait, await verdict)
+        finally:
+            waiter.poller.leave(wait)
+        assert outcome.server is not None
+        return outcome.server if ready is None else await waiter.ready(outcome, ready, seconds)
+
+    def wait_until_all(
+        self,
+        servers: Iterable[ServerId | Server | Receipt],
+        target: TargetLike,
+        *,
+        timeout: float,
+    ) -> AsyncGenerator[WaitOutcome, None]:
+        """Wait for several servers, and yield the outcome of each as it settles.
+
+        A wait that fails is an outcome with an ``error``, and disturbs no other.
+
+        Args:
+            servers: Ids, servers or receipts.
+            target: As in `wait_until`.
+            timeout: Seconds for each server.
+
+        Yields:
+            One `WaitOutcome` for each server.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``async for outcome in vps.wait_until_all([1, 2], "active", timeout=600): ...``
+        """
+        return self._open().waiter.wait_all(servers, Target.of(target), timeout)
+
+    def watch(self, *, interval: float = 5.0) -> AsyncGenerator[StatusChange, None]:
+        """Yield every status change of the whole account, without an end.
+
+        The first poll yields every server as ``present``. Changes between two polls are not seen: a server whose
+        ``updated_at`` moved though its status did not is yielded as ``touched``, and a time without any poll as
+        ``blind``.
+
+        Args:
+            interval: Seconds between two lists, which all waits share.
+
+        Raises:
+            AuthenticationError: The token is refused; so is `PermissionDeniedError`.
+            ClientClosedError: The client was closed.
+
+        Example:
+            ``async for change in vps.watch(): ...``
+        """
+        return self._open().waiter.watch(interval)
+
+    @property
+    def statistics(self) -> PollStatistics:
+        """The polls of this client so far, and the waits that are open now."""
+        return self._open().poller.statistics
+
+    def receipt(self, server: ServerId | Server) -> Receipt | None:
+        """Return the last acknowledged command of this client on a server that no wait has seen done yet.
+
+        A receipt is plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``. Sends nothing.
+        """
+        found = self._open().account.receipt(id_of(server))
+        return None if found is None else found[0]
+
+    def last_status(self, server: ServerId | Server) -> str | None:
+        """Return the status in which this client last saw a server; None where it never did. Sends nothing."""
+        known = self._open().account.known(id_of(server))
+        return None if known is None else known.status
+
+    def expected(self, operation: str, count: int = 1) -> float | None:
+        """Return about how many seconds several commands side by side take; None where nothing is known.
+
+        The estimate is from what this client has seen; for creates at first as documented. Sends nothing.
+
+        Args:
+            operation: ``"create"``, ``"start"``, ``"stop"``, ``"reboot"`` or ``"delete"``.
+            count: The number of servers.
+
+        Example:
+            ``vps.expected("create", 20)``
+        """
+        return self._learned().expected(operation, max(count, 1))
+
+    def _calls(self) -> Calls:
+        """Return what sends requests: with the options of this view, if it is one."""
+        raise NotImplementedError
+
+    def _open(self) -> ClientRuntime:
+        """Return what lives while the client is open. Raises `ClientClosedError`."""
+        raise NotImplementedError
+
+    def _learned(self) -> Durations:
+        """Return the durations that the client has seen."""
+        raise NotImplementedError
