@@ -13,7 +13,7 @@ from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
 from .lifecycle.events import PollStatistics
-from .lifecycle.ready import ReadyCheck
+from .lifecycle.ready import ReadyCheck, ReadyPolicy
 from .lifecycle.receipts import Receipt
 from .lifecycle.watching import StatusChange
 from .listing import Listing
@@ -144,7 +144,9 @@ class Facade:
         finally:
             waiter.poller.leave(wait)
         assert outcome.server is not None
-        return outcome.server if ready is None else await waiter.ready(outcome, ready, seconds)
+        if ready is None:
+            return outcome.server
+        return await waiter.ready(outcome, ready, ReadyPolicy(timeout=seconds))
 
     def wait_until_all(
         self,

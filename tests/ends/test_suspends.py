@@ -10,7 +10,7 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record
 from vpsorg_async import Server, errors
-from vpsorg_async.lifecycle.ready import ask
+from vpsorg_async.lifecycle.ready import ReadyPolicy, ask
 from vpsorg_async.virtual_time import VirtualTimeLoop
 
 ENOUGH = 5.0
@@ -187,7 +187,7 @@ def test_a_ready_check_has_its_time_once_more(moment: float, seconds: float) -> 
         async with Stage(Slow(0.0)) as stage:
             outcome = await stage.wait(1)
             check = Check(moment + seconds)
-            assert (await stage.waiter.ready(outcome, check, 12)).status == "active"
+            assert (await stage.waiter.ready(outcome, check, ReadyPolicy(timeout=12))).status == "active"
 
     suspendable(play)
 

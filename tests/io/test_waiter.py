@@ -12,6 +12,7 @@ import pytest
 
 from tests.lifecycle.stage import Provider, Stage, after, record, virtual
 from vpsorg_async import Server, Target, WaitOutcome, errors, tcp_port
+from vpsorg_async.lifecycle.ready import ReadyPolicy
 
 ACTIVE = Target.of("active")
 
@@ -173,7 +174,7 @@ class Door:
 async def ready(stage: Stage, door: Door, timeout: float) -> float:
     outcome = await stage.wait(1)
     began = stage.now
-    await stage.waiter.ready(outcome, door, timeout)
+    await stage.waiter.ready(outcome, door, ReadyPolicy(timeout=timeout))
     return stage.now - began
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
-from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
-from ..lifecycle.ready import ask
+from ..lifecycle.ready import ReadyCheck, ReadyPolicy
 from ..records import Server, ServerId
 from ..shielding import is_cancellation
+from ..timing import Backoff
 from .adoption import stops_all
 from .events import CommandAnswered, CommandSent, FleetEvent
 from .jobs import RunContext
@@ -26,10 +26,8 @@ __all__ = ["Health", "RollingRun"]
 
 log = logging.getLogger("vpsorg_async.fleet")
 
-Health = Callable[[Server], Awaitable[bool] | bool]
-"""Says whether a server that came back is well. An exception counts as no."""
-
-# command -> the status a server must have to be taken up, and the status it ends in
+Health = ReadyCheck
+"""Returns whether a server that came back is healthy; async, or quick. An exception counts as False."""
 
 
 class RollingRun(OutcomeStream):
@@ -74,10 +72,12 @@ class RollingRun(OutcomeStream):
         self._ids = ids
         self._timeout = timeout
         self._health = health
-        self._warm_up = warm_up
-        self._health_retries = health_retries
-        self._health_timeout = health_timeout
-        self._health_interval = health_interval
+        self._health_policy = ReadyPolicy(
+            warm_up=warm_up,
+            pauses=Backoff(initial=health_interval, maximum=health_interval, multiplier=1.0),
+            check_timeout=health_timeout,
+            tries=health_retries,
+        )
         self._ended_by = ""
         self._sent: dict[ServerId, int] = {}
         self._acknowledged: set[ServerId] = set()
@@ -211,7 +211,9 @@ class RollingRun(OutcomeStream):
             key, Target.of(COMMANDS[self._operation].target), self._timeout
         )
         assert waited.server is not None
-        server = waited.server if self._health is None else await self._healthy(waited, waited.server)
+        server = waited.server
+        if self._health is not None:
+            server = await self._context.waiter.ready(waited, self._health, self._health_policy)
         return Succeeded(
             key,
             server,
@@ -231,27 +233,6 @@ class RollingRun(OutcomeStream):
             self._outcomes.emit(CommandSent(operation=self._operation, key=key))
         self._sent[key] = self._sent.get(key, 0) + 1
         return False
-
-    async def _healthy(self, waited: WaitOutcome, server: Server) -> Server:
-        """The server as it was when its check passed."""
-        assert self._health is not None
-        clock, said = self._context.clock, ""
-        for check in range(self._health_retries):
-            pause = self._health_interval if check else self._warm_up
-            if check or pause:
-                await clock.sleep(pause)
-                server = await self._context.waiter.as_it_is(server)
-            said = await ask(self._health, server, self._health_timeout)
-            if not said:
-                return server
-        raise WaitError(
-            f"server {server.id} is {server.status}, but its health check did not pass in {self._health_retries} "
-            f"tries, last: {said}",
-            server_id=server.id,
-            target="healthy",
-            last_seen=server,
-            timeline=waited.timeline,
-        )
 
 
 async def _not_again(report: Report) -> Report:

@@ -11,20 +11,18 @@ from ..config import check_seconds
 from ..errors import (
     ConfigurationError,
     NotFoundError,
-    ServerGoneError,
     VpsOrgError,
-    WaitTimeoutError,
     is_absence,
 )
 from ..records import Seen, Server, ServerId
 from ..shielding import side_by_side
 from ..specs import check_id
-from ..timing import Backoff, Clock
+from ..timing import Clock
 from .account import Account
 from .commands import GONE, SETTLED
 from .contract import Evidence, Target
-from .poller import LAST_POLL, Poller
-from .ready import ReadyCheck, ask
+from .poller import Poller
+from .ready import ReadyCheck, ReadyPolicy, wait_until_ready
 from .receipts import Receipt
 from .snapshots import ListNews
 from .wait import Reached, Verdict, Wait
@@ -170,51 +168,17 @@ class Waiter:
             raise verdict
         return WaitOutcome.of(wait, verdict, self._clock.now())
 
-    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, timeout: float) -> Server:
-        """Call a check until it passes, each time with the server as it is then; returns the server.
-
-        Raises:
-            WaitTimeoutError: the check did not pass within ``timeout`` seconds.
-            ServerGoneError: the server does not exist any more.
-        """
+    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, policy: ReadyPolicy) -> Server:
+        """Repeat a check after a wait that was reached; returns the server. Raises what `wait_until_ready` raises."""
         assert outcome.server is not None
-        began, tries, server = self._clock.now(), 0, outcome.server
-        backoff = Backoff(initial=0.5, maximum=5.0)
-        while True:
-            tries += 1
-            left = began + timeout - self._clock.now()
-            # the one at the deadline has some time as well
-            reason = await ask(check, server, left if left > 0 else LAST_POLL, LAST_POLL)
-            if not reason:
-                return server
-            left = began + timeout - self._clock.now()
-            if left <= 0:
-                break
-            await self._clock.sleep(min(backoff.ceiling(tries), left))
-            server = await self.as_it_is(server)
-        raise WaitTimeoutError(
-            f"server {server.id} is {server.status}, but not ready after {timeout:g} s: "
-            f"its check was asked {tries} times, last: {reason}",
-            server_id=server.id,
-            target="ready",
-            last_seen=server,
+        return await wait_until_ready(
+            check,
+            outcome.server,
+            policy,
+            clock=self._clock,
+            read=self.poller.read,
             timeline=outcome.timeline,
         )
-
-    async def as_it_is(self, server: Server) -> Server:
-        """Return the server read again, or as it was if that fails. Raises `ServerGoneError` if it does not exist."""
-        gone: VpsOrgError | None = None
-        try:
-            now = (await self.poller.read(server.id))[1]
-            if now.status != GONE:
-                return now
-        except VpsOrgError as failure:
-            if not is_absence(failure):
-                return server
-            gone = failure
-        raise ServerGoneError(
-            f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
-        ) from gone
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Yield every difference between lists. Raises what ends polling for good: 401, 403, a closed client."""

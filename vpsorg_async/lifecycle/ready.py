@@ -1,23 +1,136 @@
-"""Checks that a server can be used, which may follow a wait for its status."""
+"""Checks that a server can be used, which may follow a wait for its status.
+
+`wait_until_ready` is the one way to wait for a check: ``wait_until(ready=)`` repeats it until a deadline, a rolling
+operation for a number of times.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 
-from ..config import check_seconds
-from ..errors import ConfigurationError
-from ..hooks import FAILURES
-from ..records import Server
+import attrs
 
-__all__ = ["ReadyCheck", "ask", "tcp_port"]
+from ..config import check_seconds
+from ..errors import ConfigurationError, ServerGoneError, VpsOrgError, WaitError, WaitTimeoutError, is_absence
+from ..hooks import FAILURES
+from ..records import Seen, Server, ServerId
+from ..timing import Backoff, Clock
+from .commands import GONE
+
+__all__ = ["ReadyCheck", "ReadyPolicy", "ask", "tcp_port", "wait_until_ready"]
+
+PAUSES = Backoff(initial=0.5, maximum=5.0)
+LAST_CHECK = 5.0
+"""Seconds for a check that begins at the deadline, or that is repeated because the process was suspended."""
 
 STOOD_STILL = 1.0
 """Seconds by which a check goes past its time where the process was suspended, or its loop blocked."""
 
 ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
 """Returns whether the server can be used; async, or quick. An exception counts as False, with that reason."""
+
+
+@attrs.frozen(kw_only=True)
+class ReadyPolicy:
+    """How a check is repeated until it passes. All durations are in seconds."""
+
+    warm_up: float = 0.0
+    """The pause before the first check."""
+    pauses: Backoff = PAUSES
+    """The pauses between two checks, without jitter."""
+    timeout: float = math.inf
+    """The time for all checks together."""
+    check_timeout: float | None = None
+    """The time for one check; None for what is left of ``timeout``."""
+    tries: int | None = None
+    """The most checks; None for no limit."""
+
+    def time_for_check(self, left: float) -> float:
+        """Return the seconds for a check that begins that long before the deadline."""
+        if self.check_timeout is not None:
+            return self.check_timeout
+        return left if left > 0 else LAST_CHECK
+
+    def failure(self, server: Server, tries: int, reason: str, timeline: tuple[Seen, ...]) -> WaitError:
+        """Return the error for a server whose check did not pass."""
+        if self.tries is None:
+            return WaitTimeoutError(
+                f"server {server.id} is {server.status}, but not ready after {self.timeout:g} s: "
+                f"its check was asked {tries} times, last: {reason}",
+                server_id=server.id,
+                target="ready",
+                last_seen=server,
+                timeline=timeline,
+            )
+        return WaitError(
+            f"server {server.id} is {server.status}, but its health check did not pass in {tries} tries, "
+            f"last: {reason}",
+            server_id=server.id,
+            target="healthy",
+            last_seen=server,
+            timeline=timeline,
+        )
+
+
+async def wait_until_ready(
+    check: ReadyCheck,
+    server: Server,
+    policy: ReadyPolicy,
+    *,
+    clock: Clock,
+    read: Callable[[ServerId], Awaitable[tuple[float, Server]]],
+    timeline: tuple[Seen, ...] = (),
+) -> Server:
+    """Repeat a check until it passes, and return the server as it was then.
+
+    After each pause the server is read again, so that no check sees an old record.
+
+    Args:
+        check: The check.
+        server: The server, just read.
+        policy: How often and how long the check is repeated.
+        clock: The client's clock.
+        read: Reads a server by id; returns when its request left, and the server.
+        timeline: What the wait for the status saw, for the error.
+
+    Raises:
+        WaitTimeoutError: The check did not pass within ``policy.timeout``.
+        WaitError: The check did not pass in ``policy.tries`` tries.
+        ServerGoneError: The server does not exist any more.
+    """
+    ends = clock.now() + policy.timeout
+    tries, pause = 0, policy.warm_up
+    while True:
+        if tries or pause:
+            await clock.sleep(pause)
+            server = await _read_again(read, server)
+        reason = await ask(check, server, policy.time_for_check(ends - clock.now()), LAST_CHECK)
+        tries += 1
+        if not reason:
+            return server
+        left = ends - clock.now()
+        if left <= 0 or tries == policy.tries:
+            raise policy.failure(server, tries, reason, timeline)
+        pause = min(policy.pauses.ceiling(tries), left)
+
+
+async def _read_again(read: Callable[[ServerId], Awaitable[tuple[float, Server]]], server: Server) -> Server:
+    """Return the server read again, or as it was if that fails. Raises `ServerGoneError` if it does not exist."""
+    gone: VpsOrgError | None = None
+    try:
+        now = (await read(server.id))[1]
+        if now.status != GONE:
+            return now
+    except VpsOrgError as failure:
+        if not is_absence(failure):
+            return server
+        gone = failure
+    raise ServerGoneError(
+        f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
+    ) from gone
 
 
 async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0.0) -> str:
