@@ -69,7 +69,7 @@ MAX_LINES = 400
 MAX_ATTRIBUTES = 15
 MAX_FUNCTION_LINES = 60
 # Functions that are longer, to be split.
-LONG = {"client.__init__", "doctor._readings", "fleet.fleet.rolling", "runtime.__init__"}
+LONG = {"doctor._readings"}
 # Private names of others: the language's own spelling of public features, and aiohttp's only switch of its retry.
 FOREIGN = {
     "os._exit",

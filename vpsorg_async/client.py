@@ -85,6 +85,13 @@ class Client(Facade):
             server = await vps.servers.get(12345)
     """
 
+    _runtime: ClientRuntime | None = None
+    _opened = False
+    # of a view: its options, the client that it is a view of, and its calls once they are needed
+    _options: CallOptions | None = None
+    _origin: Client | None = None
+    _view: Calls | None = None
+
     def __init__(
         self,
         token: str,
@@ -130,14 +137,7 @@ class Client(Facade):
             strict=strict,
             timeout=Timeout() if timeout is None else timeout,
             retry=RetryPolicy() if retry is None else retry,
-            policy=wait_policy(
-                waiting,
-                min_interval=min_interval,
-                max_interval=max_interval,
-                grace=grace,
-                quiet=quiet,
-                visibility=visibility,
-            ),
+            policy=wait_policy(waiting, min_interval, max_interval, grace, quiet, visibility),
             max_in_flight=max_in_flight,
             max_body=max_body,
             max_list_body=max_list_body,
@@ -152,11 +152,6 @@ class Client(Facade):
         )
         self._durations = Durations()
         self._durations_file = None if durations_file is None else os.fsdecode(durations_file)
-        self._runtime: ClientRuntime | None = None
-        self._opened = False
-        self._options: CallOptions | None = None
-        self._origin: Client | None = None
-        self._view: Calls | None = None
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:

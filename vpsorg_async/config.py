@@ -150,9 +150,17 @@ UNSET: Any = _Unset()
 """Stands for an option that was not given, where None would be wrong."""
 
 
-def wait_policy(waiting: object, **numbers: float) -> WaitPolicy:
-    """Return the policy of a client: ``waiting`` itself, or one of the numbers given. Raises `ConfigurationError`."""
-    given = {name: number for name, number in numbers.items() if number is not UNSET}
+def wait_policy(
+    waiting: object, min_interval: float, max_interval: float, grace: float, quiet: float, visibility: float
+) -> WaitPolicy:
+    """Return the policy of a client: ``waiting``, or one of the numbers that are not `UNSET`.
+
+    Raises:
+        ConfigurationError: Both were given, or a number is wrong.
+    """
+    numbers = (min_interval, max_interval, grace, quiet, visibility)
+    names = (field.name for field in attrs.fields(WaitPolicy))
+    given = {name: number for name, number in zip(names, numbers, strict=True) if number is not UNSET}
     if waiting is None:
         return WaitPolicy(**given)
     if not isinstance(waiting, WaitPolicy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 
@@ -36,6 +36,9 @@ from .ownership import LoopOwner
 from .servers import Servers
 from .specs import check_bool
 from .timing import Clock, Random
+
+if TYPE_CHECKING:
+    from .http.transport import AiohttpTransport
 
 __all__ = ["ClientRuntime", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words"]
 
@@ -148,6 +151,25 @@ def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
     return dict(words or {})
 
 
+def _transport(settings: Settings) -> AiohttpTransport:
+    """Return the connection pool. aiohttp takes long to import, so it is left to the first client."""
+    from .http.transport import AiohttpTransport
+
+    return AiohttpTransport(
+        settings.base_url,
+        token=settings.token.reveal,
+        timeout=settings.timeout,
+        clock=settings.clock,
+        limit=settings.max_in_flight,
+        max_body=settings.max_body,
+        ssl_context=settings.ssl_context,
+        trust_env=settings.trust_env,
+        proxy=None if settings.proxy is None else settings.proxy.reveal,
+        user_agent=settings.user_agent,
+        headers=settings.headers,
+    )
+
+
 class Calls:
     """What a user calls, over one session."""
 
@@ -173,25 +195,11 @@ class ClientRuntime:
     """Everything that lives while a client is open."""
 
     def __init__(self, settings: Settings, durations: Durations) -> None:
-        from .http.transport import AiohttpTransport
-
         self.owner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
         self.limiter = ConcurrencyLimiter(settings.max_in_flight)
-        self.transport: AiohttpTransport = AiohttpTransport(
-            settings.base_url,
-            token=settings.token.reveal,
-            timeout=settings.timeout,
-            clock=clock,
-            limit=settings.max_in_flight,
-            max_body=settings.max_body,
-            ssl_context=settings.ssl_context,
-            trust_env=settings.trust_env,
-            proxy=None if settings.proxy is None else settings.proxy.reveal,
-            user_agent=settings.user_agent,
-            headers=settings.headers,
-        )
+        self.transport = _transport(settings)
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,
             self.limiter,

@@ -93,3 +93,4 @@ async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
     vps.fleet.rolling("wipe", [1], timeout=1)  # rejected
     (await vps.fleet.create(specs, dry_run=True)).succeeded  # rejected
     (await vps.fleet.create(specs, timeout=1)).steps  # rejected
+    await vps.fleet.creating(specs, timeout=1)  # rejected

@@ -364,11 +364,8 @@ class Fleet:
         Returns:
             An async context manager and an async iterator of outcomes, with ``.report``.
 
-        Example::
-
-            async with vps.fleet.rolling("reboot", ids, timeout=600, max_unavailable=0.1, health=check) as run:
-                async for outcome in run:
-                    ...
+        Example:
+            ``async with vps.fleet.rolling("reboot", ids, timeout=600) as run: ...``; iterate over ``run`` in it
         """
         self._context.waiter.check()
         check_function(on_event, "on_event", awaited=False)
