@@ -1,8 +1,8 @@
 """JSON to records and back. Pure: bytes in, records out, or a `DecodeError` with paths.
 
-msgspec reads the wire straight into the attrs records and is strict: ``"12"`` is not 12, null is not ``"None"``,
-``"false"`` is not True. Unknown keys are ignored. What does not fit is read again, field by field, by `lenient`. cattrs
-turns specs into JSON objects, and spec files into specs: as strictly, and there an unknown key is an error.
+msgspec decodes the wire directly into the attrs records and is strict: ``"12"`` is not 12, null is not ``"None"``,
+``"false"`` is not True. Unknown keys are ignored. `lenient` reads what does not fit again, field by field. cattrs turns
+specs into JSON objects, and spec files into specs. It is as strict, and treats an unknown key as an error.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ T = TypeVar("T")
 
 MAX_PROBLEMS = 10
 SOME_ROWS = 200
-"""Rows that are read in one go where only a few do not fit."""
+"""The number of rows that are read together if only a few do not fit."""
 SAMPLE = 4096
-"""Bytes of each sample of a list by which `check_density` judges it."""
+"""The size in bytes of each sample by which `check_density` judges a list."""
 SAMPLES = 16
 
-# RecursionError: nesting beyond any sense; ValueError: a number of thousands of digits; both come from the network.
+# RecursionError: nested too deeply; ValueError: a number of thousands of digits; both come from the network
 UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
 
 _decode = msgspec.json.Decoder().decode
-# not by msgspec, which writes null for NaN and base64 for bytes without a word
+# not msgspec, which silently writes null for NaN and base64 for bytes
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 Raw = msgspec.Raw
-"""A part of an answer that is left as it came, to be decoded later."""
+"""A part of an answer that is decoded later."""
 
 
 class StatusRow(msgspec.Struct, frozen=True, gc=False):
-    """What a poll needs of a server. Of ten thousand only these are decoded at each poll: a tenth of the work.
+    """What a poll needs of a server. A poll of ten thousand servers decodes only these: a tenth of the time.
 
-    No attrs record, because this is what can be made and compared by thousands without being felt.
+    It is no attrs record, because thousands of these must be created and compared at little cost.
     """
 
     id: int | str
@@ -67,12 +67,12 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def dumps(value: object) -> bytes:
-    """JSON for a request body. Raises `TypeError` or `ValueError` for what JSON can't hold."""
+    """Encode a request body as JSON. Raises `TypeError` or `ValueError` for what JSON can't represent."""
     return _encode(value).encode()
 
 
 def loads(body: bytes) -> Any:
-    """Any JSON, untyped. Raises `DecodeError`."""
+    """Decode any JSON, untyped. Raises `DecodeError`."""
     try:
         return _decode(body)
     except UNFIT as unfit:
@@ -81,14 +81,14 @@ def loads(body: bytes) -> Any:
 
 
 class Decoder(Generic[T]):
-    """Reads one shape of answer, over and over."""
+    """Decodes answers of one shape."""
 
     def __init__(self, shape: Any) -> None:
         self._shape = shape
         self._decode = msgspec.json.Decoder(shape).decode
 
     def __call__(self, body: bytes | Raw) -> T:
-        """The record in ``body``. Raises `DecodeError` with the first problem, without the number of its row."""
+        """Return the record in ``body``. Raises `DecodeError` with the first problem, without the number of its row."""
         try:
             return self._decode(body)  # type: ignore[no-any-return]
         except UNFIT as unfit:
@@ -96,12 +96,12 @@ class Decoder(Generic[T]):
         raise DecodeError("the answer does not fit", problems=[problem])
 
     def explain(self, error: DecodeError, body: bytes) -> None:
-        """Put all problems of a list into its error, with their places: that costs as much as reading it."""
+        """Put all problems of a list into its error, with their places. This costs as much as reading the list."""
         error.problems = tuple(_explain(self._shape, body, error.problems[0]))
 
 
 def problem_of(unfit: Exception) -> str:
-    """msgspec's sentence, with the path in front. The offending values are never in it."""
+    """Return msgspec's sentence after its path. It never contains the offending values."""
     if isinstance(unfit, RecursionError):
         return "$: nested too deeply"
     what, _, path = str(unfit).rpartition(" - at `")
@@ -109,7 +109,7 @@ def problem_of(unfit: Exception) -> str:
 
 
 def check_density(body: bytes | Raw) -> None:
-    """Raise `DecodeError` for a list whose rows are too short to be servers, before it is taken apart.
+    """Raise `DecodeError` for a list whose rows are too short to be servers, before it is decoded.
 
     Sixty megabytes of ``{}`` are twenty million rows, and gigabytes of memory. The shortest row with an id and a status
     has 21 bytes.
@@ -131,7 +131,7 @@ _rows = msgspec.json.Decoder(_Rows | list[Raw]).decode
 
 
 def _explain(shape: Any, body: bytes | Raw, first: str) -> list[str]:
-    """The problems of a list answer with their places: msgspec stops at the first and does not count rows."""
+    """Return the problems of a list answer with their places: msgspec stops at the first and does not count rows."""
     item = _row_of(shape)
     if item is None:
         return [first]
@@ -150,7 +150,7 @@ def _explain(shape: Any, body: bytes | Raw, first: str) -> list[str]:
         some = rows[start : start + SOME_ROWS]
         with contextlib.suppress(*UNFIT):
             many(b"[" + b",".join(some) + b"]")
-            continue  # all of them fit, and none was looked at by itself
+            continue  # all of them fit, so none is read alone
         for index, row in enumerate(some, start):
             try:
                 decode(row)
@@ -162,7 +162,7 @@ def _explain(shape: Any, body: bytes | Raw, first: str) -> list[str]:
 
 
 def _row_of(shape: Any) -> Any:
-    """The record of one row, for shapes that are ``list[Row]`` or hold ``results: list[Row]``."""
+    """Return the record of one row, for shapes that are ``list[Row]`` or have ``results: list[Row]``."""
     for candidate in getattr(shape, "__args__", None) or (shape,):
         if getattr(candidate, "__origin__", None) is list:
             return candidate.__args__[0]
@@ -171,7 +171,7 @@ def _row_of(shape: Any) -> Any:
 
 @functools.cache
 def _converter() -> Any:
-    # cattrs takes longer to import than the rest of this package: paid at the first spec, not at import
+    # cattrs takes longer to import than the rest of this package, so it is imported with the first spec
     import cattrs
     from cattrs.gen import make_dict_unstructure_fn
 
@@ -183,17 +183,18 @@ def _converter() -> Any:
 
 
 def unstructure(record: Any) -> dict[str, Any]:
-    """The JSON object of an attrs record, without the fields left at their defaults."""
+    """Return the JSON object of an attrs record, without the fields that have their defaults."""
     data: dict[str, Any] = _converter().unstructure(record)
     return data
 
 
 def read_specs(data: object) -> list[ServerSpec]:
-    """Specs from plain data, as a TOML or JSON file of them holds it.
+    """Read specs from plain data, as a TOML or JSON file contains them.
 
-    A list of objects, or an object with ``servers`` (such a list) and, if wanted, ``defaults`` for all of them.
-    Strict: ``"12"`` is not 12, and a key that is not a field of `ServerSpec` is refused. Raises `ConfigurationError`
-    with a line such as ``$.servers[2].plan_id: expected an integer or a string, not true`` for each problem.
+    The data is a list of objects, or an object with ``servers`` (such a list) and, optionally, ``defaults`` for all of
+    them. Reading is strict: ``"12"`` is not 12, and a key that is not a field of `ServerSpec` is refused. Raises
+    `ConfigurationError` with a line such as ``$.servers[2].plan_id: expected an integer or a string, not true`` for
+    each problem.
     """
     table: Mapping[str, Any] = data if isinstance(data, dict) else {"servers": data}
     rows, defaults = table.get("servers"), table.get("defaults", {})
@@ -254,7 +255,7 @@ def _spec_converter() -> Any:
         lambda wanted: all(kind in _SHAPES for kind in typing.get_args(wanted) or (wanted,)), strict
     )
     for kind in _SHAPES:
-        # cattrs' own hooks for these convert, and are found before those that are asked for
+        # cattrs' own hooks for these types convert, and take precedence over hook functions
         converter.register_structure_hook(kind, strict)
     converter.register_structure_hook_func(is_tuple, _strict_tuple(strict))
     converter.register_structure_hook(
@@ -273,7 +274,7 @@ def _strict_tuple(strict: Callable[[object, Any], object]) -> Callable[[object, 
 
 
 def _spec_problems(row: dict[str, Any], place: str, specs: list[ServerSpec]) -> list[str]:
-    """Read one row into ``specs``, or say what is wrong with it, in lines with their paths."""
+    """Read one row into ``specs``, or return its problems as lines with their paths."""
     from cattrs import transform_error
     from cattrs.errors import ForbiddenExtraKeysError
 
@@ -283,7 +284,7 @@ def _spec_problems(row: dict[str, Any], place: str, specs: list[ServerSpec]) -> 
             return f"unknown: {', '.join(sorted(error.extra_fields))}; known are {known}"
         return "missing" if isinstance(error, KeyError) else str(error)
 
-    # ids of either dialect are allowed, but one that is made of digits was meant as a number
+    # ids of either dialect are allowed, but an id of digits was meant as a number
     problems = [
         f"{place}.{name}: expected an integer, not {json.dumps(value)}"
         for name, value in row.items()

@@ -1,8 +1,8 @@
-"""Finds out why an account can't be reached or read. Changes nothing: it sends reads only.
+"""Find out why an account can't be reached or read. Sends reads only, and changes nothing.
 
-From the outside in: the name, the connection with its certificate, the token, the dialect, what a list costs, and what
-the answers tell of rate limits and of the clocks. Each is a `Check`; the first that fails ends the row, since what
-comes after it would only fail again.
+The checks go from the outside in: the name, the connection with its certificate, the token, the dialect, the cost of a
+list, and what the answers say about rate limits and clocks. The first `Check` that fails is the last, because the later
+ones would fail too.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = ["Check", "Finding", "examine"]
 
 CONNECT_SECONDS = 10.0
 CLOCK_TOLERANCE = 30.0
-"""Seconds by which two clocks may differ before it is worth a word."""
+"""The difference between two clocks, in seconds, up to which they agree."""
 
 
 class Finding(enum.StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     GOOD = "good"
     ODD = "odd"
@@ -45,21 +45,34 @@ class Finding(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Check:
-    """One thing that was looked at: what was found, and what to do about it (empty: nothing)."""
+    """One check: what was found, and what to do about it (empty: nothing)."""
 
     name: str
     finding: Finding
     found: str
     advice: str = ""
     refused: bool = False
-    """True where it is the token that does not suffice."""
+    """True if the token is not sufficient."""
     data: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 async def examine(
     token: str, base_url: str, *, ssl_context: ssl.SSLContext | None = None, trust_env: bool = False
 ) -> AsyncIterator[Check]:
-    """Every check, as it is made. Raises `ConfigurationError` for a token or an address that can't be one."""
+    """Yield every check as it is made.
+
+    Args:
+        token: The API token.
+        base_url: The address of the API, without ``/api/v1``.
+        ssl_context: TLS settings, for example with the authority of a company.
+        trust_env: Use the proxy that the environment names.
+
+    Raises:
+        ConfigurationError: The token or the address is invalid.
+
+    Example:
+        ``async for check in examine(token, "https://admin.vps.org"): print(check.name, check.found)``
+    """
     client = Client(
         token,
         base_url=base_url,
@@ -87,7 +100,7 @@ async def examine(
             return
         readings = _readings(answer)
         if readings[0].finding is not Finding.BAD:
-            # whoever sends a page for people to log in has not looked at the token
+            # a login page says nothing about the token
             yield Check(name="token", finding=Finding.GOOD, found="it is accepted")
         for made in readings:
             yield made
@@ -127,14 +140,14 @@ async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | Non
             name="connection",
             finding=Finding.BAD,
             found=f"the certificate is not valid: {failure.verify_message}",
-            advice="check the host name; for a certificate authority of your own, hand over an ssl_context",
+            advice="check the host name; for a certificate authority of your own, pass an ssl_context",
         )
     except ssl.SSLError as failure:
         return Check(
             name="connection",
             finding=Finding.BAD,
-            found=f"port {port} of {host} does not speak TLS as it should: {failure.reason or 'no answer'}",
-            advice="check the port, and whether a proxy stands between",
+            found=f"port {port} of {host} does not speak valid TLS: {failure.reason or 'no answer'}",
+            advice="check the port, and whether a proxy is in between",
         )
     except (OSError, TimeoutError) as failure:
         said = getattr(failure, "strerror", None) or type(failure).__name__
@@ -146,12 +159,12 @@ async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | Non
         )
     spoken = writer.get_extra_info("ssl_object")
     writer.close()
-    how = f"{spoken.version()}, the certificate holds" if spoken is not None else "without encryption"
+    how = f"{spoken.version()}, the certificate is valid" if spoken is not None else "without encryption"
     return Check(name="connection", finding=Finding.GOOD, found=f"port {port} answers, {how}")
 
 
 async def _ask(vps: Client) -> Response | Check:
-    """One list, as it comes: the answer, or the check that failed."""
+    """Request one raw list, and return the answer, or the check that failed."""
     request = Request(Operation.READ, "GET", f"{API_PREFIX}/servers/", max_body=64 * 1024 * 1024)
     try:
         return await vps.send(request)
@@ -165,7 +178,7 @@ async def _ask(vps: Client) -> Response | Check:
             name="token",
             finding=bad,
             found=f"it is refused: {failure}",
-            advice="make a new one in the account's dashboard, under developers",
+            advice="create a new one in the account's dashboard, under developers",
             refused=True,
         )
     if 300 <= status < 400:
@@ -173,17 +186,17 @@ async def _ask(vps: Client) -> Response | Check:
             name="answer",
             finding=bad,
             found=str(failure),
-            advice="set the base URL to the address that answers by itself",
+            advice="set the base URL to the final address, which does not redirect",
         )
     if status >= 500 or status in (0, 408, 429):
-        advice = "try again later; if it stays so, look for a proxy or a firewall between"
+        advice = "try again later; if it persists, check for a proxy or a firewall in between"
     else:
         advice = "check that the base URL is that of the API, without /api/v1"
     return Check(name="answer", finding=bad, found=str(failure), advice=advice)
 
 
 def _readings(answer: Response) -> list[Check]:
-    """Which dialect the list fits, and what it costs."""
+    """Return which dialect the list fits, and what reading it costs."""
     size = f"{len(answer.body)} bytes in {answer.received_at - answer.requested_at:.2f} s"
     try:
         raw = loads(answer.body)
@@ -193,8 +206,8 @@ def _readings(answer: Response) -> list[Check]:
             Check(
                 name="answer",
                 finding=Finding.BAD,
-                found="an HTML page came instead of JSON" if html else "what came is not JSON",
-                advice="a login page or a proxy stands between: check the base URL, and open it in a browser",
+                found="the answer is an HTML page instead of JSON" if html else "the answer is not JSON",
+                advice="a login page or a proxy answers: check the base URL, and open it in a browser",
             )
         ]
     fitting = []
@@ -203,7 +216,7 @@ def _readings(answer: Response) -> list[Check]:
         with contextlib.suppress(DecodeError):
             page = dialect.read_rows(answer.body)
             if page.results:
-                # one row tells the form; an odd field in it does not make it another one
+                # one row shows the form; an unfit field in it does not change that
                 dialect.read_loosely(page.results[0])
             if other_dialect(name, answer.body) is None:
                 fitting.append((name, page))
@@ -213,10 +226,10 @@ def _readings(answer: Response) -> list[Check]:
                 name="dialect",
                 finding=Finding.BAD,
                 found="the list fits neither dialect",
-                advice="check the base URL; if it is right, the API has changed: look for a newer version",
+                advice="check the base URL; if it is right, the API has changed: check for a newer version",
             )
         ]
-    # what is documented reads as either, but not the other way round
+    # a documented list fits both dialects, but not the reverse
     name, page = fitting[0]
     sure = bool(page.results) or (isinstance(raw, dict) and "next" not in raw)
     if not sure and isinstance(raw, dict):
@@ -229,7 +242,7 @@ def _readings(answer: Response) -> list[Check]:
             name="dialect",
             finding=Finding.GOOD if sure else Finding.ODD,
             found=f"the answers are in the {name} dialect"
-            + ("" if sure else ", as far as an empty list tells"),
+            + ("" if sure else ", but an empty list proves little"),
             advice=""
             if name == "documented"
             else "Client(..., dialect='provider'), or VPSORG_DIALECT=provider",
@@ -258,7 +271,7 @@ def _rates(answer: Response) -> Check:
     return Check(
         name="rate limit",
         finding=Finding.GOOD,
-        found=", ".join(f"{name}: {value}" for name, value in told.items()) or "no header tells of one",
+        found=", ".join(f"{name}: {value}" for name, value in told.items()) or "no header mentions one",
         data=told,
     )
 
@@ -274,5 +287,5 @@ def _clocks(answer: Response) -> Check:
         name="clocks",
         finding=Finding.ODD,
         found=f"the service is {abs(apart):.0f} s {'ahead' if apart > 0 else 'behind'}",
-        advice="set this machine's clock; waits do not depend on it, what people read does",
+        advice="correct this machine's clock; waits do not depend on it, but displayed times do",
     )

@@ -1,4 +1,4 @@
-"""Calling a user's hook. One that fails is logged, and disturbs nothing else."""
+"""Calls of a user's hooks. An exception of a hook is logged, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ T = TypeVar("T")
 Hook = Callable[[Any], None]
 
 FAILURES = (Exception, asyncio.CancelledError)
-"""What the code of a user may raise without ending anything. A `CancelledError` of its own is a failure like others;
-`KeyboardInterrupt`, `SystemExit` and the outcomes of test runners mean that everything shall end."""
+"""Exceptions of a user's code that end nothing.
+
+A `CancelledError` that the code raises itself is a failure like others. `KeyboardInterrupt`, `SystemExit` and the
+outcomes of test runners mean that everything must end."""
 
 
 def emit(hook: Hook | None, event: object, log: logging.Logger) -> None:
-    """Hand the event to the hook, if there is one; what it raises goes to ``log``."""
+    """Call the hook with the event, if there is a hook. Its exceptions go to ``log``."""
     if hook is None:
         return
     try:
@@ -31,7 +33,7 @@ def emit(hook: Hook | None, event: object, log: logging.Logger) -> None:
 
 
 def safely(call: Callable[P, T], log: logging.Logger) -> Callable[P, T | None]:
-    """The same call; what it raises goes to ``log``, and None is returned."""
+    """Return the same call, whose exceptions go to ``log``, and which then returns None."""
 
     @functools.wraps(call)
     def safe(*args: P.args, **options: P.kwargs) -> T | None:

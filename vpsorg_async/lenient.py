@@ -1,4 +1,4 @@
-"""Answers that fit in part: identity is read strictly, what only describes a server leniently. Pure.
+"""Answers that fit only in part: identity is read strictly, descriptive fields leniently. Pure.
 
 The id and the status of a server decide what is done with it, so an answer in which they do not fit is an error. Any
 other field that does not fit is None, and its place is reported. A time without a zone, or a date without a time, is
@@ -23,16 +23,16 @@ __all__ = ["fit", "list_beginning", "moment"]
 T = TypeVar("T")
 
 MOST_FIELDS = 100
-"""Fields of one record that may be unfit: more than any has."""
+"""The maximum of unfit fields in one record: more than any record has."""
 SHOWN = 65536
-"""Bytes of an answer that are read to find out what it is."""
+"""The number of bytes of an answer that are read to recognise it."""
 
 
 def fit(shape: type[T], body: bytes | Raw, identity: Collection[str]) -> tuple[T, list[str]]:
-    """The record in ``body``, and a line for each field that did not fit.
+    """Read the record in ``body``, and return it with a line for each field that did not fit.
 
-    What msgspec finds unfit is taken out, and the rest is read again. Raises `DecodeError` where a field of
-    ``identity`` does not fit, or one is missing that the shape requires.
+    What msgspec rejects is removed, and the rest is read again. Raises `DecodeError` if a field of ``identity`` does
+    not fit, or if a field that the shape requires is missing.
     """
     data = loads(body)
     problems: list[str] = []
@@ -41,7 +41,7 @@ def fit(shape: type[T], body: bytes | Raw, identity: Collection[str]) -> tuple[T
             return msgspec.convert(data, shape), problems
         except UNFIT as unfit:
             problem = problem_of(unfit)
-        # such as $.plan.memory, or $ for the whole
+        # for example $.plan.memory, or $ for the whole
         _, *steps = problem.partition(":")[0].partition("[")[0].split(".")
         if not steps or steps[0] in identity:
             raise DecodeError("the answer does not fit", problems=[problem])
@@ -59,7 +59,7 @@ def fit(shape: type[T], body: bytes | Raw, identity: Collection[str]) -> tuple[T
 
 
 def moment(value: object) -> datetime | None:
-    """A time as any service may write it, in UTC where it names no zone; None where it can't be read."""
+    """Read a time in any usual form, in UTC if it names no zone; None if it can't be read."""
     if not isinstance(value, str):
         return None
     try:
@@ -73,9 +73,9 @@ _RESULTS = re.compile(rb'"results"\s*:\s*\[\s*')
 
 
 def list_beginning(body: bytes) -> dict[str, Any] | None:
-    """The first row of a list answer, or the only record, as plain data; None where there is none to be read.
+    """Return the first row of a list answer, or the only record, as plain data; None if there is none.
 
-    Reads no further than that row, however long the answer is.
+    It reads no further than that row, however long the answer is.
     """
     text = body[:SHOWN].lstrip()
     found = _RESULTS.search(text)

@@ -23,13 +23,13 @@ class LoopOwner:
 
     def check(self) -> None:
         """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
-        # a fork copies the loop and the thread's number along with everything else
+        # a fork also copies the loop and the thread's number
         if os.getpid() == self._process:
             try:
                 if asyncio.get_running_loop() is self._loop:
                     return
             except RuntimeError:
-                # no loop runs here: a plain function that the loop's own thread calls
+                # no loop is running: a plain function that the loop's own thread calls
                 if threading.get_ident() == self._thread:
                     return
         raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""The records of the API: frozen, plain, without any I/O.
+"""The records of the API: frozen, plain data without I/O.
 
-Field names are the API's own. Only ``id``, ``name`` and ``status`` are always there; every other field is None where
-an answer did not carry it (a list item has no ``ipv6_address``; ``ip_address`` is null while provisioning).
-Units of memory, storage and bandwidth are stated nowhere in the documentation, so none are given here.
+Field names are those of the API. Only ``id``, ``name`` and ``status`` are always present; every other field is None if
+the answer did not have it (a list item has no ``ipv6_address``; ``ip_address`` is null while provisioning). The
+documentation states no units for memory, storage and bandwidth, so none are given here.
 
 Source: https://www.vps.org/api/v1/docs/servers/
 """
@@ -36,21 +36,21 @@ __all__ = [
 ]
 
 ServerId = int | str
-"""Integers in the documented API; treat them as opaque."""
+"""Integers in the documented API, UUID strings in the provider dialect; treat them as opaque."""
 
-# an aware datetime; one without a zone, or without a time, is read as UTC (`codec`)
+# an aware datetime; `codec` reads one without a zone, or without a time, as UTC
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 StatusWord = Literal["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting"]
-"""A known status word, as a type: an editor completes it."""
+"""A known status word as a type, which editors complete."""
 
 
 class ServerStatus(enum.StrEnum):
-    """A status word. The set is open: a word that is not listed here is kept as it came.
+    """A status word. The set is open: a word that is not listed here is kept unchanged.
 
-    Only some words appear literally in the documentation's examples; ``stopped`` and ``suspended`` are known from the
-    list filter alone. A status equals its word: ``server.status == "active"``. Compare with ``==``, not ``is``.
+    Only some words appear literally in the documentation's examples; ``stopped`` and ``suspended`` are known only from
+    the list filter. A status equals its word: ``server.status == "active"``. Compare with ``==``, not ``is``.
     """
 
     ACTIVE = "active"
@@ -63,7 +63,7 @@ class ServerStatus(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> ServerStatus | None:
-        # Not remembered: words come from the network, and a cache of them could be made to grow without end.
+        # not cached, because words come from the network, and a cache of them could grow without limit
         if not isinstance(value, str):
             return None
         word = str.__new__(cls, value)
@@ -77,13 +77,13 @@ class ServerStatus(enum.StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Whether this is one of the words listed in this class."""
+        """Whether this word is listed in this class."""
         return self._value_ in type(self)._value2member_map_
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """The plan of a server, as embedded in it."""
+    """The plan of a server, as the server's record shows it."""
 
     id: int | str | None = None
     name: str | None = None
@@ -103,7 +103,7 @@ class OperatingSystem:
 
 @attrs.frozen(kw_only=True)
 class ResourceUsage:
-    """What a server uses now, as the detail answer tells it."""
+    """The present resource usage of a server, from the detail answer."""
 
     cpu_percent: float | None = None
     memory_used: int | None = None
@@ -113,9 +113,9 @@ class ResourceUsage:
 
 @attrs.frozen(kw_only=True)
 class Server:
-    """One server as one answer showed it. It does not change; read it again for news.
+    """One server as one answer showed it. The record does not change; read the server again for its present state.
 
-    A stopped server keeps being charged until it is deleted (https://www.vps.org/faq).
+    A stopped server is charged until it is deleted (https://www.vps.org/faq).
     """
 
     id: int | str
@@ -132,22 +132,22 @@ class Server:
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     message: str | None = None
-    """Only in the answer to a create: a notice for people."""
+    """A notice for people; only in the answer to a create."""
     password: str | None = attrs.field(default=None, repr=False)
-    """Only from the provider dialect, once, in the answer to a create: the root password. Keep it, or lose it."""
+    """The root password; only in the provider dialect, in the answer to a create. No later read has it: store it."""
 
     @property
     def address(self) -> str | None:
-        """The IPv4 address, else the IPv6 one, else None."""
+        """The IPv4 address, or the IPv6 address, or None."""
         return self.ip_address or self.ipv6_address or None
 
 
 @attrs.frozen(kw_only=True)
 class ActionAccepted:
-    """A start, stop or reboot was taken; it is not done. Wait for the status to see it done.
+    """A start, stop or reboot was accepted, but is not done. Wait for the status to see it done.
 
-    ``status`` is the outcome of the command (``success``), ``server_status`` that of the server at that moment. The
-    API gives no id to follow; the server has to be read again.
+    ``status`` is the outcome of the command (``success``), ``server_status`` the status of the server at that moment.
+    The API returns no operation id, so the server has to be read again.
     """
 
     server_id: ServerId
@@ -159,9 +159,9 @@ class ActionAccepted:
 
 @attrs.frozen(kw_only=True)
 class PlanOffer:
-    """A plan that can be ordered. Prices are exact decimals; their currency is named nowhere.
+    """A plan that can be ordered. Prices are exact decimals; the API does not name their currency.
 
-    Source: https://www.vps.org/api/v1/docs/plans/; the provider dialect tells fewer fields.
+    Source: https://www.vps.org/api/v1/docs/plans/; the provider dialect has fewer fields.
     """
 
     id: int | str
@@ -221,7 +221,7 @@ class Account:
 
 @attrs.frozen
 class Seen:
-    """A line of a wait's timeline: ``at`` seconds after it began, a status word, or what else happened."""
+    """A line of a wait's timeline: a status word or another event, ``at`` seconds after the wait began."""
 
     at: float
     status: str

@@ -1,7 +1,8 @@
-"""Tasks of this package: what has to run to its end however often the caller is cancelled, and what runs side by side.
+"""Tasks that must run to completion although the caller is cancelled, and tasks that run concurrently.
 
 A task that raises `KeyboardInterrupt` or `SystemExit` stops the event loop at once, with everything that is open. A
-user's hook can raise them anywhere, so tasks made here carry them to whoever awaits the task, and it closes first.
+user's hook can raise them anywhere. The tasks of this module therefore pass them to the task that awaits them, which
+closes first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Carried(Exception):
-    """Stands for what would stop the loop."""
+    """Wraps an exception that would stop the loop."""
 
     def __init__(self, stop: BaseException) -> None:
         super().__init__()
@@ -34,21 +35,21 @@ async def _carrying(work: Coroutine[Any, Any, T]) -> T:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether the running task raises this because it was cancelled; any code can raise a `CancelledError`."""
+    """Return whether the running task raises this because it was cancelled; any code can raise a `CancelledError`."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run it in a task of its own; `result_of` has what came of it."""
+    """Run the work in a new task; `result_of` returns its result."""
     task = asyncio.get_running_loop().create_task(_carrying(work))
-    # a task that is cancelled before its first step never looks at it
+    # a task that is cancelled before its first step never starts the coroutine
     task.add_done_callback(lambda _: work.close())
     return task
 
 
 def result_of(task: asyncio.Task[T]) -> T:
-    """The result of a task made by `apart`, which is done. Raises what it raised."""
+    """Return the result of a finished task of `apart`, or raise its exception."""
     try:
         return task.result()
     except _Carried as carried:
@@ -56,7 +57,7 @@ def result_of(task: asyncio.Task[T]) -> T:
 
 
 async def side_by_side(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all of them. The first that fails ends the others; none is left when this returns or raises."""
+    """Run all of them concurrently. The first failure cancels the others; none runs on when this returns or raises."""
     tasks = [apart(work) for work in works]
     try:
         await asyncio.gather(*tasks)
@@ -69,10 +70,10 @@ async def side_by_side(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 async def to_the_end(work: Coroutine[Any, Any, None], context: Context | None = None) -> None:
-    """Await it. A cancellation that comes meanwhile follows when it is done; a task can be cancelled several times.
+    """Await the work to its end. Cancellations that arrive meanwhile are raised afterwards.
 
-    The work runs in a task of its own. Where the loop itself is shut down (a second Ctrl-C), that task is cancelled as
-    well: the work has to leave everything in order in its ``finally`` blocks, without awaiting anything.
+    The work runs in a new task. If the loop itself is shut down (a second Ctrl-C), that task is cancelled too. The work
+    must then clean up in its ``finally`` blocks, without awaiting anything.
     """
     begun = False
 
@@ -92,9 +93,9 @@ async def to_the_end(work: Coroutine[Any, Any, None], context: Context | None = 
                 cancelled = again
         if begun:
             break
-        # a task that is cancelled before its first step runs nothing, not even a ``finally`` block
+        # a task that is cancelled before its first step runs nothing, not even a ``finally`` block: start it again
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # retrieved: the cancellation is what the caller hears of
+            task.exception()  # marks it as retrieved: the caller gets the cancellation instead
         raise cancelled
     result_of(task)

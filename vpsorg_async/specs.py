@@ -1,4 +1,4 @@
-"""What a user asks for: server specs, and the checks of ids, names and host names. Pure.
+"""The specs of servers to create, and the checks of ids, names and host names. Pure.
 
 Source: https://www.vps.org/api/v1/docs/servers/
 """
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
-_CODE_LIMIT = 100  # characters of a datacenter code, which has a handful
-_ID_LIMIT = 10**100  # far beyond any id, and short enough to be written as digits
-# A host name as it is typed: labels of letters, digits, hyphens and underscores, parted by dots.
+_CODE_LIMIT = 100  # the maximum length of a datacenter code, which is usually short
+_ID_LIMIT = 10**100  # far beyond any id, but short enough to be written as digits
+# A host name as people type it: labels of letters, digits, hyphens and underscores, separated by dots.
 _HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 def _shown(value: object) -> str:
-    """The value for a message. Python refuses to write an integer of thousands of digits."""
+    """Return the value for a message. Python refuses to print an integer of thousands of digits."""
     try:
         text = repr(value)
     except ValueError:
@@ -42,24 +42,26 @@ def _shown(value: object) -> str:
 
 
 def name_key(name: str) -> str:
-    """What names are compared by: services store them in lower case, and host names without the final dot."""
+    """Return the form in which names are compared: services store lower case, and host names without the final dot."""
     return name.strip().rstrip(".").casefold()
 
 
 def same_id(first: object, second: object) -> bool:
-    """Whether both name the same server: ids are compared as they stand in paths, UUIDs in any case."""
+    """Return whether both identify the same server: ids are compared as texts, UUIDs in any case."""
     return str(first).casefold() == str(second).casefold()
 
 
 def check_name(value: object) -> str:
-    """A server name: letters, digits and hyphens. Raises `ConfigurationError`."""
+    """Return a valid server name: letters, digits and hyphens. Raises `ConfigurationError`."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ConfigurationError(f"a server name is made of letters, digits and hyphens, not {_shown(value)}")
+        raise ConfigurationError(
+            f"a server name consists of letters, digits and hyphens, not {_shown(value)}"
+        )
     return value
 
 
 def check_hostname(value: object) -> str:
-    """A fully qualified host name. Raises `ConfigurationError`."""
+    """Return a valid, fully qualified host name. Raises `ConfigurationError`."""
     if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
         raise ConfigurationError(
             f"a hostname is a domain name such as 'web01.example.com', not {_shown(value)}"
@@ -68,14 +70,14 @@ def check_hostname(value: object) -> str:
 
 
 def check_bool(value: object, field: str) -> bool:
-    """A plain True or False. Raises `ConfigurationError`."""
+    """Return a plain True or False. Raises `ConfigurationError`."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{field} is True or False, not {_shown(value)}")
     return value
 
 
 def check_id(value: object, what: str = "a server id") -> ServerId:
-    """A positive integer or a non-empty string without control characters. Raises `ConfigurationError`."""
+    """Return a positive integer or a non-empty, printable string. Raises `ConfigurationError`."""
     if isinstance(value, bool):
         pass
     elif isinstance(value, int):
@@ -101,7 +103,7 @@ def _valid_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _valid_location(_: Any, __: Any, value: Any) -> None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _ID_LIMIT:
-        return  # the provider dialect; the documented one refuses it when a request is made of it
+        return  # for the provider dialect; the documented one refuses it when it builds the request
     fits = isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= _CODE_LIMIT
     if not fits:
         raise ConfigurationError(f"location is a datacenter code such as 'us-west', not {_shown(value)}")
@@ -118,7 +120,7 @@ def _valid_key(_: Any, __: Any, value: Any) -> None:
 
 
 def _keys(value: Iterable[int | str]) -> tuple[int | str, ...]:
-    # a string is iterable, but its letters are no keys
+    # a string is iterable, but its letters are not keys
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ConfigurationError(f"ssh_key_ids is a list of ids, not {_shown(value)}")
     return tuple(value)
@@ -136,11 +138,25 @@ def _valid_backups(_: Any, __: Any, value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class ServerSpec:
-    """What a server to be created shall be. Checked when made: raises `ConfigurationError`.
+    """A server to be created.
 
-    ``plan_id``, ``os_id`` and ``location`` are given by the provider; the provider dialect names a location by an
-    integer. ``backups_enabled`` left at None is not sent, which the API takes as off. ``ssh_key_ids`` is for the
-    provider dialect, which takes several keys.
+    Args:
+        name: Letters, digits and hyphens.
+        plan_id: The id of the plan, as the provider assigns it.
+        os_id: The id of the operating system.
+        location: A datacenter code such as ``us-west``; in the provider dialect an integer id.
+        hostname: A fully qualified host name.
+        ssh_key_id: The id of an SSH key to install.
+        backups_enabled: None is not sent, and the API treats it as off.
+        ssh_key_ids: Several keys; only the provider dialect accepts more than one.
+
+    Raises:
+        ConfigurationError: A value is invalid.
+
+    Example:
+        ``ServerSpec(name="web-01", plan_id=1, os_id=5, location="us-west")``
+
+    Source: https://www.vps.org/api/v1/docs/servers/
     """
 
     name: str = attrs.field(validator=_valid_name)
@@ -154,5 +170,5 @@ class ServerSpec:
 
     @property
     def all_ssh_keys(self) -> tuple[int | str, ...]:
-        """Every key asked for, by either field."""
+        """All SSH keys of both fields."""
         return self.ssh_key_ids if self.ssh_key_id is None else (self.ssh_key_id, *self.ssh_key_ids)

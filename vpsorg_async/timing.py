@@ -1,4 +1,4 @@
-"""Time and chance: the only home of clocks, sleeping and random numbers.
+"""Clocks, sleeping and random numbers: the only module that uses them.
 
 All durations are seconds (float). Deadlines are monotonic, so a wall clock that jumps can't move them.
 """
@@ -15,22 +15,22 @@ import attrs
 __all__ = ["Backoff", "Clock", "Random", "SystemClock"]
 
 Random = random.Random
-"""A random source of one's own, so that jitter neither reads nor disturbs the global one."""
+"""A separate random source, so that jitter neither reads nor changes the global one."""
 
 
 class Clock(Protocol):
-    """What the package needs of time. Tests and simulations hand in their own."""
+    """The package's view of time. Tests and simulations pass their own."""
 
     def now(self) -> float:
-        """Monotonic seconds; only differences mean anything."""
+        """Return monotonic seconds; only differences have a meaning."""
         ...
 
     def wall(self) -> datetime:
-        """The time of day, in UTC: for people and for stored records, never for arithmetic on waits."""
+        """Return the time of day in UTC, for people and for stored records, never for computing waits."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
+        """Return after this number of seconds."""
         ...
 
 
@@ -42,12 +42,12 @@ class SystemClock:
     now = staticmethod(time.monotonic)
 
     def wall(self) -> datetime:
-        """The time of day, in UTC."""
+        """Return the time of day in UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running event loop."""
-        # asyncio costs a third of the import time of the package: only who sleeps pays for it
+        # asyncio takes a third of the import time of the package, so it is imported only when needed
         import asyncio
 
         await asyncio.sleep(seconds)
@@ -57,7 +57,12 @@ class SystemClock:
 class Backoff:
     """Growing pauses with full jitter: uniform between 0 and ``min(initial * multiplier ** n, maximum)`` seconds.
 
-    Full jitter, because clients that failed together must not come back together.
+    Jitter keeps clients that failed together from retrying together.
+
+    Args:
+        initial: The longest first pause, in seconds.
+        maximum: The longest pause at all, in seconds.
+        multiplier: The growth of the longest pause with each failure.
     """
 
     initial: float = 0.25
@@ -65,12 +70,12 @@ class Backoff:
     multiplier: float = 2.0
 
     def ceiling(self, failures: int) -> float:
-        """The longest pause after so many failures (from 1), in seconds."""
+        """Return the longest pause after this number of failures (from 1), in seconds."""
         try:
             return min(self.initial * self.multiplier ** (failures - 1), self.maximum)
         except OverflowError:
             return self.maximum
 
     def pause(self, failures: int, rng: Random) -> float:
-        """The pause after so many failures (from 1), in seconds."""
+        """Return the pause after this number of failures (from 1), in seconds."""
         return rng.uniform(0.0, self.ceiling(failures))

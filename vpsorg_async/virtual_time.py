@@ -1,11 +1,11 @@
-"""An event loop on which waiting takes no time: five minutes of provisioning pass in milliseconds.
+"""An event loop on which waiting takes no real time: five minutes of provisioning pass in milliseconds.
 
 ::
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(main())
 
-Whenever nothing is left to do but to wait for a timer, the loop's clock jumps to it. A `Client` with
+When the loop has nothing to do except wait for a timer, its clock jumps to that timer. A `Client` with
 ``clock=LoopClock()`` then waits in virtual time; a `Sandbox` on the same loop shares it with ``clock=loop.time``.
 """
 
@@ -20,16 +20,16 @@ __all__ = ["LoopClock", "VirtualTimeLoop"]
 
 
 LONG = 5.0
-"""Seconds from which on a jump is a long one."""
+"""The minimum of a long jump, in seconds."""
 PATIENCE = 1 / 30_000
 """The share of a long jump that is really waited before it: 1 ms for half a minute, 3 s for a day."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits for a timer; says how far the clock has to jump instead.
+    """A selector that never waits for a timer, but counts how far the clock must jump.
 
-    Before a long jump, which may end in somebody's time-out, whatever is not of the loop gets its chance to be heard:
-    a thread at work, bytes on their way through the kernel.
+    Before a long jump, which may reach a timeout, it waits briefly for events from outside the loop: a working thread,
+    bytes on their way through the kernel.
     """
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A selector loop whose clock jumps over idle time. Starts at 0."""
+    """A selector loop whose clock jumps over idle time. Its time starts at 0."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Virtual monotonic seconds."""
+        """Return virtual monotonic seconds."""
         return self._jumping.jumped
 
 
@@ -65,11 +65,11 @@ class LoopClock:
     START = datetime(2025, 1, 1, tzinfo=UTC)
 
     def now(self) -> float:
-        """The loop's monotonic seconds."""
+        """Return the loop's monotonic seconds."""
         return asyncio.get_running_loop().time()
 
     def wall(self) -> datetime:
-        """A time of day that moves with the loop."""
+        """Return a time of day that moves with the loop."""
         return self.START + timedelta(seconds=self.now())
 
     async def sleep(self, seconds: float) -> None:

@@ -60,7 +60,7 @@ def test_a_list_and_a_table_read_alike() -> None:
         ([{"name": "web-1"}], "$[0].plan_id: missing"),
         (
             [{**WEB, "name": "web_1"}],
-            "$[0]: a server name is made of letters, digits and hyphens, not 'web_1'",
+            "$[0]: a server name consists of letters, digits and hyphens, not 'web_1'",
         ),
         ([3], "$[0]: expected a table"),
         ([], "$: the list is empty"),

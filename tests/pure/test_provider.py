@@ -316,7 +316,7 @@ def test_one_key_by_either_field_is_the_documented_one() -> None:
 @pytest.mark.parametrize("call", ["replace", "update"])
 def test_there_is_neither_put_nor_patch(call: str) -> None:
     """Said plainly, and before anything is sent."""
-    with pytest.raises(ConfigurationError, match=f"provider dialect knows no {call}"):
+    with pytest.raises(ConfigurationError, match=f"provider dialect has no {call}"):
         getattr(dialect, call)(UUID, {})
 
 

@@ -1,4 +1,4 @@
-"""How the API is spoken: paths, bodies and field names. Nothing above this package knows them."""
+"""The dialects of the API: paths, bodies and field names. No module above this package knows them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ DIALECTS = ("documented", "provider")
 
 
 def check_dialect(value: object) -> str:
-    """The name of a dialect. Raises `ConfigurationError`."""
+    """Return the name of a dialect. Raises `ConfigurationError` if there is none of that name."""
     if value not in DIALECTS:
         raise ConfigurationError(f"dialect is {' or '.join(DIALECTS)}, not {value!r}")
     return str(value)
 
 
 def make_dialect(name: str, *, max_list_body: int | None = None) -> Dialect:
-    """The dialect of that name."""
+    """Return the dialect of that name."""
     return (Provider if check_dialect(name) == "provider" else Documented)(max_list_body=max_list_body)
 
 
 def other_dialect(name: str, body: bytes) -> str | None:
-    """The other dialect, if an answer has that one's own marks and none of the dialect of that name."""
+    """Return the name of the other dialect if an answer has its marks and none of this dialect's."""
     row = list_beginning(body)
     if row is None or make_dialect(name).is_marked(row):
         return None

@@ -1,4 +1,4 @@
-"""What a dialect has to say: the seam between the API as it is spoken and everything above."""
+"""The interface of a dialect: what separates the API's form from everything above."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Page:
 
 @attrs.frozen(kw_only=True)
 class RawPage:
-    """A list answer of which no row has been read. ``problems``: what did not fit beside the rows."""
+    """A list answer whose rows have not been read. ``problems``: what did not fit apart from the rows."""
 
     results: list[Raw]
     count: int | None = None
@@ -49,7 +49,7 @@ _envelope: Decoder[_Envelope | list[Raw]] = Decoder(_Envelope | list[Raw])
 
 
 def read_rows(body: bytes) -> RawPage:
-    """A list answer, in an envelope or bare, whose rows are left as they are. Raises `DecodeError`."""
+    """Read a list answer, in an envelope or bare, without reading its rows. Raises `DecodeError`."""
     check_density(body)
     page = _envelope(body)
     if isinstance(page, list):
@@ -65,7 +65,7 @@ def read_rows(body: bytes) -> RawPage:
 
 
 def _count(value: Any) -> int | None:
-    """A number of rows in any form that it may have; None for what is none."""
+    """Return a number of rows from any form that it may have; None if it is no number."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value.strip()[:18])
     if isinstance(value, float) and value.is_integer():
@@ -74,18 +74,21 @@ def _count(value: Any) -> int | None:
 
 
 class Dialect(Protocol):
-    """Builds requests and reads answers. Pure; raises `ConfigurationError` for what it can't say, `DecodeError`."""
+    """Builds requests and reads answers. Pure.
+
+    Raises `ConfigurationError` for what the dialect can't express, and `DecodeError` for answers that do not fit.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def action_form(self) -> Expected:
-        """What the answer to start, stop and reboot is expected to be."""
+        """The expected form of the answer to start, stop and reboot."""
         ...
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """Fields in which a server's id may stand, the best one first."""
+        """The fields that may contain a server's id, the best one first."""
         ...
 
     @property
@@ -95,33 +98,33 @@ class Dialect(Protocol):
 
     @property
     def page_size(self) -> int | None:
-        """Rows of a page; None where lists come whole."""
+        """The number of rows in a page; None if lists are not paged."""
         ...
 
     def list(self, status: str | None = None, location: str | None = None) -> Request: ...
     def list_page(self, path: str, *, may_repeat: bool = True) -> Request: ...
     def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
-        """The paths of the pages after the first, where the count and the rows that the first showed tell them."""
+        """Return the paths of the pages after the first, if the count and the rows of the first page determine them."""
         ...
 
     def matches(self, server: Server, status: str | None, location: str | None) -> bool:
-        """Whether a server passes filters that the API was not asked to apply."""
+        """Return whether a server passes filters that the API was not asked to apply."""
         ...
 
     def shown_name(self, spec: ServerSpec) -> str:
-        """The name that a server made from the spec will show."""
+        """Return the name that a server created from the spec will show."""
         ...
 
     def name_of(self, server: Server) -> str:
-        """The name of a server that `shown_name` is compared with; names are compared by `name_key`."""
+        """Return the name of a server, for comparison with `shown_name`; names are compared by `name_key`."""
         ...
 
     def is_marked(self, row: Mapping[str, Any]) -> bool:
-        """Whether a record has what only this dialect has."""
+        """Return whether a record has marks that only this dialect has."""
         ...
 
     def check(self, spec: ServerSpec) -> None:
-        """Raises `ConfigurationError` for a spec that can't be said: `create` would as well."""
+        """Raise `ConfigurationError` for a spec that the dialect can't express, as `create` would."""
         ...
 
     def create(self, spec: ServerSpec) -> Request: ...
@@ -132,17 +135,17 @@ class Dialect(Protocol):
     def action(self, operation: Operation, server_id: ServerId) -> Request: ...
     def read_page(self, body: bytes) -> Page: ...
     def explain(self, error: DecodeError, body: bytes) -> None:
-        """Put all problems of a page into the error that `read_page` raised, with their places."""
+        """Put all problems of a page, with their places, into the error that `read_page` raised."""
         ...
 
     def read_rows(self, body: bytes) -> RawPage:
-        """A list answer whose rows are left as they are, for `read_status` and `read_server`."""
+        """Read a list answer without reading its rows, which `read_status` and `read_server` do."""
         ...
 
     def read_status(self, row: Raw) -> StatusRow: ...
     def read_server(self, body: bytes | Raw) -> Server: ...
     def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
-        """A record of which only id and status have to fit, and what did not; the name is empty where it does not."""
+        """Read a record of which only id and status must fit, and return what did not fit. An unfit name is empty."""
         ...
 
     def read_changed(self, body: bytes) -> Server | None: ...
@@ -150,7 +153,7 @@ class Dialect(Protocol):
 
 
 def whole(*values: Any) -> int | None:
-    """The first of these that is a number, as a whole one. Numbers may come as texts: ``"4.00"``."""
+    """Return the first value that is a number, as an integer. Numbers may be texts: ``"4.00"``."""
     for value in values:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return int(float(value))

@@ -1,6 +1,6 @@
 """The API as its page documents it: nine endpoints below ``/api/v1/servers/``, each path ending with a slash.
 
-Requests are built here and answers read here; nothing else knows a path or a field name of the wire.
+Requests are built here and answers read here; no other module knows a path or a field name of the wire.
 
 Source: https://www.vps.org/api/v1/docs/servers/
 """
@@ -36,7 +36,7 @@ class _ActionServer:
 
 @attrs.frozen(kw_only=True)
 class _ActionEnvelope:
-    # the top-level status is the outcome of the command ("success"), not the state of the server
+    # the top-level status is the outcome of the command ("success"), not the status of the server
     status: str | None = None
     message: str | None = None
     server: _ActionServer | None = None
@@ -70,43 +70,43 @@ class Documented:
         return self.list_page(with_query(_SERVERS, status=status, location=location))
 
     def list_page(self, path: str, *, may_repeat: bool = True) -> Request:
-        """One page of a list."""
+        """Request one page of a list."""
         return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
 
     def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
-        """Paging is not documented: only a ``next`` link can say that there is more."""
+        """Return nothing: paging is not documented, so only a ``next`` link can announce more rows."""
         return ()
 
     def matches(self, server: Server, status: str | None, location: str | None) -> bool:
-        """The API does the filtering."""
+        """Return True: the API does the filtering."""
         return True
 
     def shown_name(self, spec: ServerSpec) -> str:
-        """The name of the spec."""
+        """Return the name of the spec."""
         return spec.name
 
     def name_of(self, server: Server) -> str:
-        """The name of the server."""
+        """Return the name of the server."""
         return server.name
 
     def is_marked(self, row: Mapping[str, Any]) -> bool:
-        """An integer id beside a name: the other dialect has neither."""
+        """Return whether there is an integer id and a name: the other dialect has neither."""
         return type(row.get("id")) is int and isinstance(row.get("name"), str) and "uuid" not in row
 
     def check(self, spec: ServerSpec) -> None:
-        """Raises `ConfigurationError` for what the page has no field for."""
+        """Raise `ConfigurationError` for values that the page has no field for."""
         if len(spec.all_ssh_keys) > 1:
             raise ConfigurationError(
-                f"{spec.name}: the documented API takes one ssh key, not {len(spec.all_ssh_keys)}"
+                f"{spec.name}: the documented API accepts one ssh key, not {len(spec.all_ssh_keys)}"
             )
         if not isinstance(spec.location, str):
             raise ConfigurationError(
-                f"{spec.name}: the documented API names a location by its code, such as 'us-west', "
+                f"{spec.name}: the documented API identifies a location by its code, such as 'us-west', "
                 f"not {spec.location!r}"
             )
 
     def create(self, spec: ServerSpec) -> Request:
-        """Create a server. Raises `ConfigurationError` for what the page has no field for."""
+        """Create a server. Raises `ConfigurationError` for values that the page has no field for."""
         self.check(spec)
         body = unstructure(spec)
         keys = body.pop("ssh_key_ids", ())
@@ -119,44 +119,44 @@ class Documented:
         return Request(Operation.GET, "GET", self._path(server_id), may_repeat=may_repeat)
 
     def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
-        """PUT: all three fields."""
+        """Replace all three fields (PUT)."""
         return Request(Operation.REPLACE, "PUT", self._path(server_id), dumps(fields))
 
     def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
-        """PATCH: some fields."""
+        """Change some fields (PATCH)."""
         return Request(Operation.UPDATE, "PATCH", self._path(server_id), dumps(fields))
 
     def delete(self, server_id: ServerId) -> Request:
-        """Delete one server for good."""
+        """Delete one server permanently."""
         return Request(Operation.DELETE, "DELETE", self._path(server_id))
 
     def action(self, operation: Operation, server_id: ServerId) -> Request:
-        """Start, stop or reboot: a POST without a body."""
+        """Start, stop or reboot a server: a POST without a body."""
         return Request(operation, "POST", f"{self._path(server_id)}{operation.value}/")
 
     def read_page(self, body: bytes) -> Page:
-        """A list answer: the documented envelope, or a bare array."""
+        """Read a list answer: the documented envelope, or a bare array."""
         page = _page(body)
         return page if isinstance(page, Page) else Page(results=page)
 
     def explain(self, error: DecodeError, body: bytes) -> None:
-        """All problems of a page, with their places."""
+        """Put all problems of a page into the error, with their places."""
         _page.explain(error, body)
 
     def read_rows(self, body: bytes) -> RawPage:
-        """A list answer whose rows are left as they are."""
+        """Read a list answer without reading its rows."""
         return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
-        """What a poll needs of a row: a tenth of the work of the whole."""
+        """Read only what a poll needs of a row, which takes a tenth of the time of the whole row."""
         return _status(row)
 
     def read_server(self, body: bytes | Raw) -> Server:
-        """One server, from a create or a detail answer, or a row of a list."""
+        """Read one server, from a create or a detail answer, or from a row of a list."""
         return _server(body)
 
     def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
-        """One server of which only id and status have to fit."""
+        """Read one server of which only id and status must fit."""
         row, problems = fit(_LooseServer, body, ("id", "status"))
         if row.name is None and not any(problem.startswith("$.name:") for problem in problems):
             problems.append("$.name: missing, or null")
@@ -165,14 +165,14 @@ class Documented:
         return Server(**fields), problems
 
     def read_changed(self, body: bytes) -> Server | None:
-        """The answer to PUT or PATCH, which the page does not show: a server, or None where it is something else."""
+        """Read the answer to PUT or PATCH, which the page does not show: a server, or None if it is something else."""
         try:
             return _server(body)
         except DecodeError:
             return None
 
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
-        """The action envelope. An empty body is taken as well: the page lists no codes for stop."""
+        """Read the action envelope. An empty body is accepted too, because the page lists no codes for stop."""
         if not body.strip():
             return ActionAccepted(server_id=server_id)
         envelope = _action(body)

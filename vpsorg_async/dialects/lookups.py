@@ -1,7 +1,7 @@
-"""What can be looked up beside servers: paths and shapes, in both dialects. Pure.
+"""The look-ups besides servers: paths and shapes, in both dialects. Pure.
 
-The plans and the account stand on public pages (https://www.vps.org/api/v1/docs/plans/,
-https://www.vps.org/api/account/); the rest is known of the provider dialect alone. Read tolerantly.
+The plans and the account are documented (https://www.vps.org/api/v1/docs/plans/, https://www.vps.org/api/account/).
+The rest is known only from the provider dialect, and is read tolerantly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Plan:
     bandwidth: int | float | None = None
     price_monthly: Decimal | None = None
     price_hourly: Decimal | None = None
-    # of the provider dialect, where no answer is published: what can't be read is left out
+    # of the provider dialect, which has no published answers: what can't be read is left out
     cpu: Any = None
     ram: Any = None
     disk_space: Any = None
@@ -144,58 +144,58 @@ _me: Decoder[_Me] = Decoder(_Me)
 
 @attrs.frozen
 class Lookup(Generic[T]):
-    """A list that can be asked for: its first path, and how a page is read into rows and a ``next`` link."""
+    """A list that can be requested: its first path, and how a page is read into rows and a ``next`` link."""
 
     path: str
     read: Callable[[bytes], tuple[list[T], str | None]]
 
 
 class Lookups:
-    """The look-ups of one dialect. Raises `ConfigurationError` for what it has none for."""
+    """The look-ups of one dialect. Raises `ConfigurationError` for those that it does not have."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
 
     def plans(self, location: str | None) -> Lookup[PlanOffer]:
-        """Plans; by location only where that is documented."""
+        """Return the plans; by location only in the documented dialect."""
         if location is not None and self._dialect == "provider":
             raise ConfigurationError("the provider dialect can't filter plans by location")
         return Lookup(with_query(f"{API_PREFIX}/plans/", location=location), _rows(_plans))
 
     def locations(self) -> Lookup[Location]:
-        """Locations."""
+        """Return the locations."""
         return Lookup(
-            self._provider("locations", "plans name the locations they are offered in"), _rows(_locations)
+            self._provider("locations", "plans name the locations where they are offered"), _rows(_locations)
         )
 
     def operating_systems(self) -> Lookup[OperatingSystemVersion]:
-        """Operating systems with their versions."""
+        """Return the operating systems with their versions."""
         return Lookup(self._provider("operating-systems", "ask the provider for os ids"), _rows(_systems))
 
     def ssh_keys(self) -> Lookup[SSHKey]:
-        """Keys of the account."""
-        return Lookup(self._provider("ssh-keys", "keys are made in the dashboard"), _rows(_keys))
+        """Return the keys of the account."""
+        return Lookup(self._provider("ssh-keys", "keys are created in the dashboard"), _rows(_keys))
 
     def add_key(self, name: str, public_key: str) -> Request:
         """Add a public key."""
-        path = self._provider("ssh-keys", "keys are made in the dashboard")
+        path = self._provider("ssh-keys", "keys are created in the dashboard")
         return Request(Operation.CHANGE, "POST", path, dumps({"name": name, "public_key": public_key}))
 
     def read_key(self, body: bytes) -> SSHKey:
-        """The answer to it."""
+        """Read the answer to `add_key`."""
         return next(iter(_key(body).records()))
 
     def delete_key(self, key_id: ServerId) -> Request:
         """Delete a key."""
-        path = self._provider("ssh-keys", "keys are made in the dashboard")
+        path = self._provider("ssh-keys", "keys are created in the dashboard")
         return Request(Operation.DELETE, "DELETE", f"{path}{segment(key_id)}/")
 
     def me(self) -> Request:
-        """The account, and the token in use."""
+        """Request the account and the token in use."""
         return Request(Operation.READ, "GET", f"{API_PREFIX}/account/me/")
 
     def read_me(self, body: bytes) -> Account:
-        """The answer to it."""
+        """Read the answer to `me`."""
         me = _me(body)
         # the page's samples join the permissions with commas
         given = me.token.permissions or ()

@@ -1,7 +1,7 @@
-"""The other form of the API, which the packages speak that VPS.org publishes itself.
+"""The other form of the API, used by the packages that VPS.org publishes itself.
 
-No document describes it and no answer of it is published, so answers are read tolerantly: what is not told is None.
-It knows one name only (``hostname``), UUIDs for most ids, pages, one path for power, and neither PUT nor PATCH.
+No document describes it and no answer of it is published, so answers are read tolerantly: what is missing is None. It
+has one name only (``hostname``), UUIDs for most ids, pages, one path for power, and neither PUT nor PATCH.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Provider"]
 
 _SERVERS = f"{API_PREFIX}/servers/"
 PAGE_SIZE = 100
-"""The most that is accepted."""
+"""The maximum page size that the API accepts."""
 
 _POWER = {Operation.START: "start", Operation.STOP: "stop", Operation.REBOOT: "restart"}
 
@@ -44,9 +44,9 @@ class _Named:
 
 @attrs.frozen(kw_only=True)
 class _Server:
-    """A row of the list (flat), or one server (nested): every field of either, since samples of neither exist.
+    """A row of the list (flat), or one server (nested), with the fields of both, because no samples exist.
 
-    Strict where a wrong guess would be about another server; what only describes it is None where it can't be read.
+    Reading is strict where a wrong guess would concern another server. A descriptive field that can't be read is None.
     """
 
     uuid: str | None = None
@@ -66,13 +66,13 @@ class _Server:
     operating_system: _Named | str | int | None = None
     operating_system_version: _Named | str | int | None = None
     os_name: str | None = None
-    # the form of a time is not known: what can't be read is left out, and costs a wait only evidence
+    # the form of a time is unknown: a time that can't be read is left out, which costs a wait only evidence
     created_at: Any = None
     updated_at: Any = None
     password: Any = attrs.field(default=None, repr=False)
 
     def record(self) -> Server:
-        """The one record that users see."""
+        """Convert it to the record that users see."""
         server_id = self.uuid or self.id
         if server_id is None:
             raise DecodeError("the answer does not fit", problems=["$.uuid: a server without an id"])
@@ -136,50 +136,50 @@ class Provider:
         self._max_list_body = max_list_body
 
     def list(self, status: str | None = None, location: str | None = None) -> Request:
-        """The first page of all servers. Filters are not known in this form: `matches` does them here."""
+        """Request the first page of all servers. This form has no known filters: `matches` applies them here."""
         return self.list_page(with_query(_SERVERS, page="1", page_size=str(PAGE_SIZE)))
 
     def list_page(self, path: str, *, may_repeat: bool = True) -> Request:
-        """One page of a list."""
+        """Request one page of a list."""
         return Request(Operation.LIST, "GET", path, max_body=self._max_list_body, may_repeat=may_repeat)
 
     def further_pages(self, count: int | None, shown: int = 0) -> tuple[str, ...]:
-        """The paths of all pages after the first, as soon as the count is known. Raises `DecodeError`."""
-        # by the rows that a page really has: another limit than ours must not hide the rows between
+        """Return the paths of all pages after the first, once the count is known. Raises `DecodeError`."""
+        # computed from the real number of rows in a page: if its limit differs from ours, no rows may be skipped
         pages = -(-(count or 0) // (shown or PAGE_SIZE))
         if pages > MAX_PAGES:
-            raise DecodeError("the list claims to have no end", problems=["$.count: more than can be read"])
+            raise DecodeError("the list is too long to be read", problems=["$.count: more than can be read"])
         return tuple(
             with_query(_SERVERS, page=str(page), page_size=str(PAGE_SIZE)) for page in range(2, pages + 1)
         )
 
     def matches(self, server: Server, status: str | None, location: str | None) -> bool:
-        """Whether a server passes the filters."""
+        """Return whether a server passes the filters."""
         return status in (None, server.status) and location in (None, server.location)
 
     def shown_name(self, spec: ServerSpec) -> str:
-        """The name that a server made from the spec shows: there is only one."""
+        """Return the name that a server created from the spec shows: there is only one."""
         return spec.hostname or spec.name
 
     def name_of(self, server: Server) -> str:
-        """The host name, which is what a create sets; a ``name`` beside it can be a label that the service gave."""
+        """Return the host name, which a create sets; a ``name`` beside it can be a label of the service."""
         return server.hostname or server.name
 
     def is_marked(self, row: Mapping[str, Any]) -> bool:
-        """A ``uuid``: the documented form has none."""
+        """Return whether there is a ``uuid``, which the documented form does not have."""
         return isinstance(row.get("uuid"), str) and "id" not in row
 
     def check(self, spec: ServerSpec) -> None:
-        """Raises `ConfigurationError` for what this form can't say."""
+        """Raise `ConfigurationError` for values that this form can't express."""
         if spec.backups_enabled:
-            raise ConfigurationError(f"{spec.name}: the provider dialect can't enable backups at a create")
+            raise ConfigurationError(f"{spec.name}: the provider dialect can't enable backups in a create")
         if not str(spec.location).isdecimal():
             raise ConfigurationError(
-                f"{spec.name}: the provider dialect names a location by its integer id, not {spec.location!r}"
+                f"{spec.name}: the provider dialect identifies a location by its integer id, not {spec.location!r}"
             )
 
     def create(self, spec: ServerSpec) -> Request:
-        """Create a server. Raises `ConfigurationError` for what this form can't say."""
+        """Create a server. Raises `ConfigurationError` for values that this form can't express."""
         self.check(spec)
         body: dict[str, Any] = {
             "hostname": self.shown_name(spec),
@@ -196,60 +196,60 @@ class Provider:
         return Request(Operation.GET, "GET", self._path(server_id), may_repeat=may_repeat)
 
     def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
-        """PUT is not known."""
-        raise ConfigurationError("the provider dialect knows no replace (PUT)")
+        """Raise `ConfigurationError`: this form has no PUT."""
+        raise ConfigurationError("the provider dialect has no replace (PUT)")
 
     def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
-        """PATCH is not known."""
-        raise ConfigurationError("the provider dialect knows no update (PATCH)")
+        """Raise `ConfigurationError`: this form has no PATCH."""
+        raise ConfigurationError("the provider dialect has no update (PATCH)")
 
     def delete(self, server_id: ServerId) -> Request:
-        """Delete one server for good."""
+        """Delete one server permanently."""
         return Request(Operation.DELETE, "DELETE", self._path(server_id))
 
     def action(self, operation: Operation, server_id: ServerId) -> Request:
-        """Start, stop or reboot."""
+        """Start, stop or reboot a server."""
         return Request(
             operation, "POST", f"{self._path(server_id)}power/", dumps({"action": _POWER[operation]})
         )
 
     def read_page(self, body: bytes) -> Page:
-        """A page, or a bare list."""
+        """Read a page, or a bare list."""
         page = _page(body)
         if isinstance(page, list):
             return Page(results=[row.record() for row in page])
         return Page(results=[row.record() for row in page.results], count=page.count, next=page.next)
 
     def explain(self, error: DecodeError, body: bytes) -> None:
-        """All problems of a page, with their places."""
+        """Put all problems of a page into the error, with their places."""
         _page.explain(error, body)
 
     def read_rows(self, body: bytes) -> RawPage:
-        """A page, or a bare list, whose rows are left as they are."""
+        """Read a page, or a bare list, without reading its rows."""
         return read_rows(body)
 
     def read_status(self, row: Raw) -> StatusRow:
-        """What a poll needs of a row. Where id and time stand is not known for certain, so all of it is read."""
+        """Read what a poll needs of a row. The places of id and time are not certain, so all of it is read."""
         server = _server(row).record()
         return StatusRow(server.id, server.status, server.updated_at)
 
     def read_server(self, body: bytes | Raw) -> Server:
-        """One server, from a create or a detail answer."""
+        """Read one server, from a create or a detail answer."""
         return _server(body).record()
 
     def read_loosely(self, body: bytes | Raw) -> tuple[Server, Sequence[str]]:
-        """One server of which only id and status have to fit."""
+        """Read one server of which only id and status must fit."""
         row, problems = fit(_Server, body, ("uuid", "id", "status"))
         return row.record(), problems
 
     def read_changed(self, body: bytes) -> Server | None:
-        """There is no PUT and no PATCH."""
+        """Return None: this form has neither PUT nor PATCH."""
         return None
 
     def read_action(self, body: bytes, server_id: ServerId) -> ActionAccepted:
-        """The answer is not known, and so not read; but a page for people is none of this API."""
+        """Accept any answer, because its form is unknown, except an HTML page, which the API would not send."""
         if body.lstrip()[:1] == b"<":
-            raise DecodeError("the answer does not fit", problems=["$: an HTML page came instead of JSON"])
+            raise DecodeError("the answer does not fit", problems=["$: an HTML page instead of JSON"])
         return ActionAccepted(server_id=server_id)
 
     def _path(self, server_id: ServerId) -> str:
@@ -257,7 +257,7 @@ class Provider:
 
 
 def _addresses(value: Any) -> Iterator[tuple[str, int]]:
-    """The addresses in whatever form they come: a text, an object with ``ip`` and ``version``, or a list of either."""
+    """Yield the addresses from any form: a text, an object with ``ip`` and ``version``, or a list of either."""
     for found in value if isinstance(value, list) else [value]:
         given = found.get("ip") or found.get("address") if isinstance(found, dict) else found
         if not isinstance(given, str) or not given:
@@ -265,7 +265,7 @@ def _addresses(value: Any) -> Iterator[tuple[str, int]]:
         try:
             version = ipaddress.ip_interface(given).version
         except ValueError:
-            version = 4  # not an address of either kind: shown as it is, as it was always
+            version = 4  # not an address of either kind: shown unchanged
         yield given.partition("/")[0], version
 
 
