@@ -1,7 +1,7 @@
-"""What an answer says: read by the dialect, held against the question, and its misfits reported once.
+"""Reads answers with the dialect, checks that they concern what was asked for, and reports what does not fit once.
 
-Identity is strict: an answer is about the server or the spec that was asked for, or it is an error. Description is
-lenient, unless the client is ``strict``: a field that does not fit is None, and is reported once.
+Identity is strict: an answer must concern the requested server or spec, or it is an error. Descriptive fields are read
+leniently, unless the client is ``strict``: a field that does not fit is None, and is reported once.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ T = TypeVar("T")
 log = logging.getLogger("vpsorg_async.servers")
 
 PARTS = 1000
-"""Plans and operating systems remembered, so that servers share them."""
+"""The number of plans and operating systems that are cached, so that servers share them."""
 TOLD = 1000
-"""Problems remembered as reported."""
+"""The number of problems that are remembered as reported."""
 LISTS = 100
-"""Lists, told apart by their filters, of which it is remembered whether they were whole."""
+"""The number of lists, identified by their filters, whose completeness is remembered."""
 EXPLANATION = 65_536
-"""Bytes up to which an answer that does not fit is searched for an explanation."""
+"""The maximum size of an answer, in bytes, that is searched for an explanation if it does not fit."""
 ROWS_AT_A_TIME = 200
 MOST_UNREADABLE = 1000
-"""Rows of one list whose id or status can't be read. Beyond that it is no list of servers."""
+"""The number of unreadable rows beyond which an answer is no list of servers."""
 NAMES = re.compile(r"\$\.(name|hostname):")
 WRAPPERS = ("server", "data", "result", "instance")
 LEAVING = frozenset(
     {"deleted", "deleting", "destroyed", "destroying", "removed", "removing", "terminated", "terminating"}
 )
-"""Words that mean that a server is on its way out, or gone, in any service."""
+"""Status words that mean that a server is being deleted, or is deleted, in any service."""
 
 
 class Answers:
@@ -64,7 +64,7 @@ class Answers:
         strict: bool = False,
         on_event: Hook | None = None,
     ) -> None:
-        """``words`` are status words of the account, and what they are in this package."""
+        """``words`` maps status words of the account to those of this package."""
         self.dialect = dialect
         self.words = dict(words or {})
         self._redact = redact
@@ -80,45 +80,45 @@ class Answers:
     # -- words ------------------------------------------------------------------------------------------------------
 
     def word(self, status: str) -> ServerStatus:
-        """The status in the words of this package, where the user has named a translation."""
+        """Return the status in the words of this package, if the user has mapped it."""
         return ServerStatus(self.words.get(status, status))
 
     def spoken(self, server: Server) -> Server:
-        """The server with its status in the words of this package."""
+        """Return the server with its status in the words of this package."""
         return attrs.evolve(server, status=self.word(server.status)) if self.words else server
 
     def shared(self, server: Server) -> Server:
-        """The server, with plan and operating system in common with all others that have the same."""
+        """Return the server, sharing its plan and operating system with all others that have equal ones."""
         for name in ("plan", "os"):
             part = getattr(server, name)
             if part is not None:
                 if len(self._parts) > PARTS:
                     self._parts.clear()
-                # set in place: it was made just now, and a copy would cost more than the decoding did
+                # set in place: the record is new, and a copy would cost more than decoding it did
                 object.__setattr__(server, name, self._parts.setdefault(part, part))
         return server
 
     # -- one server -------------------------------------------------------------------------------------------------
 
     def server(self, request: Request, response: Response, server_id: ServerId) -> Server:
-        """The server that was asked for. Raises `DecodeError`, also for an answer about another one."""
+        """Return the requested server. Raises `DecodeError`, also for an answer about another one."""
         server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
         if not same_id(server.id, server_id):
-            # some services have two ids for a server; either will do
+            # some services have two ids for a server; both are accepted
             if not any(same_id(found, server_id) for found in self.ids(response)):
                 raise _foreign(request, "$.id: not the server that was asked for")
             server = attrs.evolve(server, id=server_id)
         return self.spoken(server)
 
     def created(self, request: Request, response: Response, spec: ServerSpec) -> Server:
-        """The server that was made of the spec. Raises `DecodeError`, also for a server of another name."""
+        """Return the server created from the spec. Raises `DecodeError`, also for a server of another name."""
         server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
         if name_key(self.dialect.name_of(server)) != name_key(self.dialect.shown_name(spec)):
             raise _foreign(request, "$.name: not the name that was asked for")
         return self.spoken(server)
 
     def changed(self, request: Request, response: Response, server_id: ServerId) -> Server | None:
-        """The server in the answer to PUT or PATCH; None where the answer is something else.
+        """Return the server in the answer to PUT or PATCH; None if the answer is something else.
 
         Raises `DecodeError` for an answer about another server.
         """
@@ -131,7 +131,7 @@ class Answers:
             return None
 
     def accepted(self, request: Request, response: Response, server_id: ServerId) -> ActionAccepted:
-        """What the answer to start, stop or reboot says. Raises `DecodeError`."""
+        """Return what the answer to start, stop or reboot says. Raises `DecodeError`."""
         accepted = self._read(
             request, response, lambda body: self.dialect.read_action(body, server_id), hint=False
         )
@@ -142,17 +142,17 @@ class Answers:
         return accepted if status is None else attrs.evolve(accepted, server_status=self.word(status))
 
     def deleted(self, request: Request, response: Response, server_id: ServerId) -> None:
-        """Raise `DecodeError` where the answer to a DELETE is a page, or about another server."""
+        """Raise `DecodeError` if the answer to a DELETE is an HTML page, or concerns another server."""
         if response.body.lstrip()[:1] == b"<":
             raise DecodeError("an HTML page came instead of the API's answer", request=str(request))
         self._check_id(request, response, server_id)
 
     def refused(self, request: Request, response: Response, expected: Expected) -> APIError | None:
-        """The failure that the body of a 2xx tells of; None where it tells of none."""
+        """Return the failure that the body of a 2xx reports; None if it reports none."""
         return refused_inside(request, response, self._redact, expected, status_words=self._status_words)
 
     def ids(self, response: Response) -> tuple[ServerId, ...]:
-        """The ids that the answer names, as far as they can be read: the best one first, where it has several."""
+        """Return the ids in the answer, as far as they can be read, the best one first."""
         try:
             data = loads(response.body) if response.cut_at is None else None
         except DecodeError:
@@ -170,15 +170,15 @@ class Answers:
         return tuple(dict.fromkeys(found))
 
     def explained(self, request: Request, response: Response) -> APIError:
-        """A good answer as the failure that it is, with its words."""
+        """Return a good answer as the failure that it reports, with its message."""
         return explained(request, response, self._redact)
 
     # -- lists ------------------------------------------------------------------------------------------------------
 
     async def page(self, request: Request, response: Response) -> tuple[Page, int, int]:
-        """One page of records, how many rows it has, and how many of them can't be told by id and name.
+        """Read one page of records, and return it, the number of its rows, and the number of unidentifiable rows.
 
-        Raises `DecodeError`.
+        A row is unidentifiable if its id or name can't be read. Raises `DecodeError`.
         """
         try:
             page = (self._read if self._strict else read_answer)(request, response, self.dialect.read_page)
@@ -189,7 +189,7 @@ class Answers:
                 raise
         else:
             return page, len(page.results), _unnamed(page.results)
-        # something in it does not fit: a few rows at a time, so that one hides no other
+        # something does not fit: read a few rows at a time, so that an unfit row hides no other
         raw = self.rows(request, response)
         if raw.results:
             try:
@@ -209,13 +209,13 @@ class Answers:
         return page, len(raw.results), unfit
 
     def rows(self, request: Request, response: Response) -> RawPage:
-        """One page whose rows are left as they are. Raises `DecodeError`."""
+        """Read one page without reading its rows. Raises `DecodeError`."""
         page = self._read(request, response, self.dialect.read_rows)
         self._report(str(request), page.problems, "$")
         return page
 
     def status(self, row: Raw, request: str) -> StatusRow:
-        """Id, status and time of a row. Raises `DecodeError` where id or status can't be read."""
+        """Read id, status and time of a row. Raises `DecodeError` if id or status can't be read."""
         try:
             try:
                 status = self.dialect.read_status(row)
@@ -232,16 +232,17 @@ class Answers:
         return StatusRow(status.id, self.word(status.status), status.updated_at) if self.words else status
 
     def record(self, row: Raw, request: str) -> Server:
-        """The record of a row; its name is empty where that can't be read. Raises `DecodeError`."""
+        """Read the record of a row; its name is empty if it can't be read. Raises `DecodeError`."""
         try:
             return self.shared(self.spoken(self._record(row, request, "$.results[]")))
         except DecodeError as error:
             raise self._unreadable(error, request) from None
 
     def incomplete(self, request: Request, reason: str, *, poll: bool) -> None:
-        """A list was read that lacks servers, for that reason; empty: it is whole. Reported when that changes.
+        """Note that a list lacks servers for this reason, or that it is complete (empty). Changes are reported.
 
-        Polls and whole lists see different things, and are told apart; what one has reported the other does not repeat.
+        Polls and complete lists see different things and are tracked separately. Neither repeats what the other
+        reported.
         """
         mine, other = (request.path, poll), (request.path, not poll)
         if reason == self._incomplete.get(mine, ""):
@@ -271,12 +272,12 @@ class Answers:
             raise
 
     def _check_id(self, request: Request, response: Response, server_id: ServerId) -> None:
-        """Raise `DecodeError` where the answer is the record of another server."""
+        """Raise `DecodeError` if the answer is the record of another server."""
         try:
             data = loads(response.body) if response.body.lstrip()[:1] == b"{" else None
         except DecodeError:
             return
-        # a name tells a server's record from that of an action or a request, which have ids of their own
+        # only a server's record has a name; those of actions and requests have ids of their own
         if not isinstance(data, dict) or not any(data.get(key) for key in ("name", "hostname")):
             return
         ids = self.ids(response)
@@ -284,7 +285,7 @@ class Answers:
             raise _foreign(request, "$.id: not the server that was asked for")
 
     def _check_dialect(self, request: Request, response: Response, problems: Sequence[str] = ()) -> None:
-        """Raise `DecodeError` where an answer that does not fit has the marks of the other dialect."""
+        """Raise `DecodeError` if an answer that does not fit has the marks of the other dialect."""
         other = other_dialect(self.dialect.name, response.body)
         if other is not None:
             raise DecodeError(
@@ -305,7 +306,7 @@ class Answers:
         return server
 
     def _some(self, rows: Sequence[Raw], request: str) -> tuple[list[Server], int]:
-        """The records of some rows, and how many rows can't be told by id and name."""
+        """Read some rows, and return their records and the number of unidentifiable rows."""
         with contextlib.suppress(DecodeError):
             records = self.dialect.read_page(b"[" + b",".join(rows) + b"]").results
             return records, _unnamed(records)
@@ -316,7 +317,7 @@ class Answers:
             except DecodeError as error:
                 self._report(request, error.problems, "$.results[]", row=True)
                 continue
-            # a label beside a name that can't be read does not stand in for it
+            # a label does not replace a name that can't be read
             unnamed = f"$.{self.dialect.name_field}:"
             misnamed = [p for p in problems if p.startswith(unnamed) or (not server.name and NAMES.match(p))]
             self._report(request, misnamed, "$.results[]", row=True)
@@ -332,7 +333,7 @@ class Answers:
         return error.with_traceback(None)
 
     def _report(self, request: str, problems: Iterable[str], place: str, *, row: bool = False) -> None:
-        """Tell of what did not fit, the first time that it does."""
+        """Report each problem the first time that it occurs."""
         for problem in problems:
             if (problem, row) in self._heard:
                 continue
@@ -349,7 +350,7 @@ class Answers:
 
 
 def _unnamed(servers: Sequence[Server]) -> int:
-    """How many have no name: one of them may be any that is looked for."""
+    """Return how many servers have no name: each of them could be any server that is searched for."""
     return [server.name for server in servers].count("")
 
 

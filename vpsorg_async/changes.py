@@ -1,8 +1,8 @@
-"""One change of a server: sent, and its outcome known as far as it can be.
+"""Sends one change of a server, and determines its outcome as far as possible.
 
-A change is never repeated blindly. Where its answer was lost, or is about something else, the server itself is read:
-what it shows decides, or the outcome is unknown. What an own earlier attempt has applied is answered by a refusal
-("already"): that is its echo, and no refusal.
+A change is never repeated blindly. If its answer was lost, or concerns something else, the server itself is read. The
+outcome is what the server shows, or unknown. A service refuses a change that an earlier attempt of this client has
+already applied ("already"). Such a refusal is called an echo.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = ["ECHOES", "Changes"]
 log = logging.getLogger("vpsorg_async.servers")
 
 ECHOES = frozenset({400, 404, 409, 410})
-"""What a service answers to a change that it has applied already: perhaps the echo of an own earlier attempt."""
+"""The statuses that can be an echo of an earlier attempt of this client."""
 READ_AFTERWARDS = frozenset({Operation.START, Operation.STOP})
-"""The commands whose outcome the server's status tells, where the answer was lost."""
+"""The commands whose outcome the server's status shows, if the answer was lost."""
 REMEMBERED = 10_000
-"""Commands whose outcome is unknown that are remembered."""
+"""The number of commands with an unknown outcome that are remembered."""
 
 
 class Changes:
@@ -75,13 +75,13 @@ class Changes:
         self._unknown: OrderedDict[ServerId, Operation] = OrderedDict()
 
     def over(self, session: Sender, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
-        """The same over another session."""
+        """Return the same object for another session."""
         other = copy.copy(self)
         other._session, other._read = session, read
         return other
 
     async def create(self, spec: ServerSpec) -> Server:
-        """Create a server, sent once."""
+        """Create a server. The request is sent once."""
         request = self._dialect.create(spec)
         sent_at, began, known = self._clock.wall(), self._clock.now(), self._account.mark()
         name = self._dialect.shown_name(spec)
@@ -92,7 +92,7 @@ class Changes:
                 misfit = self._answers.refused(request, response, Expected.SERVER)
                 server = None if misfit else self._server_in(request, response, spec, known)
         except (TransportError, APIError) as error:
-            # after an earlier create whose outcome is unknown, a refusal may be its echo
+            # a refusal may be the echo of an earlier create whose outcome is unknown
             echo = earlier is not None and isinstance(error, APIError) and error.status in ECHOES
             if error.sent is not Sent.MAYBE and not echo:
                 raise
@@ -119,7 +119,7 @@ class Changes:
     def _server_in(
         self, request: Request, response: Response, spec: ServerSpec, known: int
     ) -> Server | DecodeError:
-        """The new server that the answer to a create names, or why it is none of this create."""
+        """Return the new server in the answer to a create, or the error that says why it is not of this create."""
         try:
             server = self._answers.created(request, response, spec)
         except DecodeError as error:
@@ -130,19 +130,22 @@ class Changes:
         return server
 
     def created(self, name: str, server: Server) -> None:
-        """A create of this client made that server."""
+        """Record that a create of this client created this server."""
         now = self._clock.now()
         self.creations.made(name, server, now)
         self._account.created(server, now)
 
     def adopt(self, server: Server) -> None:
-        """A create whose answer was lost made this server. Of one that is ready nobody saw how long it took."""
+        """Record that a create whose answer was lost created this server.
+
+        If the server is already settled, no create is recorded as open, because its duration is not known.
+        """
         self.created(self._dialect.name_of(server), server)
         if server.status in MOVING:
             self._acknowledged(server.id, Operation.CREATE, server.status)
 
     async def edit(self, request: Request, server_id: ServerId, wanted: dict[str, Any]) -> Server:
-        """Send a PUT or a PATCH; where its answer does not show the server, the server itself decides."""
+        """Send a PUT or a PATCH. If the answer does not show the server, the server is read."""
         sent_at = self._clock.wall()
         lost: TransportError | APIError | DecodeError | None = None
         try:
@@ -175,9 +178,9 @@ class Changes:
                 raise lost from None
             if lost is not None:
                 _unknown(request, server_id, lost, sent_at)
-            # what is known of the read ("not sent", "refused") must not pass for what is known of the change
+            # `sent` of the failed read ("not sent", "refused") must not be mistaken for that of the change
             raise OutcomeUnknownError(
-                f"{request.operation.value} of {server_id!r} was accepted, but the server can't be read since "
+                f"{request.operation.value} of {server_id!r} was accepted, but the server could not be read afterwards "
                 f"({unread})",
                 request=str(request),
                 subject=server_id,
@@ -202,7 +205,7 @@ class Changes:
             if error.status not in ECHOES or not self._may_echo(server_id, Operation.DELETE, error):
                 self._note_unknown(server_id, Operation.DELETE, error)
                 raise
-            # an earlier attempt may have been applied, and this be its echo: the server itself decides
+            # this may be the echo of an earlier attempt that was applied: read the server
             if not error.from_api or not await self.shows_done(Operation.DELETE, server_id):
                 _unknown(request, server_id, error, sent_at)
         except TransportError as error:
@@ -220,13 +223,13 @@ class Changes:
                 _unknown(request, server_id, misfit, sent_at)
             known = self._account.known(server_id)
             if response.status == 404 and known is not None and not known.shown:
-                # a later attempt was answered so, and may have come before the server can be seen
+                # a later attempt was answered by 404, perhaps because the server is not visible yet
                 unseen = NotFoundError("the API does not show it yet", status=404, request=str(request))
                 _unknown(request, server_id, unseen, sent_at)
         self._acknowledged(server_id, Operation.DELETE, None)
 
     async def shows_done(self, operation: Operation, server_id: ServerId) -> bool:
-        """Whether a server shows that a start, a stop or a delete was applied."""
+        """Return whether a server shows that a start, a stop or a delete was applied."""
         try:
             server = await self._read(server_id)
         except VpsOrgError as error:
@@ -261,7 +264,7 @@ class Changes:
                 ),
             )
             if server.status in SETTLED:
-                return accepted  # it is done, and nothing is left to wait for
+                return accepted  # the command is done already
         if accepted is None:
             assert refused is not None
             raise refused
@@ -280,16 +283,17 @@ class Changes:
     def _may_echo(
         self, server_id: ServerId, operation: Operation, error: TransportError | APIError | DecodeError
     ) -> bool:
-        """Whether a refusal may be the echo of an own earlier command, in this call or in one before it."""
+        """Return whether a refusal may be the echo of an earlier command of this client, in this call or before."""
         if not isinstance(error, APIError) or error.status not in ECHOES:
             return False
         return error.sent is Sent.MAYBE or self._unknown.get(server_id) is operation
 
     @contextlib.contextmanager
     def _noted(self, request: Request, subject: ServerId) -> Iterator[None]:
-        """What ends a change after it has left, and is no error, goes on with word of what it was.
+        """Report a change that is ended after it has left by anything but an error.
 
-        That is a cancellation, or what a hook raises to end everything.
+        That is a cancellation, or an exception that a hook raises to end everything. It gets a note and is raised
+        again.
         """
         sent_at = self._clock.wall()
         try:
@@ -308,13 +312,13 @@ class Changes:
                 event = ChangeAbandoned(
                     operation=what, request=str(request), subject=subject, sent_at=sent_at
                 )
-                # a hook that stops everything has done so already
+                # the hook has already stopped everything
                 with contextlib.suppress(BaseException):
                     emit(self._on_event, event, log)
             raise
 
     async def _afterwards(self, server_id: ServerId) -> Server | None:
-        """The server after a change whose answer was lost; None where it can't be read either."""
+        """Read the server after a change whose answer was lost; None if it can't be read either."""
         try:
             return await self._read(server_id)
         except VpsOrgError:
@@ -328,12 +332,12 @@ class Changes:
 
 
 def _is_echo(error: TransportError | APIError) -> bool:
-    """Whether a refusal may be the echo of an own earlier attempt; that there is no such server is none."""
+    """Return whether a refusal may be the echo of an earlier attempt; a missing server is not."""
     return isinstance(error, APIError) and error.status in ECHOES - {404, 410}
 
 
 def _shows(server: Server, wanted: dict[str, Any], *, unshown: bool) -> bool:
-    """Whether the server shows the change, names as services store them; ``unshown``: also where it lacks a field."""
+    """Return whether the server shows the change. ``unshown``: a field that it does not show counts as changed."""
     for field, value in wanted.items():
         shown = getattr(server, field)
         if shown is None and unshown:

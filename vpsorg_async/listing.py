@@ -1,7 +1,7 @@
-"""The list of servers, read to its end: page by page, whole or the statuses alone.
+"""Reads the list of servers to its end, page by page: complete records, or statuses only.
 
 A list can lack servers: it shows fewer than it counts, its pages stop short, or a row can't be read. It is then read
-again a few times; what still lacks something is called incomplete, and proves no absence.
+again a few times. A list that still lacks servers is called incomplete, and proves no absence.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ P = TypeVar("P", Page, RawPage)
 
 SHIFTED = "it changed while it was read"
 MAX_PASSES = 4
-"""Passes over the pages of a list that shifts while it is read, or lacks servers."""
+"""The maximum number of passes over the pages of a list that changes while it is read, or lacks servers."""
 
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """All servers that a list showed, and when its first request left. ``lacks`` says why it is incomplete."""
+    """The servers that a list showed, and when its first request left. ``lacks`` says why it is incomplete."""
 
     requested_at: float
     servers: Sequence[Server]
     lacks: str = ""
     name_of: Callable[[Server], str] = attrs.field(default=attrgetter("name"), repr=False, eq=False)
-    """The name by which a server is found; in the provider dialect its host name."""
+    """Returns the name by which a server is found; in the provider dialect its host name."""
 
     def by_name(self) -> dict[str, list[Server]]:
-        """Return the servers by their names, as `name_key` writes them; several can share a name."""
+        """Return the servers by their names, in the form of `name_key`; several can share a name."""
         found: dict[str, list[Server]] = {}
         for server in self.servers:
             found.setdefault(name_key(self.name_of(server)), []).append(server)
         return found
 
     def check_whole(self, why: str) -> None:
-        """Raise `DecodeError` where a server that is not shown may exist all the same."""
+        """Raise `DecodeError` if the list is incomplete, so that a server that it does not show may exist."""
         if self.lacks:
             error = DecodeError(f"the list of servers is incomplete: {self.lacks}; {why}, nothing was sent")
             error.sent = Sent.NO
@@ -61,7 +61,7 @@ class Listing:
 
 @attrs.frozen(eq=False)
 class _Rows:
-    """Reads the rows of a poll, one by one, where they are wanted."""
+    """Reads the rows of a poll one by one, on demand."""
 
     answers: Answers
     request: Request
@@ -69,7 +69,7 @@ class _Rows:
 
     @property
     def pages(self) -> Mapping[str, tuple[bytes, RawPage]]:
-        """By their paths, with their bodies."""
+        """The pages with their bodies, by path."""
         return self.found.pages
 
     def status(self, row: Raw) -> StatusRow:
@@ -80,13 +80,13 @@ class _Rows:
 
     def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
         lacks = self.found.lacks(shown, unreadable)
-        if report and lacks != SHIFTED:  # which is mostly over with the next one
+        if report and lacks != SHIFTED:  # a shifted list is usually complete at the next poll
             self.answers.incomplete(self.request, lacks, poll=True)
         return lacks
 
 
 class _Pass(Generic[P]):
-    """One way through all pages. One whose body is known from ``before`` is not read again."""
+    """One pass over all pages. A page whose body is known from ``before`` is not read again."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Pass(Generic[P]):
         repeat: bool,
         before: Mapping[str, tuple[bytes, P]] | None = None,
     ) -> None:
-        """``how`` reads a page, and says how many rows it has, and how many of them can't be told by id and name."""
+        """``how`` reads a page, and returns it with the number of its rows and of its unidentifiable rows."""
         self._send = send
         self._dialect = dialect
         self._how: Callable[[Request, Response], Awaitable[tuple[P, int, int]]] = how
@@ -111,11 +111,11 @@ class _Pass(Generic[P]):
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
         self.claimed: int | None = None
-        """The servers that the first page counts."""
+        """The number of servers that the first page claims."""
 
     async def run(self, request: Request) -> None:
         """Read every page once."""
-        # a page tells nothing of what happened after it was asked for: the first one's time holds for all
+        # no page shows what happened after its request, so the time of the first one holds for all
         self.requested_at, page = await self._page(request.path)
         self.claimed = page.count
         self._further = self._dialect.further_pages(page.count, self.rows)
@@ -124,31 +124,31 @@ class _Pass(Generic[P]):
             try:
                 await asyncio.gather(*tasks)
             finally:
-                # where one failed, nobody wants the others any more
+                # if one failed, the others are not needed any more
                 for task in tasks:
                     task.cancel()
-            order = (request.path, *self._further)  # in which they came tells nothing
+            order = (request.path, *self._further)  # the pages arrive in any order
             self.pages = {path: self.pages[path] for path in order if path in self.pages}
             if self._further[-1] not in self.pages:
                 return
             page = self.pages[self._further[-1]][1]
         await self._follow(page)
-        self._before = {}  # else each list would keep the one before it
+        self._before = {}  # otherwise each list would keep the one before it alive
 
     @property
     def counted(self) -> int | None:
-        """The most servers that any page counts; None where none does."""
+        """The largest number of servers that any page claims; None if none does."""
         return max((count for count in self._counts if count is not None), default=None)
 
     def lacks(self, servers: int, unreadable: int = 0) -> str:
-        """Why the pages are known to lack servers, if they showed so many different ones; empty: nothing says so."""
+        """Return why the pages lack servers, given the number of different ones shown; empty if they seem complete."""
         if unreadable:
             return f"{unreadable} of its rows have no id or name that can be read"
         if self.broken:
             return self.broken
         if self.counted is not None and self.counted > self.rows:
             return f"it counts {self.counted} and shows {servers}"
-        # a row that is shown twice has taken another one's place, where rows move between pages
+        # if rows move between pages, a row that is shown twice hides another one
         moved = len(self.pages) > 1 and (servers < self.rows or (self._further and self._counts != {servers}))
         return SHIFTED if self._cut or moved else ""
 
@@ -172,10 +172,10 @@ class _Pass(Generic[P]):
         try:
             await self._page(path)
         except NotFoundError:
-            self._cut = True  # the list has become shorter since the first page was cut
+            self._cut = True  # the list has become shorter since the first page was read
 
     async def _follow(self, page: P) -> None:
-        """Follow ``next`` links to their end, or as far as they can be followed."""
+        """Follow ``next`` links to the end, or as far as possible."""
         visited = set(self.pages)
         path = next(reversed(self.pages))
         while page.next:
@@ -192,15 +192,15 @@ class _Pass(Generic[P]):
 
 
 class Lists:
-    """Reads lists, over whichever session is handed in."""
+    """Reads lists with the session that is passed in."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        # kept alive by whoever compares polls, and not by this
+        # a weak reference: the code that compares polls keeps it alive
         self._last: weakref.ref[ListSnapshot] | None = None
 
     async def whole(self, session: Sender, request: Request) -> Listing:
-        """All records. A page that shifted while they were read can hide a server, never show one twice."""
+        """Read all records. Pages that shift while they are read can hide a server, but no server is returned twice."""
         seen: dict[ServerId, Server] = {}
         passes = 0
         began = 0.0
@@ -213,14 +213,14 @@ class Lists:
             seen = seen | once if lacks else once
             if passes == 1 or not lacks:
                 began = found.requested_at
-            # a row that can't be read is no better the next time
+            # reading again does not help with a row that can't be read
             if not lacks or found.unfit or passes == MAX_PASSES:
                 break
         if lacks and len(found.pages) > 1 and not (found.unfit or found.broken):
-            # what one pass missed because rows moved between its pages, another one has shown
+            # a server that one pass missed, because rows moved between its pages, was shown by another pass
             claimed = found.claimed or 0
             lacks = SHIFTED if claimed <= len(seen) else f"it counts {claimed} and shows {len(seen)}"
-        # of an incomplete one rather a server that has just gone than one hidden
+        # an incomplete list rather includes a server that has just gone than hides one
         servers: Sequence[Server] = list(seen.values())
         if self.answers.words:
             servers = [self.answers.spoken(server) for server in servers]
@@ -233,10 +233,10 @@ class Lists:
         )
 
     async def poll(self, session: Sender, request: Request) -> ListSnapshot:
-        """The statuses alone, last in line for a place.
+        """Read the statuses only, with the lowest priority.
 
-        Not repeated, as the poller polls again anyway; and it confirms by id what a poll lacks, which is cheaper than
-        a second pass over the pages.
+        It is not retried, because the poller polls again anyway. The poller reads servers that the poll lacks by id,
+        which is cheaper than a second pass over the pages.
         """
         last = None if self._last is None else self._last()
         reader = None if last is None else last.reader
@@ -249,7 +249,7 @@ class Lists:
         )
         await found.run(request)
         pages = [page.results for _, page in found.pages.values()]
-        # the same list where nothing changed, which is what most polls find: no row has to be read
+        # if nothing changed, which is the normal case, this is the same list object, and no row has to be read
         rows = pages[0] if len(pages) == 1 else [row for rows in pages for row in rows]
         snapshot = ListSnapshot(found.requested_at, rows, _Rows(self.answers, request, found))
         self._last = weakref.ref(snapshot)

@@ -1,4 +1,4 @@
-"""What can be looked up beside servers: plans, locations, operating systems, ssh keys, the account."""
+"""The look-ups: plans, locations, operating systems, SSH keys, the account."""
 
 from __future__ import annotations
 
@@ -44,35 +44,45 @@ class Plans(_Resource):
     """``vps.plans``. Source: https://www.vps.org/api/v1/docs/plans/."""
 
     async def list(self, location: str | None = None) -> tuple[PlanOffer, ...]:
-        """All plans, with prices where they are told; by location code in the documented dialect."""
+        """Return all plans, with their prices if the answer has them.
+
+        Args:
+            location: A location code; only in the documented dialect.
+
+        Raises:
+            ConfigurationError: The provider dialect can't filter by location.
+
+        Example:
+            ``cheapest = min(await vps.plans.list(), key=lambda plan: plan.price_monthly or 0)``
+        """
         return await self._all(self._lookups.plans(location))
 
 
 class Locations(_Resource):
-    """``vps.locations``: provider dialect only, else `ConfigurationError`."""
+    """``vps.locations``; only in the provider dialect, otherwise its calls raise `ConfigurationError`."""
 
     async def list(self) -> tuple[Location, ...]:
-        """All locations."""
+        """Return all locations."""
         return await self._all(self._lookups.locations())
 
 
 class OperatingSystems(_Resource):
-    """``vps.operating_systems``: provider dialect only, else `ConfigurationError`."""
+    """``vps.operating_systems``; only in the provider dialect, otherwise its calls raise `ConfigurationError`."""
 
     async def list(self) -> tuple[OperatingSystemVersion, ...]:
-        """All versions of all operating systems."""
+        """Return all versions of all operating systems."""
         return await self._all(self._lookups.operating_systems())
 
 
 class SSHKeys(_Resource):
-    """``vps.ssh_keys``: provider dialect only, else `ConfigurationError`."""
+    """``vps.ssh_keys``; only in the provider dialect, otherwise its calls raise `ConfigurationError`."""
 
     async def list(self) -> tuple[SSHKey, ...]:
-        """All keys of the account."""
+        """Return all keys of the account."""
         return await self._all(self._lookups.ssh_keys())
 
     async def add(self, name: str, public_key: str) -> SSHKey:
-        """Add a public key. Sent once."""
+        """Add a public key to the account, and return it. The request is sent once."""
         for what, value in (("name", name), ("public_key", public_key)):
             if not isinstance(value, str) or not value.strip():
                 raise ConfigurationError(f"{what} is a non-empty string, not {value!r}")
@@ -80,7 +90,7 @@ class SSHKeys(_Resource):
         return read_answer(request, await send_raw(self._session, request), self._lookups.read_key)
 
     async def delete(self, key_id: ServerId) -> None:
-        """Delete a key."""
+        """Delete a key from the account."""
         await send_raw(self._session, self._lookups.delete_key(check_id(key_id, "a key id")))
 
 
@@ -88,6 +98,6 @@ class AccountInfo(_Resource):
     """``vps.account``. Source: https://www.vps.org/api/account/."""
 
     async def me(self) -> Account:
-        """Whose token this is. Any active token may ask, whatever its permissions."""
+        """Return the account and the token in use. Any active token can ask this, whatever its permissions."""
         request = self._lookups.me()
         return read_answer(request, await self._session.send(request), self._lookups.read_me)

@@ -1,18 +1,18 @@
-"""Traces and metrics by OpenTelemetry, for who asks: ``Client(token, tracing=OpenTelemetry())``. Extra ``otel``.
+"""Traces and metrics with OpenTelemetry (extra ``otel``): ``Client(token, tracing=OpenTelemetry())``.
 
 ::
 
     vpsorg.fleet.create          a fleet run
       vpsorg.create              a call: queueing, attempts and the pauses between them
-        POST                     an attempt, as OpenTelemetry wants an HTTP client's request
+        POST                     an attempt, by the conventions of OpenTelemetry for HTTP clients
       vpsorg.wait                a wait, with the status words that it saw as events
     vpsorg.poll                  a poll of all waits together: a trace of its own
       vpsorg.list
         GET
 
-A span tells method, path, status, ids and what became of it, with the message of an error, in which secrets are
-blanked. It is never shown headers, bodies or queries, so the token is in none; nothing is sent along to the API. All
-times are those of the client's clock. What a tracer, a meter or a span processor raises is logged, and ends nothing.
+A span has method, path, status, ids and outcome, and the message of an error, in which secrets are redacted. It never
+has headers, bodies or queries, so the token is in none. Nothing is added to the requests. All times are those of the
+client's clock. Exceptions of a tracer, a meter or a span processor are logged, and end nothing.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ log = logging.getLogger("vpsorg_async.otel")
 
 
 def _safely(call: Callable[P, T]) -> Callable[P, T | None]:
-    """The same call; what it raises is logged, and None returned."""
+    """Return the same call, whose exceptions are logged, and which then returns None."""
     return safely(call, log)
 
 
 class _Span:
-    """A span whose methods raise nothing: users bring their own processors and exporters."""
+    """A span whose methods never raise, because users bring their own processors and exporters."""
 
     __slots__ = ("add_event", "end", "inner", "set_attribute", "set_attributes", "set_status")
 
@@ -74,11 +74,11 @@ class _Span:
 
 
 class OpenTelemetry:
-    """Spans and metrics of a client: ``Client(token, tracing=OpenTelemetry())``.
+    """Spans and metrics of one or more clients: ``Client(token, tracing=OpenTelemetry())``.
 
-    Spans are children of the span that is current where the call, the wait or the fleet run begins. ``tracer_provider``
-    and ``meter_provider`` are the global ones when left out, as they are when the client is opened. One object serves
-    any number of clients.
+    Args:
+        tracer_provider: The provider of the tracer; by default the global one, as it is when the client opens.
+        meter_provider: The provider of the meter; the same default.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class OpenTelemetry:
         self._meter_provider = meter_provider
 
     def __call__(self, clock: Clock, base_url: str) -> _Tracer:
-        """What follows one client; the client itself asks for it when it is opened."""
+        """Return the tracer of one client. The client calls this when it is opened."""
         about = ("vpsorg_async", __version__)
         return _Tracer(
             _safely(trace.get_tracer)(*about, self._tracer_provider) or trace.NoOpTracer(),
@@ -102,7 +102,7 @@ class OpenTelemetry:
 
 
 class _Metrics:
-    """The instruments."""
+    """The metric instruments."""
 
     def __init__(self, meter: metrics.Meter) -> None:
         self.count_request = _counter(
@@ -135,7 +135,7 @@ def _histogram(meter: metrics.Meter, name: str, about: str) -> Callable[..., obj
 
 
 class _Call:
-    """A call under way, and its attempt that is."""
+    """A call in progress, with its present attempt."""
 
     __slots__ = ("attempt", "attempts", "request", "sent_at", "span")
 
@@ -151,7 +151,7 @@ _CALL: ContextVar[_Call] = ContextVar("vpsorg_async.otel.call")
 
 
 class _Session(Session):
-    """A session whose calls are followed."""
+    """A session that reports its calls."""
 
     def __init__(
         self, tracer: _Tracer, *parts: Any, on_event: Callable[[Any], None] | None, **options: Any
@@ -171,27 +171,27 @@ class _Session(Session):
         *,
         withdrawn: Callable[[], bool] | None = None,
     ) -> Response:
-        """As `Session.send`, within a span."""
+        """Send like `Session.send`, within a span."""
         with self._tracer.call(request):
             return await super().send(request, priority, withdrawn=withdrawn)
 
 
 class _Run:
-    """A fleet run under way."""
+    """A fleet run in progress."""
 
     def __init__(self, tracer: _Tracer, span: _Span) -> None:
         self._tracer = tracer
         self._span = span
 
     def context(self) -> contextvars.Context:
-        """A new context in which the run's span is the current one."""
-        # one for each task: tasks that share a context would see each other's current span
+        """Return a new context in which the run's span is current."""
+        # each task needs its own: tasks that share a context would see each other's current span
         context = contextvars.copy_context()
         context.run(otel_context.attach, trace.set_span_in_context(self._span.inner))
         return context
 
     def emit(self, event: FleetEvent) -> None:
-        """What is out of the ordinary becomes an event: the ordinary can be seen in the spans below."""
+        """Record exceptional events only: the spans below show the others."""
         match event:
             case CommandLost(key=key):
                 self._note("answer lost", {"vpsorg.key": str(key)})
@@ -204,7 +204,7 @@ class _Run:
                 self._note("server " + word, {"vpsorg.key": str(key), **kind})
 
     def end(self, report: Report, error: BaseException | None) -> None:
-        """The run was left."""
+        """End the span of the run."""
         failed = len(report.failed)
         self._span.set_attribute("vpsorg.succeeded", len(report.succeeded))
         self._span.set_attribute("vpsorg.failed", failed)
@@ -220,7 +220,7 @@ class _Run:
 
 
 class _Tracer:
-    """Follows one client: its calls, polls, waits and fleet runs."""
+    """Reports one client: its calls, polls, waits and fleet runs."""
 
     def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, clock: Clock, base_url: str) -> None:
         self._tracer = tracer
@@ -234,23 +234,23 @@ class _Tracer:
         }
 
     def now(self) -> int:
-        """The time of day in nanoseconds, as spans want it."""
+        """Return the time of day in nanoseconds, as spans need it."""
         return int(self._clock.wall().timestamp() * 1e6) * 1000
 
     def _start(self, name: str, **options: Any) -> _Span:
-        """A span that begins now."""
+        """Start a span now."""
         start = _safely(self._tracer.start_span)
         return _Span(start(name, start_time=self.now(), **options) or INVALID_SPAN)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def session(self, *parts: Any, **options: Any) -> Session:
-        """A `Session` whose calls are followed."""
+        """Return a `Session` that reports its calls."""
         return _Session(self, *parts, **options)
 
     @contextlib.contextmanager
     def call(self, request: Request) -> Iterator[None]:
-        """The span of a call, current while it lasts."""
+        """Open the span of a call, which is current while the call lasts."""
         operation = request.operation.value
         with self._span(f"vpsorg.{operation}", {"vpsorg.operation": operation, **self._server}) as span:
             call = _Call(request, span)
@@ -268,7 +268,7 @@ class _Tracer:
                 span.set_attribute("vpsorg.attempts", call.attempts)
 
     def heard(self, event: Any) -> None:
-        """What a session tells of an attempt. It tells it in the context of the call."""
+        """Record an event of a session. Sessions emit it in the context of the call."""
         call = _CALL.get(None)
         if call is None:
             return
@@ -285,7 +285,7 @@ class _Tracer:
                 call.span.add_event("rate lowered", {"vpsorg.requests.limit": limit}, self.now())
 
     def _attempt_began(self, call: _Call, number: int) -> None:
-        # without the query, which str leaves out
+        # `str` leaves out the query
         method, _, path = str(call.request).partition(" ")
         again = {"http.request.resend_count": number - 1} if number > 1 else {}
         call.attempts = number
@@ -318,7 +318,7 @@ class _Tracer:
     # -- polls and waits --------------------------------------------------------------------------------------------
 
     def poll(self, kind: str, poll: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """The same poll, counted, and a trace of its own: it is made for all who wait."""
+        """Return the same poll, counted and in a trace of its own, because it is shared by all waits."""
 
         @functools.wraps(poll)
         async def followed(*args: P.args, **options: P.kwargs) -> T:
@@ -335,7 +335,7 @@ class _Tracer:
         return followed
 
     def wait(self, wait: Wait) -> OnEnd:
-        """A wait begins: its span, which is told when it ends."""
+        """Start the span of a wait, and return the function that ends it."""
         began = self.now()
         span = self._start(
             "vpsorg.wait",
@@ -359,7 +359,7 @@ class _Tracer:
             if isinstance(verdict, Reached):
                 span.set_attribute("vpsorg.evidence", str(verdict.evidence))
                 if verdict.evidence is not Evidence.ASSUMED:
-                    # what was assumed was waited for on purpose
+                    # an assumed result was delayed on purpose, so its lag means nothing
                     self._metrics.wait_lag(now - undone_at, {"vpsorg.operation": labels["vpsorg.operation"]})
             elif error is not None:
                 span.set_attribute("error.type", outcome)
@@ -371,15 +371,15 @@ class _Tracer:
     # -- fleets -----------------------------------------------------------------------------------------------------
 
     def run(self, operation: str, servers: int) -> _Run:
-        """A fleet run begins."""
+        """Start the span of a fleet run."""
         span = self._start(f"vpsorg.fleet.{operation}", attributes={"vpsorg.servers": servers})
         return _Run(self, span)
 
     @contextlib.contextmanager
     def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[_Span]:
-        """A span that is current while it lasts, and tells how it was left."""
+        """Open a span that is current while it lasts, and record how it was left."""
         span = self._start(name, attributes=attributes, **options)
-        # not `use_span`, which asks the span more questions where something is raised
+        # not `use_span`, which calls more methods of the span if an exception is raised
         token = otel_context.attach(trace.set_span_in_context(span.inner))
         try:
             yield span
@@ -395,6 +395,6 @@ class _Tracer:
 
 
 def outcome_of(error: BaseException) -> str:
-    """A word for what ended something."""
+    """Return a word for the exception that ended something."""
     words = {asyncio.CancelledError: "cancelled", SendCancelled: "withdrawn", GeneratorExit: "left"}
     return words.get(type(error), type(error).__name__)

@@ -1,19 +1,19 @@
-"""The pytest plugin: an emulated account in every test that asks for one, and time that passes at once.
+"""The pytest plugin: an emulated account for each test, and waits that take no real time.
 
 ===================  ==================================================================================================
 fixture              what
 ===================  ==================================================================================================
-``vpsorg_sandbox``   a running `Sandbox` in a thread of its own; for synchronous tests and every asyncio runner alike
-``vpsorg_client``    makes clients of it: ``async with vpsorg_client() as vps:``
-``vpsorg_env``       the same sandbox by way of the environment, for code that calls ``Client.from_env()``
+``vpsorg_sandbox``   a running `Sandbox` in a thread of its own; for synchronous tests and for every asyncio runner
+``vpsorg_client``    creates clients of that sandbox: ``async with vpsorg_client() as vps:``
+``vpsorg_env``       that sandbox through the environment, for code that calls ``Client.from_env()``
 ``vpsorg_run``       ``vpsorg_run(scenario)`` runs ``async def scenario(vps, box)`` in virtual time, from a plain test
-``vpsorg_settings``  to be overridden: settings of `Sandbox` for the fixtures above, as a dict
+``vpsorg_settings``  settings of `Sandbox` for the fixtures above, as a dict; override it
 ===================  ==================================================================================================
 
-``@pytest.mark.vpsorg_faults(...)`` puts fault rules in force before the test begins. The ``assert_...`` functions say
-what the sandbox really did, and what was asked of it. When a test fails, its report ends with the requests.
+``@pytest.mark.vpsorg_faults(...)`` activates fault rules before the test begins. The ``assert_...`` functions check
+which changes the sandbox applied, and which requests it received. The report of a failed test ends with the requests.
 
-Nothing but pytest is imported before a test asks for one of these.
+Only pytest is imported until a test uses one of these.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ T = TypeVar("T")
 Function: TypeAlias = "Callable[[Client, Sandbox], Awaitable[T]]"
 
 SPEED = 5000.0
-"""How much faster than documented ``vpsorg_sandbox`` is: a provisioning takes 24 to 60 ms."""
+"""The speed of ``vpsorg_sandbox``, as a multiple of the documented one: provisioning takes 24 to 60 ms."""
 PATIENCE: Mapping[str, float] = {
     "min_interval": 0.01,
     "max_interval": 0.05,
@@ -52,11 +52,11 @@ PATIENCE: Mapping[str, float] = {
     "quiet": 0.2,
     "visibility": 1.0,
 }
-"""What `Client` waits by, in seconds, where servers are that fast."""
+"""The `WaitPolicy` values, in seconds, for clients of such a fast sandbox."""
 LIMIT = 86_400.0
-"""Seconds of virtual time after which a run is taken for endless."""
+"""Seconds of virtual time after which a run is considered endless."""
 SHOWN = 40
-"""Lines of a log that a message shows."""
+"""The number of log lines that a message shows."""
 
 MARKER = (
     "vpsorg_faults(*rules, **when): faults of the VPS.org sandbox for this test. Either rules, as `Rule` or as a dict "
@@ -65,27 +65,27 @@ MARKER = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, for ``--strict-markers``."""
+    """Register the marker, for ``--strict-markers``."""
     config.addinivalue_line("markers", MARKER)
 
 
 class MakeClient(Protocol):
-    """What ``vpsorg_client`` is: options are those of `Client`, the client is not open yet."""
+    """The type of ``vpsorg_client``: it takes the options of `Client`, and returns a client that is not open yet."""
 
     def __call__(self, **options: Any) -> Client: ...
 
 
 class RunVirtually(Protocol):
-    """What ``vpsorg_run`` is: options are those of `Client`; returns what the function returns."""
+    """The type of ``vpsorg_run``: it takes the options of `Client`, and returns what the function returns."""
 
     def __call__(self, function: Function[T], *, limit: float = LIMIT, **options: Any) -> T: ...
 
 
 @pytest.fixture
 def vpsorg_settings() -> Mapping[str, Any]:
-    """Settings of the sandbox, e.g. {"credit": 3}: override it, or parametrize with it.
+    """Settings of the sandbox, e.g. {"credit": 3}. Override it, or parametrize it.
 
-    A dialect is the client's as well.
+    The client uses the same dialect.
     """
     return {}
 
@@ -103,7 +103,7 @@ def vpsorg_sandbox(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str,
 
 @pytest.fixture
 def vpsorg_client(vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any]) -> MakeClient:
-    """Makes a client of the sandbox: async with vpsorg_client() as vps. Options are those of Client."""
+    """Creates a client of the sandbox: async with vpsorg_client() as vps. Takes the options of Client."""
     from .client import Client
 
     def make(**options: Any) -> Client:
@@ -119,7 +119,7 @@ def vpsorg_client(vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any]) -
 def vpsorg_env(
     vpsorg_sandbox: Sandbox, vpsorg_settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Sandbox:
-    """The sandbox, with VPSORG_API_TOKEN and VPSORG_BASE_URL set to it for code that calls Client.from_env()."""
+    """The sandbox, with VPSORG_API_TOKEN and VPSORG_BASE_URL set for code that calls Client.from_env()."""
     _point_at(vpsorg_sandbox, vpsorg_settings, monkeypatch)
     return vpsorg_sandbox
 
@@ -128,8 +128,8 @@ def vpsorg_env(
 def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any]) -> Iterator[RunVirtually]:
     """Runs async def scenario(vps, box) with a real client and a real sandbox in virtual time.
 
-    Durations are the documented ones, but waiting takes no time. Call it from a synchronous test; it returns what the
-    function returns. Code that makes clients by itself, with Client.from_env(), reaches the same sandbox.
+    Durations are the documented ones, but waiting takes no real time. Call it from a synchronous test; it returns what
+    the function returns. Code that calls Client.from_env() itself reaches the same sandbox.
     """
     import asyncio
 
@@ -137,7 +137,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     from .sandbox import Sandbox
     from .virtual_time import LoopClock, VirtualTimeLoop
 
-    # by now, not in the thread that the first client would import it in: time would run on meanwhile
+    # imported now: the first client would import it in a thread, during which the virtual time would run on
     import_module("vpsorg_async.http.transport")
     boxes: list[Sandbox] = []
 
@@ -148,7 +148,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
             boxes.append(box)
             box.faults.add(*_rules(request.node))
             with pytest.MonkeyPatch.context() as patch:
-                # clients that the code under test makes by itself find the sandbox, and wait in the same time
+                # clients that the tested code opens itself find the sandbox, and use the same clock
                 patch.setattr("vpsorg_async.client.SystemClock", LoopClock)
                 _point_at(box, vpsorg_settings, patch)
                 bound = asyncio.timeout(limit)
@@ -161,7 +161,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
         raise AssertionError(f"still running after {limit:g} s of virtual time")
 
     async def caught(work: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-        # raised by the caller, so that the traceback does not go through the machinery of asyncio
+        # raised by the caller, so that the traceback does not contain the internals of asyncio
         __tracebackhide__ = True
         try:
             return await work, None
@@ -185,7 +185,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
 
 
 def assert_committed(box: Sandbox, **counts: int) -> None:
-    """Exactly these changes were really committed, by operation: ``assert_committed(box, create=3, reboot=3)``.
+    """Assert that exactly these changes were applied: ``assert_committed(box, create=3, reboot=3)``.
 
     Operations are ``create replace update delete start stop reboot``; one that is not named must not have happened.
     """
@@ -201,7 +201,7 @@ def assert_committed(box: Sandbox, **counts: int) -> None:
 
 
 def assert_no_duplicates(box: Sandbox) -> None:
-    """No name was created twice, whatever became of the servers since."""
+    """Assert that no name was created twice, even if the servers have been deleted since."""
     __tracebackhide__ = True
     created = Counter(change.name for change in box.ledger if change.operation == "create")
     twice = [f"  {name}: created {times} times" for name, times in created.items() if times > 1]
@@ -210,7 +210,7 @@ def assert_no_duplicates(box: Sandbox) -> None:
 
 
 def assert_none_left(box: Sandbox) -> None:
-    """No server exists: whatever was created has been deleted, and nothing is charged for any more."""
+    """Assert that no server exists, so that nothing is charged any more."""
     __tracebackhide__ = True
     left = [f"  {server.id} {server.name}: {server.status}" for server in box.servers]
     if left:
@@ -225,7 +225,7 @@ def assert_requests(
     at_least: int | None = None,
     at_most: int | None = None,
 ) -> None:
-    """So many requests match ``pattern``, which is compared with ``METHOD /path``; ``*`` stands for any text.
+    """Assert how many requests match ``pattern``, which is compared with ``METHOD /path``; ``*`` matches any text.
 
     ``assert_requests(box, "POST */reboot/", 3)``, ``assert_requests(box, "GET *", at_most=20)``. Without a number: at
     least one.
@@ -242,14 +242,14 @@ def assert_requests(
 
 
 def _point_at(box: Sandbox, settings: Mapping[str, Any], patch: pytest.MonkeyPatch) -> None:
-    """Make the environment name the sandbox, for ``Client.from_env()``."""
+    """Set the environment for ``Client.from_env()``."""
     patch.setenv("VPSORG_API_TOKEN", box.token)
     patch.setenv("VPSORG_BASE_URL", box.url)
     patch.setenv("VPSORG_DIALECT", settings.get("dialect", ""))
 
 
 def _rules(node: pytest.Item) -> list[Any]:
-    """The rules of all markers: those of the module and the class first, stacked ones from the top down."""
+    """Return the rules of all markers: those of the module and the class first, stacked ones from the top down."""
     try:
         return [rule for mark in _marks(node) for rule in _read(mark)]
     except ValueError as problem:
@@ -259,7 +259,7 @@ def _rules(node: pytest.Item) -> list[Any]:
 def _marks(node: pytest.Item) -> Iterator[pytest.Mark]:
     for owner in node.listchain():
         marks = [mark for mark in owner.own_markers if mark.name == "vpsorg_faults"]
-        # the decorator that stands nearest to the function is applied first
+        # the decorator nearest to the function is applied first
         yield from marks if isinstance(owner, pytest.Module) else reversed(marks)
 
 
@@ -274,12 +274,12 @@ def _read(mark: pytest.Mark) -> list[Any]:
         named = [{"do": action} if isinstance(action, str) else action for action in actions]
         return [rule_from_json({"operation": operation, "actions": named, **mark.kwargs})]
     if mark.kwargs:
-        raise ValueError(f"{', '.join(mark.kwargs)}: this goes with an operation and names of actions")
+        raise ValueError(f"{', '.join(mark.kwargs)}: only allowed with an operation and names of actions")
     return [rule if isinstance(rule, Rule) else rule_from_json(rule) for rule in mark.args]
 
 
 def _tell(node: pytest.Item, box: Sandbox) -> None:
-    """Leave the requests for the report of a test that failed; pytest shows them only then."""
+    """Attach the requests to the report; pytest shows them only if the test failed."""
     if box.requests:
         node.add_report_section("teardown", "vpsorg", "\n".join(_requests(box)) + "\n")
 

@@ -159,7 +159,7 @@ BAD = {
     "'creat', 'drop_after'": "operation: must be one of ",
     "'create', 'drop_afte'": "actions[0].do: must be one of",
     "'create', 'drop_after', often=3": "often: is not known here",
-    "{'operation': 'create'}, times=3": "times: this goes with an operation and names of actions",
+    "{'operation': 'create'}, times=3": "times: only allowed with an operation and names of actions",
     "3": "(document): must be an object",
 }
 
