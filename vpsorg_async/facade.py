@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+import attrs
+
 from .config import check_seconds
 from .errors import ConfigurationError
 from .fleet import Fleet
@@ -85,17 +87,39 @@ class Facade:
         return await self._calls().endpoints.listing()
 
     async def request(self, method: str, path: str, json: Any = None) -> Any:
-        """Any request to the API, with the same authentication, retries and errors: decoded JSON, None for no body.
+        """Send any request to the API, with the same authentication, retries and errors as all others.
 
-        ``path`` begins with a slash and is taken below ``/api/v1`` unless it begins with ``/api/``. GET, PUT and
-        DELETE are repeated where that is safe; other methods are not, once they may have been carried out.
+        GET, PUT and DELETE are retried where that is safe. Other methods are not, once they may have been applied.
+
+        Args:
+            method: ``"GET"``, ``"PUT"``, ``"DELETE"``, ``"POST"`` or ``"PATCH"``.
+            path: A path that begins with a slash; below ``/api/v1`` unless it begins with ``/api/``.
+            json: The body, as what ``json.dumps`` takes; None for no body.
+
+        Returns:
+            The decoded JSON of the answer; None for an empty body.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+            APIError: The API refused, or failed.
+            TransportError: No usable answer came.
+            DecodeError: The answer is not JSON.
+
+        Example:
+            ``key = await vps.request("POST", "/account/keys/", json={"name": "ci"})``
         """
         asked = raw_request(method, path, json)
         return read_raw(asked, await send_raw(self._calls().session, asked))
 
     async def send(self, request: Request) -> Response:
-        """One request as data: the answer as it came. For tools; `request` is the friendlier way."""
-        return await send_raw(self._calls().session, request)
+        """Send one request as data, and return the answer as it came. For tools; `request` is the friendlier way.
+
+        Raises:
+            APIError: The API refused, or failed.
+            TransportError: No usable answer came.
+        """
+        # a copy: what is noted in it while it is sent is no part of what was asked
+        return await send_raw(self._calls().session, attrs.evolve(request))
 
     # -- waits ------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from vpsorg_async.errors import (
     VpsOrgError,
 )
 from vpsorg_async.fleet import Failed
+from vpsorg_async.http.exchange import Operation, Request
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
@@ -209,6 +210,16 @@ async def test_a_deadline_begins_with_each_call() -> None:
         for _ in range(3):
             assert (await servers.get(1)).id == 1
             skip(4.0)
+
+
+@skipping
+async def test_a_request_as_data_keeps_no_deadline() -> None:
+    """What was sent once with a deadline can be sent again without one."""
+    asked = Request(Operation.READ, "GET", "/api/v1/servers/1/")
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        assert (await vps.with_options(deadline=5).send(asked)).status == 200
+        skip(6.0)
+        assert (await vps.send(asked)).status == 200
 
 
 # -- attempts and retries -------------------------------------------------------------------------------------------
