@@ -96,7 +96,8 @@ class WaitRegistry:
     def listing(self, news: Set[str] | None) -> Iterator[None]:
         """A list is about to be applied; ``news`` are the ids that it shows otherwise, None: everything is news."""
         shown = self.keys if news is None else self.keys & news
-        for key in shown - self.restless.keys():
+        # no set of them all: ten thousand keys would take half a megabyte
+        for key in [key for key in shown if key not in self.restless]:
             yield
             self._wake(key)
 
