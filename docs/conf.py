@@ -76,9 +76,10 @@ def follow(app: Sphinx, env: BuildEnvironment, node: pending_xref, inner: Elemen
 
 
 def sections(app: Sphinx, what: str, name: str, made: Any, options: Any, lines: list[str]) -> None:
-    """Sections such as ``Args:`` in the docstrings of classes."""
-    if what == "class":
-        lines[:] = GoogleDocstring(lines, Config(napoleon_use_param=True), what="class").lines()
+    """Sections such as ``Args:`` in docstrings."""
+    if what != "module":
+        config = Config(napoleon_use_param=True, napoleon_use_ivar=True, napoleon_use_rtype=False)
+        lines[:] = GoogleDocstring(lines, config, what=what).lines()
 
 
 def arguments(
