@@ -1,4 +1,4 @@
-"""Who may use the side door: programs of this machine, and no web page that a browser on it has open."""
+"""Who may use the control endpoint: programs of this machine, and no web page that a browser on it has open."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -107,7 +107,7 @@ async def test_all_of_the_side_door_is_shut_to_strangers(
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 async def test_hosts_of_elsewhere(furnished: Sandbox, talk: Talk, host: str | None, version: str) -> None:
-    """Only a `Host` that is a loopback name or address opens the side door; nothing like one does, nor does none."""
+    """Only a `Host` that is a loopback name or address opens the control endpoint; a missing one does not."""
     heard = await talk("POST", "/_sandbox/reset", headers={"Host": host}, version=version)
 
     assert heard.status in (400, 403)
@@ -141,7 +141,7 @@ async def test_two_of_a_header(furnished: Sandbox, talk: Talk, name: str, values
     ],
 )
 async def test_hosts_of_this_machine(furnished: Sandbox, talk: Talk, host: str) -> None:
-    """Every loopback name and address opens the side door, whatever the port."""
+    """Every loopback name and address opens the control endpoint, whatever the port."""
     assert (await talk("POST", "/_sandbox/reset", token=None, headers={"Host": host})).status == 204
     assert left(furnished) == (0, [])
 
@@ -253,7 +253,7 @@ async def test_the_api_asks_for_its_token_alone(furnished: Sandbox, talk: Talk) 
     ],
 )
 def test_a_host_that_its_owner_permits(own: str, host: str, status: int) -> None:
-    """The host that a sandbox was told to listen on opens its side door as well, and no other one does."""
+    """The host that a sandbox was told to listen on opens its control endpoint as well, and no other one does."""
     engine = Engine(World, Documented, "secret", ManualClock(), FaultPlan())
     call = Call("POST", "/_sandbox/reset", content_type="application/json", host=host)
 

@@ -870,7 +870,7 @@ def test_senseless_actions_are_refused(make: Callable[[], faults.Action], field:
     ],
 )
 async def test_rules_read_back_as_they_were_given(box: Sandbox, talk: Talk, rule: Any) -> None:
-    """The side door shows a rule with all that was given, empty values too."""
+    """The control endpoint shows a rule with all that was given, empty values too."""
     heard = await talk("POST", "/_sandbox/faults", {"rules": [rule]})
 
     assert heard.json == {"rules": [{**rule, "matched": 0, "fired": 0}]}

@@ -1,4 +1,4 @@
-"""The sandbox over real sockets: aiohttp's client against it, the log, the side door, and many at once."""
+"""The sandbox over real sockets: aiohttp's client against it, the log, the control endpoint, and many at once."""
 
 import asyncio
 import json
@@ -147,7 +147,7 @@ async def test_bad_faults_are_400(box: Sandbox, talk: Talk, body: bytes, field: 
     [("GET", "nothing", 404), ("PUT", "faults", 405), ("DELETE", "ledger", 405), ("GET", "ledger/", 200)],
 )
 async def test_the_side_door_is_narrow(talk: Talk, method: str, path: str, status: int) -> None:
-    """Other paths and methods of the side door are refused in JSON."""
+    """Other paths and methods of the control endpoint are refused in JSON."""
     heard = await talk(method, f"/_sandbox/{path}")
 
     assert heard.status == status
@@ -155,7 +155,7 @@ async def test_the_side_door_is_narrow(talk: Talk, method: str, path: str, statu
 
 
 async def test_a_body_too_large_is_413(box: Sandbox, talk: Talk) -> None:
-    """A body over a megabyte is refused, on the API and at the side door, and the sandbox stays well."""
+    """A body over a megabyte is refused, on the API and at the control endpoint, and the sandbox stays well."""
     body = b" " * (2**20 + 1)
 
     assert (await talk("POST", body=body)).status == 413

@@ -16,7 +16,7 @@ from .errors import SandboxError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sandbox; returns the exit code."""
+    """Run the sandbox, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         serve(**vars(options))
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vpsorg sandbox: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Nobody reads what we print; keep the interpreter from stumbling over it again when it flushes.
+        # The reader of our output has exited; without this the interpreter would fail again when it flushes.
         sys.stdout = None
         return 1
     except KeyboardInterrupt:
@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(*, servers: int = 0, as_json: bool = False, **settings: Any) -> None:
-    """Run a sandbox with the settings of `Sandbox` until Ctrl-C or SIGTERM, and say where it is.
+    """Run a sandbox with the settings of `Sandbox` until Ctrl-C or SIGTERM, and print its address.
 
-    `servers`: active ones to begin with. Raises `SandboxError`.
+    `servers`: the number of active servers at the start. Raises `SandboxError`.
     """
     box = Sandbox(**settings)
     box.world.add(servers)
-    # Imports aiohttp, which would hold up a loop that is already running.
+    # Imports aiohttp now, because a late import would stall the running loop.
     import_module("vpsorg_async.sandbox.web_app")
     asyncio.run(_serve(box, as_json=as_json))
 
@@ -50,7 +50,7 @@ async def _serve(box: Sandbox, *, as_json: bool) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is signal.SIG_IGN:
-                continue  # a background job that its shell keeps from being interrupted
+                continue  # a background job that its shell protects from interrupts
             try:
                 loop.add_signal_handler(number, stop.set)
             except NotImplementedError:
@@ -77,20 +77,27 @@ def _parser() -> argparse.ArgumentParser:
         description="An emulator of the VPS.org servers API on 127.0.0.1.",
     )
     add = parser.add_argument
-    add("--port", type=int, default=8080, help="port to listen on; 0 takes a free one (default: %(default)s)")
-    add("--dialect", choices=DIALECTS, default="documented", help="form of the API (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=8080,
+        help="port to listen on; 0 chooses a free port (default: %(default)s)",
+    )
+    add("--dialect", choices=DIALECTS, default="documented", help="dialect of the API (default: %(default)s)")
     add(
         "--order",
         choices=ORDERS,
         default="oldest",
-        help="server that a list shows first (default: %(default)s)",
+        help="server that lists show first (default: %(default)s)",
     )
-    add("--speed", type=float, default=1.0, help="divides all durations; with 60, minutes become seconds")
+    add("--speed", type=float, default=1.0, help="divides all durations: with 60, a minute takes a second")
     add("--credit", type=int, metavar="N", help="servers that can be paid for before 402 (default: no limit)")
-    add("--seed", type=int, default=0, help="one seed, one course of events (default: %(default)s)")
-    add("--token", metavar="T", help="token to accept (default: a random one)")
-    add("--latency", type=float, default=0.0, metavar="S", help="seconds that each answer takes")
-    add("--servers", type=int, default=0, metavar="N", help="active servers to begin with (default: none)")
+    add(
+        "--seed", type=int, default=0, help="seed of the random numbers: repeats a run (default: %(default)s)"
+    )
+    add("--token", metavar="T", help="token to accept (default: random)")
+    add("--latency", type=float, default=0.0, metavar="S", help="delay of each answer, in seconds")
+    add("--servers", type=int, default=0, metavar="N", help="active servers at the start (default: none)")
     add(
         "--json",
         action="store_true",

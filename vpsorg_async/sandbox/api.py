@@ -1,8 +1,8 @@
-"""An API as a function: a call goes in, an answer comes out. This is what both dialects have in common.
+"""An API as a function: a call goes in, an answer comes out. Both dialects share this module.
 
-Pure but for the world that it is given. Reading a call (`understand`) is apart from carrying it out (`execute`),
-so that a change can also be carried out late, or not at all. Assumed, because no page says it: 401 holds for all
-and comes before everything else; 405 for other methods; the shapes of error bodies; 413 for bodies over a limit.
+Pure except for the world that it works on. Reading a call (`understand`) is separate from executing it (`execute`), so
+that a change can also be executed late, or not at all. Assumed, because no page says it: 401 applies to every
+operation and precedes its other errors; 405 for other methods; the shapes of error bodies; 413 for bodies over a limit.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ READS: Final = ("list", "get", "plans", "account", "locations", "operating_syste
 
 _ON_A_SERVER: Final = ("replace", "update", "delete", *POWER, "backup", "snapshot", "resize")
 OPERATIONS: Final = (*READS, "create", *_ON_A_SERVER, *KEY_CHANGES)
-"""What can be asked for in one dialect or the other; one name for one thing."""
+"""The operations of both dialects, with one name for each."""
 
 NAME_A_SERVER: Final = frozenset({"get", "create", *_ON_A_SERVER})
-"""The operations that are about one server."""
+"""The operations on one server."""
 
 Routes: TypeAlias = tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]
 
 
 @frozen
 class Call:
-    """A request as it arrived. `body` is None if it was too large to be taken, `origin` if there is no such header."""
+    """A request as it arrived. `body` is None if it was too large, `origin` if there is no such header."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Call:
 
 @frozen
 class Answer:
-    """A response; `server_id` names the server that a create made."""
+    """A response. `server_id` is the server that a create created."""
 
     status: int
     body: bytes = b""
@@ -72,7 +72,7 @@ class Answer:
 
 @frozen
 class Route:
-    """What a path stands for: the operation of each method, and the server or key it names."""
+    """The meaning of a path: the operation of each method, and the server or key in it."""
 
     operations: Mapping[str, str]
     server_id: ServerId | None
@@ -91,23 +91,23 @@ class Api(ABC):
     @staticmethod
     @abstractmethod
     def identify(number: int) -> ServerId:
-        """The id of the server with this number."""
+        """Return the id of the server with this number."""
 
     @staticmethod
     @abstractmethod
     def read_id(text: str) -> ServerId:
-        """The id that stands in a path."""
+        """Return the id in a path."""
 
     @abstractmethod
     def fields(self, asked: str, found: Route, call: Call) -> Mapping[str, Any]:
-        """What a call says beyond the server it names. Raises `Refused`."""
+        """Return the fields of a call besides its server. Raises `Refused`."""
 
     @abstractmethod
     def perform(self, command: Command, now: float, request: int | None) -> Answer:
-        """Carry a command out and answer it. Raises `Refused`."""
+        """Execute a command, and return the answer. Raises `Refused`."""
 
     def route(self, path: str) -> Route | None:
-        """Read a path; None if nothing is there."""
+        """Return the meaning of a path; None if it does not exist."""
         for pattern, operations in self.routes:
             if match := pattern.fullmatch(path):
                 named = match.groupdict()
@@ -116,12 +116,12 @@ class Api(ABC):
         return None
 
     def operation(self, call: Call) -> str | None:
-        """The operation that a call asks for, if any."""
+        """Return the operation that a call requests, if any."""
         found = self.route(call.path)
         return found.operations.get(call.method) if found else None
 
     def understand(self, call: Call) -> Command | Answer:
-        """The command that a call gives, or the answer that turns it away."""
+        """Return the command in a call, or the answer that refuses the call."""
         found = self.route(call.path)
         if found is None:
             return self._nothing_here(call)
@@ -138,7 +138,7 @@ class Api(ABC):
             return answer(refusal.status, refusal.body())
 
     def execute(self, command: Command, now: float, request: int | None = None) -> Answer:
-        """Carry a command out and answer it."""
+        """Execute a command, and return the answer."""
         try:
             if command.operation == "account":
                 return answer(200, dict(ACCOUNT))
@@ -152,7 +152,7 @@ class Api(ABC):
         return scheme.lower() == "bearer" and hmac.compare_digest(given, self._token)
 
     def _nothing_here(self, call: Call) -> Answer:
-        # As Django does for a GET without the trailing slash. For other methods it would lose the body: 404.
+        # Django does this for a GET without the trailing slash. Other methods would lose their body, so they get 404.
         if call.method == "GET" and self.route(call.path + "/"):
             location = f"{call.path}/?{call.query}" if call.query else f"{call.path}/"
             return Answer(301, headers={"Location": location})
@@ -160,7 +160,7 @@ class Api(ABC):
 
 
 def paths(table: Mapping[str, Mapping[str, str]], any_id: str) -> Routes:
-    """Paths under `PREFIX` -> method -> operation. `<server>` and `<key>` stand for an id, a pattern."""
+    """Return the routes for paths under `PREFIX` -> method -> operation. `<server>` and `<key>` match any id."""
 
     def pattern(path: str) -> re.Pattern[str]:
         return re.compile(PREFIX + re.sub("<([a-z]+)>", rf"(?P<\1>{any_id})", path))
@@ -169,17 +169,17 @@ def paths(table: Mapping[str, Mapping[str, str]], any_id: str) -> Routes:
 
 
 def answer(status: int, document: object, **headers: str) -> Answer:
-    """A JSON answer."""
+    """Return a JSON answer."""
     return Answer(status, records.encode(document), {"Content-Type": "application/json", **headers})
 
 
 def sorry(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error answer, in the assumed shape."""
+    """Return an error answer, in the assumed shape."""
     return answer(status, {"detail": detail or HTTPStatus(status).phrase}, **(headers or {}))
 
 
 def document(call: Call) -> Any:
-    """The JSON that a call carries. Raises `Refused`."""
+    """Return the JSON body of a call. Raises `Refused`."""
     if call.media_type not in ("", "application/json"):
         raise Refused("The body must be JSON: send Content-Type: application/json.")
     try:
@@ -189,7 +189,7 @@ def document(call: Call) -> Any:
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN, no endless nesting. Raises ValueError."""
+    """Parse strict JSON: no NaN, no endless nesting. Raises ValueError."""
     try:
         return json.loads(body, parse_constant=_no_constant)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""`Sandbox`: one emulated VPS.org account on a real socket, for tests, demos and trying things out."""
+"""`Sandbox`: one emulated VPS.org account on a real socket, for tests, demos and experiments."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ ORDERS: Final = ("oldest", "newest")
 
 
 class Faults:
-    """The faults of a running sandbox; safe to use from any thread."""
+    """The faults of a running sandbox. Safe to use from any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @property
     def rules(self) -> tuple[Armed, ...]:
-        """The rules in force, each with how often it matched and fired."""
+        """The active rules, each with its counts of matches and firings."""
         with self._engine.lock:
             return self._engine.plan.armed
 
     def add(self, *rules: Rule | Mapping[str, Any]) -> None:
-        """Put rules behind those in force, as `Rule` or in their JSON form. Raises `FaultError`."""
+        """Append rules to the active ones, as `Rule` or in their JSON form. Raises `FaultError`."""
         read = [_rule(rule) for rule in rules]
         with self._engine.lock:
             self._engine.plan.add(*read)
 
     def clear(self) -> None:
-        """Take all rules out of force."""
+        """Deactivate all rules."""
         with self._engine.lock:
             self._engine.plan.clear()
 
 
 class Hooks:
-    """What a provider can do to an account without being asked; safe to use from any thread.
+    """What a provider can do to an account on its own. Safe to use from any thread.
 
-    All of them act at the sandbox's current time and raise `SandboxError` for a server that is not there.
+    All methods act at the sandbox's current time, and raise `SandboxError` for a server that does not exist.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def add(self, count: int = 1, **settings: Any) -> tuple[Server, ...]:
-        """Put servers there without a request; settings as for `World.add`."""
+        """Add servers without a request; settings as for `World.add`."""
         with self._engine.lock:
             return self._engine.world.add(count, now=self._engine.clock(), **settings)
 
@@ -78,7 +78,7 @@ class Hooks:
             return self._engine.world.suspend(server_id, self._engine.clock())
 
     def vanish(self, server_id: ServerId) -> None:
-        """Let a server be gone, without a request."""
+        """Remove a server, without a request."""
         with self._engine.lock:
             self._engine.world.vanish(server_id, self._engine.clock())
 
@@ -91,13 +91,13 @@ class Hooks:
             return self._engine.world.set_status(server_id, word, now, seconds=seconds, then=then)
 
     def hide(self, server_id: ServerId, seconds: float, *, by_id: bool = True, in_list: bool = True) -> None:
-        """Let a server not be seen for `seconds`."""
+        """Hide a server from reads for `seconds`."""
         with self._engine.lock:
             now = self._engine.clock()
             self._engine.world.hide(server_id, seconds, now, by_id=by_id, in_list=in_list)
 
     def lag(self, seconds: float, *, lasting: float | None = None) -> None:
-        """Let reads answer the state of `seconds` ago, for `lasting` seconds."""
+        """Let reads show the state of `seconds` ago, for `lasting` seconds."""
         with self._engine.lock:
             self._engine.world.lag(seconds, self._engine.clock(), lasting=lasting)
 
@@ -105,33 +105,36 @@ class Hooks:
 class Sandbox:
     """An emulator of the VPS.org servers API (https://www.vps.org/api/v1/docs/servers/) on a loopback socket.
 
-    Not documented, but spoken by the packages that VPS.org publishes itself, is another form of the API: with
-    `dialect="provider"` the sandbox speaks that. Servers have UUIDs for ids then, and so have the ledger, the hooks
-    and the faults; all else is the same.
+    `dialect="provider"` selects another form of the API, which is not documented, but used by the packages that VPS.org
+    publishes itself. Servers then have UUIDs as ids, also in the ledger, the hooks and the faults.
 
-    `async with Sandbox() as box:` serves from the running event loop, `with Sandbox() as box:` from a thread
-    with a loop of its own. Point a client at `box.url` with `box.token`.
+    `async with Sandbox() as box:` serves from the running event loop, `with Sandbox() as box:` from a thread with a
+    loop of its own. Give a client `box.token` and `base_url=box.url`.
 
     Args:
-        port: 0 takes a free one.
+        host: The address to listen on; a loopback address, unless `allow_remote`.
+        port: The port to listen on; 0 chooses a free one.
         token: The bearer token to accept; a random `vps_sandbox_...` if None.
         dialect: "documented" or "provider".
-        order: Which server a list shows first, the "oldest" or the "newest". The oldest, in the documented
-            example; in the other form of the API nothing tells.
+        order: Which server a list shows first, the "oldest" (as in the documented example) or the "newest". For the
+            other form of the API the order is not known.
         speed: Divides all durations: with 60 a provisioning takes 2 to 5 real seconds.
-        seed: One seed, one course of events (durations, faults with a probability).
-        credit: How many servers can be paid for before a create gets 402; None for no limit.
+        seed: Seed of the random numbers (durations, faults with a probability). The same seed repeats the same run.
+        credit: The number of servers that can be paid for before a create gets 402; None for no limit.
         durations: How long provisioning, starting, stopping and rebooting last, in seconds.
-        latency: Real seconds that each answer of the API takes.
-        faults: Rules in force from the start, as `faults.Rule` or in their JSON form.
-        clock: Seconds, as a callable; `ManualClock` stands still until it is moved. The default runs.
-        distinct_updates: Timestamps are whole seconds. True: each change moves `updated_at` on. False: two
-            changes within one second may read alike.
-        allow_remote: Permit a host other than loopback. Its side door `/_sandbox/` asks for no token, and can be
-            reached under that host as well.
+        latency: Real seconds by which each answer of the API is delayed.
+        faults: Rules that are active from the start, as `Rule` or in their JSON form.
+        clock: A callable that returns seconds; `ManualClock` stands still until it is moved. The default one runs.
+        distinct_updates: Timestamps are whole seconds. True: each change increases `updated_at`. False: two changes
+            within one second may have the same `updated_at`.
+        allow_remote: Permit a host other than loopback. The control endpoint `/_sandbox/` needs no token, and can
+            then be reached under that host as well.
 
     Raises:
-        SandboxError: for settings that make no sense, at once; for a port in use, on entering.
+        SandboxError: A setting is invalid, or, on entering, the port is in use.
+
+    Example:
+        ``async with Sandbox(speed=60) as box, Client(box.token, base_url=box.url) as vps: ...``
     """
 
     def __init__(
@@ -169,7 +172,7 @@ class Sandbox:
         self._thread: threading.Thread | None = None
         self._leave: partial[Any] | None = None
         self.clock = clock or running_clock()
-        """The sandbox's clock: seconds, called without arguments."""
+        """The sandbox's clock: a callable that returns seconds."""
         make_world = partial(
             World,
             seed=seed,
@@ -185,9 +188,9 @@ class Sandbox:
         token = token or f"vps_sandbox_{secrets.token_hex(16)}"
         self._engine = Engine(make_world, DIALECTS[dialect], token, self.clock, plan)
         self.faults = Faults(self._engine)
-        """Faults: `add`, `clear`, `rules`."""
+        """The active faults: `add`, `clear`, `rules`."""
         self.world = Hooks(self._engine)
-        """What the provider does by itself: `add`, `suspend`, `vanish`, `set_status`, `hide`, `lag`."""
+        """What the provider does on its own: `add`, `suspend`, `vanish`, `set_status`, `hide`, `lag`."""
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.url}>" if self._bound else "<Sandbox, not running>"
@@ -207,7 +210,7 @@ class Sandbox:
 
     @property
     def ledger(self) -> tuple[Change, ...]:
-        """Every change that was really committed, in order."""
+        """Every change that was committed, in order."""
         return self._engine.ledger
 
     @property
@@ -222,7 +225,7 @@ class Sandbox:
             return self._engine.world.truth(self.clock())
 
     def reset(self) -> None:
-        """Begin anew: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
+        """Start again: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
         self._engine.reset()
 
     async def __aenter__(self) -> Sandbox:
@@ -268,7 +271,7 @@ class Sandbox:
         await self._close()
 
     async def _open(self) -> None:
-        # aiohttp is costly to import, and nobody needs it before there is a socket to serve.
+        # aiohttp is slow to import, and not needed before there is a socket to serve.
         from .web_app import App
 
         if self._app is not None:
@@ -293,7 +296,7 @@ def _rule(rule: Rule | Mapping[str, Any]) -> Rule:
 
 def _host(host: str, allow_remote: bool) -> str:
     if host == "localhost":
-        # The name may stand for two addresses, and with port 0 for two ports.
+        # The name may resolve to two addresses, and with port 0 to two ports.
         return "127.0.0.1"
     if not (is_loopback(host) or allow_remote):
         raise SandboxError(f"{host!r} is not a loopback address; allow_remote=True permits it")

@@ -1,7 +1,7 @@
-"""What the provider sells: the plans, systems and locations that stand on the API page, addresses, and the account.
+"""What the provider sells: the plans, systems and locations of the API page, addresses, and the account.
 
-The two plans and two systems are those of the examples at https://www.vps.org/api/v1/docs/servers/. Assumed are
-the bandwidth of plan 2 and both prices: the plans page (https://www.vps.org/api/plans/) numbers its plans otherwise.
+The two plans and two systems are those of the examples at https://www.vps.org/api/v1/docs/servers/. The
+bandwidth of plan 2 and both prices are assumed: the plans page (https://www.vps.org/api/plans/) has other plan ids.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import frozen
 
 @frozen
 class Plan:
-    """A size on sale. The page states no units; by its figures memory is in MB, storage and bandwidth in GB."""
+    """A plan. The page states no units; by its figures memory is in MB, storage and bandwidth in GB."""
 
     id: int
     name: str
@@ -28,13 +28,13 @@ class Plan:
 
     @property
     def price_hourly(self) -> float:
-        """A month is 28 days, as at https://www.vps.org/faq; three decimals, as on the plans page."""
+        """The price per hour. A month has 28 days (https://www.vps.org/faq); three decimals, as on the plans page."""
         return round(self.price_monthly / 672, 3)
 
 
 @frozen
 class OperatingSystem:
-    """An image to install."""
+    """An operating system image."""
 
     id: int
     name: str
@@ -46,7 +46,7 @@ class OperatingSystem:
 
     @property
     def version(self) -> str:
-        """The version alone."""
+        """The version without the name."""
         return self.name.partition(" ")[2]
 
 
@@ -78,9 +78,9 @@ ACCOUNT: Final[MappingProxyType[str, Any]] = MappingProxyType(
         "token": {"name": "Sandbox token", "permissions": ["servers:read", "servers:write"]},
     }
 )
-"""GET /account/me/ (https://www.vps.org/api/account/). The words of `permissions` are assumed: none is published."""
+"""GET /account/me/ (https://www.vps.org/api/account/). The words of `permissions` are assumed."""
 
-# Documentation and benchmark ranges, so that no address here can be somebody's machine; 240/4 is never routed.
+# Documentation and benchmark ranges, so that no address belongs to a real machine; 240/4 is never routed.
 _RANGES: Final = (
     (IPv4Address("203.0.113.10"), 245),
     (IPv4Address("198.51.100.1"), 254),
@@ -91,12 +91,12 @@ _RANGES: Final = (
 
 
 def uuid(kind: str, number: int) -> str:
-    """The UUID of the thing of this kind with this number; the same in every sandbox."""
+    """Return the UUID of the object of this kind and number; the same in every sandbox."""
     return str(uuid5(NAMESPACE_URL, f"https://admin.vps.org/api/v1/{kind}/{number}"))
 
 
 def ipv4(number: int) -> str:
-    """The address of the server with this number: 203.0.113.10 for the first one, as on the page."""
+    """Return the address of the server with this number: 203.0.113.10 for the first one, as on the page."""
     offset = number - FIRST_ID
     for first, size in _RANGES:
         if offset < size:
@@ -106,6 +106,6 @@ def ipv4(number: int) -> str:
 
 
 def ipv6(number: int) -> str:
-    """The IPv6 address of the server with this number, written as on the page (`2001:0db8::1`)."""
+    """Return the IPv6 address of the server with this number, written as on the page (`2001:0db8::1`)."""
     high, low = divmod(number - FIRST_ID + 1, 0x10000)
     return f"2001:0db8::{high:x}:{low:x}" if high else f"2001:0db8::{low:x}"

@@ -32,12 +32,12 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_line(value: object) -> bool:
-    # A line break would let one header become two.
+    # A line break would split one header into two.
     return isinstance(value, str) and value != "" and value.isprintable() and value.isascii()
 
 
 def _is_text(value: object) -> bool:
-    # A lone surrogate has no bytes to be sent as.
+    # A lone surrogate can't be encoded.
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
 
 
@@ -94,8 +94,8 @@ retry_after = _check(
 
 
 def choice(*words: object) -> Validator:
-    """One of these."""
-    # By type as well: True is no 1, and 301.0 no 301.
+    """Return a validator that accepts only these values."""
+    # Types are compared too: True is not 1, and 301.0 is not 301.
     return _check(
         f"one of {', '.join(map(str, words))}",
         lambda value: any(type(value) is type(word) and value == word for word in words),
@@ -103,7 +103,7 @@ def choice(*words: object) -> Validator:
 
 
 def optional(inner: Validator) -> Validator:
-    """None, or what `inner` takes."""
+    """Return a validator that accepts None, and what `inner` accepts."""
 
     def validate(owner: object, attribute: Attribute[Any], value: Any) -> None:
         if value is not None:

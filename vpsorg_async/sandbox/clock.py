@@ -1,4 +1,4 @@
-"""The sandbox's time: seconds since it was made, or a clock that a test moves by hand."""
+"""The sandbox's time: seconds since it was created, or a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ Clock: TypeAlias = Callable[[], float]
 
 
 def running_clock() -> Clock:
-    """A clock that reads 0 now and runs with the machine's monotonic time."""
+    """Return a clock that shows 0 now and runs with the machine's monotonic time."""
     start = time.monotonic()
     return lambda: time.monotonic() - start
 
 
 def wall_time() -> float:
-    """POSIX seconds, to anchor a clock in the calendar once."""
+    """Return POSIX seconds, which relate a clock to the calendar."""
     return time.time()
 
 
 class ManualClock:
-    """A clock that stands still until `advance(seconds)`: five minutes pass in no time.
+    """A clock that stands still until `advance(seconds)` is called, so that five minutes pass at once.
 
-    It moves the world of the sandbox (transitions, late commits, lagging reads). Delays on the wire stay real.
+    It controls the world of the sandbox (transitions, late commits, lagging reads). Delays on the wire stay real.
+
+    Example:
+        ``clock = ManualClock()``, ``Sandbox(clock=clock)``, then ``clock.advance(300)``
     """
 
     def __init__(self, start: float = 0.0) -> None:
@@ -41,7 +44,7 @@ class ManualClock:
         return f"ManualClock({self._now})"
 
     def advance(self, seconds: float) -> float:
-        """Move on by `seconds` and return the new time. Raises `SandboxError` if it would go back."""
+        """Advance by `seconds` and return the new time. Raises `SandboxError` if it would go back."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise SandboxError(f"a clock advances by a finite number of seconds >= 0, not {seconds!r}")
         with self._lock:

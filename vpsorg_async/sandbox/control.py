@@ -1,20 +1,20 @@
-"""The sandbox's own side door, `/_sandbox/...`: faults in, ledger and request log out. No such thing at the provider::
+"""The sandbox's own control endpoint, `/_sandbox/...`, which the provider does not have::
 
     GET    /_sandbox/ledger      changes committed so far (`?since=<seq>`)
     GET    /_sandbox/requests    requests so far (`?since=<seq>`)
-    GET    /_sandbox/faults      rules in force, with counters
-    POST   /_sandbox/faults      `{"rules": [...], "replace": false}`
-    DELETE /_sandbox/faults      no more faults
+    GET    /_sandbox/faults      active rules, with counters
+    DELETE /_sandbox/faults      deactivate all faults
+    POST   /_sandbox/reset       start again
     POST   /_sandbox/reset       begin anew
 
-The side door asks for no token: any program of this machine may steer the sandbox. A web page that is open in a browser
-of this machine may not. It is recognized by what a browser does not let a page choose, and refused with
+The control endpoint needs no token: any program of this machine can control the sandbox. A web page that is open in a
+browser on this machine can not. Requests of a page are recognised by headers that a page can't choose, and refused with
 
 - 403 for a `Host` other than `localhost`, 127.0.0.0/8 and `[::1]`, or the host that `allow_remote` permitted: a name
-  that an attacker points at this machine (DNS rebinding) is still another name
-- 403 for an `Origin` that is not loopback; programs other than browsers send none
-- 415 for a POST without `Content-Type: application/json`, also if its body is empty, and for a DELETE that has a body
-  of another type: a page of another origin needs permission to send that type, and the sandbox never gives it
+  that an attacker resolves to this machine (DNS rebinding) is still another name
+- 403 for an `Origin` that is not loopback; only browsers send one
+- 415 for a POST without `Content-Type: application/json`, even if its body is empty, and for a DELETE with a body of
+  another type: a page of another origin needs permission to send that type, and the sandbox never gives it
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ORIGIN: Final = re.compile("https?://(.*)", re.IGNORECASE)
 
 
 def control(engine: Engine, call: Call, own: str = "") -> Answer:
-    """Answer a call to the side door of a sandbox that listens on the host `own`."""
+    """Answer a call to the control endpoint of a sandbox that listens on the host `own`."""
     if not _from_here(call, own):
         return sorry(403, "This is for programs of this machine: Host and Origin must be loopback.")
     handlers = _HANDLERS.get(call.path.removeprefix(PREFIX).rstrip("/"))

@@ -1,7 +1,7 @@
 """The documented dialect: the nine endpoints of https://www.vps.org/api/v1/docs/servers/, the plans and the account.
 
-Assumed, because no page says it: the detail shape as the answer to PUT and PATCH. Plans are as at
-https://www.vps.org/api/plans/; the second endpoint that the page announces is left out, as nothing is told of it.
+Assumed, because no page says it: the detail shape as the answer to PUT and PATCH. Plans are those of
+https://www.vps.org/api/plans/; the second endpoint that the page announces is left out, because it is not described.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Documented(Api):
 
     def fields(self, asked: str, found: Route, call: Call) -> Mapping[str, Any]:
         if asked in ("list", "plans"):
-            # Any word is taken and compared as it is; an empty one is no filter.
+            # Any word is accepted and compared unchanged; an empty one is no filter.
             given = parse_qs(call.query)
             return {name: given.get(name, [""])[-1] for name in ("status", "location")}
         form = _FORMS.get(asked)
@@ -96,6 +96,6 @@ class Documented(Api):
 
 
 def _plans(location: str) -> Answer:
-    # Every plan is sold everywhere.
+    # Every plan is offered at every location.
     plans = [records.plan_item(plan) for plan in PLANS.values() if location in ("", *LOCATIONS)]
     return answer(200, {"count": len(plans), "results": plans})

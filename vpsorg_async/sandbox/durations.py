@@ -1,4 +1,4 @@
-"""How long a server takes for what it does."""
+"""How long the moving statuses of a server last."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _range(value: float | Range) -> Range:
 
 @frozen(kw_only=True)
 class Durations:
-    """How long each moving status lasts, in seconds: a number or a range to draw from; `math.inf` is for ever.
+    """How long each moving status lasts, in seconds: a number, or a range to draw from; `math.inf` never ends.
 
-    Provisioning is as the API page says (2 to 5 minutes); the rest is assumed.
+    Provisioning takes 2 to 5 minutes, as the API page says; the other durations are assumed.
     """
 
     provisioning: Range = field(default=(120.0, 300.0), converter=_range)

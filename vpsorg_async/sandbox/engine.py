@@ -1,8 +1,8 @@
-"""Everything behind the socket: the world, the endpoints, the fault plan and the log, under one clock and one lock.
+"""Everything behind the socket: the world, the endpoints, the fault plan and the log, with one clock and one lock.
 
-No I/O and no waiting: the lock is held for moments only, so that the serving loop and a test's thread can share it.
-A request goes through `begin` (logged, and a fault rule picked) and `answer` (applied, or not, as the rule says);
-the waits before and after, and the bytes, are `app` and `wire`.
+No I/O and no waiting: the lock is held only briefly, so that the serving loop and a test's thread can share it. A
+request goes through `begin` (logged, and a fault rule selected) and `answer` (applied, or not, as the rule says). The
+delays before and after, and the bytes, are in `web_app` and `wire`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NO_ANSWER = (faults.DropBefore, faults.DropAfter, faults.HalfHeaders, faults.Ga
 
 @frozen
 class Exchange:
-    """A request that is being served: its number and the rule that took it."""
+    """A request that is being served: its number and the rule that applies to it."""
 
     seq: int
     call: Call
@@ -45,13 +45,13 @@ class Exchange:
         return self.rule.ending or (faults.Html(504) if late else None)
 
     def delay(self, *, after: bool) -> float:
-        """Real seconds to wait before or after the request is applied."""
+        """Return the real seconds to wait before or after the request is applied."""
         actions = self.rule.actions if self.rule else ()
         return sum(act.seconds for act in actions if isinstance(act, faults.Delay) and act.after == after)
 
 
 class Engine:
-    """The parts of one sandbox. Every method is safe to call from any thread."""
+    """The state of one sandbox. Every method is safe to call from any thread."""
 
     def __init__(
         self,
@@ -75,14 +75,14 @@ class Engine:
         self.api = self._make_api(self.world, self.token)
 
     def reset(self) -> None:
-        """Begin anew: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
+        """Start again: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
         with self.lock:
             self._start()
             self.log.clear()
             self.plan.clear()
 
     def date(self) -> str:
-        """The world's time as an HTTP date."""
+        """Return the world's time as an HTTP date."""
         return formatdate(self.world.wall(self.clock()), usegmt=True)
 
     @property
@@ -92,12 +92,12 @@ class Engine:
             return tuple(self.world.at(self.clock()).ledger)
 
     def requests(self, since: int = 0) -> tuple[Entry, ...]:
-        """The log after request number `since`."""
+        """Return the log after request number `since`."""
         with self.lock:
             return self.log.entries({change.request for change in self.ledger}, since)
 
     def begin(self, call: Call, connection: int, port: int) -> Exchange:
-        """Note a request and pick the fault rule that takes it."""
+        """Log a request, and select the fault rule that applies to it."""
         with self.lock:
             rule = self.plan.take(call.method, call.path, self.api.operation(call))
             label = rule.label if rule else None
@@ -105,7 +105,7 @@ class Engine:
             return Exchange(seq, call, rule)
 
     def answer(self, exchange: Exchange) -> Answer:
-        """Carry the request out as far as its rule lets it, and say what to answer."""
+        """Execute the request as far as its rule permits, and return the answer."""
         with self.lock:
             now = self.clock()
             self.world.at(now)
@@ -165,7 +165,7 @@ class Engine:
                     case _:
                         pass
             except SandboxError:
-                # The server is not there (any more): the request will find that out by itself.
+                # The server does not exist (any more): the request will fail by itself.
                 continue
 
     def _instead(self, ending: faults.Ending | None, given: Answer, now: float) -> Answer:

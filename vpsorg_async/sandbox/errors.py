@@ -1,4 +1,4 @@
-"""What the sandbox can refuse, to its owner (`SandboxError`) and to a caller of its API (`Refused`)."""
+"""The errors of the sandbox: for its owner (`SandboxError`), and for a caller of its API (`Refused`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class SandboxError(Exception):
 
 
 class FaultError(SandboxError, ValueError):
-    """A fault that makes no sense. `field` names the place, e.g. `rules[0].actions[1].seconds`."""
+    """A fault that is not valid. `field` names the place, e.g. `rules[0].actions[1].seconds`."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
@@ -21,12 +21,12 @@ class FaultError(SandboxError, ValueError):
         return f"{self.field}: {self.reason}"
 
     def inside(self, place: str) -> FaultError:
-        """The same error, seen from one level further out."""
+        """Return the same error, with its place inside an outer field."""
         return FaultError(f"{place}.{self.field}", self.reason)
 
 
 class Refused(Exception):
-    """The provider says no; `status` is the HTTP code that the API page lists for it."""
+    """The provider refuses; `status` is the HTTP code that the API page lists for it."""
 
     status = 400
 
@@ -35,7 +35,7 @@ class Refused(Exception):
         self.message = message
 
     def body(self) -> Mapping[str, object]:
-        """The error document. Its shape is documented nowhere: `{"detail": ...}` is an assumption."""
+        """Return the error document. Its shape is documented nowhere: `{"detail": ...}` is an assumption."""
         return {"detail": self.message}
 
 
@@ -56,7 +56,7 @@ class NotFound(Refused):
 
 
 class Invalid(Refused):
-    """400: invalid parameters, by field. The field-to-messages map is an assumption, too."""
+    """400: invalid parameters, by field. The map of fields to messages is also an assumption."""
 
     def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
         super().__init__("; ".join(f"{field}: {' '.join(texts)}" for field, texts in problems.items()))

@@ -1,27 +1,27 @@
-"""What can go wrong, as data: the actions of a fault rule. No I/O.
+"""The faults that can be injected, as data: the actions of a rule. No I/O.
 
-The actions of one rule act together on one request. At most one of them is an ending, which decides what the
-client gets instead of the plain answer. Shapes change what the plain answer shows; the other actions set something
-up. An ending says whether the change that was asked for is applied: always, never, or by its `applied`::
+All actions of one rule act on the same request. At most one of them is an ending, which decides what the client gets
+instead of the plain answer. Shapes change what the plain answer shows. The other actions prepare something. An ending
+says whether the requested change is applied: always, never, or by its `applied`::
 
-    setting up   delay  lag  hide_created  set_status  suspend  vanish  commit_later  fold_names  soft_delete
+    preparing    delay  lag  hide_created  set_status  suspend  vanish  commit_later  fold_names  soft_delete
     shapes       paged  ignore_page  short_list  next_link  odd_field  omit_field
     never        drop_before  rate_limit
     always       drop_after  half_headers  half_body  malformed_chunk  dribble  huge_body  gzip_bomb
     by choice    html  gateway  refuse  reply  redirect  garbage  never_answer
 
-What goes with what:
+What can be combined:
 
-- any number of shapes go with each other and with actions that set something up. A list is cut into pages first; else
-  shapes act in their order
-- shapes need the plain answer to be sent: of the endings they go with half_body, malformed_chunk, dribble, huge_body
-  and gzip_bomb only, and they do not go with commit_later
-- fold_names and soft_delete act on the change: they do not go with an ending that applies nothing, unless
+- any number of shapes, with each other and with preparing actions. A list is cut into pages first; the other shapes act
+  in their order
+- shapes need the plain answer to be sent: of the endings they can be combined with half_body, malformed_chunk, dribble,
+  huge_body and gzip_bomb only, and they can't be combined with commit_later
+- fold_names and soft_delete act on the change: they can't be combined with an ending that applies nothing, unless
   commit_later applies it
-- an action that names operations goes with these, and with a rule for any operation
+- an action that names operations can be used for these, and in a rule for any operation
 
-The names are those of the JSON form, `{"operation": "create", "times": 1, "actions": [{"do": "drop_after"}]}`.
-Delays and pauses are real seconds; lag, hiding, late commits, statuses and soft deletes go by the sandbox's clock.
+The names are those of the JSON form, `{"operation": "create", "times": 1, "actions": [{"do": "drop_after"}]}`. Delays
+and pauses are real seconds; lag, hiding, late commits, statuses and soft deletes use the sandbox's clock.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from .records import ServerId
 
 
 class Action:
-    """One thing that a rule does. `do` is its name in the JSON form."""
+    """One action of a rule. `do` is its name in the JSON form."""
 
     do: ClassVar[str]
     operations: ClassVar[tuple[str, ...]] = ()
-    """The operations that it goes with; empty for all."""
+    """The operations that it can be used for; empty for all."""
 
 
 class Ending(Action):
@@ -50,16 +50,16 @@ class Ending(Action):
 
     applied: bool
     plain: ClassVar[bool] = False
-    """True if the plain answer is sent, however spoiled."""
+    """True if the plain answer is sent, however damaged."""
 
 
 class Shape(Action):
-    """An action that changes what the plain answer shows, if it is a good one."""
+    """An action that changes what a successful plain answer shows."""
 
 
 @frozen
 class Delay(Action):
-    """Wait real `seconds` before the request is applied; with `after`, between that and the answer."""
+    """Wait real `seconds` before the request is applied; with `after`, between applying and answering."""
 
     do = "delay"
     seconds: float = field(validator=checks.seconds)
@@ -68,7 +68,7 @@ class Delay(Action):
 
 @frozen
 class Lag(Action):
-    """From this request on, reads answer the state of `seconds` ago, for `lasting` seconds (as long, if None)."""
+    """From this request on, reads show the state of `seconds` ago, for `lasting` seconds (`seconds`, if None)."""
 
     do = "lag"
     seconds: float = field(validator=checks.seconds)
@@ -77,7 +77,7 @@ class Lag(Action):
 
 @frozen
 class HideCreated(Action):
-    """The server that this create makes is not seen for `seconds`: 404 by id, and absent from lists."""
+    """Hide the server of this create for `seconds`: 404 by id, and absent from lists."""
 
     do = "hide_created"
     operations = ("create",)
@@ -88,7 +88,7 @@ class HideCreated(Action):
 
 @frozen
 class OnServer(Action):
-    """An action on the server that the request names or makes, or on `server_id`."""
+    """An action on the server that the request names or creates, or on `server_id`."""
 
     server_id: ServerId | None = field(
         default=None, kw_only=True, validator=checks.optional(checks.server_id)
@@ -97,7 +97,7 @@ class OnServer(Action):
 
 @frozen
 class SetStatus(OnServer):
-    """Give the server a status word, for `seconds` if given, and the status `then` after them."""
+    """Give the server a status word, for `seconds` if given, and then the status `then`."""
 
     do = "set_status"
     word: str = field(validator=checks.text)
@@ -114,14 +114,14 @@ class Suspend(OnServer):
 
 @frozen
 class Vanish(OnServer):
-    """Let the server be gone: before the request is applied, or after it if that made it."""
+    """Remove the server: before the request is applied, or after it if the request created the server."""
 
     do = "vanish"
 
 
 @frozen
 class CommitLater(Action):
-    """Apply the change `seconds` after the answer. Without an ending of its own: 504 from a proxy."""
+    """Apply the change `seconds` after the answer. Without another ending the client gets a proxy's 504."""
 
     do = "commit_later"
     seconds: float = field(validator=checks.seconds)
@@ -129,7 +129,7 @@ class CommitLater(Action):
 
 @frozen
 class FoldNames(Action):
-    """The server is stored under its `name` and `hostname` in lower case and without a final dot."""
+    """Store the `name` and `hostname` of the server in lower case and without a final dot."""
 
     do = "fold_names"
     operations = ("create", "replace", "update")
@@ -137,7 +137,7 @@ class FoldNames(Action):
 
 @frozen
 class SoftDelete(Action):
-    """The delete works, but for `seconds` the server is still read by id, and in lists if `in_list`, as `word`."""
+    """Delete the server, but for `seconds` still show it by id, and in lists if `in_list`, with the status `word`."""
 
     do = "soft_delete"
     operations = ("delete",)
@@ -148,7 +148,7 @@ class SoftDelete(Action):
 
 @frozen
 class Paged(Shape):
-    """The documented list comes in pages of `size` rows, with `next` links; the provider's has pages of its own."""
+    """Answer the documented list in pages of `size` rows, with `next` links; the provider's has its own pages."""
 
     do = "paged"
     operations = ("list",)
@@ -157,7 +157,7 @@ class Paged(Shape):
 
 @frozen
 class IgnorePage(Shape):
-    """The first page of the list is answered, whatever `page` the query asks for."""
+    """Answer the first page of the list, whatever `page` the query asks for."""
 
     do = "ignore_page"
     operations = ("list",)
@@ -165,7 +165,7 @@ class IgnorePage(Shape):
 
 @frozen
 class ShortList(Shape):
-    """The last `missing` rows of the answer are left out, its `count` and `next` stay as they are."""
+    """Leave out the last `missing` rows of the answer, but keep its `count` and `next`."""
 
     do = "short_list"
     operations = ("list",)
@@ -174,7 +174,7 @@ class ShortList(Shape):
 
 @frozen
 class NextLink(Shape):
-    """The list's `next` and `previous` links name another `scheme`, `host`, or `prefix` in the place of /api/v1."""
+    """Let the list's `next` and `previous` links name another `scheme`, `host`, or `prefix` instead of /api/v1."""
 
     do = "next_link"
     operations = ("list",)
@@ -189,7 +189,7 @@ class NextLink(Shape):
 
 @frozen
 class OnField(Shape):
-    """A shape of each server in the answer; in a list only of that in `row`, counted from 0, if that is given."""
+    """A shape of each server in the answer; in a list only of the one in `row`, counted from 0, if given."""
 
     operations = ("list", "get", "create", "replace", "update", "start", "stop", "reboot")
     row: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.index))
@@ -197,7 +197,7 @@ class OnField(Shape):
 
 @frozen
 class OddField(OnField):
-    """The field at a dotted path holds `value`, any JSON. What is missing on the way, or is no object, is made one."""
+    """Set the field at a dotted path to `value`, any JSON. Missing objects on the way are created."""
 
     do = "odd_field"
     path: str = field(default="plan.memory", validator=checks.field_path)
@@ -206,7 +206,7 @@ class OddField(OnField):
 
 @frozen
 class OmitField(OnField):
-    """The field at a dotted path is missing."""
+    """Leave out the field at a dotted path."""
 
     do = "omit_field"
     path: str = field(validator=checks.field_path)
@@ -214,7 +214,7 @@ class OmitField(OnField):
 
 @frozen
 class DropBefore(Ending):
-    """Close the connection, nothing applied. `how`: "fin" for an orderly close, "rst" for a reset."""
+    """Close the connection without applying anything. `how`: "fin" for an orderly close, "rst" for a reset."""
 
     do = "drop_before"
     applied = False
@@ -232,7 +232,7 @@ class DropAfter(Ending):
 
 @frozen
 class HalfHeaders(Ending):
-    """Apply, then break off in the middle of the answer's headers."""
+    """Apply, then close in the middle of the answer's headers."""
 
     do = "half_headers"
     applied = True
@@ -240,7 +240,7 @@ class HalfHeaders(Ending):
 
 @frozen
 class HalfBody(Ending):
-    """Apply, then break off in the middle of the answer's body (of the headers, if it has none)."""
+    """Apply, then close in the middle of the answer's body (of the headers, if it has none)."""
 
     do = "half_body"
     applied = True
@@ -249,7 +249,7 @@ class HalfBody(Ending):
 
 @frozen
 class MalformedChunk(Ending):
-    """Apply, send the headers, and real `pause` seconds later, in a segment of its own, a chunk that is none."""
+    """Apply, send the headers, and `pause` real seconds later, in a separate segment, an invalid chunk."""
 
     do = "malformed_chunk"
     applied = True
@@ -259,7 +259,7 @@ class MalformedChunk(Ending):
 
 @frozen
 class Dribble(Ending):
-    """Apply, then send the answer `size` bytes at a time, with real `pause` seconds in between."""
+    """Apply, then send the answer `size` bytes at a time, with `pause` real seconds in between."""
 
     do = "dribble"
     applied = True
@@ -280,7 +280,7 @@ class HugeBody(Ending):
 
 @frozen
 class GzipBomb(Ending):
-    """Apply, then answer as `huge_body` does, but compressed: about a thousandth of `size` on the wire."""
+    """Apply, then answer like `huge_body`, but compressed: about a thousandth of `size` on the wire."""
 
     do = "gzip_bomb"
     applied = True
@@ -299,7 +299,7 @@ class Html(Ending):
 
 @frozen
 class Gateway(Ending):
-    """The text of something else in front of the API, with a `Server` header of its own."""
+    """A text from a gateway in front of the API, with its own `Server` header."""
 
     do = "gateway"
     status: int = field(default=404, validator=checks.status)
@@ -311,7 +311,7 @@ class Gateway(Ending):
 
 @frozen
 class Refuse(Ending):
-    """A refusal under a good status: the document `{"status": word, "message": message}`."""
+    """A refusal with a good status: the document `{"status": word, "message": message}`."""
 
     do = "refuse"
     message: str = field(default="The request was refused.", validator=checks.any_text)
@@ -322,7 +322,7 @@ class Refuse(Ending):
 
 @frozen
 class Reply(Ending):
-    """Any answer: a text `body` as it is, another one as JSON, none as `{"detail": <phrase>}`."""
+    """Any answer: a text `body` is sent unchanged, another one as JSON, None as `{"detail": <phrase>}`."""
 
     do = "reply"
     status: int = field(validator=checks.status)
@@ -333,7 +333,7 @@ class Reply(Ending):
 
 @frozen
 class RateLimit(Ending):
-    """429. `retry_after`: seconds, a text to send as it is, or None for no such header; `as_date`: as HTTP date."""
+    """429. `retry_after`: seconds, a text to send unchanged, or None for no such header; `as_date`: as HTTP date."""
 
     do = "rate_limit"
     applied = False
@@ -361,7 +361,7 @@ class Garbage(Ending):
 
 @frozen
 class NeverAnswer(Ending):
-    """Keep the connection open and say nothing."""
+    """Keep the connection open and send nothing."""
 
     do = "never_answer"
     applied: bool = field(default=False, validator=checks.boolean)
@@ -378,4 +378,4 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
         )
     }
 )
-"""Every action by its name in the JSON form."""
+"""Every action, by its name in the JSON form."""

@@ -1,8 +1,8 @@
-"""Request bodies: what the provider accepts, field by field. Pure; everything else is `Invalid` (400).
+"""Request bodies: what the provider accepts, field by field. Pure. Everything else is `Invalid` (400).
 
-The tables are those of https://www.vps.org/api/v1/docs/servers/. Where the page is silent the strict reading is
-taken (no null, no numbers in strings), so that a client which sends something undocumented hears of it. Fields
-that no table names are ignored.
+The tables are those of https://www.vps.org/api/v1/docs/servers/. Where the page says nothing, the strict reading is
+used (no null, no numbers in strings), so that a client which sends something undocumented gets an error. Fields that
+are in no table are ignored.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .errors import Invalid
 
 # "Alphanumeric, hyphens allowed". The page gives no length; 255 is an assumption.
 _NAME: Final = re.compile(r"[A-Za-z0-9-]{1,255}")
-# "FQDN". A single label passes: the page does not say how strictly it is checked.
+# "FQDN". A single label is accepted: the page does not say how strictly it is checked.
 _HOSTNAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 def creation(body: object) -> dict[str, Any]:
-    """The fields of POST /servers/: `plan_id` becomes `plan`, `os_id` becomes `os`. Raises `Invalid`."""
+    """Return the fields of POST /servers/: `plan_id` becomes `plan`, `os_id` becomes `os`. Raises `Invalid`."""
     given = read(body, _CREATE, required={"name", "plan_id", "os_id", "location"})
     return {
         "name": given["name"],
@@ -34,17 +34,17 @@ def creation(body: object) -> dict[str, Any]:
 
 
 def replacement(body: object) -> dict[str, Any]:
-    """The fields of PUT, all three required. Raises `Invalid`."""
+    """Return the fields of PUT, all three required. Raises `Invalid`."""
     return read(body, _UPDATE, required=set(_UPDATE))
 
 
 def changes(body: object) -> dict[str, Any]:
-    """The fields of PATCH, any of the three. Raises `Invalid`."""
+    """Return the fields of PATCH, any of the three. Raises `Invalid`."""
     return read(body, _UPDATE, required=set())
 
 
 def text(value: object) -> str:
-    """A string. Raises `ValueError`, as all such checks do."""
+    """Return a string. Raises `ValueError`, like all of these checks."""
     if not isinstance(value, str):
         raise ValueError("Must be a string.")
     return value
@@ -57,7 +57,7 @@ def _name(value: object) -> str:
 
 
 def hostname(value: object) -> str:
-    """A host name."""
+    """Return a host name."""
     if not _HOSTNAME.fullmatch(word := text(value)):
         raise ValueError("Must be a host name.")
     return word
@@ -70,7 +70,7 @@ def _location(value: object) -> str:
 
 
 def integer(value: object) -> int:
-    """An integer; a boolean is none."""
+    """Return an integer; a boolean is not accepted."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("Must be an integer.")
     return value
@@ -89,7 +89,7 @@ def _system(value: object) -> OperatingSystem:
 
 
 def _ssh_key(value: object) -> int:
-    # No page lists keys, so any positive id counts as known.
+    # No page lists keys, so any positive id is considered known.
     if (number := integer(value)) < 1:
         raise ValueError("Must be the id of an SSH key.")
     return number
@@ -116,7 +116,7 @@ _CREATE: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 def read(body: object, table: Mapping[str, Callable[[object], Any]], required: set[str]) -> dict[str, Any]:
-    """The fields of a body, each as its check in `table` gives it. Raises `Invalid` for all that is wrong."""
+    """Return the checked fields of a body. Raises `Invalid` with all problems."""
     if not isinstance(body, dict):
         raise Invalid({"non_field_errors": ["Expected a JSON object."]})
     body = cast("dict[str, object]", body)

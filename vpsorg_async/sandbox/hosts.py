@@ -1,4 +1,4 @@
-"""Names and addresses of hosts, as they stand in settings and headers. Pure."""
+"""Names and addresses of hosts in settings and headers. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ADDRESS: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0
 
 
 def is_loopback(host: str) -> bool:
-    """True for `localhost` and for the loopback addresses, and for no other name: what a name means can change."""
+    """Return whether this is `localhost` or a loopback address. Other names can resolve to anything."""
     if host.lower() == "localhost":
         return True
     try:
@@ -20,7 +20,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(authority: str) -> str | None:
-    """The host of `host[:port]`, in lower case and without brackets; None if that is not what it is."""
+    """Return the host of `host[:port]`, in lower case and without brackets; None if the text has another form."""
     match = _ADDRESS.fullmatch(authority)
     if match is None:
         return None

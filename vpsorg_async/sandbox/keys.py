@@ -28,13 +28,13 @@ class SshKey:
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh-keygen -l` shows it; an assumption, as the form is not published."""
+        """The fingerprint as `ssh-keygen -l` shows it; an assumption, because its form is not published."""
         digest = hashlib.sha256(base64.b64decode(self.public_key.split()[1])).digest()
         return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 class Keyring:
-    """The keys that there are, in the order in which they were added."""
+    """The keys of the account, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._keys: dict[str, SshKey] = {}
@@ -49,7 +49,7 @@ class Keyring:
         return tuple(self._keys.values())
 
     def change(self, operation: str, fields: Mapping[str, Any], wall: float) -> SshKey:
-        """Add a key or delete one; returns it. Raises `NotFound`."""
+        """Add or delete a key, and return it. Raises `NotFound`."""
         if operation == "add_ssh_key":
             self._entered += 1
             key = SshKey(uuid=uuid("ssh-key", self._entered), created_at=wall, **fields)

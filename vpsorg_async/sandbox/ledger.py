@@ -1,4 +1,4 @@
-"""The ledger: what was really committed, whatever the client was told."""
+"""The ledger: the changes that were committed, whatever the client was told."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Change:
     """Seconds of the world's clock."""
     operation: str
     server_id: ServerId | None
-    """None for a change of SSH keys; `name` is the key's then."""
+    """None for a change of an SSH key, whose name is then in `name`."""
     name: str
     status: str
     """The server's status after the change; `deleted` after a delete, `added` for a key."""
     request: int | None
-    """Number of the request in the request log."""
+    """The number of the request in the request log."""

@@ -1,4 +1,4 @@
-"""The request log: every request that reached the sandbox, what was answered, and whether it was committed."""
+"""The request log: every request that reached the sandbox, its answer, and whether it was committed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from attrs import evolve, frozen
 
 LIMIT: Final = 100_000
-"""So many requests are kept; older ones are counted in `forgotten`."""
+"""The number of requests that are kept; older ones are counted in `forgotten`."""
 
 
 @frozen
 class Entry:
-    """One request. The token is never in it."""
+    """One request. It never contains the token."""
 
     seq: int
     at: float
@@ -26,15 +26,15 @@ class Entry:
     fault: str | None
     """The actions of the rule that fired, e.g. `commit_later+html`."""
     committed: bool
-    """True if a change in the ledger was caused by this request, be it after the answer."""
+    """True if this request caused a change in the ledger, even after the answer."""
     connection: int
-    """Number of the connection, in the order in which they were opened."""
+    """The number of the connection, in the order of opening."""
     port: int
     """The client's port."""
 
 
 class RequestLog:
-    """Requests by number. Whether one was committed is the ledger's word, and asked for when reading."""
+    """Requests by number. Whether a request was committed is looked up in the ledger when the log is read."""
 
     def __init__(self, token: str, limit: int = LIMIT) -> None:
         self.forgotten = 0
@@ -46,7 +46,7 @@ class RequestLog:
     def open(
         self, at: float, method: str, path: str, query: str, fault: str | None, connection: int, port: int
     ) -> int:
-        """Note a request that has arrived; returns its number."""
+        """Log a request that has arrived, and return its number."""
         self._seq += 1
         path, query = (text.replace(self._token, "[token]") for text in (path, query))
         self._entries[self._seq] = Entry(
@@ -58,17 +58,17 @@ class RequestLog:
         return self._seq
 
     def answered(self, seq: int, status: int | None) -> None:
-        """Note what was answered."""
+        """Log the status of the answer."""
         if seq in self._entries:
             self._entries[seq] = evolve(self._entries[seq], status=status)
 
     def clear(self) -> None:
-        """Forget all requests. Numbers go on, so that one still in flight is not taken for a new one."""
+        """Drop all requests. The numbers continue, so that a request in flight is not mistaken for a new one."""
         self._entries.clear()
         self.forgotten = 0
 
     def entries(self, committed: Collection[int | None], since: int = 0) -> tuple[Entry, ...]:
-        """The requests after number `since`; `committed` are the numbers that the ledger names."""
+        """Return the requests after number `since`; `committed` has the numbers that the ledger names."""
         return tuple(
             evolve(entry, committed=seq in committed) for seq, entry in self._entries.items() if seq > since
         )

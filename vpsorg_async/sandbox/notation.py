@@ -1,4 +1,4 @@
-"""Faults in JSON, both ways. Pure; bad input is a `FaultError` that names the place."""
+"""Faults to and from JSON. Pure. Bad input raises a `FaultError` that names the place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rule_from_json(document: object) -> Rule:
 
 
 def rules_from_json(document: object) -> tuple[list[Rule], bool]:
-    """Read `{"rules": [...], "replace": false}`: the rules, and whether they replace those in force."""
+    """Read `{"rules": [...], "replace": false}`: the rules, and whether they replace the active ones."""
     given = _object(document)
     for key in given.keys() - {"rules", "replace"}:
         raise FaultError(key, "is not known here")
@@ -32,7 +32,7 @@ def rules_from_json(document: object) -> tuple[list[Rule], bool]:
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
-    """Write a rule so that `rule_from_json` reads it back; fields at their default are left out."""
+    """Write a rule in the form that `rule_from_json` reads; fields with their default are left out."""
     actions = [{"do": action.do, **_given(action)} for action in rule.actions]
     return {**_given(rule), "actions": actions}
 
@@ -74,14 +74,14 @@ def _build(kind: type[T], given: Mapping[str, Any]) -> T:
 
 
 def _given(record: Any) -> dict[str, Any]:
-    """The fields that are not at their default."""
+    """Return the fields that do not have their default."""
     plain: dict[str, Any] = attrs.asdict(record, recurse=False)
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cast("Any", type(record)))
     return {field.name: plain[field.name] for field in fields if plain[field.name] != _default(field)}
 
 
 def _default(field: attrs.Attribute[Any]) -> Any:
-    # To type checkers the class is an overloaded function.
+    # Type checkers treat the class as an overloaded function.
     factory = cast("type[Any]", attrs.Factory)
     default: Any = field.default
     return default.factory() if isinstance(default, factory) else default

@@ -1,6 +1,6 @@
 """Lists in pages, as Django REST Framework cuts them. Pure.
 
-A page too far is 404, and the link to the first page has no number.
+A page beyond the last is 404, and the link to the first page has no number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @frozen
 class Window:
-    """The part of a list that a call asks for, and how to ask for another one."""
+    """The part of a list that a call requests, and the links to other parts."""
 
     page: int
     size: int
@@ -30,13 +30,13 @@ class Window:
     query: tuple[tuple[str, str], ...]
 
     def link(self, page: int) -> str:
-        """The URL of another page; the first one needs no number."""
+        """Return the URL of another page; the first one has no number."""
         query = [*self.query, ("page", str(page))] if page > 1 else self.query
         return f"{self.url}?{urlencode(query)}" if query else self.url
 
 
 def window(call: Call, size: int) -> Window:
-    """The window of `size` rows that the `page` in a call's query names. Raises `NotFound`."""
+    """Return the window of `size` rows for the `page` in a call's query. Raises `NotFound`."""
     page = whole(parse_qs(call.query).get("page", ["1"])[-1])
     if not page:
         raise _no_page()
@@ -45,7 +45,7 @@ def window(call: Call, size: int) -> Window:
 
 
 def page(window: Window, items: Sequence[T], shape: Callable[[T], Json]) -> Json:
-    """The document that shows the items in the window. Raises `NotFound`."""
+    """Return the document that shows the items in the window. Raises `NotFound`."""
     number, last = window.page, max(1, math.ceil(len(items) / window.size))
     if number > last:
         raise _no_page()
@@ -59,7 +59,7 @@ def page(window: Window, items: Sequence[T], shape: Callable[[T], Json]) -> Json
 
 
 def whole(text: str) -> int:
-    """The number that a text is; 0 if it is none."""
+    """Return the number in a text; 0 if it is none."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 

@@ -1,15 +1,15 @@
-"""The provider's dialect: the other form of the API, which the packages that VPS.org publishes itself speak.
+"""The provider's dialect: the other form of the API, used by the packages that VPS.org publishes itself.
 
-No page documents it. Known is what the code of `vps-mcp` 0.1.0 and `vpsdotorg` 0.1.0 sends, and which fields it
-reads; these, and no more, are here. Assumed, because nothing tells:
+No page documents it. What the code of `vps-mcp` 0.1.0 and `vpsdotorg` 0.1.0 sends, and which fields it reads, is known;
+this module has these, and no more. The following is assumed:
 
-- status words and what they permit: as documented; `hard_stop` is taken unless the server is off or not made yet
-- pages: one too far is 404, a `page_size` over 100 is 100, one that is no number is 20; no filters. A page is cut
-  from the list as it is at that moment: what appears and vanishes between two pages shifts the second one
-- servers and SSH keys come in pages; plans, locations and operating systems come bare, as "some lists" do
+- status words and what they permit: as documented; `hard_stop` is accepted unless the server is off or provisioning
+- pages: one beyond the last is 404, a `page_size` over 100 is 100, one that is no number is 20; no filters. A page is
+  cut from the list as it is at that moment: changes between two pages shift the second one
+- servers and SSH keys come in pages; plans, locations and operating systems come as bare lists, as "some lists" do
 - addresses are lists, empty while provisioning, and `deployed` is true after that; prices are texts
-- 202 to power, backup, snapshot and resize. A resize takes effect at once; the other two leave nothing but an
-  entry in the ledger
+- 202 to power, backup, snapshot and resize. A resize takes effect at once; the other two leave only an entry in the
+  ledger
 - the root password is in the answer to the create and nowhere else
 """
 
@@ -43,7 +43,7 @@ _WORK: Final = (*POWER, "backup", "snapshot", "resize")
 
 @frozen
 class Location:
-    """A place to put servers; the world knows it by `code`."""
+    """A location for servers; the world identifies it by `code`."""
 
     code: str
     name: str
@@ -73,7 +73,7 @@ class Provider(Api):
         {
             "servers/": {"GET": "list", "POST": "create"},
             "servers/<server>/": {"GET": "get", "DELETE": "delete"},
-            # The body says which; see `operation`.
+            # The body selects the action; see `operation`.
             "servers/<server>/power/": {"POST": "power"},
             "servers/<server>/backup/": {"POST": "backup"},
             "servers/<server>/snapshot/": {"POST": "snapshot"},
@@ -109,7 +109,7 @@ class Provider(Api):
         if asked == "delete_ssh_key":
             return {"uuid": found.key}
         form = self._creation if asked == "create" else _FORMS.get(asked)
-        # A snapshot's label may be left out, and then there may be no body either.
+        # A snapshot's label is optional, and without it there may be no body.
         return form(document(call) if call.body else {}) if form else {}
 
     def perform(self, command: Command, now: float, request: int | None) -> Answer:
@@ -155,7 +155,7 @@ class Provider(Api):
         return names
 
     def _password(self, server: Server) -> str:
-        # Told once and kept nowhere, so that nothing else here can show it.
+        # Shown once and not stored, so that nothing else in the sandbox can show it.
         return hmac.digest(self._token, str(server.id).encode(), "sha256").hex()[:20]
 
 
@@ -227,7 +227,7 @@ def _new_key(body: object) -> dict[str, Any]:
     return forms.read(body, _KEY, required=set(_KEY))
 
 
-# A power call whose action makes sense goes by the name of that; `power` is left for the others, to be refused.
+# A valid power call uses the name of its action; `power` is left for invalid ones, which are refused.
 _FORMS: Final = {"power": _power, "resize": _resize, "snapshot": _snapshot, "add_ssh_key": _new_key}
 
 
@@ -249,7 +249,7 @@ def _identity(server: Server) -> Json:
 
 
 def _row(server: Server) -> Json:
-    """A server in a list: flat."""
+    """Return a server in a list, which is flat."""
     return {
         **_identity(server),
         "location_name": _LOCATION_NAMES[server.location],
@@ -259,7 +259,7 @@ def _row(server: Server) -> Json:
 
 
 def _detail(server: Server) -> Json:
-    """One server: nested."""
+    """Return one server, which is nested."""
     return {
         **_identity(server),
         "location": {"name": _LOCATION_NAMES[server.location]},
@@ -308,7 +308,7 @@ def _key(key: SshKey) -> Json:
         "name": key.name,
         "fingerprint": key.fingerprint,
         "created_at": timestamp(key.created_at),
-        # Nobody logs in here.
+        # No logins happen here.
         "last_used_at": None,
     }
 

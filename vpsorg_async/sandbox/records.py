@@ -1,7 +1,7 @@
-"""A server as the provider knows it, and the shapes in which the API page shows it.
+"""A server as the provider stores it, and the shapes in which the API page shows it.
 
-The page (https://www.vps.org/api/v1/docs/servers/) shows four different views of one server: list item, answer to
-a create, detail, and the short form inside an action. Each function below has exactly the fields of one of them.
+The page (https://www.vps.org/api/v1/docs/servers/) shows four views of one server: list item, answer to a create,
+detail, and the short form inside an action. Each function below has exactly the fields of one of them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ ServerId: TypeAlias = int | str
 
 @frozen(kw_only=True)
 class Server:
-    """One state of one server, from `since` on. A change makes a new record, the old one stays true of its time."""
+    """One state of one server, from `since` on. A change creates a new record; the old one stays valid for its time."""
 
     id: ServerId
     number: int
-    """Counts the servers, whatever their ids look like; in the documented dialect it is the id."""
+    """The number of the server, whatever its id looks like; in the documented dialect it is the id."""
     name: str
     hostname: str | None
     status: str
@@ -39,9 +39,9 @@ class Server:
     updated_at: float
     """POSIX seconds."""
     since: float
-    """When this state began, in seconds of the world's clock."""
+    """The beginning of this state, in seconds of the world's clock."""
     until: float | None = None
-    """When it ends by itself, in seconds of the world's clock; None if it stays."""
+    """The end of this state, in seconds of the world's clock; None if it stays."""
     then: str | None = None
     """The status that follows at `until`."""
 
@@ -52,32 +52,32 @@ class Server:
 
     @property
     def ipv6_address(self) -> str | None:
-        """None while provisioning: an assumption, the page shows it for an active server only."""
+        """None while provisioning; an assumption, because the page shows it for an active server only."""
         return None if self.status == "provisioning" else ipv6(self.number)
 
     @cached_property
     def list_json(self) -> bytes:
-        """The list item as JSON text, made once per state: long lists are joined, not encoded."""
+        """The list item as JSON text, encoded once per state, so that long lists only need joining."""
         return encode(list_item(self))
 
 
 def encode(document: object) -> bytes:
-    """JSON text, all ASCII."""
+    """Encode JSON, all ASCII."""
     return json.dumps(document).encode()
 
 
 def timestamp(posix: float) -> str:
-    """Whole seconds in UTC, the form of every timestamp on the page."""
+    """Format whole seconds in UTC, the form of every timestamp on the page."""
     return datetime.fromtimestamp(int(posix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def list_item(server: Server) -> Json:
-    """An entry of `results`."""
+    """Return an entry of `results`."""
     return {**_identity(server), "plan": _plan(server.plan), "os": _os(server.os), **_times(server)}
 
 
 def created(server: Server) -> Json:
-    """The answer to POST /servers/."""
+    """Return the answer to POST /servers/."""
     return {
         **_identity(server),
         "plan": _plan(server.plan),
@@ -89,7 +89,7 @@ def created(server: Server) -> Json:
 
 
 def detail(server: Server) -> Json:
-    """The answer to GET /servers/{server_id}/."""
+    """Return the answer to GET /servers/{server_id}/."""
     identity = _identity(server)
     location = identity.pop("location")
     return {
@@ -105,7 +105,7 @@ def detail(server: Server) -> Json:
 
 
 def plan_item(plan: Plan) -> Json:
-    """An entry of `results` of GET /plans/ (https://www.vps.org/api/plans/)."""
+    """Return an entry of `results` of GET /plans/ (https://www.vps.org/api/plans/)."""
     return {
         "id": plan.id,
         "name": plan.name,
@@ -123,7 +123,7 @@ def plan_item(plan: Plan) -> Json:
 
 
 def action(server: Server) -> Json:
-    """The answer to start, stop and reboot; its top-level `status` is not the server's."""
+    """Return the answer to start, stop and reboot; its top-level `status` is not the server's."""
     return {
         "status": "success",
         "message": f"Server is {server.status}",
@@ -135,7 +135,7 @@ def _identity(server: Server) -> Json:
     return {
         "id": server.id,
         "name": server.name,
-        # Null for a server created without one: the page does not say what stands here then.
+        # Null for a server created without one: the page does not say what the answer has then.
         "hostname": server.hostname,
         "status": server.status,
         "ip_address": server.ip_address,
@@ -162,7 +162,7 @@ def _times(server: Server) -> Json:
 
 
 def _usage(server: Server) -> Json:
-    """Invented figures, steady per server; what a stopped server reports is not documented."""
+    """Return invented figures, constant for each server; the page does not say what a stopped server reports."""
     busy = server.status == "active"
     return {
         "cpu_percent": (server.number * 37 % 800 + 5) / 10 if busy else 0.0,

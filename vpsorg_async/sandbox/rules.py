@@ -1,8 +1,8 @@
-"""When things go wrong, as data: the rules that say so, and the plan that keeps count. No I/O.
+"""When faults happen, as data: rules, and the plan that counts their matches. No I/O.
 
 A rule matches requests by operation, method and path, and fires on some of the matches (`nth`, `every`, `times`,
-`probability`; all that are given must agree). The first rule that fires takes the request; rules after it do not
-even count it. So two rules with `times=1` hit two requests, one after the other.
+`probability`; all that are given must hold). The first rule that fires handles the request; later rules do not count
+it. Two rules with `times=1` therefore affect two successive requests.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def _all_actions(rule: object, attribute: attrs.Attribute[Any], value: tuple[Any
 
 @frozen
 class Rule:
-    """When to act, and how. `path` is a pattern: `*` stands for one segment, `**` for any number.
+    """The condition and the actions of a fault. `path` is a pattern: `*` matches one segment, `**` any number.
 
     `Rule("create", DropAfter(), times=1)` loses the answer of the first create. Counting starts when the rule is
-    added: `nth` fires on that match only, `every` on each so many-th, `times` at most that often in all,
-    `probability` by a seeded draw.
+    added: `nth` fires on that match only, `every` on each match with a multiple of that number, `times` at most this
+    often in total, `probability` by a seeded draw.
     """
 
     operation: str | None = field(default=None, validator=checks.optional(checks.choice(*OPERATIONS)))
@@ -108,11 +108,11 @@ class Rule:
         return "+".join(action.do for action in self.actions)
 
     def first(self, kind: type[A]) -> A | None:
-        """The first action of this kind, or None."""
+        """Return the first action of this kind, or None."""
         return next((action for action in self.actions if isinstance(action, kind)), None)
 
     def matches(self, method: str, path: str, operation: str | None) -> bool:
-        """True if the request is one that this rule is about."""
+        """Return whether this rule applies to the request."""
         return (
             self.operation in (None, operation)
             and (self.method is None or self.method.upper() == method)
@@ -128,7 +128,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 @define
 class Armed:
-    """A rule in force, and how often it matched and fired."""
+    """An active rule, with its counts of matches and firings."""
 
     rule: Rule
     matched: int = 0
@@ -136,7 +136,7 @@ class Armed:
 
 
 class FaultPlan:
-    """The rules in force, in order, with their counters. Seeded, so that `probability` repeats."""
+    """The active rules in order, with their counters. Seeded, so that `probability` is repeatable."""
 
     def __init__(self, rules: Sequence[Rule] = (), *, seed: int = 0) -> None:
         self._seed = seed
@@ -146,21 +146,21 @@ class FaultPlan:
 
     @property
     def armed(self) -> tuple[Armed, ...]:
-        """The rules in force, with counters as they are now."""
+        """The active rules, with their present counters."""
         return tuple(attrs.evolve(armed) for armed, _ in self._armed)
 
     def add(self, *rules: Rule) -> None:
-        """Put rules behind those in force."""
+        """Append rules to the active ones."""
         for rule in rules:
             self._added += 1
             self._armed.append((Armed(rule), Random(f"{self._seed}/{self._added}")))
 
     def clear(self) -> None:
-        """Take all rules out of force."""
+        """Deactivate all rules."""
         self._armed.clear()
 
     def take(self, method: str, path: str, operation: str | None) -> Rule | None:
-        """The rule that fires on this request, if any does; counts the match."""
+        """Return the rule that fires on this request, if any, and count the match."""
         for armed, dice in self._armed:
             rule = armed.rule
             if rule.matches(method, path, operation):
@@ -173,7 +173,7 @@ class FaultPlan:
 
 def _fires(armed: Armed, dice: Random) -> bool:
     rule = armed.rule
-    # The draw comes first and always, so that the other conditions do not shift the sequence of draws.
+    # Always draw first, so that the other conditions do not shift the sequence of draws.
     lucky = rule.probability is None or dice.random() < rule.probability
     return (
         lucky

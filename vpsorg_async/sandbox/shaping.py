@@ -1,4 +1,4 @@
-"""What an odd service makes of a request and of its plain answer, as the actions of `faults` say. Pure."""
+"""How an unusual service changes a request and its plain answer, as the actions of `faults` say. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .world import Command
 
 
 def reread(call: Call, operation: str | None, actions: Sequence[faults.Action]) -> Call:
-    """The call as the service reads it."""
+    """Return the call as the service reads it."""
     for action in _about(operation, actions):
         match action:
             case faults.FoldNames():
@@ -32,7 +32,7 @@ def reread(call: Call, operation: str | None, actions: Sequence[faults.Action]) 
 
 
 def reconsider(command: Command | Answer, actions: Sequence[faults.Action]) -> Command | Answer:
-    """The command as the service carries it out."""
+    """Return the command as the service executes it."""
     soft = next((action for action in actions if isinstance(action, faults.SoftDelete)), None)
     if soft is None or isinstance(command, Answer) or command.operation not in soft.operations:
         return command
@@ -40,13 +40,13 @@ def reconsider(command: Command | Answer, actions: Sequence[faults.Action]) -> C
 
 
 def reshape(given: Answer, call: Call, operation: str, actions: Sequence[faults.Action]) -> Answer:
-    """The answer to an operation as the service shows it; one that is no success is left alone."""
+    """Return the answer as the service shows it; an unsuccessful one is not changed."""
     shapes = [action for action in _about(operation, actions) if isinstance(action, faults.Shape)]
     if not shapes or not given.body or not 200 <= given.status <= 299:
         return given
     document = json.loads(given.body)
     try:
-        # Pages first: rows are counted and left out on the page that is answered.
+        # Pages first: rows are counted and left out within the answered page.
         for shape in sorted(shapes, key=lambda shape: not isinstance(shape, faults.Paged)):
             document = _shaped(document, shape, call, operation)
     except Refused as refusal:
@@ -107,7 +107,7 @@ def _moved(link: str, to: faults.NextLink) -> str:
 
 
 def _each_server(document: Json, operation: str, row: int | None, edit: Callable[[Any], Any]) -> Json:
-    """The document with each server in it edited, wherever the operation's answer has one."""
+    """Return the document with each server in it edited, wherever the operation's answer has one."""
     if operation == "list":
         rows = enumerate(document["results"])
         return {**document, "results": [edit(one) if row in (None, n) else one for n, one in rows]}
@@ -145,7 +145,7 @@ def _omit(node: object, path: str) -> object:
 
 
 def _item(node: object, name: str) -> tuple[list[object], int] | None:
-    """The list and the place in it that a name in a path stands for, if it does."""
+    """Return the list and the index that a name in a path denotes; None if the node is no list."""
     if not isinstance(node, list):
         return None
     items = cast("list[object]", node)

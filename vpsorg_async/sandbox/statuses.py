@@ -1,4 +1,4 @@
-"""Statuses: what they end as, and which commands they permit. The table is at the top of `world`."""
+"""Statuses: how they end, and which commands they permit. The table is in the docstring of `world`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 MOVING: Final = MappingProxyType(
     {"provisioning": "active", "starting": "active", "stopping": "stopped", "rebooting": "active"}
 )
-"""Moving status -> the status it ends as."""
+"""Moving status -> the status in which it ends."""
 
 POWER: Final = MappingProxyType(
     {
@@ -18,4 +18,4 @@ POWER: Final = MappingProxyType(
         "hard_stop": (("active", "starting", "stopping", "rebooting"), "stopped"),
     }
 )
-"""Operation -> the statuses that permit it, the status it begins."""
+"""Operation -> the statuses that permit it, and the status that it begins."""

@@ -15,7 +15,7 @@ from .engine import Engine
 from .wire import ByHand, pause, respond
 
 _BACKLOG: Final = 1024
-# Whatever still runs when the sandbox closes has this long to end, in seconds; twice, as aiohttp counts.
+# Requests that are in progress when the sandbox closes have this many seconds to end; aiohttp waits twice.
 _PATIENCE: Final = 0.2
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _log.addHandler(logging.NullHandler())
 
 @define(eq=False)
 class Connection:
-    """One client connection: its number, and an event for its end (or the sandbox's)."""
+    """One client connection: its number, and an event that is set when it or the sandbox closes."""
 
     number: int
     over: asyncio.Event = Factory(asyncio.Event)
@@ -44,7 +44,7 @@ class App(web.Server):
         self._runner = web.ServerRunner(self, shutdown_timeout=_PATIENCE)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port. Raises OSError if that cannot be."""
+        """Start to listen, and return the port. Raises OSError if that fails."""
         self._host = host
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=_BACKLOG)
@@ -56,7 +56,7 @@ class App(web.Server):
         return site.port
 
     async def stop(self) -> None:
-        """Close the port and all connections; whoever waits for an answer gets none."""
+        """Close the port and all connections. Clients that wait for an answer get none."""
         self._closing.set()
         for client in self._clients.values():
             client.over.set()
@@ -84,7 +84,7 @@ class App(web.Server):
             answer = control(self._engine, call, self._host)
             return await respond(request, answer, None, self._engine.date(), client.over)
         exchange = self._engine.begin(call, client.number, port)
-        # A client that hangs up while it waits does not call its request back: only closing the sandbox does.
+        # aiohttp does not cancel the request of a client that hangs up while it waits, so only closing ends the pause.
         if not await pause(self._latency + exchange.delay(after=False), self._closing):
             return ByHand(reset=True)
         answer = self._engine.answer(exchange)
@@ -97,7 +97,7 @@ async def _read(request: web.BaseRequest) -> Call:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         body = None
-    # The path as it was sent: an encoded slash must not become a real one.
+    # The raw path: an encoded slash must not become a real one.
     url, headers = request.rel_url, request.headers
     return Call(
         request.method,
@@ -106,7 +106,7 @@ async def _read(request: web.BaseRequest) -> Call:
         headers.get("Authorization", ""),
         headers.get("Content-Type", ""),
         body,
-        # Should there be two, the side door must not go by the one that another reader would overlook.
+        # If there are two, the control endpoint must not use one that another reader of the headers would ignore.
         ", ".join(headers.getall("Host", [])),
         ", ".join(headers.getall("Origin")) if "Origin" in headers else None,
     )

@@ -1,6 +1,6 @@
-"""Answers on the wire, whole or broken: what each ending does to the bytes.
+"""Answers on the wire, complete or damaged: how each ending changes the bytes.
 
-Endings that are answers of their own (`html`, `gateway`, `refuse`, `reply`, `rate_limit`, `redirect`) come here as a
+Endings that are complete answers (`html`, `gateway`, `refuse`, `reply`, `rate_limit`, `redirect`) arrive here as a
 plain `Answer`.
 """
 
@@ -23,7 +23,7 @@ from .api import Answer
 
 SERVER: Final = "vpsorg-sandbox"
 _BLOCK: Final = b" " * 2**20
-# Linger on, zero seconds: closing such a socket sends a reset. The fields are shorter on Windows.
+# Linger for zero seconds: closing such a socket sends a reset. The fields are shorter on Windows.
 _LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _GARBAGE: Final = b"\x16\x03\x01\x00\xa5 this is not HTTP \xff\xfe\r\n\r\n"
 
@@ -31,7 +31,7 @@ _GARBAGE: Final = b"\x16\x03\x01\x00\xa5 this is not HTTP \xff\xfe\r\n\r\n"
 async def respond(
     request: web.BaseRequest, answer: Answer, ending: faults.Ending | None, date: str, over: asyncio.Event
 ) -> web.StreamResponse:
-    """The response object for an answer and the ending that spoils it; `over` is set when waiting is pointless."""
+    """Return the response for an answer and the ending that damages it; `over` is set when waiting is pointless."""
     given = {name.lower() for name in answer.headers}
     own = {name: value for name, value in (("Date", date), ("Server", SERVER)) if name.lower() not in given}
     headers = {**answer.headers, **own}
@@ -66,7 +66,7 @@ async def respond(
 
 
 class ByHand(web.StreamResponse):
-    """An answer whose bytes go to the socket as they are, and the connection's end after them."""
+    """An answer whose bytes are written to the socket directly, after which the connection closes."""
 
     def __init__(self, pieces: AsyncIterator[bytes] | None = None, *, reset: bool = False) -> None:
         super().__init__()
@@ -90,11 +90,11 @@ class ByHand(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing more is to come."""
+        """Do nothing: no more data follows."""
 
 
 async def pause(seconds: float, over: asyncio.Event) -> bool:
-    """Wait real seconds; False if `over` was set before they had passed."""
+    """Wait real seconds; return False if `over` was set before."""
     if seconds <= 0:
         return not over.is_set()
     try:
@@ -125,7 +125,7 @@ async def _pieces(*pieces: bytes, over: asyncio.Event, every: float = 0.0) -> As
 async def _stream(
     request: web.BaseRequest, answer: Answer, headers: Mapping[str, str], pieces: AsyncIterator[bytes]
 ) -> web.StreamResponse:
-    # A 204 has no room for a body.
+    # A 204 can't have a body.
     response = web.StreamResponse(status=200 if answer.status == 204 else answer.status, headers=headers)
     try:
         await response.prepare(request)
@@ -133,7 +133,7 @@ async def _stream(
             await response.write(piece)
         await response.write_eof()
     except ConnectionError:
-        # The client has seen enough.
+        # The client has closed the connection.
         response.force_close()
     return response
 
@@ -147,7 +147,7 @@ async def _plain(size: int, body: bytes) -> AsyncIterator[bytes]:
 async def _gzip(size: int, body: bytes) -> AsyncIterator[bytes]:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     async for piece in _plain(size, body):
-        # Compressing takes its time: let the other connections in between.
+        # Compressing takes time: yield to the other connections.
         await asyncio.sleep(0)
         if packed := packer.compress(piece):
             yield packed

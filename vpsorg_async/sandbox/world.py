@@ -1,10 +1,10 @@
-"""The provider as a machine: servers, their statuses over time, credit, and a ledger of what was committed.
+"""The provider as a state machine: servers, their statuses over time, credit, and a ledger of committed changes.
 
-Pure and seeded: no I/O and no clock of its own. Every call takes `now`, in seconds; before it answers,
-whatever has become due by then happens, each thing at its own time. Two worlds with one seed that are given
-the same calls answer alike. Not safe for threads; `Engine` adds the lock.
+Pure and seeded: no I/O and no clock of its own. Every call takes `now`, in seconds. Before it answers, everything that
+is due by then happens, each event at its own time. Two worlds with the same seed and the same calls answer alike. Not
+thread-safe; `Engine` adds the lock.
 
-A server is a line of frozen `Server` records, one per state. A moving status ends by itself:
+A server is a sequence of frozen `Server` records, one per state. A moving status ends by itself:
 
     status         ends as   lasts (seconds)             accepts
     provisioning   active    `Durations.provisioning`    -
@@ -17,9 +17,9 @@ A server is a line of frozen `Server` records, one per state. A moving status en
     any other      -                                     -
 
 Documented at https://www.vps.org/api/v1/docs/servers/: 400 for starting a running server and for rebooting one that
-is not running, and 2 to 5 minutes of provisioning. The other refusals and durations are assumptions; so is all about
-`hard_stop`, which only the provider's dialect knows: it takes effect at once. All other commands are taken in every
-status. Names need not be unique: the page does not say that they are.
+is not running, and 2 to 5 minutes of provisioning. The other refusals and durations are assumptions. So is everything
+about `hard_stop`, which only the provider's dialect has: it takes effect at once. All other commands are accepted in
+every status. Names need not be unique, because the page does not say that they are.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from .statuses import MOVING, POWER
 
 @frozen
 class Command:
-    """One call of the API, read and validated: an operation, the server it names, its fields."""
+    """One call of the API, read and validated: an operation, its server, its fields."""
 
     operation: str
     server_id: ServerId | None = None
@@ -57,9 +57,9 @@ class Command:
 class _Slot:
     states: list[Server]
     gone: float = math.inf
-    """Until then it is read by id."""
+    """Until then it can be read by id."""
     unlisted: float = math.inf
-    """Until then it stands in lists."""
+    """Until then lists show it."""
     hidden_by_id: float = -math.inf
     hidden_in_list: float = -math.inf
     draws: int = 0
@@ -73,10 +73,10 @@ class _Slot:
 class World:
     """The account and everything in it. All times are seconds of the caller's clock.
 
-    `speed` divides all durations. `credit` is how many servers can still be paid for, None for no limit; a delete
-    gives nothing back. `epoch` is the POSIX time at clock 0. Timestamps are shown in whole seconds: with
-    `distinct_updates`, a second change within one second moves `updated_at` on to the next one. `identify` makes a
-    server's number its id. SSH keys are in `keys`; to read them is never late.
+    `speed` divides all durations. `credit` is the number of servers that can still be paid for, None for no limit; a
+    delete refunds nothing. `epoch` is the POSIX time at clock 0. Timestamps are shown in whole seconds: with
+    `distinct_updates`, a second change within one second sets `updated_at` to the next second. `identify` converts a
+    server's number to its id. SSH keys are in `keys`; reads of them never lag.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class World:
         self.ledger: list[Change] = []
         self.keys = Keyring()
         self.revision = 0
-        """Moves whenever a list could read differently, unless reads lag."""
+        """Increases whenever a list could show something else, unless reads lag."""
         self._seed = seed
         self._speed = speed
         self._durations = durations or Durations()
@@ -118,7 +118,7 @@ class World:
         self._lingering = -math.inf
 
     def at(self, now: float) -> World:
-        """Let everything happen that is due by `now`; time never goes back. Returns itself."""
+        """Let everything happen that is due by `now`, and return this world; time never goes back."""
         while self._agenda and self._agenda[0][0] <= now:
             due, _, event = heapq.heappop(self._agenda)
             self.now = max(self.now, due)
@@ -127,12 +127,12 @@ class World:
         return self
 
     def wall(self, moment: float) -> float:
-        """The POSIX time of a moment on the world's clock."""
+        """Return the POSIX time of a moment on the world's clock."""
         return self._epoch + moment
 
     @property
     def lagging(self) -> bool:
-        """True while reads answer an older state."""
+        """True while reads show an older state."""
         return self.now < self._lag_until
 
     @property
@@ -140,7 +140,7 @@ class World:
         return self.now - self._lag if self.lagging else self.now
 
     def servers(self, now: float) -> list[Server]:
-        """What a list shows at `now`, in the order of creation or against it."""
+        """Return what a list shows at `now`, in the order of creation or its reverse."""
         self.at(now)
         if self.lagging or self.now < self._lingering:
             seen = [(slot, slot.at(self._read_at, slot.unlisted)) for slot in self._slots.values()]
@@ -150,7 +150,7 @@ class World:
         return shown[::-1] if self._newest_first else shown
 
     def find(self, server_id: ServerId, now: float) -> Server:
-        """What a look-up by id shows at `now`. Raises `NotFound`."""
+        """Return what a read by id shows at `now`. Raises `NotFound`."""
         self.at(now)
         slot = self._slots.get(server_id)
         if slot is not None and slot.hidden_by_id <= self.now:
@@ -160,25 +160,25 @@ class World:
         raise _not_found(server_id)
 
     def truth(self, now: float) -> tuple[Server, ...]:
-        """Every server that exists at `now`, whatever reads show."""
+        """Return every server that exists at `now`, whatever reads show."""
         self.at(now)
         return tuple(slot.states[-1] for slot in self._live.values())
 
     def apply(self, command: Command, now: float, request: int | None = None) -> Server:
-        """Commit a change and note it in the ledger; returns the server after it (before it, for a delete).
+        """Commit a change, record it in the ledger, and return the server after it (before it, for a delete).
 
-        Raises `NotFound`, `NotAllowed` or `NoCredit`; nothing is changed then.
+        Raises `NotFound`, `NotAllowed` or `NoCredit`; then nothing is changed.
         """
         self.at(now)
         return self._commit(command, self.now, request)
 
     def apply_key(self, command: Command, now: float, request: int | None = None) -> SshKey:
-        """Commit a change of SSH keys, as `apply` does one of servers."""
+        """Commit a change of an SSH key, like `apply`."""
         self.at(now)
         return self._commit_key(command, self.now, request)
 
     def apply_later(self, command: Command, now: float, delay: float, request: int | None = None) -> None:
-        """Commit a change in `delay` seconds; if it is refused then, nobody is told, as with any lost answer."""
+        """Commit a change in `delay` seconds. If it is refused then, no one is informed, as with any lost answer."""
         self.at(now)
         self._schedule(self.now + delay, partial(self._commit_late, command, request))
 
@@ -194,10 +194,10 @@ class World:
         location: str = "us-west",
         age: float | None = None,
     ) -> tuple[Server, ...]:
-        """Put servers there without a request: no credit, no ledger entry.
+        """Add servers without a request: no credit, no ledger entry.
 
-        Several are named `name-<number>`. They were made `age` seconds ago: a day if the status is a settled one,
-        just now if it is a moving one. Raises `Invalid` for what a create would refuse.
+        Several servers are named `name-<number>`. They were created `age` seconds ago; by default a day for a settled
+        status, and just now for a moving one. Raises `Invalid` for values that a create would refuse.
         """
         if count < 0:
             raise SandboxError(f"count is a number >= 0, not {count!r}")
@@ -220,7 +220,7 @@ class World:
         return self.set_status(server_id, "suspended", now)
 
     def vanish(self, server_id: ServerId, now: float) -> None:
-        """Let a server be gone, without a request and without a trace in the ledger."""
+        """Remove a server, without a request and without an entry in the ledger."""
         self.at(now)
         self._remove(self._known(server_id), self.now)
 
@@ -235,8 +235,8 @@ class World:
     ) -> Server:
         """Give a server any status word.
 
-        A moving one ends by itself after its usual time. With `seconds` any word ends after that long, as `then`
-        (a moving one as it usually does); `math.inf` makes it stay.
+        A moving status ends by itself after its usual time. With `seconds` any status ends after that time, in `then`
+        (a moving one in its usual status); `math.inf` makes it stay.
         """
         self.at(now)
         slot = self._known(server_id)
@@ -250,7 +250,7 @@ class World:
     def hide(
         self, server_id: ServerId, seconds: float, now: float, *, by_id: bool = True, in_list: bool = True
     ) -> None:
-        """Let a server not be seen by id and/or in lists for `seconds`; it exists all the same."""
+        """Hide a server from reads by id and/or from lists for `seconds`; it still exists."""
         self.at(now)
         slot = self._known(server_id)
         until = self.now + seconds
@@ -262,7 +262,7 @@ class World:
         self._schedule(until, self._touch)
 
     def lag(self, seconds: float, now: float, *, lasting: float | None = None) -> None:
-        """Let reads answer the state of `seconds` ago, for `lasting` seconds (as long, if None)."""
+        """Let reads show the state of `seconds` ago, for `lasting` seconds (`seconds`, if None)."""
         self.at(now)
         self._lag = seconds
         self._lag_until = self.now + (seconds if lasting is None else lasting)
@@ -345,7 +345,7 @@ class World:
     def _remove(
         self, slot: _Slot, moment: float, word: str = "", seconds: float = 0.0, in_list: bool = False
     ) -> None:
-        """Let a server be gone; with a word, reads show that for so many seconds more."""
+        """Remove a server; with a word, reads show that status for `seconds` more."""
         if word:
             self._change(slot, moment, status=word)
             self._lingering = max(self._lingering, moment + seconds)
@@ -359,7 +359,7 @@ class World:
         server = slot.states[-1]
         low, high = getattr(self._durations, server.status)
         slot.draws += 1
-        # An own draw per server and move: what one server does never changes what another one draws.
+        # One draw per server and move, so that one server never changes what another one draws.
         draw = Random(f"{self._seed}/{server.number}/{slot.draws}").random()
         seconds = low if low == high else low + (high - low) * draw
         self._move_on(slot, moment + seconds / self._speed, MOVING[server.status])
