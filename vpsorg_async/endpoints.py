@@ -44,13 +44,14 @@ class Endpoints:
         self._lists = Lists(answers)
         self._changes = Changes(session, answers, account, clock, self.get, on_event)
 
-    def for_bulk(self, withdrawn: Callable[[], bool]) -> Self:
+    def for_bulk(self, before_send: Callable[[], None]) -> Self:
         """Return the same endpoints with a lower priority than the user's own calls.
 
         Args:
-            withdrawn: Called when the turn of a change comes; True keeps the change back (`Session.send`).
+            before_send: Called when the turn of a change comes; raises `SendCancelled` to hold it back
+                (`Session.send`).
         """
-        return self.over(Bulk(self._session, withdrawn))
+        return self.over(Bulk(self._session, before_send))
 
     def over(self, session: Sender) -> Self:
         """Return the same endpoints over another session, with the same knowledge of the account."""

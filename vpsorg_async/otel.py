@@ -169,11 +169,11 @@ class _Session(Session):
         request: Request,
         priority: Priority = Priority.USER,
         *,
-        withdrawn: Callable[[], bool] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send like `Session.send`, within a span."""
         with self._tracer.call(request):
-            return await super().send(request, priority, withdrawn=withdrawn)
+            return await super().send(request, priority, before_send=before_send)
 
 
 class _Run:
@@ -396,5 +396,5 @@ class _Tracer:
 
 def outcome_of(error: BaseException) -> str:
     """Return a word for the exception that ended something."""
-    words = {asyncio.CancelledError: "cancelled", SendCancelled: "withdrawn", GeneratorExit: "left"}
+    words = {asyncio.CancelledError: "cancelled", SendCancelled: "not sent", GeneratorExit: "left"}
     return words.get(type(error), type(error).__name__)

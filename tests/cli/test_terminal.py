@@ -184,7 +184,7 @@ def test_the_tally() -> None:
     assert (first.statuses, first.rest, first.span) == ({"waiting": 4}, "", 0.0)
     for key in "abc":
         tally.heard(RequestSent(operation="create", request="POST /", attempt=1))
-        tally.heard(CommandAnswered(operation="create", key=key, server_id=key))
+        tally.heard(CommandAnswered(operation="create", command="create", key=key, server_id=key))
     sent = tally.note(vps)[-1]
     assert (sent.statuses, sent.requests, sent.rest) == (
         {"waiting": 1, "provisioning": 3},

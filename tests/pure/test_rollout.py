@@ -165,13 +165,13 @@ def test_a_pause_starts_nobody() -> None:
     rollout = Rollout({1: "a", 2: "a", 3: "a"}, max_unavailable=1, max_failures=1, canary=0)
     assert rollout.begin() == [1]
 
-    rollout.paused = True
+    rollout.pause()
     assert rollout.begin() == []
     assert rollout.away == 1
     rollout.settled(1, True)
     assert rollout.begin() == []
 
-    rollout.paused = False
+    rollout.resume()
     assert rollout.begin() == [2]
 
 

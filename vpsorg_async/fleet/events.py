@@ -1,4 +1,9 @@
-"""What a fleet call tells while it runs: frozen records, the same for hooks and for the progress display."""
+"""What fleet calls emit: frozen records, the same for hooks and for the progress display.
+
+``operation`` is that of the call, as in its report: ``create``, ``ensure``, ``start``, ``stop``, ``reboot``,
+``delete``, or ``rolling reboot``, ``rolling stop``, ``rolling start``. ``command`` is what is sent to the server.
+``key`` is the name of the spec, or the id that was given.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +17,26 @@ __all__ = ["CommandAnswered", "CommandLost", "CommandSent", "FleetEvent", "Serve
 
 @attrs.frozen(kw_only=True)
 class CommandSent:
-    """A worker takes a server up: its command is about to leave."""
+    """The command of a server is sent now. Emitted once, also where the command is retried."""
 
     operation: str
+    command: str
     key: ServerId
 
 
 @attrs.frozen(kw_only=True)
 class CommandAnswered:
-    """Its command was acknowledged; ``server_id`` is the new server's, for a create. It is waited for now."""
+    """The command was acknowledged; the server is waited for now. ``server_id`` of a create is the new server's."""
 
     operation: str
+    command: str
     key: ServerId
     server_id: ServerId
 
 
 @attrs.frozen(kw_only=True)
 class CommandLost:
-    """The answer to a create was lost; it is looked for by its name."""
+    """The answer to a create was lost; its server is searched for by name."""
 
     operation: str
     key: ServerId
@@ -38,7 +45,7 @@ class CommandLost:
 
 @attrs.frozen(kw_only=True)
 class ServerAdopted:
-    """A create whose answer was lost was found to have worked."""
+    """The server of a create whose answer was lost was found."""
 
     operation: str
     key: ServerId

@@ -11,14 +11,14 @@ import attrs
 
 from ..endpoints import Endpoints
 from ..errors import VpsOrgError
-from ..lifecycle.calls import Waiter
+from ..lifecycle.calls import Waiter, WaitOutcome
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
-from ..records import Server, ServerId
+from ..records import Seen, Server, ServerId
 from ..specs import ServerSpec
 from ..timing import Clock
 from .events import FleetEvent
-from .outcomes import Report
+from .outcomes import Failed, Report, Succeeded
 
 __all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
 
@@ -105,14 +105,70 @@ class Work:
 
 @attrs.define
 class JobRun:
-    """A job that was taken up: when its command left last, monotonic and by the time of day, and how often it did."""
+    """The course of one job: what was sent for it, and what came of it."""
 
     job: Job
     sent_at: float
+    """When its command was sent last, in monotonic seconds; before that, when the job began."""
     time: datetime | None = None
+    """The same by the time of day; None before anything was sent."""
     attempts: int = 0
     acknowledged: bool = False
     refusal: VpsOrgError | None = None
     """A refusal that was taken for the echo of an earlier command, or for word that the goal is reached."""
     doubt: Doubt | None = None
-    """An earlier create of the name whose outcome is unknown: what it made is looked for before another one is sent."""
+    """An earlier create of the name whose outcome is unknown: its server is searched for before another is created."""
+
+    def sent(self, now: float, time: datetime) -> None:
+        """Count an attempt that is sent now."""
+        self.sent_at, self.time = now, time
+        self.attempts += 1
+
+    def accepted(self) -> None:
+        """Record that the service acknowledged the command."""
+        self.acknowledged = True
+
+    def refused(self, error: VpsOrgError) -> None:
+        """Record a refusal after which the server itself decides."""
+        self.refusal = error
+
+    def doubted(self, doubt: Doubt) -> None:
+        """Record the earlier create that has to be cleared up first."""
+        self.doubt = doubt
+
+    def succeeded(
+        self, server: Server | None, how: str, now: float, waited: WaitOutcome | None = None
+    ) -> Succeeded:
+        """Return the outcome of a job that reached its goal; ``waited`` is its wait, if it had one."""
+        return Succeeded(
+            self.job.key,
+            server,
+            evidence=waited.evidence if waited else None,
+            timeline=waited.timeline if waited else (),
+            seconds=now - self.sent_at,
+            attempts=self.attempts,
+            how=how,
+            differences=self.job.differences,
+            acknowledged=self.acknowledged,
+        )
+
+    def failed(
+        self,
+        error: VpsOrgError,
+        now: float,
+        *,
+        server: Server | None = None,
+        timeline: tuple[Seen, ...] = (),
+    ) -> Failed:
+        """Return the outcome of a job that failed; ``server`` is its server, as far as it is known."""
+        server = server or self.job.server
+        return Failed(
+            self.job.key,
+            error,
+            server_id=self.job.server_id if server is None else server.id,
+            server=server,
+            timeline=timeline,
+            seconds=now - self.sent_at,
+            attempts=self.attempts,
+            acknowledged=self.acknowledged,
+        )

@@ -63,8 +63,9 @@ class OpenWaits:
         assert server_id is not None
         assert job.target is not None
         try:
-            wait = self._context.waiter.make(server_id, job.target, self._timeout)
-            wait.deadline = job_run.sent_at + self._timeout
+            # the timeout counts from the command, not from the answer
+            left = job_run.sent_at + self._timeout - self._context.clock.now()
+            wait = self._context.waiter.make(server_id, job.target, left)
             self._context.waiter.poller.join(wait, self._waited)
         except VpsOrgError as error:
             # it can't be waited for (the client was closed, or its id is none), and is there all the same

@@ -52,12 +52,13 @@ class Rollout:
         max_unavailable: int | float,
         max_failures: int,
         canary: int = 1,
+        paused: bool = False,
     ) -> None:
         for name, number, least in (("max_failures", max_failures, 1), ("canary", canary, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigurationError(f"{name} is a whole number from {least}, not {number!r}")
         self.window = window(max_unavailable, len(locations))
-        self.paused = False
+        self.paused = paused
         self.done = 0
         self._locations = locations
         # with their places in the order asked; one line for each location, so that the next one is found quickly
@@ -90,6 +91,14 @@ class Rollout:
         return tuple(
             server_id for _, server_id in sorted(itertools.chain(*self._waiting.values()), key=_place)
         )
+
+    def pause(self) -> None:
+        """Let `begin` return no server until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let `begin` return servers again."""
+        self.paused = False
 
     def begin(self) -> list[ServerId]:
         """The servers whose commands may leave now; they are away from here on."""

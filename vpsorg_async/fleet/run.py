@@ -8,11 +8,9 @@ and every server is in the report.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
 
 from ..changes import ECHOES
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
@@ -23,14 +21,16 @@ from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.wait import Wait
 from ..records import Server, ServerId
-from ..shielding import is_cancellation, to_the_end
+from ..shielding import to_the_end
 from .adoption import Searches, stops_all
-from .events import CommandAnswered, CommandLost, CommandSent, ServerAdopted
+from .command_sender import CommandSender
+from .events import CommandLost, ServerAdopted
 from .jobs import Job, JobRun, Options, RunContext, Work
 from .open_waits import OpenWaits
-from .outcomes import Failed, Report, Skipped, Succeeded, with_password
+from .outcomes import Report, Skipped, with_password
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
+from .run_tasks import RunTasks
 from .stream import OutcomeLog, OutcomeStream
 
 __all__ = ["Run"]
@@ -59,80 +59,52 @@ class Run(OutcomeStream):
         super().__init__(
             context, OutcomeLog(context, operation, keys, on_event=options.on_event, again=again)
         )
-        self._operation = operation
         self._options = options
         self._prepare = prepare
         self._claim = claim or nullcontext()
         self._held = ExitStack()
         self._queue: Iterator[Job] = iter(())
-        self._workers: list[asyncio.Task[None]] = []
-        self._under_way: dict[ServerId, JobRun] = {}
+        self._tasks = RunTasks(self._outcomes)
+        self._sender = CommandSender(context, self._outcomes, lambda: self._stopped)
+        self._in_flight: dict[ServerId, JobRun] = {}
         self._ids_before: Collection[str] = ()
         self._searches = Searches(context, options, self._found, self._outcomes.broke)
         self._waits = OpenWaits(context, options.timeout, self._succeed, self._fail, self._outcomes.broke)
-        self._made: dict[ServerId, ServerId] = {}
+        self._created: dict[ServerId, ServerId] = {}
         self._stopped = ""
 
     async def _begin(self) -> None:
         self._held.enter_context(self._claim)
         work = await self._prepare()
         self._outcomes.follow()
-        self._loop = asyncio.get_running_loop()
         self._waits.begin(self._outcomes.context)
         self._ids_before = work.ids_before
         self._searches.begin(work.ids_before)
         self._queue = iter([job for job in work.jobs if not job.after])
-        # a loop of its own for each worker, apart from the caller's cancellation: what was sent shall be answered
-        self._workers = [
-            self._loop.create_task(
-                self._work(), name=f"vpsorg-{self._operation}", context=self._outcomes.context
-            )
-            for _ in range(min(self._context.workers, len(work.jobs)))
-        ]
+        for _ in range(min(self._context.workers, len(work.jobs))):
+            self._tasks.start(self._work())
         for job in work.jobs:
             if job.after:
-                self._spawn(self._do_after(job))
+                self._tasks.start(self._do_after(job))
 
     def _release(self) -> None:
         self._held.close()
 
     async def roll_back(self, why: str) -> None:
-        """Delete what this run made, within bounds and whatever is cancelled meanwhile, and say so in the outcomes."""
-        self._outcomes.rolled_back = True
-        work = delete_again(self._context, self._made, self._note_rollback, why)
+        """Delete what this run created, within 30 s and whatever is cancelled meanwhile; the outcomes say ``why``."""
+        self._outcomes.note_rollback()
+        work = delete_again(self._context, self._created, self._note_rollback, why)
         await to_the_end(work, self._outcomes.context)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        try:
-            for job in self._queue:
-                if self._stopped:
-                    self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
-                else:
-                    await self._do(job)
-        except BaseException as bug:
-            if is_cancellation(bug):
-                raise
-            self._outcomes.broke(bug)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """A worker for one job that can't wait in the queue."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except BaseException as bug:
-                if is_cancellation(bug):
-                    raise
-                self._outcomes.broke(bug)
-
-        task = self._loop.create_task(
-            guarded(), name=f"vpsorg-{self._operation}", context=self._outcomes.context
-        )
-        # a task that is cancelled before its first step never looks at it
-        task.add_done_callback(lambda _: work.close())
-        self._workers.append(task)
+        """Do the jobs of the queue, one after the other, with the other workers."""
+        for job in self._queue:
+            if self._stopped:
+                self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
+            else:
+                await self._do(job)
 
     async def _do_after(self, job: Job) -> None:
         """Wait until the commands that are open are done, then do the job."""
@@ -150,29 +122,41 @@ class Run(OutcomeStream):
         # where it did not stop after all, its start is refused: the goal is reached
         await self._do(job)
 
-    async def _do(self, job: Job, doubt: Doubt | None = None) -> None:
+    async def _do(self, job: Job, cleared: Doubt | None = None) -> None:
+        """Do one job; ``cleared`` is an earlier create of its name that is known to have created nothing."""
         job_run = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
         if job.error is not None:
             self._fail(job_run, job.error)
-            return
-        if not job.command:
+        elif not job.command:
             self._await(job_run, job.server, job.how)
-            return
-        if job.spec is not None and doubt is None:
-            creations = self._context.endpoints.creations
-            doubt = creations.doubt(self._context.endpoints.shown_name(job.spec), job_run.sent_at)
-            if doubt is not None and job_run.sent_at < doubt.sent_at + self._options.settle:
-                job_run.doubt = doubt
-                self._searches.open(job_run, job.spec, doubt.error, doubt.sent_at)
-                return
-        self._under_way[job.key] = job_run
+        elif cleared is not None or not self._searches_first(job_run):
+            await self._send(job_run)
+
+    def _searches_first(self, job_run: JobRun) -> bool:
+        """Search for the server of an earlier create of this name, if its outcome is unknown; return whether it is."""
+        spec = job_run.job.spec
+        if spec is None:
+            return False
+        endpoints = self._context.endpoints
+        doubt = endpoints.creations.doubt(endpoints.shown_name(spec), job_run.sent_at)
+        if doubt is None or job_run.sent_at >= doubt.sent_at + self._options.settle:
+            return False
+        job_run.doubted(doubt)
+        self._searches.open(job_run, spec, doubt.error, doubt.sent_at)
+        return True
+
+    async def _send(self, job_run: JobRun) -> None:
+        """Send the command of a job run, and settle it, wait for its target or search for its server."""
+        job = job_run.job
+        self._in_flight[job.key] = job_run
         try:
-            server = await self._command(job_run)
-        except SendCancelled:
-            self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
+            server = await self._sender.send(job_run, self._ids_before)
+        except SendCancelled as cancelled:
+            self._outcomes.settle(job.key, Skipped(job.key, str(cancelled)))
         except OutcomeUnknownError as error:
             if job.spec is not None:
-                self._outcomes.emit(CommandLost(operation=self._operation, key=job.key, message=str(error)))
+                lost = CommandLost(operation=self._outcomes.operation, key=job.key, message=str(error))
+                self._outcomes.emit(lost)
                 self._searches.open(job_run, job.spec, error)
             elif job.command == "reboot":
                 self._fail(job_run, error)
@@ -180,53 +164,22 @@ class Run(OutcomeStream):
                 # the server itself shows whether it was applied; of a reboot it shows nothing
                 await self._judge_by_server(job_run, error)
         except VpsOrgError as error:
-            if isinstance(error, APIError) and (
-                (job.echo and error.status in ECHOES and error.from_api)
-                or (error.status < 300 and job.command in ("start", "stop", "delete"))
-            ):
+            if _is_for_the_server_to_say(job, error):
                 await self._judge_by_server(job_run, error)
             else:
                 self._fail(job_run, error)
         else:
-            job_run.acknowledged = True
-            if server is not None and job.command == "create":
-                self._made[job.key] = server.id
-            server_id = server.id if server is not None else job.server_id
-            self._outcomes.emit(
-                CommandAnswered(operation=job.command, key=job.key, server_id=server_id or job.key)
-            )
+            if server is not None:
+                self._created[job.key] = server.id
             self._await(job_run, server, COMMANDS[job.command].past)
-        # not in a `finally`: what was cancelled, or met a bug, may have been sent, and is told when the run is left
-        self._under_way.pop(job.key, None)
-
-    def _withdrawn(self, job_run: JobRun) -> bool:
-        """Whether a command is kept back, asked when its turn comes: it leaves right after this."""
-        if self._stopped:
-            return True
-        if not job_run.attempts:
-            self._outcomes.emit(CommandSent(operation=job_run.job.command, key=job_run.job.key))
-        job_run.sent_at, job_run.time = self._context.clock.now(), self._context.clock.wall()
-        job_run.attempts += 1
-        return False
-
-    async def _command(self, job_run: JobRun) -> Server | None:
-        job, endpoints = job_run.job, self._context.endpoints.for_bulk(lambda: self._withdrawn(job_run))
-        if job.spec is None:
-            assert job.server_id is not None
-            command: Callable[[ServerId], Awaitable[object]] = getattr(endpoints, job.command)
-            await command(job.server_id)
-            return None
-        server = await endpoints.create(job.spec)
-        if str(server.id).casefold() not in self._ids_before:
-            return server
-        there = f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before"
-        raise OutcomeUnknownError(there, subject=job.key, candidates=[server.id])
+        # not in a `finally`: a command that was cancelled, or met a bug, may have been sent; `_settle_all` reports it
+        self._in_flight.pop(job.key, None)
 
     async def _judge_by_server(self, job_run: JobRun, error: VpsOrgError) -> None:
         """Settle by the server what an error does not say: whether the command was applied, or has reached its goal."""
         job = job_run.job
         if job.target is not None:
-            job_run.refusal = error
+            job_run.refused(error)
             self._await(job_run, job.server, COMMANDS[job.command].past)
         elif job.server_id and await self._context.endpoints.shows_done(job.command, job.server_id):
             self._succeed(job_run, job.server, COMMANDS[job.command].past)
@@ -241,13 +194,13 @@ class Run(OutcomeStream):
 
     def _found(self, job_run: JobRun, found: Found) -> None:
         """What became of a create whose answer was lost."""
-        self._under_way[job_run.job.key] = job_run
+        self._in_flight[job_run.job.key] = job_run
         try:
             self._judge(job_run, found)
         except BaseException as bug:
             self._outcomes.broke(bug)
         else:
-            self._under_way.pop(job_run.job.key, None)
+            self._in_flight.pop(job_run.job.key, None)
 
     def _judge(self, job_run: JobRun, found: Found) -> None:
         key = job_run.job.key
@@ -255,15 +208,17 @@ class Run(OutcomeStream):
             assert found.error is not None
             if job_run.doubt is not None and found.exhausted:
                 # the earlier create made nothing that is to be seen: another one may leave
-                self._spawn(self._do(job_run.job, job_run.doubt))
+                self._tasks.start(self._do(job_run.job, job_run.doubt))
             else:
                 self._fail(job_run, found.error)
             return
-        job_run.acknowledged = True
+        job_run.accepted()
         if job_run.doubt is None:
-            self._made[key] = found.server.id  # else an earlier call made it
+            self._created[key] = found.server.id  # else an earlier call made it
         self._context.endpoints.adopt(found.server)
-        self._outcomes.emit(ServerAdopted(operation=self._operation, key=key, server_id=found.server.id))
+        self._outcomes.emit(
+            ServerAdopted(operation=self._outcomes.operation, key=key, server_id=found.server.id)
+        )
         self._await(job_run, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
@@ -273,9 +228,9 @@ class Run(OutcomeStream):
             await self._settle_all(why)
         if self._options.on_cancel == "delete":
             await self.roll_back("deleted again, because the call was left early")
-        elif self._made:
-            ids = ", ".join(str(server_id) for server_id in self._made.values())
-            log.warning("%s: %s; these servers were made and stay: %s", self._operation, why, ids)
+        elif self._created:
+            ids = ", ".join(str(server_id) for server_id in self._created.values())
+            log.warning("%s: %s; these servers were created and stay: %s", self._outcomes.operation, why, ids)
 
     async def _settle_all(self, why: str) -> None:
         """Give each job that has none an outcome: after a moment for the last answers, and one poll of the account.
@@ -286,16 +241,12 @@ class Run(OutcomeStream):
         lost: list[JobRun] = []
         seen: Mapping[str, Sequence[Server]] = {}
         try:
-            await asyncio.wait(self._workers, timeout=LAST_ANSWERS)
-            for task in self._workers:
-                task.cancel()
-            await asyncio.gather(*self._workers, return_exceptions=True)
+            await self._tasks.end(LAST_ANSWERS)
             lost = self._lost()
             if any(job_run.job.spec for job_run in lost):
                 seen = await self._searches.last_poll()
         finally:
-            for task in self._workers:
-                task.cancel()
+            self._tasks.cancel()
             for job_run in lost or self._lost():
                 self._give_up(job_run, seen, why)
             self._waits.detach(why)
@@ -304,7 +255,7 @@ class Run(OutcomeStream):
 
     def _lost(self) -> list[JobRun]:
         """The commands that may have been applied and have no answer."""
-        return [job_run for job_run in self._under_way.values() if job_run.attempts] + self._searches.close()
+        return [job_run for job_run in self._in_flight.values() if job_run.attempts] + self._searches.close()
 
     def _give_up(self, job_run: JobRun, seen: Mapping[str, Sequence[Server]], why: str) -> None:
         """Settle a command that may have been carried out, after the last poll of the account."""
@@ -312,7 +263,7 @@ class Run(OutcomeStream):
         hits = seen.get(self._context.endpoints.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
         if server is not None:
-            self._made[job.key] = server.id
+            self._created[job.key] = server.id
         if job_run.doubt is not None:
             self._fail(job_run, job_run.doubt.error, server=server)
             return
@@ -327,29 +278,18 @@ class Run(OutcomeStream):
         self._fail(job_run, unknown, server=server)
 
     def _note_rollback(self, key: ServerId, text: str, gone: bool) -> None:
-        failed = rolled_back(self._outcomes.get(key), key, self._made[key], text, gone=gone)
+        failed = rolled_back(self._outcomes.get(key), key, self._created[key], text, gone=gone)
         self._outcomes.revise(key, failed)
         if gone:
-            del self._made[key]
+            del self._created[key]
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
     def _succeed(
         self, job_run: JobRun, server: Server | None, how: str, waited: WaitOutcome | None = None
     ) -> None:
-        job = job_run.job
-        outcome = Succeeded(
-            job.key,
-            server,
-            evidence=waited.evidence if waited else None,
-            timeline=waited.timeline if waited else (),
-            seconds=self._context.clock.now() - job_run.sent_at,
-            attempts=job_run.attempts,
-            how=how,
-            differences=job.differences,
-            acknowledged=job_run.acknowledged,
-        )
-        self._outcomes.settle(job.key, outcome)
+        now = self._context.clock.now()
+        self._outcomes.settle(job_run.job.key, job_run.succeeded(server, how, now, waited))
 
     def _fail(
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -360,15 +300,18 @@ class Run(OutcomeStream):
                 self._stopped = f"not sent, because an earlier {job.command or 'poll'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
-        server = with_password((wait.last_seen if wait is not None else None) or server or job.server, server)
-        outcome = Failed(
-            job.key,
-            error,
-            server_id=server.id if server else wait.server_id if wait else job.server_id,
-            server=server,
-            timeline=wait.timeline if wait is not None else (),
-            seconds=self._context.clock.now() - job_run.sent_at,
-            attempts=job_run.attempts,
-            acknowledged=job_run.acknowledged,
-        )
+        seen, timeline = (None, ()) if wait is None else (wait.last_seen, wait.timeline)
+        known = with_password(seen or server or job.server, server)
+        outcome = job_run.failed(error, self._context.clock.now(), server=known, timeline=timeline)
         self._outcomes.settle(job.key, outcome)
+
+
+def _is_for_the_server_to_say(job: Job, error: VpsOrgError) -> bool:
+    """Whether the server shows what became of a command that was answered by this error.
+
+    That is a refusal which may be the echo of an earlier command, or a good status with a refusal in its body.
+    """
+    if not isinstance(error, APIError):
+        return False
+    echo = job.echo and error.status in ECHOES and error.from_api
+    return echo or (error.status < 300 and job.command in ("start", "stop", "delete"))

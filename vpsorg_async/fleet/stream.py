@@ -36,12 +36,9 @@ class OutcomeLog:
         *,
         on_event: Callable[[FleetEvent], None] | None,
         again: Callable[[Report], Awaitable[Report]] | None,
-        title: str = "",
     ) -> None:
-        """``title`` is the operation as the report names it, where that is not ``operation``."""
+        self.operation = operation
         self._context = context
-        self._operation = operation
-        self._title = title or operation
         self._keys = keys
         self._on_event = on_event
         self._again = again
@@ -52,15 +49,15 @@ class OutcomeLog:
         self._began = self._ended = context.clock.now()
         self._broken: BaseException | None = None
         self._bug: BaseException | None = None
-        self.rolled_back = False
+        self._rolled_back = False
 
     def begin(self) -> None:
         """Count the time of the run from now on."""
         self._began = self._ended = self._context.clock.now()
 
-    def follow(self, name: str = "") -> None:
-        """Begin the trace of the run, if the client has a tracer; ``name`` is the run's name there."""
-        self._trace = self._context.trace(name or self._operation, len(self._keys))
+    def follow(self) -> None:
+        """Begin the trace of the run, if the client has a tracer."""
+        self._trace = self._context.trace(self.operation.replace(" ", "_"), len(self._keys))
 
     def end(self, error: BaseException | None) -> None:
         """End the trace of the run, which was left by this error or by none."""
@@ -76,10 +73,10 @@ class OutcomeLog:
     def report(self) -> Report:
         """The outcomes so far, in the order of the keys."""
         return Report(
-            operation=self._title,
+            operation=self.operation,
             outcomes=tuple(self._outcomes[key] for key in self._keys if key in self._outcomes),
             seconds=(self._ended if self.complete else self._context.clock.now()) - self._began,
-            rolled_back=self.rolled_back,
+            rolled_back=self._rolled_back,
             again=self._again,
         )
 
@@ -113,11 +110,15 @@ class OutcomeLog:
         self._outcomes[key] = outcome
         self._ended = self._context.clock.now()
         self._settled.put_nowait(outcome)
-        self.emit(ServerSettled(operation=self._operation, key=key, outcome=outcome))
+        self.emit(ServerSettled(operation=self.operation, key=key, outcome=outcome))
 
     def revise(self, key: ServerId, outcome: Outcome) -> None:
         """Replace the outcome of a key in the report."""
         self._outcomes[key] = outcome
+
+    def note_rollback(self) -> None:
+        """Say in the report that what the run created is deleted again."""
+        self._rolled_back = True
 
     def broke(self, bug: BaseException) -> None:
         """Raise this from the iteration: the run itself failed, or a hook raised what ends everything."""

@@ -43,7 +43,7 @@ class Transport(Protocol):
 
 
 class SendCancelled(Exception):
-    """The caller withdrew the request before it was sent. Raised only if ``withdrawn`` was given."""
+    """The request is not to be sent any more, for this reason. Raised by ``before_send`` hooks only."""
 
 
 @attrs.define
@@ -116,7 +116,7 @@ class Session:
         request: Request,
         priority: Priority = Priority.USER,
         *,
-        withdrawn: Callable[[], bool] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send the request until it succeeds or must not be retried, and return the answer.
 
@@ -125,13 +125,14 @@ class Session:
         Args:
             request: The request. Its ``call`` has the options of this call.
             priority: Its priority for the slots of the limiter.
-            withdrawn: Called each time before the request would be sent; True holds it back.
+            before_send: Called right before an attempt is sent; what it raises ends the call. Not called once an
+                attempt may have been applied: the call must find out then.
 
         Raises:
             TransportError: No usable answer came; ``sent`` is that of all attempts.
             APIError: The API refused, or failed; ``sent`` is that of all attempts.
             ClientClosedError: The client was closed before anything was sent that may have been applied.
-            SendCancelled: ``withdrawn`` returned True.
+            SendCancelled: ``before_send`` raised it; nothing that may have been applied was sent.
         """
         if self._owner is not None:
             self._owner.check()
@@ -145,8 +146,8 @@ class Session:
             if self._held_until[reading] > self._clock.now() or not self._limiter.take():
                 await self._queue(request, priority, progress)
             try:
-                if withdrawn is not None and not progress.maybe and withdrawn():
-                    raise SendCancelled(str(request))
+                if before_send is not None and not progress.maybe:
+                    before_send()
                 if self._on_event is not None:
                     self._note_sent(request, progress.attempts + 1)
                 outcome = await self._transport.send(request)
@@ -333,19 +334,19 @@ class Tuned:
         request: Request,
         priority: Priority = Priority.USER,
         *,
-        withdrawn: Callable[[], bool] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send like `Session.send`, with the options."""
         request.call = self._call or self._options.begin(self._clock.now())
-        return await self._session.send(request, priority, withdrawn=withdrawn)
+        return await self._session.send(request, priority, before_send=before_send)
 
 
 class Bulk:
-    """A session for bulk work: it has a lower priority than user calls, and its unsent changes can be withdrawn."""
+    """A session for bulk work: it has a lower priority than user calls, and a hook before each change is sent."""
 
-    def __init__(self, session: Sender, withdrawn: Callable[[], bool]) -> None:
+    def __init__(self, session: Sender, before_send: Callable[[], None]) -> None:
         self._session: Session | Tuned = session._session if isinstance(session, Bulk) else session.begin()
-        self._withdrawn = withdrawn
+        self._before_send = before_send
 
     def begin(self) -> Bulk:
         """Return this session: each call has one of its own."""
@@ -355,7 +356,7 @@ class Bulk:
         """Send like `Session.send`, but never with a priority above that of bulk work."""
         change = request.method != "GET"
         return await self._session.send(
-            request, max(priority, Priority.BULK), withdrawn=self._withdrawn if change else None
+            request, max(priority, Priority.BULK), before_send=self._before_send if change else None
         )
 
 

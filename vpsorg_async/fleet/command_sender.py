@@ -1,0 +1,75 @@
+"""Sends the commands of one run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Collection
+
+from ..errors import OutcomeUnknownError
+from ..http.session import SendCancelled
+from ..records import Server, ServerId
+from .events import CommandAnswered, CommandSent
+from .jobs import JobRun, RunContext
+from .stream import OutcomeLog
+
+__all__ = ["CommandSender"]
+
+
+class CommandSender:
+    """Sends each command when its turn comes, until the run has stopped."""
+
+    def __init__(self, context: RunContext, outcomes: OutcomeLog, why_stopped: Callable[[], str]) -> None:
+        """``why_stopped`` returns why no further command is sent; empty while they are."""
+        self._context = context
+        self._outcomes = outcomes
+        self._why_stopped = why_stopped
+
+    async def send(self, job_run: JobRun, ids_before: Collection[str] = ()) -> Server | None:
+        """Send the command of a job run, and return the server that it created, if any.
+
+        Args:
+            job_run: The job run; it counts the attempts and records the acknowledgement.
+            ids_before: Ids of servers that existed before, none of which can be the result of a create.
+
+        Raises:
+            SendCancelled: The run has stopped, for this reason; nothing was sent.
+            VpsOrgError: What the endpoint raises.
+        """
+        job = job_run.job
+        endpoints = self._context.endpoints.for_bulk(functools.partial(self._before_send, job_run))
+        server: Server | None = None
+        if job.spec is not None:
+            server = await endpoints.create(job.spec)
+            if str(server.id).casefold() in ids_before:
+                raise OutcomeUnknownError(
+                    f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
+                    subject=job.key,
+                    candidates=[server.id],
+                )
+        else:
+            assert job.server_id is not None
+            command: Callable[[ServerId], Awaitable[object]] = getattr(endpoints, job.command)
+            await command(job.server_id)
+        job_run.accepted()
+        server_id = job.server_id if server is None else server.id
+        self._outcomes.emit(
+            CommandAnswered(
+                operation=self._outcomes.operation,
+                command=job.command,
+                key=job.key,
+                server_id=job.key if server_id is None else server_id,
+            )
+        )
+        return server
+
+    def _before_send(self, job_run: JobRun) -> None:
+        """Called right before each attempt is sent: count it, or raise `SendCancelled`."""
+        why = self._why_stopped()
+        if why:
+            raise SendCancelled(why)
+        job = job_run.job
+        if not job_run.attempts:
+            self._outcomes.emit(
+                CommandSent(operation=self._outcomes.operation, command=job.command, key=job.key)
+            )
+        job_run.sent(self._context.clock.now(), self._context.clock.wall())
