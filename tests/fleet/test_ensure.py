@@ -24,6 +24,7 @@ from tests.fleet.stage import (
 )
 from vpsorg_async import Client, FleetPlan, ServerSpec
 from vpsorg_async.errors import ConfigurationError, ServiceError, UnexpectedStatusError
+from vpsorg_async.fleet import CommandSent
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 TIMEOUT = 900.0
@@ -101,6 +102,25 @@ async def test_differences_are_told_and_left() -> None:
         assert [line.split(" ")[0] for line in outcome.differences] == ["plan_id", "os_id", "location"]
         assert commands(box) == {}
         assert json.loads(report.to_json())["outcomes"][0]["differences"] == list(outcome.differences)
+
+
+@virtual
+async def test_events_name_the_call_and_the_command() -> None:
+    """One word for the operation in all events of a call, that of its report; beside it what was sent."""
+    events: list[Any] = []
+    lost = Rule("create", faults.DropAfter(), nth=1)
+    async with account(lost) as (box, vps):
+        box.world.add(name="web-001", status="stopped")
+        report = await vps.fleet.ensure(specs(3), timeout=TIMEOUT, on_event=events.append)
+        rolled = await vps.fleet.rolling_reboot(report.servers, timeout=TIMEOUT, on_event=events.append)
+
+        sent = {
+            (event.operation, event.key, event.command) for event in events if isinstance(event, CommandSent)
+        }
+        assert {event.operation for event in events} == {report.operation, rolled.operation}
+        assert {command for operation, _, command in sent if operation == "ensure"} == {"create", "start"}
+        assert {command for operation, _, command in sent if operation == "rolling reboot"} == {"reboot"}
+        assert ("ensure", "web-001", "start") in sent
 
 
 @virtual

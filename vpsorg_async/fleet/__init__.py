@@ -1,4 +1,4 @@
-"""The fleet layer: many servers at once, one outcome for each."""
+"""Fleets: many servers at once, with one outcome for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The creates of one run whose answers were lost: each is looked for in the polls that the poller makes anyway."""
+"""The creates of one run whose answers were lost: a search for each server, in polls that waits need anyway."""
 
 from __future__ import annotations
 
@@ -24,23 +24,26 @@ __all__ = ["Searches", "stops_all"]
 
 
 def stops_all(error: Exception) -> bool:
-    """Whether every further command would meet the same, or cost money that is not there: 401, 402, the API's 403."""
+    """Return whether every further command would be refused as well: 401, 402, or the API's 403."""
     return is_forbidden(error) or isinstance(error, PaymentRequiredError)
 
 
 def ends_polling(error: Exception) -> bool:
-    """Whether there will be no poll that works after this one."""
+    """Return whether no later poll can succeed."""
     return stops_all(error) or isinstance(error, ClientClosedError)
 
 
 INTERVAL = 1.0
-"""Seconds between polls of the account while a create is looked for."""
+"""Seconds between polls of the account while a server is searched for."""
 LAST_POLL = 0.6
-"""Seconds for the one poll that is made when a run is left early."""
+"""Seconds for the last poll of a run that is left early."""
 
 
 class Searches:
-    """Open searches. ``found`` is called with each that ends, ``broke`` with what ended all polling and is no error."""
+    """The open searches of a run.
+
+    ``found`` is called with the result of each, ``broke`` with what ends all polling and is no `VpsOrgError`.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Searches:
     def open(
         self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
     ) -> None:
-        """Search for this one from now on; through the settle window after ``sent_at``, which is now by default."""
+        """Search for the server of a create until the settle window after ``sent_at`` ends (None: after now)."""
         settle = min(self._options.settle, self._options.timeout)
         search = Search(
             spec,
@@ -83,14 +86,14 @@ class Searches:
             self._polled(closed)
 
     def close(self) -> list[JobRun]:
-        """Search for none any more; returns those that were not found."""
+        """End all searches, and return the job runs whose servers were not found."""
         left = [job_run for job_run, _, _ in self._open.values()]
         self._open.clear()
         self._context.waiter.poller.unsubscribe(self._polled)
         return left
 
     async def last_poll(self) -> dict[str, list[Server]]:
-        """New servers by name, from one quick poll of the account; nothing where even that fails."""
+        """Poll the account once, quickly, and return the new servers by name; none if the poll fails."""
         seen: dict[str, list[Server]] = {}
         with anyio.move_on_after(LAST_POLL):
             try:
@@ -103,7 +106,7 @@ class Searches:
         return seen
 
     def _polled(self, news: ListNews | BaseException) -> None:
-        """The poller polled the account, or failed to."""
+        """Show a poll, or its failure, to all searches."""
         if not isinstance(news, ListNews | VpsOrgError):
             self._broke(news)  # what is still open is settled when the run is left
             return
@@ -113,14 +116,14 @@ class Searches:
         if isinstance(news, ListNews):
             servers, unfit = news.snapshot.new(self._ids_before)
             named = [server for server in servers if self._context.endpoints.key_of(server)]
-            # one that can't be read, or has no name, may be the one that is searched for
+            # a row that can't be read, or has no name, may be the server that is searched for
             unfit += len(servers) - len(named)
             lacks = news.snapshot.lacks(len(news.snapshot.rows) - unfit, unfit)
             for server in named:
                 by_name.setdefault(self._context.endpoints.key_of(server), []).append(server)
         for key, (job_run, search, mark) in list(self._open.items()):
             if isinstance(news, ListNews):
-                # what was there before, or is another create's, is not the result of this one
+                # a server that existed before, or belongs to another create, is not the result of this one
                 knew = self._context.endpoints.knew
                 named = [server for server in by_name.get(search.name, ()) if not knew(server.id, mark)]
                 found = search.observe(named, news.snapshot.requested_at, lacks=lacks)

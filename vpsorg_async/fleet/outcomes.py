@@ -1,4 +1,4 @@
-"""What became of each server of a fleet call: plain data."""
+"""The outcome of each server of a fleet call, and the report of all: plain data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ __all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password
 
 @attrs.frozen
 class Succeeded:
-    """It worked, the wait included. ``key`` is the name of the spec, or the id that was given.
+    """The server reached its target.
 
-    ``server`` is the record that showed it (None only for a start, stop or reboot that was not waited for).
-    ``how`` is ``created``, ``adopted`` (it existed, or its create had lost its answer), ``started``, ``stopped``,
-    ``rebooted`` or ``deleted``. ``seconds`` counts from the sending of the command; ``evidence`` and ``timeline`` are
-    those of the wait; ``differences`` says where an adopted server is not as its spec has it. ``attempts`` counts how
-    often its command was sent, which is more than once only where that is safe. ``acknowledged`` says whether the
-    service accepted a command of this client.
+    Attributes:
+        key: The name of the spec, or the id that was given.
+        server: The record that showed the target. None only for a start, stop or reboot with ``wait=False``.
+        how: ``created``, ``adopted`` (the server existed, or the answer to its create was lost), ``started``,
+            ``stopped``, ``rebooted`` or ``deleted``.
+        evidence: Why the wait believes that the command took effect; None without a wait.
+        timeline: The statuses that the wait saw.
+        seconds: The time from sending the command to the outcome.
+        attempts: The number of times the command was sent: more than one only where that is safe.
+        acknowledged: Whether the service accepted a command of this client.
+        differences: The fields in which an adopted server differs from its spec; they are not changed.
+        error: None, as for every outcome that is not `Failed`.
     """
 
     key: ServerId
@@ -41,10 +47,17 @@ class Succeeded:
 
 @attrs.frozen
 class Failed:
-    """It did not work: ``error`` says why.
+    """The server did not reach its target.
 
-    ``server_id`` and ``server`` are set where the server is known to exist: it may be charged for. ``attempts`` counts
-    how often its command was sent. ``acknowledged`` says whether the service accepted it: it is never sent again then.
+    Attributes:
+        key: The name of the spec, or the id that was given.
+        error: Why.
+        server_id: The id of the server, if it is known to exist: it may be charged for.
+        server: The last record of that server.
+        timeline: The statuses that its wait saw.
+        seconds: The time from sending the command to the outcome.
+        attempts: The number of times the command was sent.
+        acknowledged: Whether the service accepted the command. `Report.retry_failed` does not send it again then.
     """
 
     key: ServerId
@@ -59,7 +72,14 @@ class Failed:
 
 @attrs.frozen
 class Skipped:
-    """Nothing was sent for it: ``reason`` says why."""
+    """Nothing was sent for the server.
+
+    Attributes:
+        key: The name of the spec, or the id that was given.
+        reason: Why.
+        server: None, as nothing is known of the server.
+        error: None, as for every outcome that is not `Failed`.
+    """
 
     key: ServerId
     reason: str
@@ -84,9 +104,22 @@ Example::
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """The outcomes of a fleet call, in the order of what was asked. ``seconds`` is how long the call took.
+    """The outcomes of a fleet call.
 
-    ``rolled_back`` is True where `min_count` was not reached and what the call had made was deleted again.
+    Attributes:
+        operation: The call: ``create``, ``ensure``, ``start``, ``stop``, ``reboot``, ``delete``, or ``rolling reboot``,
+            ``rolling stop``, ``rolling start``.
+        outcomes: One outcome for each spec or id, in the order given.
+        seconds: The time from the beginning of the call to its last outcome.
+        rolled_back: Whether the servers that the call created were deleted again: because ``min_count`` was not
+            reached, or by ``on_cancel="delete"``.
+
+    Example::
+
+        report = await vps.fleet.create(specs, timeout=900)
+        for failure in report.failed:
+            print(failure.key, failure.error)
+        report.raise_for_failures()
     """
 
     operation: str
@@ -94,30 +127,34 @@ class Report:
     seconds: float = 0.0
     rolled_back: bool = False
     again: Callable[[Report], Awaitable[Report]] | None = attrs.field(default=None, repr=False, eq=False)
-    """The way back to the client, for `retry_failed`."""
+    """What `retry_failed` calls; None for a report that has no client."""
 
     @property
     def succeeded(self) -> tuple[Succeeded, ...]:
-        """Those that worked."""
+        """The outcomes of the servers that reached their target."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Succeeded))
 
     @property
     def failed(self) -> tuple[Failed, ...]:
-        """Those that did not."""
+        """The outcomes of the servers that did not."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Those for which nothing was sent."""
+        """The outcomes of the servers for which nothing was sent."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """The servers of those that worked."""
+        """The servers that reached their target, as they were then."""
         return tuple(outcome.server for outcome in self.succeeded if outcome.server is not None)
 
     def raise_for_failures(self) -> None:
-        """Raise `FleetError`, a group of all errors, if any server failed or was skipped."""
+        """Raise if any server failed or was skipped.
+
+        Raises:
+            FleetError: An `ExceptionGroup` of all errors; ``except*`` splits it.
+        """
         errors: list[Exception] = [outcome.error for outcome in self.failed]
         errors += [VpsOrgError(f"{outcome.key} was skipped: {outcome.reason}") for outcome in self.skipped]
         if errors:
@@ -126,23 +163,32 @@ class Report:
             )
 
     async def retry_failed(self) -> Report:
-        """Try those again that failed or were skipped, and return the whole report anew.
+        """Retry the servers that failed or were skipped, and return the whole report with the new outcomes.
 
-        A create is tried by `ensure`, which adopts what exists by then. A server whose command was acknowledged is only
-        waited for again, whatever ended its wait. A reboot whose outcome is unknown is left alone: a second one would
-        reboot twice. Raises `ConfigurationError` for a report that has been stored or sent to another process, which
-        has no client, and for that of a rolling operation, whose failed servers somebody has to look at first.
+        A create is retried by `Fleet.ensure`, which adopts servers that exist by then. A server whose command was
+        acknowledged is only waited for again, whatever ended its wait. A reboot whose outcome is unknown is not
+        repeated, because the server could reboot twice.
+
+        Returns:
+            A report with an outcome for each server of this one, in the same order.
+
+        Raises:
+            ConfigurationError: The report was pickled, so that it has no client, or is that of a rolling operation:
+                check its failed servers first.
+
+        Example:
+            ``report = await report.retry_failed()``
         """
         if self.again is None:
             raise ConfigurationError("this report has no client to try again with")
         return await self.again(self)
 
     def __reduce__(self) -> Any:
-        # the way back to the client stays behind when a report is stored or sent
+        # a client cannot be pickled, so that a stored report has none
         return _restored, (self.operation, self.outcomes, self.seconds, self.rolled_back)
 
     def to_json(self) -> str:
-        """The report as JSON: totals, and a row for each server."""
+        """Return the report as JSON: totals, and a row for each server."""
         return json.dumps(
             {
                 "operation": self.operation,
@@ -163,7 +209,7 @@ class Report:
 
 
 def with_password(server: Server | None, created: Server | None) -> Server | None:
-    """The root password is told once, in the answer to the create: it must not be lost to a later read."""
+    """Return the server with the password of its create, the only answer that has it; later reads do not."""
     if server is None or created is None or created.password is None or created.id != server.id:
         return server
     return attrs.evolve(server, password=created.password)

@@ -1,4 +1,4 @@
-"""From a plan, or from a report, to the jobs that are left to do. Pure."""
+"""The jobs for a plan, and the jobs that retry a report. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["job_of", "job_waiting", "jobs_again", "merged"]
 
 
 def job_of(step: Step) -> Job:
-    """The job that carries out a step of a plan."""
+    """Return the job that applies a step of a plan."""
     active = Target.of("active")
     server_id = None if step.server is None else step.server.id
     if step.kind is StepKind.REFUSE:
@@ -41,7 +41,7 @@ def job_of(step: Step) -> Job:
 
 
 def job_waiting(outcome: Failed) -> Job:
-    """The job that waits again for a server whose command was acknowledged."""
+    """Return the job that waits again for a server whose command was acknowledged."""
     return Job(
         key=outcome.key,
         server=outcome.server,
@@ -52,10 +52,10 @@ def job_waiting(outcome: Failed) -> Job:
 
 
 def jobs_again(report: Report, operation: str, target: Target | None) -> list[Job]:
-    """The jobs that try them again.
+    """Return the jobs that retry the failed and skipped servers of a report.
 
-    A server whose command was acknowledged is only waited for again. A reboot that may have been applied fails as it
-    did: a second one could reboot it twice. Where another command may have been carried out, it is sent again, and a
+    A server whose command was acknowledged is only waited for again. A reboot that may have been applied fails with the
+    same error, because the server could reboot twice. Any other command that may have been applied is sent again, and a
     refusal is taken for the echo of the first.
     """
     jobs: list[Job] = []
@@ -83,7 +83,7 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
 
 
 def merged(old: Report, new: Report) -> Report:
-    """The old report with the new outcomes in their places."""
+    """Return the old report with the new outcomes in their places."""
     newer = {outcome.key: outcome for outcome in new.outcomes}
     return Report(
         operation=old.operation,

@@ -1,4 +1,4 @@
-"""Deletes again what a run created, within bounds, and says of each server what became of it."""
+"""Rollback: deletes the servers that a run created, in limited time, and reports what became of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .outcomes import Failed, Outcome, Succeeded
 __all__ = ["DELETE_BOUND", "delete_again", "rolled_back"]
 
 DELETE_BOUND = 30.0
-"""Seconds that all deletes together may take."""
+"""Seconds for all deletes together."""
 AGAIN = 1.0
 """Seconds between two deletes of a server that no read has shown yet."""
 
@@ -26,11 +26,20 @@ async def delete_again(
     report: Callable[[ServerId, str, bool], None],
     why: str,
 ) -> None:
-    """Delete the servers of ``made``; ``report`` is given the key, what to say, and whether the server is gone.
+    """Delete the servers that a run created.
 
-    A server just created can be invisible for a while, to a DELETE as well: a 404 before any read has shown it does
-    not say that it is gone. What a hook raises to end everything is raised when all of them have been tried;
-    `KeyboardInterrupt` and `SystemExit` cut that off.
+    A server just created can be invisible for a while, also to a DELETE. So a 404 before any read has shown the server
+    does not prove that it is gone, and the DELETE is repeated.
+
+    Args:
+        context: What the run works with.
+        made: The key and the id of each server. ``report`` may remove them.
+        report: Called with the key, a text for its outcome, and whether the server is gone.
+        why: Why the servers are deleted; the texts begin with it.
+
+    Raises:
+        BaseException: What a hook raised to end everything, once all servers have been tried. `KeyboardInterrupt` and
+            `SystemExit` end the rollback at once.
     """
     charged = "it may still be charged for"
     for key in made:
@@ -63,7 +72,7 @@ async def delete_again(
                     raise
                 stops.append(stop)
                 if isinstance(stop, KeyboardInterrupt | SystemExit):
-                    # a second Ctrl-C lands anywhere, also here: whoever pressed it does not want to wait
+                    # a second Ctrl-C can arrive here: the user does not want to wait
                     scope.cancel()
                     return
 
@@ -74,7 +83,7 @@ async def delete_again(
 
 
 def rolled_back(old: Outcome | None, key: ServerId, server_id: ServerId, text: str, *, gone: bool) -> Failed:
-    """The outcome of a server that was to be deleted again. The record of one that stays is kept."""
+    """Return the outcome of a server that was to be deleted; it has the record of a server that stays."""
     known = old if isinstance(old, Succeeded | Failed) else None
     return Failed(
         key,
