@@ -46,19 +46,19 @@ def figures(results: dict[str, Any]) -> list[Figure]:
 def _figures(results: dict[str, Any]) -> Iterator[Figure]:
     for at_once, how in (("1", "one after another"), ("64", "64 at once")):
         if row := _row(results, "get", at_once, "vpsorg"):
-            name = f"`servers.get`, {how}: CPU by that of aiohttp + `resp.json()`"
+            name = f"`servers.get`, {how}: CPU relative to aiohttp + `resp.json()`"
             yield Figure(name, row["cpu_ratio"], 1.00, "{:.2f}")
     if row := _row(results, "list", "1000", "vpsorg"):
-        name = "`servers.list` of 1,000: CPU by that of aiohttp + msgspec into the same classes"
+        name = "`servers.list` of 1,000: CPU relative to aiohttp + msgspec into the same classes"
         yield Figure(name, row["cpu_ratio"], 1.10, "{:.2f}", why=NOTED)
     if row := _row(results, "list", "10000", "vpsorg_poll"):
-        name = "a poll of 10,000 servers, 1 % changed: CPU by that of aiohttp's bare `read()`"
+        name = "a poll of 10,000 servers, 1 % changed: CPU relative to aiohttp's bare `read()`"
         yield Figure(name, row["cpu_by_aiohttp_read"], 6.0, "{:.1f}")
     if row := _row(results, "fleet", "1000", "vpsorg"):
         what = "create and wait, 1,000 servers: "
         hand = _by_hand(_row(results, "fleet", "1000", "aiohttp_shared"))
         wall, cpu = row["wall"] / row["ideal"], row["cpu"] / 1000 * 1e6
-        yield Figure(f"{what}wall by the ideal", wall, 1.05, "{:.2f}", why=hand.get("wall", ""))
+        yield Figure(f"{what}wall relative to the ideal", wall, 1.05, "{:.2f}", why=hand.get("wall", ""))
         yield Figure(f"{what}polls", row["reads"], 30, "{:.0f}", why=hand.get("polls", ""))
         name = f"{what}99th percentile of the lag"
         yield Figure(name, row["lag_p99"], 0.2, "{:.2f} s", why=hand.get("lag", ""))
@@ -84,20 +84,22 @@ def _figures(results: dict[str, Any]) -> Iterator[Figure]:
         yield Figure("`vpsorg --version`, with the interpreter's start", whole, 150, "{:.0f} ms", timed=True)
 
 
-NOTED = "the status and the time of each server are noted, which later waits compare with, and no server counts twice"
+NOTED = (
+    "the status and the time of each server are recorded for later waits, and duplicate servers are removed"
+)
 
 
 def _by_hand(row: Any) -> dict[str, str]:
     """What of a fleet's figures is not ours: those of the way by hand, where it was measured."""
     if row is None:
         return {}
-    hand = "by hand, with bare aiohttp and nothing checked, retried or remembered, it is"
+    hand = "written by hand with bare aiohttp, without checks, retries or memory, it is"
     return {
-        "wall": f"{hand} {row['wall'] / row['ideal']:.2f}: a thousand creates take one core so long",
-        "polls": f"{hand} {row['reads']:.0f}: as many as fit between the first server and the last",
-        "lag": f"{hand} {row['lag_p99']:.2f} s; the rest are pauses that grow where little is left to wait for",
+        "wall": f"{hand} {row['wall'] / row['ideal']:.2f}: a thousand creates need one core for this time",
+        "polls": f"{hand} {row['reads']:.0f}: the number that fits between the first server and the last",
+        "lag": f"{hand} {row['lag_p99']:.2f} s; the rest are intervals that grow when few servers are left",
         "cpu": f"{hand} {row['cpu'] / 1000 * 1e6:.0f} us on this machine; the rest is spent on checking and encoding "
-        "each spec, on the proof whether a create left, and on showing each server twice, made and ready",
+        "each spec, on the proof whether a create left, and on reporting each server twice, created and ready",
     }
 
 

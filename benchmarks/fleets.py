@@ -214,7 +214,7 @@ def vpsorg(base: str, count: int, **options: Any) -> Seen:
 
 
 EAGER: dict[str, Any] = {"min_interval": 0.1, "max_in_flight": FLEET_WIDTH}
-"""Polls down to a tenth of a second apart, and as many places as aiohttp has by default."""
+"""Polls down to a tenth of a second apart, and as many slots as aiohttp has by default."""
 
 
 def vpsorg_cold(base: str, count: int) -> Seen:

@@ -18,7 +18,7 @@ NAMES = {
     "aiohttp_typed": "aiohttp + msgspec, same classes",
     "aiohttp_uvloop": "aiohttp + `resp.json()`, uvloop",
     "vpsorg": "**vpsorg_async**",
-    "vpsorg_default": "**vpsorg_async**, 32 places (default)",
+    "vpsorg_default": "**vpsorg_async**, 32 slots (default)",
     "vpsorg_poll": "**vpsorg_async**, a poll of the waits, 1 % changed",
     "vpsorg_first_poll": "**vpsorg_async**, a poll of the waits, the first one",
     "vpsorg_uvloop": "**vpsorg_async**, uvloop",
@@ -34,7 +34,7 @@ FLEET_NAMES = {
     "hcloud": "hcloud, `action.wait_until_finished`, 64 threads",
     "pydo": "pydo.aio, gathered, a read a second each",
     "aiohttp": "aiohttp, gathered, a read a second each",
-    "aiohttp_shared": "aiohttp, by hand: one list for all, told when the first is ready",
+    "aiohttp_shared": "aiohttp, by hand: one list for all, started when the first is ready",
     "vpsorg": "**vpsorg_async**, durations learned",
     "vpsorg_cold": "**vpsorg_async**, nothing learned yet",
     "vpsorg_default": "**vpsorg_async**, no options at all",
@@ -45,30 +45,31 @@ INTRO = """\
 
 <!-- made by benchmarks/page.py: change it there -->
 
-`python3 noxfile.py -s bench` measures all of this again (22 minutes; `-- --quick`: less of everything, 3 minutes) and
-says what got worse than the saved results, `benchmarks/baseline.json`. `-- --publish` saves what it measured and makes
-this page from it.
+This page shows what reads, lists, fleets and waits cost, compared with other libraries, and which limits are kept.
+`python3 noxfile.py -s bench` repeats all measurements (22 minutes; `-- --quick`: less of everything, 3 minutes) and
+reports what became slower than the saved results, `benchmarks/baseline.json`. `-- --publish` saves the new results and
+writes this page from them.
 
 Measured on {dates}: {cpu}, {cores} cores, {memory_gb} GB, {system}, Python {python}.
 
 {versions}
 {skipped}
-All of it runs on one machine. The server answers from memory on a core of its own, {capacity} requests a second, which
-is {headroom} times what the fastest HTTP client here asks for; all clients share the other core, one at a time. Reads
-and lists are compared in rounds: each client is given the same work, in random order, and a ratio is the median, over
-all rounds, of what two of them cost in the same round (so it need not be that of the two medians in a table). The
-processes are started anew {sittings} times. CPU is user and system time of the whole client process, without its
-imports. Answers have the same content in each vendor's shape, over plain HTTP; a rival's real answers are larger.
+Everything runs on one machine. The server answers from memory on its own core, with {capacity} requests a second, which
+is {headroom} times what the fastest HTTP client here sends. The clients use the other core, one at a time. Reads and
+lists are compared in rounds: each client gets the same work, in random order. A ratio is the median, over all rounds,
+of the ratio of two costs in the same round, so it can differ from the ratio of the two medians in a table. The
+processes are restarted {sittings} times. CPU is user and system time of the whole client process, without its
+imports. Answers have the same content in each vendor's shape, over plain HTTP; other vendors' real answers are larger.
 
 | word | what it means here |
 | --- | --- |
-| poll | one reading of the account's list, which all waits of a client share; at rest it shows nothing new |
-| places | requests that may be under way at once: `Client(max_in_flight=...)`, by default 32 |
+| poll | one read of the account's list, which all waits of a client share; at rest it shows nothing new |
+| slots | requests that may be in flight at once: `Client(max_in_flight=...)`, by default 32 |
 | bare `read()` | the bytes of the answer, not decoded |
-| same classes | decoded by msgspec straight into the records of the SDK, which are otherwise left alone |
+| same classes | decoded by msgspec directly into the records of the SDK, without further processing |
 | as on the API's page | as the [examples of the API's documentation](https://www.vps.org/api/v1/docs/servers/) do it |
 
-## What is promised
+## Limits
 
 """
 
@@ -76,7 +77,7 @@ imports. Answers have the same content in each vendor's shape, over plain HTTP; 
 def page(results: dict[str, Any]) -> str:
     """The whole page."""
     parts = [_intro(results), _table(("", "at most", "measured", ""), _promises(results)), _reasons(results)]
-    parts += ["\n## One server read\n\n", "![CPU of one read by that of aiohttp](img/benchmark-get.svg)\n\n"]
+    parts += ["\n## One server read\n\n", "![CPU of one read relative to aiohttp](img/benchmark-get.svg)\n\n"]
     parts.append(_gets(results["get"]))
     parts += ["\n## Lists\n\n", _lists(results["list"])]
     parts += ["\n## Create and wait\n\n", FLEETS, _fleets(results["fleet"])]
@@ -104,7 +105,7 @@ def pictures(results: dict[str, Any]) -> dict[str, str]:
     }
     return {
         "benchmark-get.svg": bars(
-            "CPU of one read, 64 at once, by that of aiohttp + resp.json()",
+            "CPU of one read, 64 at once, relative to aiohttp + resp.json()",
             [
                 (name, value, f"{value:.2f}")
                 for name, value in sorted(reads.items(), key=lambda item: item[1])
@@ -183,7 +184,7 @@ def _reasons(results: dict[str, Any]) -> str:
     reasons = [
         f"- {figure.name}: {figure.why}." for figure in figures(results) if figure.why and not figure.met
     ]
-    return "\n".join(["\nWhere it goes, where a limit is missed:\n", *reasons, ""]) if reasons else ""
+    return "\n".join(["\nCauses of the missed limits:\n", *reasons, ""]) if reasons else ""
 
 
 def _gets(gets: dict[str, Any]) -> str:
@@ -200,8 +201,8 @@ def _gets(gets: dict[str, Any]) -> str:
         for name in one
     )
     head = (
-        "microseconds for one read", "CPU", "wall", "CPU by aiohttp",
-        "CPU, 64 at once", "wall", "CPU by aiohttp", "its quartiles",
+        "microseconds for one read", "CPU", "wall", "relative to aiohttp",
+        "CPU, 64 at once", "wall", "relative to aiohttp", "its quartiles",
     )  # fmt: skip
     return _table(head, rows)
 
@@ -210,7 +211,7 @@ def _lists(lists: dict[str, Any]) -> str:
     head = ["milliseconds for one list, CPU"]
     names = next(iter(lists.values()))
     for count in lists:
-        head += [f"{int(count):,} servers", "by aiohttp + msgspec", "by bare `read()`"]
+        head += [f"{int(count):,} servers", "relative to aiohttp + msgspec", "relative to bare `read()`"]
     rows = [
         [
             NAMES[name],
@@ -230,12 +231,12 @@ def _lists(lists: dict[str, Any]) -> str:
 
 
 FLEETS = """\
-Each answer takes 20 ms; the k-th server is active 3 to 6 seconds after its create, the same for everybody. The ideal
-is the slowest server and one answer. The lag is how late a server was seen to be active. vpsorg_async polls at least
-0.1 s apart here and has 100 places, as many as aiohttp by default, but for the row without options. "Learned" means
-that a fleet of 100 was made before, in the same process and not counted, and its durations kept (`durations_file`);
-else the SDK knows only what the API documents, 2 to 5 minutes, which is wrong here. The libraries that block have 64
-threads, and a thread that waits between two reads creates nothing.
+Each answer takes 20 ms; the k-th server is active 3 to 6 seconds after its create, for every library. The ideal
+is the slowest server plus one answer. The lag is how late a server was seen to be active. Except in the row without
+options, vpsorg_async polls at intervals of at least 0.1 s and has 100 slots, the default of aiohttp. "Learned" means
+that a fleet of 100 was created before, in the same process and not counted, and its durations stored
+(`durations_file`). Otherwise the SDK knows only the documented 2 to 5 minutes, which is wrong here. Blocking libraries
+have 64 threads, and a thread that waits between two reads creates nothing.
 
 ![CPU to create a server and wait for it](img/benchmark-fleet.svg)
 
@@ -246,7 +247,7 @@ def _fleets(fleets: dict[str, Any]) -> str:
     parts = []
     for count, ways in fleets.items():
         head = (
-            f"{int(count):,} servers", "wall s", "by the ideal", "lag mean s", "lag p99 s", "reads", "connections",
+            f"{int(count):,} servers", "wall s", "wall / ideal", "lag mean s", "lag p99 s", "reads", "connections",
             "CPU us a server", "peak MB", "of it imports", "rounds",
         )  # fmt: skip
         rows = (
@@ -270,13 +271,13 @@ def _fleets(fleets: dict[str, Any]) -> str:
 
 
 WAITERS = """\
-As many tasks, each in `wait_until` on one client; and, for the memory, the same in one `wait_until_all`, which needs no
-task for each. Memory is the growth of the resident set for each wait, its task and the account's last list included. A
-bare task is one that awaits a future of its own and nothing else: what asyncio itself takes for each. A poll at rest is
-one that shows nothing new; the other figure holds the endings of all waits, within six seconds, as well. The longest
-stall of the event loop is that of the waits' own work; the interpreter's full garbage collections, which stop
-everything, stand beside it: they grow with all objects of a process, whoever made them (0.0: there was none meanwhile).
-"All time out" is one `wait_until_all` whose waits all have the same deadline.
+This number of tasks, each in `wait_until` on one client; for the memory also the same in one `wait_until_all`, which
+needs no task for each wait. Memory is the growth of the resident set for each wait, including its task and the
+account's last list. A bare task awaits only a future: this is what asyncio itself needs for each task. A poll at rest
+shows nothing new; the other figure also includes the ends of all waits, within six seconds. The longest stall of the event
+loop is that of the waits' own work. The interpreter's full garbage collections, which stop everything, are shown
+separately: they grow with all objects of a process (0.0: there was none). "All time out" is one `wait_until_all` whose
+waits all have the same deadline.
 
 """
 
@@ -313,8 +314,8 @@ def _waiters(waiters: dict[str, Any]) -> str:
 
 
 SIMULATION = """\
-Requests, and seconds from ready to noticed, for servers that are ready after 2 to 5 minutes: each library's default
-schedule, from its published source, on a virtual clock ([how](schedule.md)).
+Requests, and seconds from ready to noticed, for servers that are ready after 2 to 5 minutes, with each library's
+default schedule, from its published source, on a virtual clock ([details](schedule.md)).
 
 """
 
@@ -337,22 +338,22 @@ def _simulation(rows: list[dict[str, Any]]) -> str:
 
 
 IMPORTS = """\
-Milliseconds beyond an interpreter that does nothing ({wall:.0f} ms); megabytes of the library and all that it requires,
-without bytecode. `import vpsorg_async` alone brings only what scripts and the command's `--help` need; aiohttp and the
-rest come with `Client`, or when the first client is opened. The other libraries bring all that they need at once.
+Milliseconds beyond an interpreter that does nothing ({wall:.0f} ms); megabytes of the library and its requirements,
+without bytecode. `import vpsorg_async` imports only what scripts and the command's `--help` need; aiohttp and the
+rest are imported with `Client`, or when the first client is opened. The other libraries import everything at once.
 
 """
 
 FASTER = """
 ## What makes it faster
 
-- [uvloop](https://uvloop.readthedocs.io/), where it exists, is recommended and never required. Nothing has to be told
-  to the SDK: `with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner: runner.run(main())`.
-- `Client(max_in_flight=100)` for creates by the hundred, if the API's rate limits allow it. The default of 32 is a
-  guess at what any API stands; a 429 lowers it.
-- `gc.freeze()` after a program's imports keeps what is imported out of the full garbage collections, which are the
-  longest stalls of a loop with thousands of tasks.
-- `wait_until_all` instead of a task for each `wait_until`.
+- [uvloop](https://uvloop.readthedocs.io/) is recommended where it is available, and never required. The SDK needs no
+  setting: `with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner: runner.run(main())`.
+- Use `Client(max_in_flight=100)` for hundreds of creates, if the API's rate limits allow it. The default of 32 is a
+  guess at what any API accepts; a 429 lowers it.
+- Call `gc.freeze()` after a program's imports. It keeps the imported objects out of the full garbage collections, which
+  are the longest stalls of a loop with thousands of tasks.
+- Use `wait_until_all` instead of a task for each `wait_until`.
 """
 
 

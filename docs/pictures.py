@@ -77,7 +77,7 @@ def outcomes() -> str:
     rows = [
         (20, "no header was written", "Sent.NO", "good", "sent again, always"),
         (92, "a 4xx answer refused it", "Sent.REJECTED", "bad", "an error; after 429, sent again"),
-        (164, "time-out, reset, 5xx, nonsense", "Sent.MAYBE", "open", "read, PUT, DELETE: sent again"),
+        (164, "timeout, reset, 5xx, bad answer", "Sent.MAYBE", "open", "read, PUT, DELETE: sent again"),
     ]
     parts = [box(20, 82, 120, 68, "main", ("a request", "head"), ("did not succeed", "soft"))]
     for y, why, known, kind, then in rows:
@@ -101,17 +101,17 @@ def outcomes() -> str:
             ("OutcomeUnknownError", "mono"),
         ),
         arrow((735, 288), (735, 316)),
-        box(610, 318, 250, 52, "good", ("in a fleet call:", "soft"), ("looked for by its name", "")),
+        box(610, 318, 250, 52, "good", ("in a fleet call:", "soft"), ("searched for by its name", "")),
     ]
     return picture(880, 390, "What is known of a request that did not succeed, and what follows", *parts)
 
 
 def waits() -> str:
-    """What a poll shows, and what it does to the wait."""
+    """What a poll shows, and its effect on the wait."""
     rows = [
         ("a word of the target", "good", "reached, with evidence"),
         ("provisioning, starting, stopping, rebooting", "", "goes on"),
-        ("a word that nobody knows", "", "goes on, and names it"),
+        ("an unknown word", "", "goes on, and names it"),
         ("no answer", "", "goes on, and counts it"),
         ("settled elsewhere, and stays there", "bad", "UnexpectedStatusError"),
         ("404 by id, seen before", "bad", "ServerGoneError"),
@@ -133,20 +133,20 @@ def waits() -> str:
             arrow((552, y + 19), (590, y + 19)),
             box(592, y, 268, 38, kind, (does, "mono" if does.endswith("Error") else "")),
         ]
-    return picture(880, 400, "What a poll shows, and what it does to a wait", *parts)
+    return picture(880, 400, "What a poll shows, and its effect on a wait", *parts)
 
 
 def reconcile() -> str:
-    """What becomes of a create."""
+    """The outcome of a create."""
     sent = [
         (20, "good", "the answer came", "ANSWERED", "waited for"),
         (84, "bad", "4xx, or not sent", "REFUSED", "failed; nothing exists"),
-        (148, "open", "the answer was lost", "MAYBE", "looked for by its name"),
+        (148, "open", "the answer was lost", "MAYBE", "searched for by its name"),
     ]
     found = [
-        (222, "good", "one, and it is new", "ADOPTED", "taken for the answer, waited for"),
+        (222, "good", "one, and it is new", "ADOPTED", "adopted, and waited for"),
         (286, "bad", "more than one", "SEVERAL", "failed; all named, none deleted"),
-        (350, "open", "none, in all its time", "UNKNOWN", "failed; OutcomeUnknownError"),
+        (350, "open", "none within settle", "UNKNOWN", "failed; OutcomeUnknownError"),
     ]
     parts = [box(20, 74, 110, 66, "main", ("create", "mono head"), ("sent once", "soft"))]
     for rows, begin, left in ((sent, (130, 107), 152), (found, (200, 194), 200)):
@@ -159,7 +159,7 @@ def reconcile() -> str:
                 arrow((572, y + 23), (596, y + 23)),
                 box(598, y, 262, 46, "", (then, "")),
             ]
-    return picture(880, 416, "What becomes of a create", *parts)
+    return picture(880, 416, "The outcome of a create", *parts)
 
 
 KIND = ("create", "1", "us-west")
@@ -167,7 +167,7 @@ LONGEST = 360.0
 
 
 def polls(durations: Durations) -> Iterator[float]:
-    """When one create is polled, if it is never seen done: what the package's own schedule says."""
+    """When one create is polled if it never completes, by the package's own schedule."""
     schedule = Schedule(WaitPolicy(), durations)
     schedule.add(KIND, 0.0)
     now = WaitPolicy().min_interval

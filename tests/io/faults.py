@@ -197,7 +197,7 @@ def _rows(injected: str, rows: Iterable[Row], *, heard: bool = True) -> list[Fau
 
 
 NOTHING_LEFT = [
-    *_rows("a port that nobody listens on", [("connection refused", closed_port, unreached())], heard=False),
+    *_rows("a port without a listener", [("connection refused", closed_port, unreached())], heard=False),
     *_rows(
         "a listener with a full queue",
         [("attempts to connect are swallowed", black_hole, unreached())],
@@ -344,7 +344,7 @@ HARMLESS = _rows(
         ("deflate", _body(zlib.compress(SERVER), "Content-Encoding: deflate"), WORKS),
         ("connection closed after each answer", warm(sends(fits, then="close"), GOOD), WORKS),
         (
-            "reused connection, an answer nobody asked for",
+            "reused connection, an unsolicited answer",
             warm(sends(fits, OTHER), GOOD),
             WORKS,
         ),

@@ -1,4 +1,4 @@
-"""The exit codes, which tell scripts how a command ended."""
+"""The exit codes, by which scripts see how a command ended."""
 
 from __future__ import annotations
 

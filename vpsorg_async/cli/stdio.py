@@ -1,4 +1,4 @@
-"""The standard streams, usable whatever they are: closed, full, a pipe that nobody reads, or of a narrow encoding.
+"""The standard streams, usable whatever they are: closed, full, a pipe without a reader, or with a limited encoding.
 
 Results are written by `emit`, which writes all of it at once and raises `Unwritten`. Everything on standard error is a
 note beside them: what can't be written there is dropped, and does not change how the command ends.

@@ -82,7 +82,7 @@ class Request:
     """Set by the transport: an attempt of a change has left this machine and may have been applied."""
 
     call: Call | None = attrs.field(default=None, eq=False, repr=False)
-    """What the call that sends it has of its own; None: nothing."""
+    """The options of the call that sends it; None: those of the client."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"

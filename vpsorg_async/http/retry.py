@@ -10,7 +10,7 @@ unreachable     certificate, set-up, or a coding not asked for            never
 rate limited    429                                                    always, after the hint
 refused         any other 4xx, and 307/308                             never
 failed          408, 500, 502, 503, 504, a gateway's 403 or 404        if it may happen twice
-lost            reset, time-out, half an answer, not HTTP              if it may happen twice
+lost            reset, timeout, half an answer, not HTTP                if it may happen twice
 unusable        other 5xx, other 3xx, 2xx that does not fit            never
 ==============  =====================================================  =========================
 

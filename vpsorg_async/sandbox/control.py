@@ -5,7 +5,7 @@
     GET    /_sandbox/faults      active rules, with counters
     DELETE /_sandbox/faults      deactivate all faults
     POST   /_sandbox/reset       start again
-    POST   /_sandbox/reset       begin anew
+    POST   /_sandbox/reset       start again
 
 The control endpoint needs no token: any program of this machine can control the sandbox. A web page that is open in a
 browser on this machine can not. Requests of a page are recognised by headers that a page can't choose, and refused with
