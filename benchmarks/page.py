@@ -274,8 +274,8 @@ WAITERS = """\
 This number of tasks, each in `wait_until` on one client; for the memory also the same in one `wait_until_all`, which
 needs no task for each wait. Memory is the growth of the resident set for each wait, including its task and the
 account's last list. A bare task awaits only a future: this is what asyncio itself needs for each task. A poll at rest
-shows nothing new; the other figure also includes the ends of all waits, within six seconds. The longest stall of the event
-loop is that of the waits' own work. The interpreter's full garbage collections, which stop everything, are shown
+shows nothing new; the other figure also includes the ends of all waits, within six seconds. The longest stall of the
+event loop is that of the waits' own work. The interpreter's full garbage collections, which stop everything, are shown
 separately: they grow with all objects of a process (0.0: there was none). "All time out" is one `wait_until_all` whose
 waits all have the same deadline.
 
