@@ -34,14 +34,22 @@ def read_durations(file: str) -> Durations:
 
 def keep_durations(file: str, durations: Durations) -> None:
     """Write the file for the next run. A link stays a link, and a device is not replaced by a file."""
+    import tempfile  # half as expensive to import as the rest of the package
+
     try:
         target = os.path.realpath(file)
         if os.path.lexists(target) and not os.path.isfile(target):
             return
-        aside = f"{target}.new"
-        with open(aside, "wb") as kept:
-            kept.write(dumps(durations.to_json()))
-        os.replace(aside, target)
+        folder, name = os.path.split(target)
+        # a name that no one can prepare, and that no other process uses
+        number, aside = tempfile.mkstemp(prefix=f"{name}.", dir=folder)
+        try:
+            with open(number, "wb") as kept:
+                kept.write(dumps(durations.to_json()))
+            os.replace(aside, target)
+        except OSError:
+            os.unlink(aside)
+            raise
     except (OSError, ValueError) as failure:
         # a hint for the next run: not worth the result of this one
         log.debug("the durations could not be kept in %s: %s", file, failure)

@@ -1,9 +1,11 @@
 """Signals: each of the three ends a command as Ctrl-C does, and loses nothing that it knows."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def test_a_fleet_reports(terminal: Any, slow: Sandbox, tmp_path: Path, name: str
             "1 provisioning",
             "12346",
         ),
-        ("SIGTERM", "servers reboot 12345 --wait", "1 rebooting", "vpsorg wait waits for it"),
+        ("SIGTERM", "servers reboot 12345 --wait", "1 rebooting", "vpsorg wait 12345 --for"),
         ("SIGTERM", "wait 12345 --for stopped", "1 active", ""),
         ("SIGHUP", "watch", "1 active", ""),
         ("SIGTERM", "demo --servers 2 --speed 1", "2 provisioning", ""),
@@ -238,6 +240,55 @@ def test_a_report_that_nobody_reads(start: Start, box: Sandbox, unbuffered: str)
     assert json.loads(report)["succeeded"] == servers
     assert said.strip() in SAID.values()
     assert fleet.returncode in (129, 130, 143)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
+def test_one_signal_ends_a_report_that_nobody_reads(start: Start, box: Sandbox) -> None:
+    """A supervisor sends SIGTERM once: the report goes to standard error when the shutdown time is over."""
+    import fcntl
+    import os
+
+    mine, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    new = ("--name", "w-{n}", "--count", "40", *NEW)
+    with start("fleet", "create", *new, "--json", "-q", stdout=theirs) as fleet:
+        assert os.read(mine, 1)
+        fleet.send_signal(signal.SIGTERM)
+        assert fleet.stderr is not None
+        err = fleet.stderr.read()
+    os.close(mine)
+    os.close(theirs)
+
+    lost, report, said = re.fullmatch(r"(vpsorg: [^\n]*)\n(\{.*\})\n(vpsorg: .*)\n", err, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert lost == "vpsorg: standard output can't be written: its reader has stopped reading"
+    assert json.loads(report)["succeeded"] == 40
+    assert (fleet.returncode, said) == (143, f"vpsorg: {SAID['SIGTERM']}")
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full"])
+def test_a_create_without_an_answer_is_reported_where_it_can_be(
+    start: Start, box: Sandbox, redirect: str
+) -> None:
+    """Without a usable standard error, what may have been created is said on standard output."""
+    box.faults.add(Rule("create", faults.NeverAnswer(applied=True)))
+    with start("servers", "create", "db", *NEW, "--json", redirect=redirect) as command:
+        while not box.servers:
+            time.sleep(0.01)
+        command.terminate()
+        out, err = command.communicate()
+
+    assert out.startswith("the create of db had no answer yet")
+    assert (command.returncode, err) == (143, "")
+
+
+def test_a_terminal_that_goes_away_at_a_question(terminal: Any, slow: Sandbox) -> None:
+    """Where the terminal goes away instead of an answer, the command ends as SIGHUP does."""
+    fleet = terminal(*(word for word in FLEET if word != "--yes"))
+    fleet.until("[y/N]")
+    fleet.hang_up()
+
+    assert fleet.process.wait() == 129
+    assert slow.servers == ()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")

@@ -105,3 +105,23 @@ async def test_a_link_stays(tmp_path: Path) -> None:
 
     assert link.is_symlink()
     assert "create" in real.read_text()
+
+
+@pytest.mark.parametrize("trap", ["a link", "a pipe"])
+@virtual
+async def test_what_stands_beside_the_file_is_not_touched(tmp_path: Path, trap: str) -> None:
+    """A link or a pipe under a name that could be guessed neither gets the durations nor holds up the client."""
+    kept, beside = tmp_path / "durations.json", tmp_path / "durations.json.new"
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    if trap == "a link":
+        beside.symlink_to(precious)
+    else:
+        os.mkfifo(beside)
+    async with account() as (box, _), client(box, durations_file=kept) as vps:
+        created = await vps.servers.create(specs(1)[0])
+        await vps.wait_until(created.id, "active", timeout=400)
+
+    assert json.loads(kept.read_bytes())
+    assert precious.read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == [kept.name, beside.name, precious.name]

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 from .._version import __version__
-from .signals import handled
+from .signals import handled, overdue
 from .stdio import Unwritten, abandon, emit, note, prepared
 
 __all__ = ["main"]
@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run the command line of this process, and return the exit code."""
-    with prepared():
+    with prepared(overdue):
         try:
             with handled():
                 return _run(sys.argv[1:])

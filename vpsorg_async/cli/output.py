@@ -120,7 +120,10 @@ def unanswered(what: str) -> Generator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        note(f"{what} had no answer yet: its outcome is unknown; check the account before repeating it")
+        note(
+            f"{what} had no answer yet: its outcome is unknown; check the account before repeating it",
+            needed=True,
+        )
         raise
 
 

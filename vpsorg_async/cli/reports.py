@@ -10,6 +10,7 @@ from ..client import Client
 from ..errors import VpsOrgError, WaitError
 from ..fleet import Failed, Report, Skipped
 from ..fleet.events import FleetEvent
+from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
 from .exits import Exit
 from .live import Tally, showing
@@ -71,6 +72,11 @@ def run_and_report(
     return Exit.of_all(errors, len(report.outcomes))
 
 
+def _continue(operation: str) -> str:
+    command = COMMANDS.get(operation.replace("_", " ").split()[-1])  # a rolling reboot waits as a reboot does
+    return f"vpsorg wait --for {command.target if command else 'active'}"
+
+
 def _show(
     report: Report,
     names: Mapping[ServerId, str],
@@ -98,7 +104,7 @@ def _show(
             if interrupted and type(outcome.error) is WaitError:
                 word, reason = (
                     "left",
-                    "left in progress: the command was acknowledged; vpsorg wait continues the wait",
+                    f"left in progress: the command was acknowledged; {_continue(report.operation)} continues the wait",
                 )
             reasons.setdefault(reason, []).append(label)
         else:

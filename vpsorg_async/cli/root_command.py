@@ -53,6 +53,7 @@ for _name, _home, _help in (
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 app.register_install_completion_command()
+app.meta.suppress_keyboard_interrupt = False  # it does not take this over from `app`
 
 Seed = Annotated[int, Parameter(help="Seed of the random numbers: the same seed repeats the same run.")]
 
@@ -207,7 +208,7 @@ def _end(error: BaseException, *, debug: bool) -> Exit:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt) and error.__cause__ is not None:
         _say(_explain(error.__cause__))
-    _say(_explain(error))
+    _say(_explain(error), needed=Exit.of(error) is Exit.UNKNOWN)
     return Exit.of(error)
 
 
@@ -223,5 +224,5 @@ def _explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} (a bug in vpsorg; --debug shows the traceback)"
 
 
-def _say(text: str) -> None:
-    note(f"vpsorg: {' '.join(text.split())}")
+def _say(text: str, *, needed: bool = False) -> None:
+    note(f"vpsorg: {' '.join(text.split())}", needed=needed)

@@ -252,7 +252,9 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
                 await vps.wait_until(server_id, Target.of(COMMANDS[operation].target), timeout=timeout)
             )
         except asyncio.CancelledError:
-            note(f"the {operation} of {given} was acknowledged and is in progress; vpsorg wait waits for it")
+            target = COMMANDS[operation].target
+            wait_for = f"vpsorg wait {given} --for {target}"
+            note(f"the {operation} of {given} was acknowledged and is in progress; {wait_for}", needed=True)
             raise
 
     _follow(settings, operation, server_id, command, output, wait, timeout)

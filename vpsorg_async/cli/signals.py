@@ -31,7 +31,7 @@ from .stdio import abandon, note
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Interrupted", "at_once", "check", "handled", "held", "interrupted", "release", "run"]
+__all__ = ["Interrupted", "at_once", "check", "handled", "held", "interrupted", "overdue", "release", "run"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,8 @@ class _Signals:
         self.task: asyncio.Task[Any] | None = None
         self.now: Callable[[], float] = float
         """The current time, once there is a clock."""
-        self._at = math.inf
+        self.at = math.inf
+        """The time of the first one."""
         self._numbers = itertools.count(1)
 
     def heard(self, number: int, _frame: FrameType | None) -> None:
@@ -78,13 +79,13 @@ class _Signals:
         self.first = self.first or number
         count = next(self._numbers)
         if count == 1:
-            self._at = self.now()
+            self.at = self.now()
             if not self.held:
                 raise Interrupted(number)
             if self.task is not None and self.loop is not None:
                 self.task.cancel()
                 self.loop.call_soon_threadsafe(lambda: None)  # wakes up an idle loop
-        elif count > 2 or self.now() - self._at >= SHUTDOWN:
+        elif count > 2 or self.now() - self.at >= SHUTDOWN:
             # from here on a signal ends the process by default, even before the last words
             self._set(signal.SIG_DFL)
             if self.loop is not None:
@@ -137,6 +138,11 @@ def handled() -> Generator[None]:
 def interrupted() -> Interrupted | None:
     """Return the exception for the first signal, if one came, even if the exception itself was swallowed."""
     return None if _signals.first is None else Interrupted(_signals.first)
+
+
+def overdue() -> bool:
+    """Return whether the first signal came `SHUTDOWN` seconds ago or earlier."""
+    return _signals.first is not None and _signals.now() - _signals.at >= SHUTDOWN
 
 
 def check() -> None:

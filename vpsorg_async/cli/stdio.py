@@ -1,17 +1,18 @@
 """The standard streams, usable whatever they are: closed, full, a pipe without a reader, or with a limited encoding.
 
-Results are written by `emit`, which writes all of it at once and raises `Unwritten`. Everything on standard error is a
-note beside them: what can't be written there is dropped, and does not change how the command ends.
+Results are written by `emit`, which writes all of them at once and raises `Unwritten`. Everything on standard error is
+a note beside them: what can't be written there is dropped, unless it is needed, and does not change the exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TextIO, cast
 
 __all__ = ["Unwritten", "abandon", "emit", "note", "prepared"]
@@ -30,27 +31,39 @@ class _Notes:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = False
+        """Whether a note could not be written."""
 
     def write(self, text: str) -> int:
         try:
-            self._stream.write(text)
+            _put(self._stream, text)
         except OSError:
+            self.lost = True
             abandon(self._stream)
         return len(text)
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            abandon(self._stream)
+        """Do nothing: each write is flushed."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
+def _never() -> bool:
+    return False
+
+
+_overdue: Callable[[], bool] = _never
+"""The one given to `prepared`. The streams belong to the process, so there is one."""
+
+
 @contextlib.contextmanager
-def prepared() -> Generator[None]:
-    """Make the three streams usable while this is open."""
+def prepared(overdue: Callable[[], bool] = _never) -> Generator[None]:
+    """Make the three streams usable while this is open.
+
+    ``overdue`` says whether the command should have ended by now: a write then gives up a reader that takes nothing for
+    a second.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             # The parent process closed it. The replacement keeps sockets from getting its number. It is open for
@@ -61,15 +74,16 @@ def prepared() -> Generator[None]:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(io.UnsupportedOperation):  # it has been read already
                 stream.reconfigure(errors="replace")
-    output, errors = sys.stdout, sys.stderr
+    global _overdue
+    output, errors, before = sys.stdout, sys.stderr, _overdue
     sys.stdout, sys.stderr = _buffered(output), cast(TextIO, _Notes(_buffered(errors)))
+    _overdue = overdue
     try:
         yield
     finally:
         with contextlib.suppress(Unwritten):
             emit("")
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = output, errors
+        sys.stdout, sys.stderr, _overdue = output, errors, before
 
 
 def _buffered(stream: TextIO) -> TextIO:
@@ -83,33 +97,46 @@ def _buffered(stream: TextIO) -> TextIO:
 
 
 def emit(text: str) -> None:
-    """Write the text, and what was printed before, to standard output. Raises `Unwritten`.
-
-    The text is written in pieces that do not block, because a signal that arrives just before a blocking write would
-    not be handled until the write ends.
-    """
-    size = getattr(select, "PIPE_BUF", 512) // 4  # characters of at most four bytes; Windows has no PIPE_BUF
+    """Write the text, and what was printed before, to standard output. Raises `Unwritten`."""
     try:
-        for start in range(0, max(len(text), 1), size):
-            _wait_for(sys.stdout)
-            sys.stdout.write(text[start : start + size])
-            sys.stdout.flush()
+        _put(sys.stdout, text)
     except OSError as error:
         abandon(sys.stdout)
         raise Unwritten(error) from None
 
 
-def _wait_for(stream: TextIO) -> None:
-    """Wait until a piece can be written without blocking. Signals are handled ten times a second."""
-    # streams of tests have no file
-    with contextlib.suppress(OSError, ValueError):
-        while not select.select([], [stream.fileno()], [], 0.1)[1]:
-            pass
+def _put(stream: TextIO, text: str) -> None:
+    """Write and flush the text in pieces that do not block. Raises `OSError`.
+
+    A signal that arrives just before a write that blocks is not handled before that write ends. So this waits for the
+    reader in short turns, between which signals are handled.
+    """
+    size = getattr(select, "PIPE_BUF", 512) // 4  # characters of at most four bytes; Windows has no PIPE_BUF
+    for start in range(0, len(text), size):
+        turns = 0
+        while not _writable(stream):
+            turns += 1
+            if turns >= 10 and _overdue():
+                raise TimeoutError(errno.ETIMEDOUT, "its reader has stopped reading")
+        stream.write(text[start : start + size])
+        stream.flush()
+    stream.flush()
 
 
-def note(text: str) -> None:
-    """Write a line to standard error."""
+def _writable(stream: TextIO) -> bool:
+    """Return whether a piece can be written without blocking, after at most a tenth of a second."""
+    try:
+        return bool(select.select([], [stream.fileno()], [], 0.1)[1])
+    except (OSError, ValueError):
+        return True  # not a stream that can be waited for: a stream of a test has no file
+
+
+def note(text: str, *, needed: bool = False) -> None:
+    """Write a line to standard error. If it is needed and can't be written there, write it to standard output."""
     print(text, file=sys.stderr, flush=True)
+    if needed and getattr(sys.stderr, "lost", False):
+        with contextlib.suppress(Unwritten):
+            emit(f"{text}\n")
 
 
 def abandon(stream: TextIO) -> None:
