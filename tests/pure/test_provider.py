@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vpsorg_async import OperatingSystem, Plan, Report, Server, ServerSpec, Succeeded
@@ -417,6 +417,7 @@ DESCRIBING = [
 ]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # recursive values take long to draw on a busy machine
 @given(st.dictionaries(st.sampled_from(DESCRIBING), json_values))
 def test_what_only_describes_never_hides_a_server(changes: dict[str, Any]) -> None:
     """Whatever comes in these fields, the server with its id and status is read."""
