@@ -1,4 +1,4 @@
-"""How the documentation site is built: `sphinx-build -W docs site`."""
+"""The settings of the documentation site: `sphinx-build -W docs site`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ release = version = vpsorg_async.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 nitpicky = True
 nitpick_ignore_regex = [
-    # what is not public is named in signatures, but described nowhere: only public names have to lead somewhere
+    # signatures also contain names that are not public and so not documented: only public names must have a target
     (r"py:.*", r"(?!vpsorg_async\.(errors\.)?[A-Z]).*"),
 ]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
-# the docstrings put names of the package between single backticks
+# docstrings write names of the package in single backticks
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
@@ -47,10 +47,10 @@ html_copy_source = True
 html_show_sphinx = False
 html_show_copyright = False
 
-# imported there for type checkers only: without them `Server` would be that of the client
+# that module imports these for type checkers only; without them `Server` would be the client's
 vars(box).update(Change=ledger.Change, Entry=log.Entry, Server=records.Server, ServerId=records.ServerId)
 
-# where readers find what is made elsewhere: real name -> the name that is described
+# the documented name of each public object: real name -> documented name
 SHOWN = {
     f"{made.__module__}.{made.__qualname__}": f"{home.__name__}.{name}"
     for home in (vpsorg_async.sandbox, vpsorg_async.fleet, vpsorg_async)
@@ -60,7 +60,7 @@ SHOWN = {
 
 
 def follow(app: Sphinx, env: BuildEnvironment, node: pending_xref, inner: Element) -> Node | None:
-    """Links to what signatures name by its real place, and docstrings by its last name."""
+    """Resolve links: signatures use an object's real module, docstrings only its last name."""
     if node.get("refdomain") != "py":
         return None
     domain, target = env.domains.python_domain, node["reftarget"]
@@ -76,7 +76,7 @@ def follow(app: Sphinx, env: BuildEnvironment, node: pending_xref, inner: Elemen
 
 
 def sections(app: Sphinx, what: str, name: str, made: Any, options: Any, lines: list[str]) -> None:
-    """Sections such as ``Args:`` in docstrings."""
+    """Convert sections such as ``Args:`` in docstrings."""
     if what != "module":
         config = Config(napoleon_use_param=True, napoleon_use_ivar=True, napoleon_use_rtype=False)
         lines[:] = GoogleDocstring(lines, config, what=what).lines()
@@ -85,7 +85,7 @@ def sections(app: Sphinx, what: str, name: str, made: Any, options: Any, lines: 
 def arguments(
     app: Sphinx, what: str, name: str, made: Any, options: Any, given: str | None, returns: str | None
 ) -> tuple[str, None] | None:
-    """Errors are caught, not made: nobody needs the arguments."""
+    """Hide the arguments of errors, which users catch but do not create."""
     return ("", None) if what == "exception" and given else None
 
 

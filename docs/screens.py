@@ -1,7 +1,7 @@
-"""Records what a new user's terminal shows: `python3 noxfile.py -s screens` writes docs/screens/*.txt. Needs tmux.
+"""Records the terminal screens of the documentation: `python3 noxfile.py -s screens` writes docs/screens/*.txt.
 
-Two terminals of 80 columns in tmux, in an empty folder: the sandbox runs in one, the commands in the other. A screen is
-what is seen after a line was typed and a text came up.
+Needs tmux, in which it opens two terminals of 80 columns in an empty folder: one for the sandbox, one for the commands.
+A screen is recorded after a line was typed and an expected text appeared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEW = "--plan-id 1 --os-id 5 --location us-west"
 
 @attrs.frozen
 class Step:
-    """A line to type, and the screens that follow: a name, or none where it is not kept, and a pattern to wait for.
+    """A line to type, and the screens that follow: a name (empty: not stored), and a pattern to wait for.
 
     ``keys`` are pressed after the last screen.
     """
@@ -47,7 +47,7 @@ STEPS = [
         ["y", "Enter"],
     ),
     Step("", [("fleet-live", r"[1-9]\d* active"), ("fleet", DONE)]),
-    Step("vpsorg watch --interval 1", [("watch", r"31 active\. Ctrl-C")], ["C-c"]),
+    Step("vpsorg watch --interval 1", [("watch", r"31 active\. Press Ctrl-C")], ["C-c"]),
     Step("", [("", DONE)]),
     Step(
         f"vpsorg fleet create --count 5 --name 'db-{{n}}' {NEW} --yes",
@@ -59,7 +59,7 @@ STEPS = [
 
 
 class Terminals:
-    """A tmux server of its own with two windows."""
+    """A separate tmux server with two windows."""
 
     def __init__(self, folder: Path) -> None:
         self._tmux = ["tmux", "-f", "/dev/null", "-S", str(folder / "tmux")]
@@ -70,14 +70,14 @@ class Terminals:
             "XDG_CACHE_HOME": str(folder / "cache"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "LANG": "C.UTF-8",
-            # textures instead of colours: a screen is kept as text
+            # textures instead of colours, because a screen is stored as text
             "NO_COLOR": "1",
             "VPSORG_BASE_URL": "http://127.0.0.1:8080",
             "VPSORG_API_TOKEN": "try",
         }
         home = folder / "work"
         home.mkdir()
-        # told here: the shell by which tmux starts this one drops it from the environment
+        # set here, because the shell by which tmux starts this one drops it from the environment
         shell = f"env PS1='{PROMPT}' bash --noprofile --norc -i"
         size = ["-x", "80", "-y", "48", "-c", str(home)]
         self._do("new-session", "-d", "-s", "s", "-n", "sandbox", *size, shell)
@@ -104,7 +104,7 @@ class Terminals:
         self.until(window, r"^\$ *$")
 
     def until(self, window: str, pattern: str) -> str:
-        """The screen as soon as it has the pattern."""
+        """Return the screen as soon as it matches the pattern."""
         began = time.monotonic()
         while True:
             lines = self._do("capture-pane", "-p", "-t", f"s:{window}").splitlines()
@@ -112,11 +112,11 @@ class Terminals:
             if re.search(pattern, shown):
                 return shown
             if time.monotonic() - began > PATIENCE:
-                raise SystemExit(f"{pattern!r} did not come up in {PATIENCE:g} s:\n{shown}")
+                raise SystemExit(f"{pattern!r} did not appear within {PATIENCE:g} s:\n{shown}")
             time.sleep(0.1)
 
     def close(self) -> None:
-        """End the shells and what runs in them."""
+        """Stop the shells and the programs in them."""
         for window in "10":
             self.keys(window, "C-c")
             self.until(window, r"\$ *$")
@@ -124,7 +124,7 @@ class Terminals:
 
 
 def keep(name: str, shown: str) -> None:
-    """Write a screen, without the prompt that follows it; one without a name is only waited for."""
+    """Write a screen, without the prompt that follows it. A screen without a name is not written."""
     if not name:
         return
     text = re.sub(r"\n\$ *$", "", shown)
@@ -132,7 +132,7 @@ def keep(name: str, shown: str) -> None:
 
 
 def record(terminals: Terminals) -> None:
-    """Play the steps."""
+    """Run all steps."""
     for window in "01":
         terminals.until(window, r"^\$ *$")
     terminals.type("1", "vpsorg demo")

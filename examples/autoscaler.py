@@ -6,9 +6,10 @@
 
     python autoscaler.py pool- --load /run/queue-length --each 100 --least 2 --most 20
 
-The file holds one number, the load; each server takes ``--each`` of it. What the account looks like comes from
-``vps.watch()``, so a server that is suspended, stopped or deleted by somebody is made up for in the same way as a load
-that has grown. More servers are made at once; fewer are kept only after the need was lower for ``--patience`` seconds.
+The file contains one number, the load; each server handles ``--each`` of it. The state of the account comes from
+``vps.watch()``, so a server that somebody suspends, stops or deletes is replaced in the same way as if the load had
+grown. Missing servers are created at once. Servers are deleted only after the need was lower for ``--patience``
+seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vpsorg_async.errors import AuthenticationError, PaymentRequiredError, Permi
 
 @attrs.define(kw_only=True)
 class Pool:
-    """The servers whose names begin with ``name``, by name, and how many of them there shall be."""
+    """The servers whose names begin with ``name``, by name, and the limits for their number."""
 
     name: str
     each: float = 100.0
@@ -41,7 +42,7 @@ class Pool:
     lower_since: float | None = None
 
     def plan(self, load: float, now: float) -> tuple[list[str], list[Server]]:
-        """Names to make sure of, and servers to delete. Pure but for the memory of ``lower_since``."""
+        """Return the names to ensure, and the servers to delete. Pure except for ``lower_since``."""
         needed = min(max(math.ceil(load / self.each), self.least), self.most)
         usable = sorted(name for name, server in self.servers.items() if server.status != "suspended")
         if len(usable) > needed:
@@ -56,7 +57,7 @@ class Pool:
 
 
 async def watch(vps: Client, pool: Pool, changed: asyncio.Event) -> None:
-    """Keep the pool's picture of the account up to date. Ends only by an error that waiting does not mend."""
+    """Keep the pool's view of the account up to date. Ends only with an error that waiting does not fix."""
     async for change in vps.watch(interval=10):
         server = change.server
         if server is None or not server.name.startswith(pool.name):
@@ -69,10 +70,10 @@ async def watch(vps: Client, pool: Pool, changed: asyncio.Event) -> None:
 
 
 async def step(vps: Client, pool: Pool, load: float, now: float) -> None:
-    """One step towards what is needed. What fails is told, and is met again by the next step."""
+    """Take one step towards the needed number. Failures are printed, and the next step retries them."""
     names, surplus = pool.plan(load, now)
     if names:
-        # ensured, not created: a create that lost its answer, here or in a run before, is adopted by its name
+        # `ensure`, not `create`: it adopts a server whose create lost its answer, in this run or an earlier one
         specs = [ServerSpec(name=name, plan_id=1, os_id=5, location="us-west") for name in names]
         report = await vps.fleet.ensure(specs, timeout=900)
         pool.servers |= {server.name: server for server in report.servers}
@@ -85,7 +86,7 @@ async def step(vps: Client, pool: Pool, load: float, now: float) -> None:
 
 
 def tell(report: Report) -> None:
-    """Print what was done; raise what every further step would meet again."""
+    """Print what was done; raise errors that every further step would repeat."""
     print(report, flush=True)
     for failure in report.failed:
         print(f"{failure.key}: {failure.error}", file=sys.stderr, flush=True)
@@ -94,8 +95,8 @@ def tell(report: Report) -> None:
 
 
 async def autoscale(vps: Client, pool: Pool, load: Callable[[], float], *, interval: float = 10.0) -> None:
-    """Step whenever the account changes, and each ``interval`` seconds. Runs until it is cancelled, or can't go on."""
-    # nothing is decided before the account was seen
+    """Step whenever the account changes, and every ``interval`` seconds, until cancelled or a permanent error."""
+    # decide nothing before the account was read
     servers = await vps.servers.list()
     pool.servers = {server.name: server for server in servers if server.name.startswith(pool.name)}
     changed, clock = asyncio.Event(), asyncio.get_running_loop().time
@@ -114,7 +115,7 @@ async def autoscale(vps: Client, pool: Pool, load: Callable[[], float], *, inter
 
 
 def number_in(file: Path) -> Callable[[], float]:
-    """A load that stands in a file: what was read last, while the file can't be read."""
+    """Return a function that reads the load from a file, or returns the last value if the file can't be read."""
     last = 0.0
 
     def read() -> float:
@@ -128,13 +129,13 @@ def number_in(file: Path) -> Callable[[], float]:
 
 async def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Keep as many servers as the load needs.")
-    parser.add_argument("name", help="what the names of the pool begin with; all such servers are the pool's")
+    parser.add_argument("name", help="prefix of the names in the pool; all such servers belong to the pool")
     parser.add_argument("--load", type=Path, required=True, help="a file with one number")
-    parser.add_argument("--each", type=float, default=100, help="the load that one server takes")
+    parser.add_argument("--each", type=float, default=100, help="the load that one server handles")
     parser.add_argument("--least", type=int, default=1)
     parser.add_argument("--most", type=int, default=10)
     parser.add_argument(
-        "--patience", type=float, default=300, help="seconds of lower need before any is deleted"
+        "--patience", type=float, default=300, help="seconds of lower need before a server is deleted"
     )
     given = vars(parser.parse_args(arguments))
     load = number_in(given.pop("load"))

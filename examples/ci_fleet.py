@@ -2,14 +2,14 @@
 # requires-python = ">=3.11"
 # dependencies = ["vpsorg-async"]
 # ///
-"""Run a command on a fleet of its own, and delete the fleet whatever happens.
+"""Run a command on a new fleet, and always delete the fleet afterwards.
 
     python ci_fleet.py run --name ci-$RUN_ID --count 3 -- pytest -q tests/cluster
-    python ci_fleet.py sweep --name ci-$RUN_ID        # a step that always runs: what a killed run left over
+    python ci_fleet.py sweep --name ci-$RUN_ID        # a step that always runs: deletes what a killed run left
 
-The command finds the servers' addresses in FLEET, separated by spaces. Its exit code is that of the run; 1 if the fleet
-did not come up or could not be deleted. Servers are named NAME-1, NAME-2 and so on; NAME has to be this run's alone,
-since every server whose name begins with it is deleted in the end.
+The variable FLEET has the servers' addresses, separated by spaces. The exit code is that of the command, or 1 if the
+fleet did not become active or could not be deleted. Servers are named NAME-1, NAME-2 and so on. NAME must be unique to
+this run, because every server whose name begins with it is deleted at the end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def say(what: object) -> None:
 
 
 async def command(words: Sequence[str], addresses: Sequence[str | None]) -> int:
-    """Run the job's command; it is ended when this is cancelled."""
+    """Run the job's command; terminate it if this is cancelled."""
     environment = {**os.environ, "FLEET": " ".join(filter(None, addresses))}
     process = await asyncio.create_subprocess_exec(*words, env=environment)
     try:
@@ -43,17 +43,17 @@ async def command(words: Sequence[str], addresses: Sequence[str | None]) -> int:
 
 
 async def sweep(vps: Client, name: str) -> bool:
-    """Delete all that carries the name. The account is asked, not a report: a lost create is in no report."""
+    """Delete all servers of this name. Read the account, because a lost create is in no report."""
     mine = [server.id for server in await vps.servers.list() if server.name.startswith(f"{name}-")]
     report = await vps.fleet.delete(mine, timeout=300)
     say(report)
     for failure in report.failed:
-        say(f"still there, and charged for: {failure.key}: {failure.error}")
+        say(f"still exists, and is charged for: {failure.key}: {failure.error}")
     return len(report.succeeded) == len(mine)
 
 
 async def run(vps: Client, name: str, count: int, words: Sequence[str]) -> int:
-    """Make the fleet, run the command, delete the fleet."""
+    """Create the fleet, run the command, delete the fleet."""
     specs = [
         ServerSpec(name=f"{name}-{n}", plan_id=1, os_id=5, location="us-west") for n in range(1, count + 1)
     ]
@@ -71,16 +71,16 @@ async def run(vps: Client, name: str, count: int, words: Sequence[str]) -> int:
 
 
 async def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Run a command on a fleet of its own.")
+    parser = argparse.ArgumentParser(description="Run a command on a new fleet.")
     what = parser.add_subparsers(dest="what", required=True)
     runs, sweeps = what.add_parser("run"), what.add_parser("sweep")
     for sub in (runs, sweeps):
-        sub.add_argument("--name", required=True, help="what the names of this run's servers begin with")
+        sub.add_argument("--name", required=True, help="prefix of the names of this run's servers")
     runs.add_argument("--count", type=int, default=1)
     runs.add_argument("words", nargs="+", metavar="COMMAND")
     given = parser.parse_args(arguments)
 
-    # CI ends a job with SIGTERM: that cancels this task as Ctrl-C does, and the clean-up runs
+    # CI ends a job with SIGTERM: cancel this task, as Ctrl-C does, so that the clean-up runs
     task = asyncio.current_task()
     assert task is not None
     with suppress(NotImplementedError):

@@ -2,15 +2,16 @@
 # requires-python = ">=3.11"
 # dependencies = ["fastapi>=0.115", "uvicorn>=0.32", "vpsorg-async"]
 # ///
-"""A web service that makes fleets on request, and streams how they come along.
+"""A web service that creates fleets on request, and streams their progress.
 
     uvicorn fastapi_service:app
 
     curl -d '{"name": "shop", "count": 3}' -H 'Content-Type: application/json' localhost:8000/fleets
-    curl -N localhost:8000/fleets/shop/progress        # one line of JSON for each step, until the fleet is there
+    curl -N localhost:8000/fleets/shop/progress        # one line of JSON for each step, until the fleet is complete
 
-One client serves all requests. Fleets are made in the background: a reader who goes away stops nothing, and any number
-may read. Asking for the same fleet again completes it; nothing is made twice, also not after a restart.
+One client serves all requests. Fleets are created in the background: any number of readers can follow, and a reader
+that disconnects stops nothing. A second request for the same fleet completes it; nothing is created twice, even after a
+restart.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Order(BaseModel):
 
 
 class Job:
-    """One fleet under way: its lines so far, and a bell for those who wait for more."""
+    """One fleet in progress: its lines so far, and an event that signals new ones."""
 
     def __init__(self, vps: Client, order: Order) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -71,7 +72,9 @@ class Job:
         except VpsOrgError as error:
             self._say(fleet=order.name, error=str(error))
         except asyncio.CancelledError:
-            self._say(fleet=order.name, error="the service was stopped; ask again to complete the fleet")
+            self._say(
+                fleet=order.name, error="the service was stopped; request the fleet again to complete it"
+            )
             raise
         finally:
             self.done = True
@@ -97,7 +100,7 @@ class Job:
         self._news = asyncio.Event()
 
     async def follow(self) -> AsyncIterator[str]:
-        """All lines from the beginning, and those that come, to the end."""
+        """Yield all lines from the beginning, and new ones until the end."""
         told = 0
         while True:
             while told < len(self.lines):
@@ -124,7 +127,7 @@ app = FastAPI(title="Fleets on request", lifespan=lifespan)
 
 @app.post("/fleets", status_code=202)
 async def provision(order: Order) -> dict[str, str]:
-    """Begin to make a fleet, or to complete it."""
+    """Start to create or to complete a fleet."""
     jobs: dict[str, Job] = app.state.jobs
     if order.name in jobs and not jobs[order.name].done:
         raise HTTPException(409, "this fleet is being made")
@@ -134,7 +137,7 @@ async def provision(order: Order) -> dict[str, str]:
 
 @app.get("/fleets/{name}/progress")
 async def progress(name: Name) -> StreamingResponse:
-    """How the fleet comes along, as lines of JSON."""
+    """Stream the progress of the fleet, as lines of JSON."""
     job: Job | None = app.state.jobs.get(name)
     if job is None:
         raise HTTPException(404, "no such fleet was asked for")

@@ -2,12 +2,12 @@
 # requires-python = ">=3.11"
 # dependencies = ["vpsorg-async"]
 # ///
-"""Reboot the servers whose names begin with a word, a few at a time, each checked before the next: a new kernel.
+"""Reboot the servers whose names begin with a word, a few at a time, with a check of each: for a new kernel.
 
     python rolling_kernel_reboot.py web- --away 0.1 --port 443
 
-A server counts as back when its port accepts connections. Ctrl-C starts nothing more and waits for what is under way; a
-second one leaves at once. The exit code is 0 if every server came back.
+A server is available again when its port accepts connections. After Ctrl-C no further server is rebooted, and the
+program waits for those in progress; a second Ctrl-C exits at once. The exit code is 0 if every server came back.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ def line(outcome: Succeeded | Failed | Skipped) -> str:
 
 
 async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
-    """Reboot them all, with a line for each as it settles."""
+    """Reboot all servers, and print a line for each as it settles."""
     ids = [server.id for server in await vps.servers.list() if server.name.startswith(word)]
-    under_way: set[ServerId] = set()
+    in_progress: set[ServerId] = set()
 
     def heard(event: FleetEvent) -> None:
         match event:
             case CommandSent(key=key):
-                under_way.add(key)
+                in_progress.add(key)
             case ServerSettled(key=key):
-                under_way.discard(key)
+                in_progress.discard(key)
 
     async with vps.fleet.rolling(
         "reboot",
         ids,
         timeout=600,
-        # a whole number is a number of servers, a fraction a share of them
+        # a whole number is a number of servers, a fraction is a share of them
         max_unavailable=away if away < 1 else int(away),
         max_failures=1,
         health=tcp_port(port),
@@ -61,7 +61,7 @@ async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
         loop = asyncio.get_running_loop()
 
         def hold() -> None:
-            say("nothing more is started; waiting for what is under way")
+            say("nothing more is started; waiting for reboots in progress")
             run.pause()
             loop.remove_signal_handler(signal.SIGINT)
 
@@ -69,7 +69,7 @@ async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
             loop.add_signal_handler(signal.SIGINT, hold)
         async for outcome in run:
             print(line(outcome), flush=True)
-            if run.paused and not under_way:
+            if run.paused and not in_progress:
                 break
     return run.report
 
@@ -82,11 +82,13 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Reboot servers a few at a time, each checked before the next."
     )
-    parser.add_argument("word", help="what the names of the servers begin with")
+    parser.add_argument("word", help="prefix of the names of the servers")
     parser.add_argument(
-        "--away", type=float, default=1, help="servers away at once: a number, or a share below 1"
+        "--away", type=float, default=1, help="servers unavailable at once: a number, or a share below 1"
     )
-    parser.add_argument("--port", type=int, default=22, help="the port that says that a server is back")
+    parser.add_argument(
+        "--port", type=int, default=22, help="the port that a server must accept connections on"
+    )
     given = parser.parse_args(arguments)
     try:
         async with Client.from_env() as vps:
