@@ -417,7 +417,8 @@ DESCRIBING = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # recursive values take long to draw on a busy machine
+# drawing recursive values takes long on a busy machine
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(DESCRIBING), json_values))
 def test_what_only_describes_never_hides_a_server(changes: dict[str, Any]) -> None:
     """Whatever comes in these fields, the server with its id and status is read."""
