@@ -245,7 +245,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def format(session: nox.Session) -> None:
-    """Mend style and format where that can be done safely."""
+    """Fix style and format where that can be done safely."""
     ruff = environment("lint", group("lint")) / "bin" / "ruff"
     session.run(ruff, "check", "--fix")
     session.run(ruff, "format")
@@ -319,7 +319,7 @@ def cancel(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Put HAProxy, nginx and mitmproxy before the sandbox. What is not installed is skipped, with its reason."""
+    """Run HAProxy, nginx and mitmproxy in front of the sandbox. Proxies that are not installed are skipped."""
     env = environment("tests", RUNTIME + group("tests"), wheel=True, python=session.python)
     mitm = environment("mitmproxy", ["mitmproxy>=11"], python=session.python)
     sweep = ["tests/injectors/sweep_proxies.py", *session.posargs]

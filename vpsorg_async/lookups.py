@@ -53,7 +53,7 @@ class Plans(_Resource):
             ConfigurationError: The provider dialect can't filter by location.
 
         Example:
-            ``cheapest = min(await vps.plans.list(), key=lambda plan: plan.price_monthly or 0)``
+            ``for plan in await vps.plans.list(): print(plan.id, plan.name, plan.price_monthly)``
         """
         return await self._all(self._lookups.plans(location))
 
@@ -82,7 +82,15 @@ class SSHKeys(_Resource):
         return await self._all(self._lookups.ssh_keys())
 
     async def add(self, name: str, public_key: str) -> SSHKey:
-        """Add a public key to the account, and return it. The request is sent once."""
+        """Add a public key to the account, and return it. The request is sent once.
+
+        Args:
+            name: A name for the key; not empty.
+            public_key: One line in the format of OpenSSH, such as ``ssh-ed25519 AAAA...``.
+
+        Raises:
+            ConfigurationError: An argument is empty, or the dialect has no SSH keys.
+        """
         for what, value in (("name", name), ("public_key", public_key)):
             if not isinstance(value, str) or not value.strip():
                 raise ConfigurationError(f"{what} is a non-empty string, not {value!r}")
@@ -90,7 +98,7 @@ class SSHKeys(_Resource):
         return read_answer(request, await send_raw(self._session, request), self._lookups.read_key)
 
     async def delete(self, key_id: ServerId) -> None:
-        """Delete a key from the account."""
+        """Delete a key from the account. Raises `NotFoundError` if there is no such key."""
         await send_raw(self._session, self._lookups.delete_key(check_id(key_id, "a key id")))
 
 
@@ -98,6 +106,10 @@ class AccountInfo(_Resource):
     """``vps.account``. Source: https://www.vps.org/api/account/."""
 
     async def me(self) -> Account:
-        """Return the account and the token in use. Any active token can ask this, whatever its permissions."""
+        """Return the account and the token in use. Any active token can ask this, whatever its permissions.
+
+        Example:
+            ``print((await vps.account.me()).permissions)``
+        """
         request = self._lookups.me()
         return read_answer(request, await self._session.send(request), self._lookups.read_me)

@@ -47,7 +47,14 @@ class Faults:
             return self._engine.plan.armed
 
     def add(self, *rules: Rule | Mapping[str, Any]) -> None:
-        """Append rules to the active ones, as `Rule` or in their JSON form. Raises `FaultError`."""
+        """Append rules to the active ones, as `Rule` or in their JSON form.
+
+        Raises:
+            FaultError: A rule is invalid.
+
+        Example:
+            ``box.faults.add(Rule("create", faults.DropAfter(), times=1))``
+        """
         read = [_rule(rule) for rule in rules]
         with self._engine.lock:
             self._engine.plan.add(*read)

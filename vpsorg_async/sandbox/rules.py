@@ -45,11 +45,25 @@ def _all_actions(rule: object, attribute: attrs.Attribute[Any], value: tuple[Any
 
 @frozen
 class Rule:
-    """The condition and the actions of a fault. `path` is a pattern: `*` matches one segment, `**` any number.
+    """A fault: the requests that it affects, and what it does to them. All conditions that are given must hold.
 
-    `Rule("create", DropAfter(), times=1)` loses the answer of the first create. Counting starts when the rule is
-    added: `nth` fires on that match only, `every` on each match with a multiple of that number, `times` at most this
-    often in total, `probability` by a seeded draw.
+    Matches are counted from the moment at which the rule is added.
+
+    Args:
+        operation: The operation that must be requested, such as "create"; None for any.
+        actions: One action of `faults`, or several that act together.
+        method: The HTTP method that must be used.
+        path: A pattern for the path: `*` matches one segment, `**` any number.
+        nth: Fire only on the match with this number, from 1.
+        every: Fire on each match whose number is a multiple of this.
+        times: Fire at most this often.
+        probability: Fire with this probability, over 0 and at most 1, by a seeded draw.
+
+    Raises:
+        FaultError: A value is invalid, or the actions can't be combined.
+
+    Example:
+        `Rule("create", faults.DropAfter(), times=1)` loses the answer of the first create.
     """
 
     operation: str | None = field(default=None, validator=checks.optional(checks.choice(*OPERATIONS)))
