@@ -27,7 +27,11 @@ def wait(
     *,
     target: Annotated[
         list[str] | None,
-        Parameter(name="--for", help="A status word, settled, or gone; can be repeated.", show_default=False),
+        Parameter(
+            name="--for",
+            help="A status word, settled, or gone (default: active); can be repeated.",
+            show_default=False,
+        ),
     ] = None,
     timeout: Annotated[float, Parameter(help="Maximum seconds of each wait.")] = 600.0,
     account: Account = ACCOUNT,
