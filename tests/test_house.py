@@ -263,6 +263,21 @@ def test_what_is_private_stays_in_its_module(module: str) -> None:
     assert {text for text, name in used.items() if re.match("_(?!_)", name) and name not in own} <= FOREIGN
 
 
+def test_fields_are_written_by_their_owner() -> None:
+    """In fleet/ no object sets a field of another: each has a method for what changes it."""
+    written = [
+        f"{module}: {ast.unparse(node)}"
+        for module in SOURCES
+        if room(module) == "fleet"
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute)
+        and not isinstance(node.ctx, ast.Load)
+        and ast.unparse(node.value) != "self"
+    ]
+
+    assert written == []
+
+
 def likeness(name: str) -> str:
     """What is left of a word without the ending that makes it another form of the same word."""
     return re.sub(r"(ings?|ers?|e?s|ed|e)$", "", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -105,3 +106,20 @@ async def test_the_report_before_entering(begin: Callable[[Sandbox, Client], Any
     """Empty: nothing has happened."""
     async with account() as (box, vps):
         assert begin(box, vps).report.outcomes == ()
+
+
+@virtual
+async def test_several_tasks_iterate_over_one_run() -> None:
+    """Each outcome goes to one of them, and all of them end."""
+    async with account() as (_, vps):
+        taken: list[Any] = []
+
+        async def take() -> None:
+            async for outcome in run:
+                taken.append(outcome)
+
+        async with vps.fleet.creating(specs(5), timeout=TIMEOUT) as run, asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(take())
+
+        assert sorted(outcome.key for outcome in taken) == [spec.name for spec in specs(5)]

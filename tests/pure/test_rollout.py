@@ -101,7 +101,7 @@ def test_any_course_of_events(
         stopped = len(failed) >= max_failures or len(failed) >= size
         begun = rollout.begin()
         away += begun
-        assert len(away) + len(failed) == rollout.away <= size
+        assert len(away) + len(failed) == rollout.unavailable <= size
         assert not (begun and stopped)
         assert bool(rollout.stopped) is stopped
         if len(done) < min(canary, len(locations)):
@@ -167,7 +167,7 @@ def test_a_pause_starts_nobody() -> None:
 
     rollout.pause()
     assert rollout.begin() == []
-    assert rollout.away == 1
+    assert rollout.unavailable == 1
     rollout.settled(1, True)
     assert rollout.begin() == []
 

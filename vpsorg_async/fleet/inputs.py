@@ -1,4 +1,4 @@
-"""What users hand to a fleet call, checked before anything is sent. Pure; all raise `ConfigurationError`."""
+"""Checks of the arguments of fleet calls, before anything is sent. Pure; all raise `ConfigurationError`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RollingOptions(TypedDict, total=False):
 
 
 def check_known(call: str, given: Mapping[str, Any], known: type) -> None:
-    """Refuse options that a call does not have. ``known`` is a TypedDict; type checkers read it as well."""
+    """Refuse options that a call does not have. ``known`` is the TypedDict of its options."""
     unknown = sorted(set(given) - known.__optional_keys__)  # type: ignore[attr-defined]
     if unknown:
         raise ConfigurationError(f"{call} knows no option {', '.join(unknown)}")
@@ -84,7 +84,7 @@ def options_of(call: str, timeout: object, given: Mapping[str, Any], known: type
 
 
 def check_count(min_count: object, wanted: int) -> None:
-    """None, or a number of servers that can be reached."""
+    """Check ``min_count``: None, or a number of servers that can be reached."""
     if min_count is not None and (
         isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= wanted
     ):
@@ -94,14 +94,14 @@ def check_count(min_count: object, wanted: int) -> None:
 
 
 def check_function(given: object, name: str, *, awaited: bool) -> None:
-    """None, or something to call; a coroutine function is refused where nobody would await it."""
+    """Check a function of the user: None, or a callable; an async one only if it is ``awaited``."""
     if given is not None and (not callable(given) or (not awaited and inspect.iscoroutinefunction(given))):
         what = "an async function" if awaited else "a function that is called, not awaited"
         raise ConfigurationError(f"{name} is {what}, not {given!r}")
 
 
 def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
-    """The ids of the servers, each of them once."""
+    """Return the ids of the servers. Each may be given once."""
     if isinstance(ids, str | bytes | Server) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
     wanted = tuple(id_of(given) for given in ids)
@@ -110,7 +110,7 @@ def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
 
 
 def no_repeats(keys: Sequence[str], what: str) -> None:
-    """Refuse what is given more than once: each server has one outcome."""
+    """Refuse keys that are given more than once, because each server has one outcome."""
     repeated = sorted(key for key, times in Counter(keys).items() if times > 1)
     if repeated:
         raise ConfigurationError(

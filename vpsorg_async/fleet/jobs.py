@@ -1,4 +1,4 @@
-"""What a fleet call works on, with and how: plain data."""
+"""The jobs of a fleet call, and what they are done with: plain data."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ __all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "contex
 
 
 class RunTrace(Protocol):
-    """What follows one run from outside: its events, and its end."""
+    """The trace of one run: its events, and its end."""
 
     def context(self) -> Context:
-        """A context for a task of the run, so that what it sends is told as part of it."""
+        """Return a context for a task of the run, in which its requests belong to the run."""
         ...
 
     def emit(self, event: FleetEvent) -> None:
-        """Something happened."""
+        """Record an event."""
         ...
 
     def end(self, report: Report, error: BaseException | None) -> None:
-        """It was left, by this error or by none."""
+        """End the trace of the run, which was left by this error or by none."""
         ...
 
 
 def context_of(trace: RunTrace | None) -> Context | None:
-    """The context for a task of a run; None, which is the caller's, where nobody follows it."""
+    """Return the context for a task of a run; None, which is the caller's, without a trace."""
     return None if trace is None else trace.context()
 
 
 @attrs.frozen
 class RunContext:
-    """What a run works with. ``on_run`` is told the operation and the number of servers of each run that begins."""
+    """What a run works with. ``on_run`` is called with the operation and the number of servers of each run."""
 
     endpoints: Endpoints
     waiter: Waiter
@@ -57,7 +57,7 @@ class RunContext:
     """The names that calls of this client are creating now."""
 
     def trace(self, operation: str, servers: int) -> RunTrace | None:
-        """What follows a run that begins now, if anything does."""
+        """Return the trace of a run that begins now; None without a tracer."""
         return None if self.on_run is None else self.on_run(operation, servers)
 
 
@@ -74,7 +74,7 @@ class Options:
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What is to be done for one server: a command (empty: none), then a wait for the target (None: none)."""
+    """What to do for one server: a command (empty: none), then a wait for the target (None: none)."""
 
     key: ServerId
     command: str = ""
@@ -84,15 +84,15 @@ class Job:
     server_id: ServerId | None = None
     differences: tuple[str, ...] = ()
     how: str = "adopted"
-    """The word for what becomes of it, where there is no command to say it."""
+    """`Succeeded.how` of a job without a command."""
     echo: bool = False
-    """An earlier command may have been carried out: a refusal of this one can be the echo of it."""
+    """Whether an earlier command may have been applied: a refusal of this one may be the echo of it."""
     error: VpsOrgError | None = None
-    """Set: it fails without anything being sent."""
+    """If set, the job fails with it, and nothing is sent."""
     acknowledged: bool = False
-    """The command was sent and acknowledged before."""
+    """Whether the command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
-    """Servers on which a command of this client is open, which has to be done first."""
+    """Servers with an open command of this client, which has to be done first."""
 
 
 @attrs.frozen

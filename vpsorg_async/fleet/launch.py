@@ -1,4 +1,4 @@
-"""How each fleet call becomes a `Run`: specs are checked, jobs are built, `Report.retry_failed` is set up."""
+"""How each fleet call becomes a `Run`: checks the specs, builds the jobs, sets up `Report.retry_failed`."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Launcher:
         self._names = context.names
 
     async def create_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
-        """Return what `create` would do, with prices where the account tells them."""
+        """Return what `create` would do, with prices if they can be read."""
         return await self._survey.priced((await self._survey.untaken(specs))[1])
 
     async def ensure_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
-        """Return what `ensure` would do, with prices where the account tells them."""
+        """Return what `ensure` would do, with prices if they can be read."""
         return await self._survey.priced((await self._survey.planned(specs))[1])
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
@@ -72,8 +72,8 @@ class Launcher:
 
         async def prepare() -> Work:
             if operation == "reboot" and wait and wanted:
-                # what each server was before is the ground on which its reboot is later believed; without it the
-                # evidence is weaker, and what is wrong shows at the commands themselves
+                # what each server was before is the evidence for its reboot later; if it can't be read the evidence
+                # is weaker, and the cause shows at the commands themselves
                 with contextlib.suppress(VpsOrgError):
                     await self._context.waiter.poller.glance(wanted)
             return Work([Job(key=key, command=operation, server_id=key, target=target) for key in wanted])

@@ -1,4 +1,4 @@
-"""The waits of a run: one for each server whose command was acknowledged. They keep no task each."""
+"""The waits of a run: one for each server whose command was acknowledged. A wait needs no task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Succeed(Protocol):
 
 
 class Fail(Protocol):
-    """Settles a job run that did not."""
+    """Settles a job run that failed."""
 
     def __call__(
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -52,7 +52,7 @@ class OpenWaits:
         self._open: dict[Wait, tuple[JobRun, Server | None, str]] = {}
 
     def begin(self, context: contextvars.Context | None) -> None:
-        """Verdicts are judged on the running loop, in this context, or a copy of the caller's."""
+        """Settle by verdicts on the running loop, in this context, or in a copy of the caller's (None)."""
         self._loop = asyncio.get_running_loop()
         self._contextvars = context or contextvars.copy_context()
 
@@ -68,13 +68,13 @@ class OpenWaits:
             wait = self._context.waiter.make(server_id, job.target, left)
             self._context.waiter.poller.join(wait, self._waited)
         except VpsOrgError as error:
-            # it can't be waited for (the client was closed, or its id is none), and is there all the same
+            # the client was closed, or the answer has an unusable id; the server exists all the same
             self._fail(job_run, error, server=server)
             return
         self._open[wait] = (job_run, server, how)
 
     def detach(self, why: str) -> None:
-        """Leave all of them; their servers stay as they are."""
+        """End all waits. Their servers are not changed."""
         for wait, (job_run, server, _) in list(self._open.items()):
             self._context.waiter.poller.leave(wait)
             detached = WaitError(
@@ -88,11 +88,11 @@ class OpenWaits:
         self._open.clear()
 
     def _waited(self, wait: Wait, verdict: Verdict | BaseException) -> None:
-        # the hooks of the user are not to hold up the poller, nor to run in its context
+        # the user's hooks must not delay the poller, nor run in its context
         self._loop.call_soon(self._judge, wait, verdict, context=self._contextvars)
 
     def _judge(self, wait: Wait, verdict: Verdict | BaseException) -> None:
-        """A wait got its verdict. Where that fails it stays open, and is settled when the run is left."""
+        """Settle a job run by the verdict of its wait. If that fails it stays open until the run is left."""
         if wait not in self._open:
             return  # the run was left in between
         job_run, server, how = self._open[wait]

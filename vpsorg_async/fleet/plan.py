@@ -1,7 +1,7 @@
 """What `ensure` will do: specs and the account go in, one step for each spec comes out. Pure.
 
-The account is a list, which may lag behind this client's own commands. A server on which one of them is open is
-planned by where it is heading:
+The account is a list, which may lag behind this client's own commands. A server with an open command is planned by
+the state that the command leads to:
 
 ================  ==================================================================
 open command      step
@@ -134,10 +134,14 @@ def plan(
     key_of: Callable[[ServerSpec | Server], str] = lambda subject: name_key(subject.name),
     heading: Callable[[Server], str] = lambda server: "",
 ) -> FleetPlan:
-    """A step for each spec: what exists by that name is adopted, what is missing created, what is stopped started.
+    """Return a plan with a step for each spec: adopt what exists, create what is missing, start what is stopped.
 
-    ``key_of`` gives what a spec and the servers made from it have in common. ``heading`` gives the command of this
-    client that is still open on a server, or ``gone`` for one that only a lagging list can show.
+    Args:
+        specs: The specs.
+        servers: The servers of the account.
+        key_of: Returns what a spec and the servers created from it have in common.
+        heading: Returns the command of this client that is still open on a server, empty if none is, or ``gone`` for
+            a server that only a lagging list can show.
     """
     by_key: dict[str, list[tuple[Server, str]]] = defaultdict(list)
     for server in servers:
@@ -187,7 +191,7 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
 
 
 def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
-    """Fields that the account tells and that are not as the spec has them."""
+    """Yield a line for each field that the account shows and that differs from the spec."""
     told = {
         "plan_id": None if server.plan is None else server.plan.id,
         "os_id": None if server.os is None else server.os.id,

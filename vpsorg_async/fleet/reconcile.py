@@ -1,21 +1,21 @@
-"""A create whose answer was lost, as a pure machine: polls of the account go in, what became of it comes out.
+"""A create whose answer was lost, as a pure machine: polls of the account go in, its result comes out.
 
-Theory of operation. No idempotency key exists and every server costs money, so a create is sent once. After that:
+Theory of operation. The API has no idempotency key and every server costs money, so a create is sent once. After that:
 
 ============  =====================================================  ==================================================
 state         how it is entered                                      what follows
 ============  =====================================================  ==================================================
 ``ANSWERED``  the answer came                                        the server is waited for
 ``REFUSED``   4xx, or provably not sent                              failed; nothing exists
-``MAYBE``     time-out, reset, 5xx, an answer that does not fit      looks for its name, for ``settle`` seconds
+``MAYBE``     timeout, reset, 5xx, an answer that does not fit       a search for its name, for ``settle`` seconds
 ``ADOPTED``   one server of that name that was not there before      it is taken for the answer, and waited for
 ``SEVERAL``   more than one                                          failed, all are named, nothing is deleted
 ``UNKNOWN``   none by the end of the settle window                   failed with `OutcomeUnknownError`
 ============  =====================================================  ==================================================
 
-The name is what a server is found by, so fleet calls refuse names that are taken before anything is sent. That a create
-which worked is visible within the settle window is an assumption: one that is carried out later still is found by the
-next `ensure`, which reads the account first.
+A server is found by its name, so fleet calls refuse names that exist before anything is sent. That a server is visible
+within the settle window is an assumption: one that is created later still is found by the next `ensure`, which reads
+the account first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["TABLE", "Found", "Search", "State"]
 
 
 class State(enum.Enum):
-    """Where a create stands."""
+    """The state of a create."""
 
     ANSWERED = "answered"
     REFUSED = "refused"
@@ -56,17 +56,17 @@ TABLE: Mapping[State, str] = {
 
 @attrs.frozen
 class Found:
-    """What became of it: the server (``ADOPTED``), or the error to fail with."""
+    """The result of a search: the server (``ADOPTED``), or the error to fail with."""
 
     state: State
     server: Server | None = None
     error: OutcomeUnknownError | None = None
     exhausted: bool = False
-    """A whole list that left after the settle window did not show it."""
+    """Whether a complete list, requested after the settle window, did not show the server."""
 
 
 class Search:
-    """The search for one create. ``observe`` gives what was found, or None: go on."""
+    """The search for the server of one create. `observe` returns the result, or None while the search goes on."""
 
     __slots__ = ("_before", "_error", "_until", "name", "polls", "spec", "state")
 
@@ -89,9 +89,12 @@ class Search:
         self._until = now + settle
 
     def observe(self, servers: Sequence[Server], requested_at: float, *, lacks: str = "") -> Found | None:
-        """A poll of the account, whose request left at ``requested_at``, showed these servers of this name.
+        """Take a poll of the account, and return the result of the search, if it has ended.
 
-        ``lacks`` says why the list is known to be incomplete, if it is.
+        Args:
+            servers: The servers of this name that the poll showed.
+            requested_at: When the request of the poll was sent, in monotonic seconds.
+            lacks: Why the list is known to be incomplete; empty if it is not.
         """
         self.polls += 1
         hits = [
@@ -116,9 +119,10 @@ class Search:
         return attrs.evolve(found, exhausted=not lacks)
 
     def give_up(self, why: str) -> Found:
-        """End the search without a server."""
+        """End the search without a server, for this reason."""
         return self._end(
-            State.UNKNOWN, f"{why}; it may still appear: run ensure, or look, before creating it again"
+            State.UNKNOWN,
+            f"{why}; it may still appear: run ensure, or check the account, before creating it again",
         )
 
     def _end(

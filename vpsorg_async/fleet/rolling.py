@@ -1,4 +1,4 @@
-"""A rolling operation under way: `Rollout` says who may go, this sends the commands, waits and asks for health."""
+"""A rolling operation in progress: `Rollout` decides which server goes next; this sends, waits and checks health."""
 
 from __future__ import annotations
 

@@ -1,19 +1,20 @@
 """Which server may go next in a rolling operation: outcomes go in, the next ids come out. Pure.
 
-Theory of operation. A server is *away* from the moment its command may leave until its health check has said yes; one
-that failed stays away, for nobody has brought it back. At most ``max_unavailable`` are away at once. The first
-``canary`` servers go one by one, alone, before the window opens. The next one is taken from the location with the
-fewest servers away. After ``max_failures`` failures, or when the failed ones fill the window, nothing more is started.
+Theory of operation. A server is *unavailable* from the moment its command may leave until its health check passes. A
+server that failed stays unavailable, because no one has brought it back. At most ``max_unavailable`` servers, the
+window, are unavailable at once. The first ``canary`` servers go one by one, alone, before the window opens. The next
+server is taken from the location with the fewest unavailable servers. After ``max_failures`` failures, or when failed
+servers fill the window, nothing more is started.
 
-=============  =====================================  =======================================================
-a server is    it becomes so when                     it counts as away
-=============  =====================================  =======================================================
-``waiting``    the rollout begins                     no
-``away``       `begin` gives it out                   yes, also while its health check runs
-``done``       `settled` with True                    no
-``failed``     `settled` with False                   yes
-``skipped``    it is not running, or after a stop     no
-=============  =====================================  =======================================================
+===============  =====================================  =======================================================
+state            how it is entered                      counts as unavailable
+===============  =====================================  =======================================================
+``waiting``      the rollout begins                     no
+``in progress``  `begin` returns the server             yes, also while its health check runs
+``done``         `settled` with True                    no
+``failed``       `settled` with False                   yes
+``skipped``      it is not running, or after a stop     no
+===============  =====================================  =======================================================
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ __all__ = ["Rollout", "window"]
 
 
 def window(max_unavailable: int | float, servers: int) -> int:
-    """The number of servers that may be away: a count, or a share of all (0 < share < 1), rounded down, at least 1."""
+    """Return the number of servers that may be unavailable at once.
+
+    ``max_unavailable`` is that number, or a share of ``servers`` between 0 and 1, rounded down, at least 1. Raises
+    `ConfigurationError` for any other.
+    """
     if isinstance(max_unavailable, bool) or not isinstance(max_unavailable, int | float):
         raise ConfigurationError(f"max_unavailable is a number or a share, not {max_unavailable!r}")
     if isinstance(max_unavailable, int):
@@ -61,20 +66,20 @@ class Rollout:
         self.paused = paused
         self.done = 0
         self._locations = locations
-        # with their places in the order asked; one line for each location, so that the next one is found quickly
+        # each with its place in the order given; one queue for each location, so that the next server is found quickly
         self._waiting: dict[str, deque[tuple[int, ServerId]]] = defaultdict(deque)
         for place, (server_id, location) in enumerate(locations.items()):
             self._waiting[location].append((place, server_id))
-        self._away_at: Counter[str] = Counter()
-        self._away: set[ServerId] = set()
+        self._unavailable_at: Counter[str] = Counter()
+        self._in_progress: set[ServerId] = set()
         self._failed: set[ServerId] = set()
         self._max_failures = max_failures
         self._canary = min(canary, len(locations))
 
     @property
-    def away(self) -> int:
-        """Servers away now, the failed ones among them."""
-        return len(self._away) + len(self._failed)
+    def unavailable(self) -> int:
+        """The number of servers that are unavailable now, the failed ones included."""
+        return len(self._in_progress) + len(self._failed)
 
     @property
     def stopped(self) -> str:
@@ -87,7 +92,7 @@ class Rollout:
 
     @property
     def left(self) -> Sequence[ServerId]:
-        """Servers that were not started."""
+        """The servers that were not started, in the order given."""
         return tuple(
             server_id for _, server_id in sorted(itertools.chain(*self._waiting.values()), key=_place)
         )
@@ -101,33 +106,35 @@ class Rollout:
         self.paused = False
 
     def begin(self) -> list[ServerId]:
-        """The servers whose commands may leave now; they are away from here on."""
+        """Return the servers whose commands may leave now; they count as unavailable from now on."""
         if self.paused or self.stopped:
             return []
-        room = self.window - self.away
+        room = self.window - self.unavailable
         if self.done < self._canary:
-            room = min(room, 1 - len(self._away))
+            room = min(room, 1 - len(self._in_progress))
         started: list[ServerId] = []
         while room > len(started) and self._waiting:
             started.append(self._next())
         return started
 
     def settled(self, server_id: ServerId, healthy: bool) -> None:
-        """A server that was begun has come back, or failed to."""
-        self._away.remove(server_id)
+        """Record that a server that was begun has come back, or failed to."""
+        self._in_progress.remove(server_id)
         if healthy:
             self.done += 1
-            self._away_at[self._locations[server_id]] -= 1
+            self._unavailable_at[self._locations[server_id]] -= 1
         else:
             self._failed.add(server_id)
 
     def _next(self) -> ServerId:
-        location = min(self._waiting, key=lambda name: (self._away_at[name], _place(self._waiting[name][0])))
+        location = min(
+            self._waiting, key=lambda name: (self._unavailable_at[name], _place(self._waiting[name][0]))
+        )
         _, chosen = self._waiting[location].popleft()
         if not self._waiting[location]:
             del self._waiting[location]
-        self._away.add(chosen)
-        self._away_at[location] += 1
+        self._in_progress.add(chosen)
+        self._unavailable_at[location] += 1
         return chosen
 
 

@@ -1,9 +1,9 @@
-"""One fleet call under way: a few workers send the commands, the shared poller does the waiting.
+"""One fleet call in progress: a few workers send the commands, and the shared poller does the waiting.
 
-A server whose command was acknowledged keeps no task; a create whose answer was lost is looked for by its name in the
-polls that the poller makes anyway. Leaving the run early, by an exception, a cancellation or a ``break``, loses nothing
-that was committed: commands under way get a moment to be answered, the account is read once for those that did not,
-and every server is in the report.
+A server whose command was acknowledged needs no task. A create whose answer was lost is searched for by name, in polls
+that the waits need anyway. Leaving the run early, by an exception, a cancellation or a ``break``, loses nothing:
+commands in flight get a moment to be answered, the account is read once for those that were not, and every server is in
+the report.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Run"]
 log = logging.getLogger("vpsorg_async.fleet")
 
 LAST_ANSWERS = 1.0
-"""Seconds that commands under way get to be answered when a run is left early; then the account is read, once."""
+"""Seconds for the answers to commands in flight when a run is left early. Then the account is read once."""
 
 
 class Run(OutcomeStream):
@@ -119,7 +119,7 @@ class Run(OutcomeStream):
         if self._stopped:
             self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
             return
-        # where it did not stop after all, its start is refused: the goal is reached
+        # if the server did not stop after all, its start is refused, and the target is reached
         await self._do(job)
 
     async def _do(self, job: Job, cleared: Doubt | None = None) -> None:
@@ -176,7 +176,7 @@ class Run(OutcomeStream):
         self._in_flight.pop(job.key, None)
 
     async def _judge_by_server(self, job_run: JobRun, error: VpsOrgError) -> None:
-        """Settle by the server what an error does not say: whether the command was applied, or has reached its goal."""
+        """Settle a job run by its server, because the error does not say whether the command was applied."""
         job = job_run.job
         if job.target is not None:
             job_run.refused(error)
@@ -193,7 +193,7 @@ class Run(OutcomeStream):
             self._waits.join(job_run, server, how)
 
     def _found(self, job_run: JobRun, found: Found) -> None:
-        """What became of a create whose answer was lost."""
+        """Settle the create of a search that ended."""
         self._in_flight[job_run.job.key] = job_run
         try:
             self._judge(job_run, found)
@@ -207,14 +207,14 @@ class Run(OutcomeStream):
         if found.server is None:
             assert found.error is not None
             if job_run.doubt is not None and found.exhausted:
-                # the earlier create made nothing that is to be seen: another one may leave
+                # the earlier create made no server that can be seen: another create may be sent
                 self._tasks.start(self._do(job_run.job, job_run.doubt))
             else:
                 self._fail(job_run, found.error)
             return
         job_run.accepted()
         if job_run.doubt is None:
-            self._created[key] = found.server.id  # else an earlier call made it
+            self._created[key] = found.server.id  # otherwise an earlier call created it
         self._context.endpoints.adopt(found.server)
         self._outcomes.emit(
             ServerAdopted(operation=self._outcomes.operation, key=key, server_id=found.server.id)
@@ -233,9 +233,9 @@ class Run(OutcomeStream):
             log.warning("%s: %s; these servers were created and stay: %s", self._outcomes.operation, why, ids)
 
     async def _settle_all(self, why: str) -> None:
-        """Give each job that has none an outcome: after a moment for the last answers, and one poll of the account.
+        """Give each open job an outcome, after `LAST_ANSWERS` seconds and one poll of the account.
 
-        Where even this is cut short, by the end of the loop, each has an outcome from what is known by then.
+        If the event loop ends meanwhile, each job gets its outcome from what is known by then.
         """
         self._stopped = self._stopped or why
         lost: list[JobRun] = []
@@ -254,11 +254,11 @@ class Run(OutcomeStream):
                 self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
 
     def _lost(self) -> list[JobRun]:
-        """The commands that may have been applied and have no answer."""
+        """Return the commands that may have been applied and have no answer; ends the searches."""
         return [job_run for job_run in self._in_flight.values() if job_run.attempts] + self._searches.close()
 
     def _give_up(self, job_run: JobRun, seen: Mapping[str, Sequence[Server]], why: str) -> None:
-        """Settle a command that may have been carried out, after the last poll of the account."""
+        """Settle a command that may have been applied, by the last poll of the account."""
         job = job_run.job
         hits = seen.get(self._context.endpoints.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
@@ -267,7 +267,7 @@ class Run(OutcomeStream):
         if job_run.doubt is not None:
             self._fail(job_run, job_run.doubt.error, server=server)
             return
-        known = "look for it before sending it again" if server is None else f"it exists as {server.id}"
+        known = "check the server before sending it again" if server is None else f"it exists as {server.id}"
         unknown = OutcomeUnknownError(
             f"{job.command} of {job.key!r}, sent at {job_run.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
             f"when {why}; {known}",

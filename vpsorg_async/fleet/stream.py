@@ -46,6 +46,7 @@ class OutcomeLog:
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
         self._given = 0
+        self._awaited = 0
         self._began = self._ended = context.clock.now()
         self._broken: BaseException | None = None
         self._bug: BaseException | None = None
@@ -136,11 +137,16 @@ class OutcomeLog:
 
         That is raised again each time when no outcome is left, because more may never come.
         """
-        if self.all_given:
+        # several tasks may iterate: one that would wait for an outcome too many would wait for ever
+        if self._given + self._awaited >= len(self._keys):
             raise StopAsyncIteration
         if self._bug is not None and self._settled.empty():
             raise self._bug
-        outcome = await self._settled.get()
+        self._awaited += 1
+        try:
+            outcome = await self._settled.get()
+        finally:
+            self._awaited -= 1
         if isinstance(outcome, BaseException):
             self._broken, self._bug = None, outcome
             raise outcome

@@ -1,4 +1,4 @@
-"""What the account has, held against the specs that are wanted: before anything is sent."""
+"""What the account has of the wanted specs, before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ __all__ = ["Survey"]
 
 
 class Survey:
-    """Reads the account once for each question. A list that is known to be incomplete proves no absence."""
+    """Reads the account once for each call. A list that is known to be incomplete proves no absence."""
 
     def __init__(self, context: RunContext, plans: Plans) -> None:
         self._context = context
         self._plans = plans
 
     async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
-        """The ids in the account, and the plan. Raises `DecodeError` where it would create on an incomplete list."""
+        """Return the ids in the account, and the plan.
+
+        Raises:
+            DecodeError: The plan creates a server, and the list is incomplete: the server may exist all the same.
+        """
         if not wanted:
             return set(), self.plan(wanted, ())
         endpoints = self._context.endpoints
@@ -42,10 +46,13 @@ class Survey:
         return {str(server.id).casefold() for server in existing}, made
 
     async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
-        """The ids in the account, in which none of the names may exist, and the plan.
+        """Return the ids in the account, and the plan, if none of the names exists.
 
-        A server that this client created and no list shows yet is no reason to refuse: it is adopted. Raises
-        `ConfigurationError` where a name exists, and `DecodeError` where the list can't tell.
+        A server that this client created and that no list shows yet is adopted.
+
+        Raises:
+            ConfigurationError: A name exists.
+            DecodeError: The list is incomplete: a name that it does not show may exist all the same.
         """
         if not wanted:
             return set(), self.plan(wanted, ())
@@ -68,7 +75,7 @@ class Survey:
         return {str(server.id).casefold() for server in (*listing.servers, *own)}, made
 
     async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
-        """The servers of these names that this client created and a lagging list does not show yet."""
+        """Return the servers of these names that this client created and a lagging list does not show yet."""
         endpoints, now = self._context.endpoints, self._context.clock.now()
         shown = set(map(endpoints.key_of, listed))
         own = [
@@ -89,19 +96,19 @@ class Survey:
         return [server for server in found if server is not None]
 
     def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> FleetPlan:
-        """A step for each spec."""
+        """Return the plan, with a step for each spec."""
         return plan(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
 
     async def priced(self, made: FleetPlan) -> FleetPlan:
-        """The plan with prices, where the account tells them."""
+        """Return the plan with prices, if they can be read."""
         if made.creates:
-            # nobody is kept from looking by a price that can't be read
+            # a plan without prices is better than none
             with contextlib.suppress(VpsOrgError):
                 made = made.priced(await self._plans.list())
         return made
 
     def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
-        """Those that exist, as far as this client knows, each with whether it is being deleted."""
+        """Yield the servers that exist, as far as this client knows, each with whether it is being deleted."""
         for server in servers:
             heading = self._context.waiter.heading(server)
             if GONE not in (heading, server.status):
