@@ -50,7 +50,7 @@ class Terminal:
             stderr=theirs,
             env={**os.environ, **environment},
             start_new_session=True,
-            # its terminal, which tells it when it is hung up
+            # its terminal, which notifies it when it is hung up
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
@@ -85,7 +85,7 @@ class Terminal:
 
 @pytest.fixture(autouse=True)
 def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No terminal setting, profile or cache of whoever runs the tests reaches them."""
+    """No terminal setting, profile or cache of the user who runs the tests affects them."""
     for name in TERMINAL_SETTINGS:
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
@@ -94,7 +94,7 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A sandbox in a hurry, whose token and address stand in the environment."""
+    """A fast sandbox, whose token and address are in the environment."""
     # a wait polls no sooner than after half a second, which is long for a sandbox in a hurry
     monkeypatch.setitem(Client.__init__.__kwdefaults__ or {}, "min_interval", 0.02)
     with Sandbox(speed=6000, token="vps_tests") as box:
@@ -105,7 +105,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A sandbox where a create takes minutes, whose token and address stand in the environment."""
+    """A sandbox where a create takes minutes, whose token and address are in the environment."""
     with Sandbox(token="vps_tests") as box:
         monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
         monkeypatch.setenv("VPSORG_BASE_URL", box.url)

@@ -106,7 +106,7 @@ def test_old_encodings_get_ascii() -> None:
 
 
 def test_colours_are_explained() -> None:
-    """In colour the chart is made of coloured cells, and each status that was seen has its patch in the legend."""
+    """In colour the chart consists of coloured cells, and each status that was seen has its patch in the legend."""
     console = Console(file=Terminal(), width=100, color_system="standard", force_terminal=True)
 
     legend = render(console)[-1]

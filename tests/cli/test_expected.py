@@ -48,7 +48,7 @@ def test_a_first_sighting_of_another_scale_is_believed() -> None:
 
 
 async def test_a_client_remembers_what_it_saw() -> None:
-    """`last_status` tells the last poll without a request; an unknown server is None."""
+    """`last_status` returns the status of the last poll without a request; None for an unknown server."""
     async with Sandbox() as box, Client(box.token, base_url=box.url) as vps:
         [server] = box.world.add(1)
         assert vps.last_status(server.id) is None

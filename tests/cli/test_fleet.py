@@ -83,7 +83,7 @@ def test_a_fleet_from_a_file(vpsorg: Any, fleet: Any, box: Sandbox, tmp_path: Pa
 
 
 def test_the_table_names_servers_and_groups_reasons(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some of several failed: exit code 6, a line for each server, a reason told once for all whom it met."""
+    """Some of several failed: exit code 6, a line for each server, and each reason once with its servers."""
     with Sandbox(speed=6000, credit=1, token="vps_tests") as box:
         monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
         monkeypatch.setenv("VPSORG_BASE_URL", box.url)

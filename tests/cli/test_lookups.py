@@ -52,7 +52,7 @@ def test_the_lookups_of_the_provider_dialect(vpsorg: Any, provider: Sandbox, tmp
 
 
 def test_a_private_key_is_not_sent(vpsorg: Any, provider: Sandbox, tmp_path: Path) -> None:
-    """Who names the wrong file of the pair is told, before anything is sent."""
+    """The private key instead of the public one is refused before anything is sent."""
     file = tmp_path / "id"
     file.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n")
 
@@ -87,7 +87,7 @@ def test_root_passwords_are_kept(vpsorg: Any, provider: Sandbox, tmp_path: Path)
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of files are POSIX")
 def test_passwords_that_cannot_be_kept(vpsorg: Any, start: Any, provider: Sandbox) -> None:
-    """Where the file of the passwords is full, they are told on standard error; the exit code is the work's."""
+    """If the file of the passwords is full, they are printed on standard error; the exit code is the work's."""
 
     def nothing_fits() -> None:
         import resource

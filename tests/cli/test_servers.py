@@ -80,7 +80,7 @@ def test_the_life_of_a_server(vpsorg: Any, box: Sandbox) -> None:
 
 @pytest.mark.parametrize("line", ["servers create web-1", "servers delete 12345", "fleet delete 12345"])
 def test_what_cannot_be_undone_is_asked(vpsorg: Any, box: Sandbox, line: str) -> None:
-    """Where nobody can be asked, --yes is needed: exit code 2, the names and the price in one line, no change."""
+    """Without a terminal to ask on, --yes is needed: exit code 2, the names and the price in one line, no change."""
     box.world.add(1)
     before = len(box.ledger)
 

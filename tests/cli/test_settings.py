@@ -82,7 +82,7 @@ def test_a_token_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_profile_that_others_can_read_is_refused(vpsorg: Any, profiles: Path, mode: int) -> None:
-    """A file with tokens that others can read is refused in one line, which says how to mend it; exit code 2."""
+    """A file with tokens that others can read is refused in one line, which says how to fix it; exit code 2."""
     profiles.chmod(mode)
 
     ended = vpsorg("servers", "list")
@@ -324,7 +324,7 @@ def test_a_file_that_is_not_needed(
 def test_no_permission_on_the_way(
     vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    """A home of somebody else is passed over where the token is given, else it is one line."""
+    """Another user's home is ignored if the token is given; else the command prints one line."""
     home.mkdir(mode=0o700)
     assert vpsorg("servers", "list").code == 0  # everything is imported
     os.seteuid(65534)
@@ -424,7 +424,7 @@ def test_a_folder_that_cannot_be_written(profiles: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX")
 def test_what_is_no_file_is_not_replaced(vpsorg: Any, box: Sandbox, profiles: Path) -> None:
-    """The doctor tells what it found, then that it could not write it; exit code 2."""
+    """The doctor reports what it found, then that it could not write it; exit code 2."""
     profiles.unlink()
     os.mkfifo(profiles)
     box.world.add(1)

@@ -73,7 +73,7 @@ def test_every_wait_ends(terminal: Any, slow: Sandbox, name: str, line: str, sho
 
 
 def test_a_second_signal_loses_no_report(terminal: Any, slow: Sandbox) -> None:
-    """While the report is made, a second signal is ignored: creates without an answer are looked for and found."""
+    """During the report, a second signal is ignored: creates without an answer are searched for and found."""
     slow.faults.add(Rule("create", faults.NeverAnswer(applied=True)))
     fleet = terminal(*FLEET)
     fleet.until("4 requests")  # the list, and three creates

@@ -79,7 +79,7 @@ def test_specs_are_read_strictly(data: object, problem: str) -> None:
 
 
 def test_problems_are_counted() -> None:
-    """A file that is wrong all over is told in ten lines and a number; a wrong default once."""
+    """A file with many errors is reported in ten lines and a number; a wrong default is reported once."""
     wrong: dict[str, Any] = {**WEB, "os_id": 1.5}
     with pytest.raises(ConfigurationError) as raised:
         read_specs([{**WEB, "os_id": None} for _ in range(30)])

@@ -169,7 +169,7 @@ def test_json_is_ascii(vpsorg: Any, box: Sandbox) -> None:
 
 @pytest.mark.parametrize("line", ["fleet delete 12345", "servers list --token-file -"])
 def test_a_closed_standard_input(ended: Any, box: Sandbox, start: Start, line: str) -> None:
-    """Where nobody can answer and no token can be read, one line says so; exit code 2."""
+    """Without an answer to a question, or without a token, the command prints one line; exit code 2."""
     box.world.add(1)
     with start(*line.split(), redirect="<&-") as process:
         out, err = process.communicate()

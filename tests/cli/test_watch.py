@@ -88,7 +88,7 @@ def test_every_change_has_its_words() -> None:
 
 
 def test_the_table_shows_what_moves_where_lines_are_few() -> None:
-    """Servers in their natural order; where they do not all fit, those under way and those with news stay."""
+    """Servers in their natural order; if they do not all fit, moving and recently changed ones stay."""
     view = View(height=7)
     for number in (10, 2, 1, 3, 4, 5):
         view.heard(change(Change.PRESENT, f"web-{number}", "active", key=number))

@@ -113,7 +113,7 @@ async def test_what_can_not_be_said_is_not_sent(speech: Speech) -> None:
 
 @virtual
 async def test_filters(speech: Speech) -> None:
-    """By status and by location as it is shown, whoever does the filtering."""
+    """By status and by the shown location, whether the API or the client filters."""
     async with speech.account() as (box, vps):
         box.world.add(2, name="on")
         box.world.add(3, name="off", status="stopped", location="us-east")
@@ -145,7 +145,7 @@ async def test_evidence_without_timestamps(provider: Speech, command: str, secon
 
         assert outcome.error is None
         if command == "reboot" and not seconds:
-            # it was active before and after: nothing but time tells
+            # it was active before and after: only time shows the difference
             assert (outcome.evidence, took >= 15) == (Evidence.ASSUMED, True)
         else:
             assert (outcome.evidence, took >= seconds) == (Evidence.OBSERVED, True)
@@ -185,7 +185,7 @@ async def test_refusals_are_readable(speech: Speech) -> None:
 
 @virtual
 async def test_lost_answers_of_single_calls(speech: Speech) -> None:
-    """A lost start or stop is looked up; a lost create or reboot is told as unknown, and sent once."""
+    """A lost start or stop is checked by a read; a lost create or reboot is reported as unknown, and sent once."""
     lost = [Rule(name, faults.DropAfter(), times=1) for name in ("create", "reboot", "stop")]
     async with speech.account(*lost) as (box, vps):
         (there,) = box.world.add()
@@ -255,7 +255,7 @@ async def test_words_in_acknowledgements(documented: Speech) -> None:
 
 @virtual
 async def test_an_unknown_word_is_named(speech: Speech) -> None:
-    """A word nobody translated ends no wait; the time-out names it."""
+    """A word without a translation ends no wait; the timeout error names it."""
     async with speech.account() as (box, vps):
         (there,) = box.world.add()
         box.world.set_status(there.id, "migrating")
@@ -265,14 +265,14 @@ async def test_an_unknown_word_is_named(speech: Speech) -> None:
 
 @pytest.mark.parametrize("words", [{"running": "up"}, {"": "active"}, {1: "active"}, {"a": None}])
 def test_bad_translations(words: Any) -> None:
-    """A translation into a word that is none of ours is refused when the client is made."""
+    """A translation into an unknown word is refused when the client is created."""
     with pytest.raises(ConfigurationError, match="status_words"):
         Client("vps_x", status_words=words)
 
 
 @virtual
 async def test_watching(speech: Speech) -> None:
-    """The stream of changes tells what is there, what comes and what goes."""
+    """The stream of changes yields what is there, what appears and what goes."""
     async with speech.account() as (box, vps):
         first, _ = box.world.add(2)
         seen: list[tuple[str, Any]] = []
@@ -307,7 +307,7 @@ async def test_the_environment_names_the_dialect(speech: Speech, monkeypatch: py
 
 @pytest.mark.parametrize("word", ["", "Documented", None, 1])
 def test_there_are_two_dialects(word: Any) -> None:
-    """Any other is refused when the client is made."""
+    """Any other is refused when the client is created."""
     with pytest.raises(ConfigurationError, match="documented or provider"):
         Client("vps_x", dialect=word)
 
@@ -341,7 +341,7 @@ async def test_what_is_no_other_dialect_is_not_called_so(speech: Speech) -> None
 
 @virtual
 async def test_plans_and_the_account(speech: Speech) -> None:
-    """Both dialects tell the plans with their prices, and whose token it is."""
+    """Both dialects return the plans with their prices, and the owner of the token."""
     async with speech.account() as (_, vps):
         plans = {str(plan.id): plan for plan in await vps.plans.list()}
         me = await vps.account.me()
@@ -367,7 +367,7 @@ async def test_plans_by_location(speech: Speech) -> None:
 
 @virtual
 async def test_what_a_spec_is_made_of_can_be_looked_up(provider: Speech) -> None:
-    """A plan, a place, a system and a key, each looked up, make a server."""
+    """A server can be created from a plan, a location, a system and a key that were looked up."""
     async with provider.account() as (box, vps):
         plan, *_ = await vps.plans.list()
         place = next(place for place in await vps.locations.list() if place.is_active)

@@ -59,7 +59,7 @@ async def answering(
 
 
 async def test_all_is_well(speech: Speech) -> None:
-    """Every check is made, in order; the dialect is told with the setting; only the list was read."""
+    """Every check is made, in order; the dialect is reported with the setting; only the list was read."""
     async with Sandbox(dialect=speech.dialect, token=TOKEN) as box:
         box.world.add(250)
         checks = await look(box.url)
@@ -128,7 +128,7 @@ async def test_a_refused_token(speech: Speech) -> None:
 
 
 async def test_a_closed_port() -> None:
-    """Nobody listens: the port, and what to check."""
+    """No listener: the port, and what to check."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -177,7 +177,7 @@ def contexts(host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_a_certificate_that_holds() -> None:
-    """Over TLS: its version is told, and what comes after is checked."""
+    """Over TLS its version is reported, and the later checks are made."""
     theirs, ours = contexts("127.0.0.1")
     async with answering({"results": [ROW]}, tls=theirs) as server:
         checks = await look(server.url, ssl_context=ours)
@@ -270,7 +270,7 @@ async def test_what_is_no_list(body: Any, name: str) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 async def test_a_service_in_trouble(status: int) -> None:
-    """Asked once, told as it is: there is nothing to be done but to try later."""
+    """Requested once and reported: the only advice is to try later."""
     async with answering({"detail": "Come back."}, "Retry-After: 0", status=status) as server:
         check = bad(await look(server.url))
 
@@ -302,7 +302,7 @@ async def test_a_line_that_breaks() -> None:
     ],
 )
 async def test_rate_limits(header: str, told: dict[str, str]) -> None:
-    """Whatever header tells of a limit is shown."""
+    """Any header that announces a limit is shown."""
     async with answering([ROW], header) as server:
         check = named(await look(server.url), "rate limit")
 

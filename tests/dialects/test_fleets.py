@@ -55,7 +55,7 @@ ENDINGS = [
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.do)
 @virtual
 async def test_creates_whose_answers_are_lost(speech: Speech, ending: Any) -> None:
-    """However the answer is lost, the server is found by its name and adopted; none is made twice."""
+    """However the answer is lost, the server is found by its name and adopted; none is created twice."""
     async with speech.account(Rule("create", ending, every=3)) as (box, vps):
         report = await vps.fleet.create(speech.specs(9), timeout=TIMEOUT)
 
@@ -115,7 +115,7 @@ async def test_ensure_completes(speech: Speech) -> None:
 
 @virtual
 async def test_rolling_reboot(speech: Speech) -> None:
-    """Never more than two away at once, each rebooted once, though no timestamp tells of it."""
+    """Never more than two unavailable at once, each rebooted once, though no timestamp proves it."""
     async with speech.account() as (box, vps):
         ids = [server.id for server in box.world.add(7)]
         away: list[int] = []
@@ -133,7 +133,7 @@ async def test_rolling_reboot(speech: Speech) -> None:
 
 @virtual
 async def test_a_stream_that_is_left(speech: Speech) -> None:
-    """Whoever leaves early has every server in the report, as made, as failed or as never sent."""
+    """A run that is left early has every server in the report, as created, as failed or as never sent."""
     async with speech.account(options={"max_in_flight": 3}) as (box, vps):
         specs = speech.specs(30)
         async with vps.fleet.creating(specs, timeout=TIMEOUT) as run:
@@ -173,7 +173,7 @@ async def test_the_hostname_is_the_name(provider: Speech) -> None:
             await vps.fleet.create([spec, attrs.evolve(spec, name="web-2")], timeout=TIMEOUT)
 
 
-# told once: whatever becomes of the server afterwards
+# returned once, whatever happens to the server afterwards
 
 
 @virtual
@@ -206,7 +206,7 @@ async def test_passwords_survive_failed_waits(provider: Speech) -> None:
 
 @virtual
 async def test_passwords_survive_a_break(provider: Speech) -> None:
-    """Whoever leaves early has the passwords of what was made."""
+    """A run that is left early has the passwords of the created servers."""
     async with provider.account() as (box, vps):
         async with vps.fleet.creating(provider.specs(4), timeout=TIMEOUT) as run:
             async for _ in run:
@@ -255,7 +255,7 @@ UNREADABLE = [faults.Reply(403), faults.Reply(404), faults.Html(200), faults.Rep
 @pytest.mark.parametrize("ending", UNREADABLE, ids=str)
 @virtual
 async def test_a_price_that_is_not_known(speech: Speech, ending: Any) -> None:
-    """Plans that can't be read, or lack the one asked for, keep nobody from planning: the price is unknown."""
+    """Plans that can't be read, or lack the requested one, do not prevent planning: the price is unknown."""
     async with speech.account(Rule("plans", ending)) as (_, vps):
         plan = await vps.fleet.create(speech.specs(2), dry_run=True)
 

@@ -101,7 +101,7 @@ async def test_what_a_poll_costs(provider: Speech, servers: int, requests: int) 
 
 @virtual
 async def test_pages_are_fetched_side_by_side(provider: Speech) -> None:
-    """As soon as the first page has told the count, all others are on their way before one of them is back."""
+    """Once the first page has the count, all other requests leave before one of them is answered."""
     events: list[str] = []
 
     def note(event: Any) -> None:
@@ -159,7 +159,7 @@ async def test_a_list_that_shifts_while_it_is_read(provider: Speech, order: str,
 async def test_a_list_that_never_comes_to_rest(
     provider: Speech, order: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After some passes it is told as far as it is known, with a warning: rather one just gone than one hidden."""
+    """After some passes the known servers are returned, with a warning: a gone server rather than a hidden one."""
     churn = Churn(times=1000)
     async with provider.account(order=order, options={"on_event": churn}) as (box, vps):
         spares = Spares(box, 130)
@@ -227,7 +227,7 @@ async def test_a_fleet_in_an_account_that_moves(provider: Speech, order: str) ->
 
 @virtual
 async def test_a_page_that_fails(provider: Speech) -> None:
-    """A page that can't be read fails the list with its error, and nobody goes on with the others."""
+    """A page that can't be read fails the list with its error, and the other pages are cancelled."""
     rule = Rule("list", faults.Reply(503), nth=4)
     options = {"retry": RetryPolicy(attempts=1), "max_in_flight": 2}
     async with provider.account(rule, options=options) as (box, vps):
@@ -237,7 +237,7 @@ async def test_a_page_that_fails(provider: Speech) -> None:
         before = gets(box)
         await asyncio.sleep(60)
 
-        # those two that were under way may arrive
+        # the two that were in flight may arrive
         assert gets(box) <= before + 2 < 10
 
 
@@ -306,7 +306,7 @@ async def test_a_count_without_end(count: int) -> None:
 
 
 async def test_a_list_without_a_count_is_followed() -> None:
-    """Where only ``next`` tells that there is more, the link is followed on the client's own origin."""
+    """If only ``next`` announces more, the link is followed on the client's own origin."""
     turns = iter([("/api/v1/servers/?page=2", rows(0, 100)), (None, rows(100, 130))])
 
     async def script(line: Line) -> None:

@@ -62,7 +62,7 @@ class Block:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the sandbox is made with."""
+        """The settings with which the sandbox is created."""
         return dict(eval(f"dict({self.said.get('sandbox', '')})"))
 
     def compiled(self) -> CodeType:
@@ -121,11 +121,11 @@ def named(said: str) -> list[Any]:
 
 @pytest.fixture
 def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing leaves this machine: names are not looked up, and whatever is connected to is here."""
+    """Nothing leaves this machine: names are not resolved, and every connection goes to this machine."""
     connect, look_up = asyncio.open_connection, socket.getaddrinfo
 
     async def here(host: str, port: int, **options: Any) -> Any:
-        # the addresses of emulated servers are nobody's; a check of one of them finds a port that is open
+        # the addresses of emulated servers belong to no machine; a check of one of them finds an open port
         return await connect(*HERE) if host not in LOOPBACK else await connect(host, port, **options)
 
     def only_here(host: Any, *arguments: Any, **options: Any) -> Any:

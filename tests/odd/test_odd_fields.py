@@ -160,7 +160,7 @@ def test_a_row_that_can_not_be_read_hides_no_other(odd: dict[str, Any]) -> None:
 
 @virtual
 async def test_a_search_finds_beside_an_odd_row() -> None:
-    """A create whose answer was lost is found, whatever other rows look like."""
+    """A create whose answer was lost is found, whatever the other rows contain."""
     rows = [row(1, "a") | {"id": None}, row(2, "b") | {"plan": 5}]
 
     def api(method: str, path: str, asked: Any) -> Reply | None:

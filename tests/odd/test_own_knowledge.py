@@ -100,7 +100,7 @@ async def test_a_start_that_is_refused_for_another_reason_fails_with_it() -> Non
 
 @virtual
 async def test_an_old_command_that_changed_nothing_is_forgotten() -> None:
-    """A reboot that nobody waited for and that is long over is no reason to wait."""
+    """A reboot that no wait followed and that is long over is no reason to wait."""
     async with account() as (box, vps):
         (server,) = box.world.add(1, name="web-000")
         await vps.servers.reboot(server.id)
@@ -210,7 +210,7 @@ def test_an_echo_of_an_own_attempt_is_no_refusal(command: str, status: int) -> N
 
 @pytest.mark.parametrize("status", [400, 404, 409])
 def test_a_delete_repeated_within_one_call(status: int) -> None:
-    """The second attempt is told that it is being deleted already: accepted, and the wait decides."""
+    """The second attempt is answered that the server is being deleted already: accepted, and the wait decides."""
 
     @virtual
     async def play() -> None:
@@ -420,7 +420,7 @@ async def test_an_outage_is_not_made_worse() -> None:
 
 @virtual
 async def test_a_cancelled_create_leaves_word(caplog: pytest.LogCaptureFixture) -> None:
-    """The cancellation goes on with a note; a warning and an event name the spec and the time; `ensure` adopts it."""
+    """The cancellation has a note; a warning and an event name the spec and the time; `ensure` adopts the server."""
     seen: list[Any] = []
     async with account(
         Rule("create", (faults.Delay(1.0, after=True), faults.HideCreated(5)), times=1),

@@ -170,7 +170,7 @@ async def test_a_read_about_another_server() -> None:
 
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "update", "replace", "delete"])
 def test_a_change_answered_with_another_server(operation: str) -> None:
-    """The answer is about somebody else's server: the outcome is not known, unless the server itself shows it."""
+    """The answer concerns another server: the outcome is unknown, unless the server itself shows it."""
 
     @virtual
     async def play() -> None:
@@ -234,7 +234,7 @@ WORDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", WORDS.values(), ids=WORDS)
 def test_the_reason_of_an_unknown_create_has_the_body(body: Any) -> None:
-    """Whatever a good answer holds instead of a server is quoted, and stands in the reason's body."""
+    """Whatever a good answer has instead of a server is quoted, and is in the reason's body."""
 
     @virtual
     async def play() -> None:

@@ -135,7 +135,7 @@ def test_nothing_is_created_on_the_word_of_a_short_list(dialect: str, lists: Cal
 
 @pytest.mark.parametrize("whole_from", [2, 4])
 def test_a_list_that_becomes_whole_in_time(whole_from: int) -> None:
-    """A few passes are made: what only lagged is read whole, and the fleet goes on."""
+    """A few passes are made: a list that only lagged is read completely, and the fleet continues."""
 
     @virtual
     async def play() -> None:
@@ -212,7 +212,7 @@ async def test_a_lost_create_is_not_declared_missing_by_a_short_list() -> None:
 
 @virtual
 async def test_a_server_that_is_listed_twice_hides_none() -> None:
-    """Three rows of three, one server twice: the list is as long as it says, and fleets go on."""
+    """Three rows of three, one server twice: the list is as long as it says, and fleets continue."""
     rows = [*ROWS[:2], ROWS[1]]
 
     def api(method: str, path: str, asked: Any) -> Reply:

@@ -144,7 +144,7 @@ async def test_a_call_with_a_retried_attempt() -> None:
 
 @virtual
 async def test_a_call_that_failed_says_what_is_known() -> None:
-    """The span of a failed call carries the error's class, and whether it may have been carried out."""
+    """The span of a failed call has the error's class, and whether the call may have been applied."""
     async with traced(Rule("create", DropAfter(), times=1)) as (recorder, _, vps):
         with pytest.raises(errors.OutcomeUnknownError):
             await vps.servers.create(specs(1)[0])
@@ -159,7 +159,7 @@ async def test_a_call_that_failed_says_what_is_known() -> None:
 
 @virtual
 async def test_a_wait_has_its_transitions() -> None:
-    """A wait tells the words it saw, when it saw them, in the trace of who waits; polls are traces of their own."""
+    """The span of a wait has the words that it saw, in the trace of the waiter; polls are separate traces."""
     async with traced() as (recorder, _, vps):
         with recorder.provider.get_tracer("user").start_as_current_span("job"):
             server = await vps.servers.create(specs(1)[0])
@@ -233,7 +233,7 @@ async def test_a_fleet_run() -> None:
 
 @virtual
 async def test_the_other_runs() -> None:
-    """Actions and rolling operations are runs as well, and what a run under way does is told below it."""
+    """Actions and rolling operations are runs as well, and their calls are spans below them."""
     async with traced() as (recorder, box, vps):
         ids = [server.id for server in box.world.add(3)]
         await vps.fleet.reboot(ids, timeout=300)
@@ -261,7 +261,7 @@ async def test_a_run_that_is_left() -> None:
 
 @virtual
 async def test_calls_side_by_side_keep_apart() -> None:
-    """Concurrent calls are told below their own spans, not below each other's."""
+    """Concurrent calls are reported below their own spans, not below each other's."""
     async with traced(Rule("get", Reply(status=503), times=3)) as (recorder, box, vps):
         ids = [server.id for server in box.world.add(20)]
         await asyncio.gather(*map(vps.servers.get, ids))
@@ -293,7 +293,7 @@ async def test_the_token_is_in_none() -> None:
 
 @virtual
 async def test_the_hook_hears_the_same() -> None:
-    """`on_event` is told what it would be told without tracing."""
+    """`on_event` receives the same events as without tracing."""
     heard: dict[bool, list[str]] = {}
     for followed in (True, False):
         names: list[str] = heard.setdefault(followed, [])

@@ -47,7 +47,7 @@ def test_a_synchronous_test_has_a_sandbox(vpsorg_sandbox: Sandbox) -> None:
 
 
 async def test_an_asynchronous_test_has_a_client(vpsorg_sandbox: Sandbox, vpsorg_client: MakeClient) -> None:
-    """The client waits for the fast servers of the sandbox without being told how fast they are."""
+    """The client waits for the fast servers of the sandbox without further settings."""
     async with vpsorg_client() as vps:
         report = await vps.fleet.create(specs(3), timeout=30)
         await vps.fleet.delete([server.id for server in report.servers], timeout=30)
@@ -74,7 +74,7 @@ async def test_code_that_reads_the_environment(vpsorg_env: Sandbox) -> None:
 
 @pytest.mark.parametrize("vpsorg_settings", [{"credit": 1}])
 async def test_settings_by_parametrizing(vpsorg_client: MakeClient) -> None:
-    """``vpsorg_settings`` is what the sandbox is made with."""
+    """``vpsorg_settings`` are the settings with which the sandbox is created."""
     async with vpsorg_client() as vps:
         one, two = specs(2)
         await vps.servers.create(one)
@@ -140,7 +140,7 @@ def test_five_minutes_take_no_time(vpsorg_run: RunVirtually) -> None:
 
 
 def test_a_time_out_in_virtual_time(vpsorg_run: RunVirtually) -> None:
-    """Time-outs of the client are virtual, too: that of a wait, and that of a request that is never answered."""
+    """Timeouts of the client are virtual, too: that of a wait, and that of a request that is never answered."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         server = await vps.servers.create(specs(1)[0])
@@ -155,7 +155,7 @@ def test_a_time_out_in_virtual_time(vpsorg_run: RunVirtually) -> None:
 
 
 def test_the_result_of_a_run(vpsorg_run: RunVirtually) -> None:
-    """What the scenario returns comes back, and what it raises comes out, a time-out of its own among it."""
+    """The scenario's result is returned, and its exceptions are raised, including its own timeout."""
 
     async def returns(vps: Client, box: Sandbox) -> str:
         return "done"
@@ -180,7 +180,7 @@ def test_a_run_that_does_not_end(vpsorg_run: RunVirtually) -> None:
 
 
 async def test_a_run_inside_a_running_loop(vpsorg_run: RunVirtually) -> None:
-    """An asynchronous test is told to be a synchronous one."""
+    """An asynchronous test gets an error that asks for a synchronous one."""
 
     async def scenario(vps: Client, box: Sandbox) -> None: ...
 
@@ -217,7 +217,7 @@ def test_code_that_makes_its_own_client(vpsorg_run: RunVirtually) -> None:
 
 
 def test_threads_are_heard_before_a_long_jump() -> None:
-    """Virtual time does not jump to a distant time-out while a thread is about to give its answer."""
+    """Virtual time does not jump to a distant timeout while a thread is about to answer."""
 
     async def main() -> str:
         async with asyncio.timeout(86_000):
@@ -249,7 +249,7 @@ def test_a_fault_by_name(vpsorg_run: RunVirtually) -> None:
 )
 @pytest.mark.vpsorg_faults("list", {"do": "reply", "status": 409}, times=1)
 class TestFaultsInOrder:
-    """Rules as objects, in their JSON form and by name, on classes and functions, stand in reading order."""
+    """Rules as objects, in their JSON form and by name, on classes and functions, are applied in reading order."""
 
     @pytest.mark.vpsorg_faults("list", {"do": "reply", "status": 410}, times=1)
     async def test_the_order(self, vpsorg_sandbox: Sandbox, vpsorg_client: MakeClient) -> None:

@@ -110,7 +110,7 @@ def spec() -> dict[str, Any]:
 
 @pytest.fixture
 def arrivals() -> Callable[[Sandbox, int], Awaitable[None]]:
-    """Let the loop run until a sandbox in it has taken so many requests."""
+    """Let the loop run until a sandbox in it has accepted this number of requests."""
 
     async def until(box: Sandbox, count: int) -> None:
         for _ in range(1_000_000):

@@ -288,7 +288,7 @@ def test_plans(account: Account, query: str, count: int) -> None:
 
 @pytest.mark.parametrize("dialect", [Documented, Provider])
 def test_the_account(dialect: type[Api]) -> None:
-    """GET /account/me/ tells account and token as on the account page, in both dialects."""
+    """GET /account/me/ returns account and token as on the account page, in both dialects."""
     api = dialect(World(), "secret")
     command = api.understand(Call("GET", "/api/v1/account/me/", authorization="Bearer secret"))
 

@@ -167,7 +167,7 @@ def test_loopback_hosts(host: str, origin: str) -> None:
     ],
 )
 def test_settings_are_checked_at_once(wrong: dict[str, Any]) -> None:
-    """Settings that make no sense are refused when the sandbox is made."""
+    """Invalid settings are refused when the sandbox is created."""
     with pytest.raises(SandboxError):
         Sandbox(**wrong)
 

@@ -222,7 +222,7 @@ async def test_delete_with_a_body(
 
 
 async def test_permission_is_not_given(furnished: Sandbox, talk: Talk) -> None:
-    """A browser that asks first whether a page may send JSON is told nothing that permits it."""
+    """A browser that asks first whether a page may send JSON gets no permission."""
     asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
 
     heard = await talk("OPTIONS", "/_sandbox/reset", headers=asked)
@@ -253,7 +253,7 @@ async def test_the_api_asks_for_its_token_alone(furnished: Sandbox, talk: Talk) 
     ],
 )
 def test_a_host_that_its_owner_permits(own: str, host: str, status: int) -> None:
-    """The host that a sandbox was told to listen on opens its control endpoint as well, and no other one does."""
+    """The host on which a sandbox listens also opens its control endpoint, and no other one does."""
     engine = Engine(World, Documented, "secret", ManualClock(), FaultPlan())
     call = Call("POST", "/_sandbox/reset", content_type="application/json", host=host)
 

@@ -380,7 +380,7 @@ async def test_a_lagging_list_still_shows_what_was_soft_deleted(
 async def test_short_list(
     box: Sandbox, talk: Talk, dialect: str, id_field: str, missing: int, shown: int
 ) -> None:
-    """The count tells all, rows are missing at the end, and no link leads to them."""
+    """The count includes all, rows are missing at the end, and no link leads to them."""
     everyone = [server.id for server in box.world.add(4)]
     box.faults.add(Rule("list", faults.ShortList(missing=missing), times=1))
 
@@ -420,7 +420,7 @@ async def test_ignore_page(box: Sandbox, talk: Talk, dialect: str, id_field: str
 
 @only_documented
 async def test_ignore_page_keeps_the_filters(box: Sandbox, talk: Talk) -> None:
-    """What else stands in the query still counts."""
+    """The other parameters of the query still apply."""
     box.world.add(2)
     box.world.add(status="stopped")
     box.faults.add(Rule("list", faults.IgnorePage()))
@@ -637,7 +637,7 @@ async def test_a_path_through_a_list(box: Sandbox, talk: Talk, action: faults.Ac
     ],
 )
 async def test_paths(box: Sandbox, talk: Talk, action: faults.Action, changed: dict[str, Any]) -> None:
-    """A dotted path leads into objects: what is missing is made or needs no omitting, all else stays."""
+    """A dotted path leads into objects: missing parts are created or need no omitting, everything else stays."""
     box.world.add()
     before = (await talk("GET", path_of(box))).json
     box.faults.add(Rule("get", action))
@@ -852,7 +852,7 @@ def test_actions_go_with_their_operations(
     ],
 )
 def test_senseless_actions_are_refused(make: Callable[[], faults.Action], field: str) -> None:
-    """An action that could never do what it says is refused when it is made, by field."""
+    """An action that could never do what it says is refused at creation, with the field."""
     with pytest.raises(FaultError) as error:
         make()
 

@@ -112,7 +112,7 @@ def test_a_row_is_flat(account: Account) -> None:
 
 
 def test_one_server_is_nested(account: Account) -> None:
-    """A server by itself tells plan, location and system as objects."""
+    """A single server has plan, location and system as objects."""
     uuid = account.add(name="db-1", plan_id=2, os_id=3, location="eu-central")
 
     assert account.json("GET", f"{SERVERS}{uuid}/") == {
@@ -315,7 +315,7 @@ def test_credit_runs_out() -> None:
     ],
 )
 def test_pages(account: Account, query: str, first: int, shown: int, after: str, before: str) -> None:
-    """A page tells its rows, the count of all, and the absolute URLs of its neighbours."""
+    """A page has its rows, the count of all, and the absolute URLs of its neighbours."""
     names = [server.name for server in account.world.add(250, now=0)]
 
     page = account.json("GET", f"{SERVERS}?{query}", host="sandbox:8080")
@@ -570,7 +570,7 @@ def test_an_independent_client_lives_its_life(
 
 
 def test_hooks_take_uuids(box: Sandbox, client: ProviderClient) -> None:
-    """What the provider does by itself is told in the dialect's own ids."""
+    """What the provider does on its own uses the dialect's own ids."""
     odd, hidden, gone, held = (str(server.id) for server in box.world.add(4))
 
     box.world.set_status(odd, "haunted")

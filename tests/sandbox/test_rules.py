@@ -209,7 +209,7 @@ def test_bad_json_names_the_field(document: Any, field: str) -> None:
     ],
 )
 def test_senseless_rules_are_refused(make: Any, field: str) -> None:
-    """A rule that could never do what it says is refused when it is made, by field."""
+    """A rule that could never do what it says is refused at creation, with the field."""
     with pytest.raises(FaultError) as error:
         make()
 

@@ -172,7 +172,7 @@ async def test_a_body_too_large_is_413(box: Sandbox, talk: Talk) -> None:
     ],
 )
 async def test_bad_clients_do_no_harm(box: Sandbox, talk: Talk, sent: bytes) -> None:
-    """Bytes that are no request, or half a one, disturb nobody else."""
+    """Bytes that are no request, or half a request, do not affect other connections."""
     host, port = box.url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)

@@ -23,7 +23,7 @@ def creates(box: Sandbox) -> list[str]:
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize(("kind", "applied"), [(faults.DropBefore, False), (faults.DropAfter, True)])
 async def test_drops(box: Sandbox, talk: Talk, spec: Any, kind: Any, applied: bool, how: str) -> None:
-    """The connection ends without an answer, by a close or a reset, and the change is made or not."""
+    """The connection ends without an answer, by a close or a reset, and the change is applied or not."""
     box.faults.add(Rule("create", kind(how=how), times=1))
 
     heard = await talk("POST", json=spec)
@@ -36,7 +36,7 @@ async def test_drops(box: Sandbox, talk: Talk, spec: Any, kind: Any, applied: bo
 
 
 async def test_half_headers(box: Sandbox, talk: Talk, spec: Any) -> None:
-    """The change is made, and the answer ends before its headers do."""
+    """The change is applied, and the answer ends before its headers do."""
     box.faults.add(Rule("create", faults.HalfHeaders()))
 
     heard = await talk("POST", json=spec)
@@ -47,7 +47,7 @@ async def test_half_headers(box: Sandbox, talk: Talk, spec: Any) -> None:
 
 
 async def test_half_body(box: Sandbox, talk: Talk, spec: Any) -> None:
-    """The change is made, and the body is shorter than its announced length."""
+    """The change is applied, and the body is shorter than its announced length."""
     box.faults.add(Rule("create", faults.HalfBody()))
 
     heard = await talk("POST", json=spec)
@@ -227,7 +227,7 @@ async def test_a_client_may_leave_a_flood(box: Sandbox, talk: Talk, kind: Any) -
     ],
 )
 async def test_reply(box: Sandbox, talk: Talk, spec: Any, action: Any, status: int, body: bytes) -> None:
-    """Any answer of choice can stand in for the real one."""
+    """Any answer can replace the real one."""
     box.faults.add(Rule("create", action))
 
     heard = await talk("POST", json=spec)
@@ -245,7 +245,7 @@ async def test_402_on_the_kth_create(box: Sandbox, talk: Talk, spec: Any) -> Non
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_delay(spec: Any, after: bool) -> None:
-    """An answer can be late; the change is made at the end of the delay, or before it."""
+    """An answer can be late; the change is applied at the end of the delay, or before it."""
     async with Sandbox(faults=[Rule("create", faults.Delay(0.05, after=after))]) as box:
         headers = {"Authorization": f"Bearer {box.token}"}
         async with (
@@ -259,7 +259,7 @@ async def test_delay(spec: Any, after: bool) -> None:
 
 
 async def test_lag(box: Sandbox, talk: Talk, clock: ManualClock) -> None:
-    """After a reboot, reads can go on to show the time before it, for a while."""
+    """After a reboot, reads can still show the state before it for a while."""
     box.world.add()
     clock.advance(100)
     box.faults.add(Rule("reboot", faults.Lag(5)))
@@ -335,7 +335,7 @@ async def test_hide_created(
 
 
 async def test_set_status(box: Sandbox, talk: Talk, clock: ManualClock, spec: Any) -> None:
-    """A server can take on a word that nobody knows: the one asked for, one just made, or one named."""
+    """A server can get an unknown word: the requested server, a new one, or a named one."""
     box.world.add()
     box.faults.add(
         Rule("get", faults.SetStatus("migrating", seconds=5, then="stopped"), times=1),

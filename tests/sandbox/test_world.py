@@ -179,7 +179,7 @@ def test_two_changes_within_a_second(distinct: bool, printed: str) -> None:
 
 
 def test_a_late_commit_happens_at_its_time() -> None:
-    """A change put off is not there before its time, and is dated by it, however late one looks."""
+    """A postponed change is not visible before its time, and has that time, however late the read is."""
     world = a_world()
     world.apply_later(create(), 0, 5, request=1)
 
@@ -353,7 +353,7 @@ def play(steps: list[tuple[str, int, float]], *, looks: int = 0) -> tuple[World,
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 def test_looking_changes_nothing(steps: list[tuple[str, int, float]]) -> None:
-    """However often one looks in between, the same calls lead to the same servers and the same ledger."""
+    """However many reads come in between, the same calls lead to the same servers and the same ledger."""
     seldom, end = play(steps)
     often, _ = play(steps, looks=5)
 
