@@ -185,9 +185,18 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
 
 
 def assert_committed(box: Sandbox, **counts: int) -> None:
-    """Assert that exactly these changes were applied: ``assert_committed(box, create=3, reboot=3)``.
+    """Assert that exactly these changes were applied.
 
-    Operations are ``create replace update delete start stop reboot``; one that is not named must not have happened.
+    Args:
+        box: The sandbox.
+        counts: The number of changes by operation: ``create replace update delete start stop reboot``. An operation
+            that is not given must not have happened.
+
+    Raises:
+        AssertionError: Another number of changes was applied; the message lists all changes.
+
+    Example:
+        ``assert_committed(box, create=3, reboot=3)``
     """
     __tracebackhide__ = True
     real = Counter(change.operation for change in box.ledger)
@@ -201,7 +210,11 @@ def assert_committed(box: Sandbox, **counts: int) -> None:
 
 
 def assert_no_duplicates(box: Sandbox) -> None:
-    """Assert that no name was created twice, even if the servers have been deleted since."""
+    """Assert that no name was created twice, even if the servers have been deleted since.
+
+    Raises:
+        AssertionError: A name was created more than once.
+    """
     __tracebackhide__ = True
     created = Counter(change.name for change in box.ledger if change.operation == "create")
     twice = [f"  {name}: created {times} times" for name, times in created.items() if times > 1]
@@ -210,7 +223,11 @@ def assert_no_duplicates(box: Sandbox) -> None:
 
 
 def assert_none_left(box: Sandbox) -> None:
-    """Assert that no server exists, so that nothing is charged any more."""
+    """Assert that no server exists, so that nothing is charged any more.
+
+    Raises:
+        AssertionError: A server exists.
+    """
     __tracebackhide__ = True
     left = [f"  {server.id} {server.name}: {server.status}" for server in box.servers]
     if left:
@@ -225,10 +242,20 @@ def assert_requests(
     at_least: int | None = None,
     at_most: int | None = None,
 ) -> None:
-    """Assert how many requests match ``pattern``, which is compared with ``METHOD /path``; ``*`` matches any text.
+    """Assert how many requests match a pattern.
 
-    ``assert_requests(box, "POST */reboot/", 3)``, ``assert_requests(box, "GET *", at_most=20)``. Without a number: at
-    least one.
+    Args:
+        box: The sandbox.
+        pattern: A pattern for ``METHOD /path``; ``*`` matches any text.
+        count: The exact number of matches. Without any number, at least one.
+        at_least: The minimum of matches.
+        at_most: The maximum of matches.
+
+    Raises:
+        AssertionError: Another number of requests matches; the message lists all requests.
+
+    Example:
+        ``assert_requests(box, "GET *", at_most=20)``
     """
     __tracebackhide__ = True
     if (count, at_least, at_most) == (None, None, None):
