@@ -32,7 +32,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 
 class Ports:
-    """What emulated servers answer on their ports: their addresses are nobody's, so nothing is connected to."""
+    """The answers on the ports of emulated servers, whose addresses belong to no machine: nothing is connected to."""
 
     def __init__(self) -> None:
         self.open = True
@@ -53,7 +53,7 @@ class Writer:
 
 @pytest.fixture
 def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
-    """The ports of the emulated servers; open unless told otherwise."""
+    """The ports of the emulated servers; open by default."""
     made = Ports()
     monkeypatch.setattr(asyncio, "open_connection", made.connect)
     return made

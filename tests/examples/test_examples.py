@@ -180,12 +180,12 @@ def test_a_kernel_that_does_not_come_up(example: Load, vpsorg_run: RunVirtually,
 
 
 def test_a_reboot_that_is_held_up(example: Load, vpsorg_run: RunVirtually, ports: Any, capsys: Any) -> None:
-    """Ctrl-C starts nothing more, waits for what is under way, and reports the rest as not sent."""
+    """Ctrl-C starts nothing more, waits for what is in progress, and reports the rest as not sent."""
     rolling = example("rolling_kernel_reboot")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         box.world.add(4, name="web")
-        # the second server is under way then
+        # the second server is in progress then
         asyncio.get_running_loop().call_later(30, signal.raise_signal, signal.SIGINT)
         report = await rolling.reboot(vps, "web", away=1, port=22)
         assert (len(report.succeeded), len(report.skipped)) == (2, 2)
@@ -212,7 +212,7 @@ async def test_rolling_reboot_as_a_command(
 
 
 def test_a_pool_follows_its_load(example: Load, vpsorg_run: RunVirtually) -> None:
-    """More servers at once, fewer after patience; a server that dies is made up for; none is made twice."""
+    """More servers at once, fewer after patience; a server that dies is replaced; none is created twice."""
     scaler = example("autoscaler")
 
     async def scenario(vps: Client, box: Sandbox) -> None:

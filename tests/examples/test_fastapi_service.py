@@ -58,7 +58,7 @@ async def ask(app: Any, method: str, path: str, body: Any = None) -> tuple[int, 
 
 
 def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> None:
-    """Asked for and followed by two readers: each is told every step, in order, and the end."""
+    """A fleet is requested and followed by two readers: each gets every step, in order, and the end."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         async with service.lifespan(service.app):
@@ -91,7 +91,7 @@ def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> No
 @pytest.mark.vpsorg_faults("create", "drop_after", nth=2)
 @pytest.mark.parametrize("vpsorg_settings", [{"credit": 2}])
 def test_troubles_are_told(service: ModuleType, vpsorg_run: RunVirtually) -> None:
-    """A lost answer and a refusal are steps like others; the service goes on."""
+    """A lost answer and a refusal are steps like others; the service continues."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         async with service.lifespan(service.app):
@@ -119,7 +119,7 @@ def test_bad_orders(service: ModuleType, vpsorg_run: RunVirtually) -> None:
 
 
 def test_the_service_ends_under_a_fleet(service: ModuleType, vpsorg_run: RunVirtually) -> None:
-    """Readers are told, nothing hangs, and what was made stays, for the next request to adopt."""
+    """Readers are informed, nothing hangs, and created servers stay, for the next request to adopt."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         async with service.lifespan(service.app):

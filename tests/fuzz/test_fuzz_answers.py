@@ -210,7 +210,7 @@ def check_error(error: DecodeError) -> None:
 
 
 def test_a_list_can_t_claim_to_have_no_end() -> None:
-    """Pages are asked for by the count that the service tells, which nobody has checked."""
+    """Pages are requested by the count that the service reports, which is not verified."""
     assert len(provider.further_pages(1_000_000)) == 9_999
     for count in (1_000_001, 10**18, 10**400):
         with pytest.raises(DecodeError):
@@ -289,7 +289,7 @@ def send() -> Iterator[Send]:
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_the_answers_as_they_are_documented_are_records(operation: str, send: Send) -> None:
-    """What is mutated below is an answer that the call takes."""
+    """The answers that are mutated below are accepted by the call."""
     outcome = send(operation, answer(200, json.dumps(DOCUMENTED[CALLS[operation][0]]).encode()))
 
     assert not isinstance(outcome, VpsOrgError), outcome

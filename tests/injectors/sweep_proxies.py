@@ -103,7 +103,7 @@ def response(flow):
 
 @pytest.fixture
 def between(box: Sandbox, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Puts a proxy before the sandbox (or before a port where nobody listens) and returns its address."""
+    """Run a proxy in front of the sandbox (or of a port without a listener), and return its address."""
     running: list[Iterator[str]] = []
 
     def put(name: str, rule: str = "", *, dead: bool = False) -> str:
@@ -152,7 +152,7 @@ async def lost(box: Sandbox, url: str) -> errors.OutcomeUnknownError:
 
 
 async def test_haproxy_with_a_dead_backend(box: Sandbox, between: Callable[..., str]) -> None:
-    """Its 503 page: a read fails after its attempts; of a create nothing is known, and nothing was carried out."""
+    """Its 503 page: a read fails after its attempts; of a create nothing is known, and nothing was executed."""
     url = between("haproxy", dead=True)
 
     async with client(box, url) as vps:
@@ -195,7 +195,7 @@ async def test_haproxy_rejects(box: Sandbox, between: Callable[..., str]) -> Non
 
 
 async def test_haproxy_limits(box: Sandbox, between: Callable[..., str]) -> None:
-    """A 429 with Retry-After is waited for, and was not carried out."""
+    """A 429 with Retry-After is waited for, and was not applied."""
     rule = "http-request return status 429 hdr Retry-After 1 if METH_POST { rand(2) eq 0 }"
     url = between("haproxy", rule)
 

@@ -175,7 +175,7 @@ OTHER = answer(200, SERVER.replace(b"web-1", b"another's"))
 
 
 async def breaks_a_chunk(line: Line) -> None:
-    """The C parser closes the connection on this, but leaves waiting who waits for the body: the deadline ends it."""
+    """The C parser closes the connection on this, but the task that waits for the body is ended by the deadline."""
     await line.segment(CHUNKED)
     await line.segment(b"zz\r\n" + SERVER)
     if not PURE_PYTHON:

@@ -73,7 +73,7 @@ class Line:
             await asyncio.sleep(0)
 
     async def pour(self, data: bytes) -> None:
-        """Send as fast as the client takes it."""
+        """Send as fast as the client reads."""
         self.send(data)
         await self._writer.drain()
 
@@ -128,7 +128,7 @@ class RawServer:
         return sum(heard.method == method for heard in self.requests)
 
     async def until_heard(self, requests: int) -> None:
-        """Return once so many requests have come."""
+        """Return once this number of requests has arrived."""
         while len(self.requests) < requests:
             self._news.clear()
             await self._news.wait()

@@ -31,7 +31,7 @@ def skip(seconds: float) -> None:
 
 
 class SkippingClock:
-    """For ``Client(clock=...)`` with one call at a time: whoever sleeps skips, for everybody."""
+    """For ``Client(clock=...)`` with one call at a time: each sleep moves the time for all."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []

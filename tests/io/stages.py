@@ -172,7 +172,7 @@ def status(code: int, *headers: str, body: bytes = b'{"detail": "no"}') -> Play:
 
 @asynccontextmanager
 async def closed_port() -> AsyncIterator[Stage]:
-    """Nobody listens."""
+    """There is no listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield Stage(f"http://127.0.0.1:{taken.getsockname()[1]}")

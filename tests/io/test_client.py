@@ -79,7 +79,7 @@ class Desk:
         return Client(token, base_url=self.url, **{"retry": ONCE, **options})
 
     async def busy(self, count: int) -> None:
-        """Return once so many requests are in hand."""
+        """Return once this number of requests is being handled."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.in_hand >= count)
 
@@ -114,7 +114,7 @@ class Desk:
         try:
             await self._enough.wait()
             if self.shut.is_set():
-                # answered by nobody: the client has to hang up
+                # never answered: the client has to hang up
                 await reader.readexactly(1)
         finally:
             # later requests get the chance to come while this one is still in hand
@@ -145,7 +145,7 @@ USES: dict[str, Callable[[Client], Any]] = {
 
 @pytest.mark.parametrize("use", USES)
 async def test_a_client_is_used_while_it_is_open(use: str) -> None:
-    """Before and after its ``async with`` every use is told to be out of place, and reaches nobody."""
+    """Before and after its ``async with`` every use raises an error, and sends nothing."""
     vps = Client(TOKEN, base_url="http://127.0.0.1:1")
 
     async def attempt() -> None:
@@ -237,7 +237,7 @@ async def test_cancellation_closes_the_client() -> None:
 
 
 async def test_a_cancelled_call_disturbs_no_other() -> None:
-    """One call cancelled, queued or under way: its place goes to the next, and the client works on."""
+    """One call is cancelled, queued or in flight: its slot goes to the next, and the client works on."""
     async with Desk() as desk, desk.client(max_in_flight=1) as vps:
         desk.shut.set()
         under_way = asyncio.create_task(vps.servers.get(7))
@@ -256,7 +256,7 @@ async def test_a_cancelled_call_disturbs_no_other() -> None:
 
 
 async def test_closing_under_a_call() -> None:
-    """Whoever still waits for an answer, a place or a status is told that the client was closed."""
+    """A task that still waits for an answer, a slot or a status gets the error that the client was closed."""
     async with Desk(hold=2) as desk:
         desk.shut.set()
         async with desk.client(max_in_flight=2) as vps:
@@ -308,7 +308,7 @@ async def test_what_is_kept_of_a_closed_client_is_closed() -> None:
 
 
 async def test_nobody_there() -> None:
-    """A port where nobody listens is an error of ours, with the address and the word that nothing was sent."""
+    """A port without a listener is an error of ours, with the address and the word that nothing was sent."""
     async with Desk() as desk:
         url = desk.url
     async with Client(TOKEN, base_url=url, retry=ONCE) as vps:
@@ -342,7 +342,7 @@ def test_many_loops_in_one_process() -> None:
 
     with Sandbox() as box:
         box.world.add(3)
-        # made outside of any loop: a client takes its loop when it is opened
+        # created outside of any loop: a client is bound to its loop when it is opened
         clients = [Client(box.token, base_url=box.url) for _ in range(3)]
         assert [asyncio.run(count(vps)) for vps in clients] == [3, 3, 3]
         with pytest.raises(ClientClosedError, match="opened once"):
@@ -368,7 +368,7 @@ async def test_a_client_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 async def test_max_in_flight(limit: int) -> None:
-    """So many requests are under way at once, reads and changes together: not one more, and no fewer."""
+    """Exactly this number of requests are in flight at once, reads and changes together."""
     async with Desk(hold=limit) as desk, desk.client(max_in_flight=limit) as vps:
         calls: list[Awaitable[object]] = []
         for _ in range(3 * limit):
@@ -393,7 +393,7 @@ async def test_max_in_flight_of_a_fleet() -> None:
 
 
 async def test_the_default_limit_is_32() -> None:
-    """Without a word about it, 32 requests are under way at most."""
+    """By default at most 32 requests are in flight."""
     async with Desk(hold=32) as desk, desk.client() as vps:
         await asyncio.gather(*(vps.servers.get(7) for _ in range(100)))
 

@@ -11,7 +11,7 @@ from vpsorg_async.http.deadlines import Deadlines
 
 
 async def attempt(deadlines: Deadlines, seconds: float) -> str:
-    """Something that takes so long, as one attempt."""
+    """Something that takes this long, as one attempt."""
     under_way = deadlines.enter()
     try:
         await asyncio.sleep(seconds)
@@ -111,7 +111,7 @@ async def test_an_attempt_with_a_limit_of_its_own() -> None:
 
 @virtual
 async def test_an_attempt_that_is_done_leaves_no_timer() -> None:
-    """What is not under way any more is not interrupted."""
+    """An attempt that has ended is not interrupted."""
     deadlines = Deadlines(10.0)
     entered = deadlines.enter(5.0)
     deadlines.leave(entered)

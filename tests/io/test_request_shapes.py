@@ -51,7 +51,7 @@ def sent(mocked: aioresponses) -> list[tuple[str, str]]:
 
 
 def only_call(mocked: aioresponses) -> dict[str, Any]:
-    """How the one request was made."""
+    """The one request that was sent."""
     ((call,),) = mocked.requests.values()
     kwargs: dict[str, Any] = call.kwargs
     return kwargs
@@ -118,7 +118,7 @@ async def test_the_nine_requests(what: str, vps: Client, mocked: aioresponses) -
 
 @pytest.mark.parametrize("what", NINE)
 async def test_the_headers_of_the_nine(what: str, vps: Client, mocked: aioresponses) -> None:
-    """Every request carries the token and the content type of the page's examples, and says who asks."""
+    """Every request has the token, the content type of the page's examples, and a user agent."""
     method, url, status, answer, _, call = NINE[what]
     mocked.add(url, method, status=status, body=sample(answer) if answer else "")
 
@@ -135,7 +135,7 @@ async def test_the_headers_of_the_nine(what: str, vps: Client, mocked: aiorespon
 
 
 async def test_what_the_nine_return(vps: Client, mocked: aioresponses) -> None:
-    """Lists are tuples of servers, one server is a server, actions are taken and not done, a delete is nothing."""
+    """Lists are tuples of servers, one server is a server, actions are accepted and not done, a delete is None."""
     results: dict[str, Any] = {}
     for what, (method, url, status, answer, _, call) in NINE.items():
         mocked.add(url, method, status=status, body=sample(answer) if answer else "")
@@ -260,7 +260,7 @@ async def test_any_good_answer_to_a_delete_will_do(
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 async def test_stop_may_be_answered_with_nothing(status: int, vps: Client, mocked: aioresponses) -> None:
-    """The page lists no codes for stop; any 2xx says taken."""
+    """The page lists no codes for stop; any 2xx means accepted."""
     mocked.post(f"{SERVERS}7/stop/", status=status)
 
     assert await vps.servers.stop(7) == ActionAccepted(server_id=7)
@@ -406,7 +406,7 @@ async def test_any_request(method: str, vps: Client, mocked: aioresponses) -> No
 
 
 async def test_any_request_with_a_body(vps: Client, mocked: aioresponses) -> None:
-    """``json`` is the body; a path that begins with /api/ is taken as it is."""
+    """``json`` is the body; a path that begins with /api/ is used unchanged."""
     mocked.post("https://admin.vps.org/api/v2/snapshots/", status=204)
 
     assert await vps.request("POST", "/api/v2/snapshots/", json={"server_id": 7, "name": "ä"}) is None
@@ -540,7 +540,7 @@ REFUSED: dict[str, Call] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_bad_input_is_not_sent(what: str, vps: Client, mocked: aioresponses) -> None:
-    """Whatever can be told to be wrong is told before anything leaves this machine."""
+    """Every detectable mistake is reported before anything leaves this machine."""
     with pytest.raises(ConfigurationError):
         await REFUSED[what](vps)
 
@@ -560,7 +560,7 @@ TIMED: dict[str, Callable[[Client, Any], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("call", TIMED)
 async def test_a_bad_timeout_is_not_sent(call: str, vps: Client, mocked: aioresponses) -> None:
-    """A time-out that never comes, or has come, stops the call before its first request."""
+    """A timeout that never comes, or has passed, stops the call before its first request."""
     for timeout in (math.nan, math.inf, -1, 0, True, "60", None, 10**400):
         with pytest.raises(ConfigurationError, match=r"^timeout is a "):
             await TIMED[call](vps, timeout)
@@ -569,7 +569,7 @@ async def test_a_bad_timeout_is_not_sent(call: str, vps: Client, mocked: aioresp
 
 
 async def test_what_must_be_given(vps: Client, mocked: aioresponses) -> None:
-    """PUT needs all three fields and a wait its time-out: Python itself says so."""
+    """PUT needs all three fields and a wait its timeout: Python itself says so."""
     with pytest.raises(TypeError, match="hostname"):
         await vps.servers.replace(7, name="a", backups_enabled=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="timeout"):

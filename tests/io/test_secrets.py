@@ -188,7 +188,7 @@ async def test_no_answer_that_repeats_the_token_gives_it_away(
 
 @skipping
 async def test_the_hunt_finds_what_it_hunts() -> None:
-    """The search would find a secret in any of the places it looks at."""
+    """The search would find a secret in any of the places that it checks."""
     error = VpsOrgError("plain")
     error.where = [{"deep": attrs.make_class("Box", ["it"])(TOKEN.encode())}]  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""The attempt loop: what is sent again, what is waited for, what is told, and what is known at the end."""
+"""The attempt loop: what is sent again, what is waited for, what is reported, and what is known at the end."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_a_404_to_a_delete_that_did_nothing_is_an_error(before: list[Scrip
 
 @skipping
 async def test_a_404_to_a_put_is_no_success() -> None:
-    """What may have been changed and is not there is told as both."""
+    """A replace that may have been applied, to a server that is not there, is reported as both."""
     async with RawServer(LOST, GONE) as server, client(server.url) as vps:
         error = await failing(OPERATIONS["replace"](vps))
 
@@ -211,7 +211,7 @@ async def test_after_a_lost_patch_the_server_is_compared(name: str, works: bool)
 @pytest.mark.parametrize("reading", [LOST, sends(answer(401)), GONE], ids=["reset", "401", "404"])
 @skipping
 async def test_a_taken_change_is_not_told_as_refused(operation: str, reading: Script) -> None:
-    """A change that was taken, but whose result can't be read, has not failed to be sent and was not refused."""
+    """A change that was accepted, but whose result can't be read, was sent and was not refused."""
     async with RawServer(sends(answer(200)), reading) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps))
 
@@ -221,7 +221,7 @@ async def test_a_taken_change_is_not_told_as_refused(operation: str, reading: Sc
     assert len(server.requests) >= 2
 
 
-# -- what is told ---------------------------------------------------------------------------------------------------
+# -- what is reported -------------------------------------------------------------------------------------------------
 
 
 @skipping
@@ -253,7 +253,7 @@ async def test_events_tell_the_story_in_order() -> None:
 
 @skipping
 async def test_every_attempt_has_its_end() -> None:
-    """Also the 404 that is a success is told as an answer."""
+    """A 404 that counts as a success is reported as an answer, too."""
     events: list[Any] = []
     async with RawServer(LOST, GONE) as server, client(server.url, on_event=events.append) as vps:
         await vps.servers.delete(1)
@@ -281,7 +281,7 @@ async def test_a_hook_that_fails_is_harmless(operation: str, caplog: pytest.LogC
 @pytest.mark.parametrize("script", [GOOD, BUSY, LOST, sends(answer(429))], ids=["good", "503", "lost", "429"])
 @skipping
 async def test_normal_operation_is_silent(script: Script, caplog: pytest.LogCaptureFixture) -> None:
-    """Failures and retries are raised or told to the hook; nothing is logged above DEBUG."""
+    """Failures and retries are raised or passed to the hook; nothing is logged above DEBUG."""
     caplog.set_level(logging.DEBUG)
     async with RawServer(script) as server, client(server.url) as vps:
         for operation in OPERATIONS.values():
@@ -294,7 +294,7 @@ async def test_normal_operation_is_silent(script: Script, caplog: pytest.LogCapt
 
 
 def test_a_rate_limit_lowers_the_number_at_once_and_it_recovers() -> None:
-    """A service that takes eight at once and answers 429 to more is served by about eight at once, without failures."""
+    """A service that accepts eight at once and answers 429 to more gets about eight at once, without failures."""
     events: list[Any] = []
     service = Service(lambda _: answered(429 if service.in_flight > 8 else 200, retry_after="1"))
 
@@ -446,7 +446,7 @@ def test_an_outage_is_not_made_worse(status: int) -> None:
 async def test_closing_the_client_ends_its_pauses(
     first: bytes, operation: str, error: type[VpsOrgError], sent: Sent | None
 ) -> None:
-    """A call that waits for its next attempt ends with the client, and what may have happened is still told."""
+    """A call that waits for its next attempt ends with the client, and what may have happened is still reported."""
     async with RawServer(sends(first)) as server:
         async with Client("vps_x", base_url=server.url) as vps:
             call = asyncio.create_task(_run(operation, vps))
@@ -504,7 +504,7 @@ def test_cancelled_calls_leak_no_place(seed: int) -> None:
 
 @skipping
 async def test_a_caller_s_own_time_limit_is_his() -> None:
-    """It ends the call as a cancellation does, is not taken for one of ours, and leaves the client whole."""
+    """It ends the call like a cancellation, is not mistaken for one of ours, and leaves the client usable."""
     async with RawServer(stalls, GOOD) as server, client(server.url, timeout=Timeout(total=1000)) as vps:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(1.0):

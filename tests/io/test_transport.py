@@ -119,7 +119,7 @@ async def test_changes_do_not_ride_on_idle_connections(operation: str) -> None:
 
 
 async def test_every_idle_connection_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change does not take the second-best idle connection either; reads go on using what there is."""
+    """A change does not use the second-best idle connection either; reads still use any."""
     monkeypatch.setattr(transport, "FRESH_SECONDS", -1.0)
     async with RawServer(GOOD) as server, once(server.url) as vps:
         await asyncio.gather(*(vps.servers.get(1) for _ in range(8)))
@@ -338,7 +338,7 @@ async def test_time_spent_queued_does_not_count() -> None:
 @pytest.mark.parametrize("operation", CHANGES)
 @skipping
 async def test_a_change_that_found_no_connection_in_time_was_not_sent(operation: str) -> None:
-    """Time-outs prove nothing by themselves; that no header ever left does."""
+    """Timeouts prove nothing by themselves; that no header ever left does."""
     async with black_hole() as stage:
         timeout = Timeout(connect=11.0, total=1.0)
         async with client(stage.url, timeout=timeout) as vps:
@@ -454,7 +454,7 @@ async def test_what_was_asked_for_is_decoded(coding: str) -> None:
 
 
 async def test_a_body_that_is_not_what_its_header_says() -> None:
-    """It may be a broken line: the attempt is made again, and the error names what was announced."""
+    """The connection may be broken: the attempt is repeated, and the error names the announced coding."""
     broken = sends(answer(200, SERVER, "Content-Encoding: gzip"))
     async with RawServer(broken, GOOD) as server, Client(TOKEN, base_url=server.url) as vps:
         assert (await vps.servers.get(1)).id == 1
@@ -682,7 +682,7 @@ def unsaid(error: BaseException) -> bool:
 async def test_a_proxy_that_is_none(
     address: str, words: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An address that can't be used is told when the client opens, and is not repeated: it may hold a password."""
+    """An unusable address is reported when the client opens, without repeating it: it may contain a password."""
     monkeypatch.setenv(name, address)
 
     with pytest.raises(ConfigurationError, match=words) as caught:
@@ -695,7 +695,7 @@ async def test_a_proxy_that_is_none(
 
 @pytest.mark.parametrize(("address", "words"), UNFIT, ids=range(len(UNFIT)))
 def test_an_argument_that_is_no_proxy(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for ``proxy=``, told when the client is made; nor does any other error show the password."""
+    """The same for ``proxy=``, reported when the client is created; no other error shows the password either."""
     monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
     good = "http://user:hunter2@127.0.0.1:1"
     makers: list[tuple[Callable[[], object], str]] = [
@@ -739,7 +739,7 @@ async def test_tls_that_holds() -> None:
 
 
 async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
-    """Not a byte of the request reaches who does not speak TLS."""
+    """Not a byte of the request reaches a peer that does not speak TLS."""
     heard = bytearray()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The client against a mock server made from docs/openapi.yaml, where Prism is installed."""
+"""The client against a mock server that uses docs/openapi.yaml, if Prism is installed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ MANY = settings(
 )
 # which plans, systems and locations there are is the provider's matter: a body that fits may well be refused
 NOT_OURS = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
-# a request that was mended is not the invalid one any more that it was made up as, and a list takes any parameter
+# a request that was fixed is no longer the invalid one that it was generated as, and a list accepts any parameter
 LENIENT = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance", "negative_data_rejection"])
 
 

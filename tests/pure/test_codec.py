@@ -372,7 +372,7 @@ def test_problems_do_not_repeat_values() -> None:
 
 
 def test_a_decode_error_shows_its_problems() -> None:
-    """The text has a line for each problem; a 2xx that does not fit may have been carried out."""
+    """The text has a line for each problem; a 2xx that does not fit may have been applied."""
     with pytest.raises(DecodeError) as caught:
         API.read_server(server_with(name="5"))
 
@@ -401,7 +401,7 @@ def test_any_json_is_a_record_or_a_decode_error(value: Any) -> None:
 @settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_a_record_or_a_decode_error(body: bytes) -> None:
-    """Nothing else comes out of decoding, whatever stands in for the API."""
+    """Decoding raises nothing else, whatever answers in the API's place."""
     for read in (API.read_server, API.read_page, lambda body: API.read_action(body, 1), loads):
         with contextlib.suppress(DecodeError):
             read(body)
@@ -460,7 +460,7 @@ def test_problems_come_to_an_end() -> None:
     ],
 )
 def test_what_is_no_list(body: bytes, problem: str) -> None:
-    """A list answer has a list of results, and no guesses are made about anything else."""
+    """A list answer has a list of results, and nothing else is guessed."""
     assert page_problems(body) == (problem,)
 
 
@@ -476,7 +476,7 @@ def test_a_list_decodes_where_its_count_is_wrong() -> None:
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
 def test_an_action_may_be_answered_with_nothing(body: bytes) -> None:
-    """The page lists no codes for stop: an empty answer says taken, and no more."""
+    """The page lists no codes for stop: an empty answer means accepted, and no more."""
     assert API.read_action(body, 7) == ActionAccepted(server_id=7)
 
 
@@ -499,7 +499,7 @@ def test_what_is_no_action_answer(body: bytes) -> None:
     "body", [b"", b"{}", b"null", b"OK", b'{"status":"success"}', b'{"id":1,"name":"web"}']
 )
 def test_an_answer_to_a_change_that_is_no_server(body: bytes) -> None:
-    """PUT and PATCH are answered by nobody knows what: a server, or None."""
+    """PUT and PATCH have undocumented answers: a server, or None."""
     assert API.read_changed(body) is None
     assert API.read_changed(sample("detail")) == API.read_server(sample("detail"))
 
@@ -526,7 +526,7 @@ def test_what_json_cannot_hold_is_refused(value: object) -> None:
 
 
 def test_a_decoder_reads_any_shape() -> None:
-    """Decoders are not made for servers alone; a failure leaves them usable."""
+    """Decoders work for other shapes than servers; a failure leaves them usable."""
     read: Decoder[dict[str, int]] = Decoder(dict[str, int])
 
     with pytest.raises(DecodeError):

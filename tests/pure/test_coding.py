@@ -60,7 +60,7 @@ def test_large_bodies_come_in_pieces(packer: str, size: int, fill: bytes) -> Non
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_a_body_cut_anywhere_is_noticed(packer: str) -> None:
-    """Half a body is never taken for a whole one."""
+    """Half a body is never mistaken for a complete one."""
     coding, pack = PACKERS[packer]
     packed = pack(b"0123456789" * 3)
 

@@ -1,4 +1,4 @@
-"""The limit and the limiter: how many requests are in flight, who goes first, and that no place is ever lost."""
+"""The limit and the limiter: the number of requests in flight, their order, and that no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_the_last_in_line_are_not_forgotten() -> None:
 
 
 async def test_nobody_overtakes_the_queue() -> None:
-    """A place that has become free belongs to who waits for it, not to who happens to ask."""
+    """A free slot belongs to the first waiter in the queue, not to a new request."""
     limiter = ConcurrencyLimiter(1)
     await limiter.acquire(Priority.USER)
     first = asyncio.create_task(limiter.acquire(Priority.USER))
@@ -127,7 +127,7 @@ async def test_nobody_overtakes_the_queue() -> None:
 
 
 async def test_a_smaller_window_lets_fewer_in() -> None:
-    """After a 429 nobody is sent away, but places are handed on only below the new limit."""
+    """After a 429 no request is dropped, but slots are passed on only below the new limit."""
     limiter = ConcurrencyLimiter(4)
     for _ in range(4):
         await limiter.acquire(Priority.USER)
@@ -144,7 +144,7 @@ async def test_a_smaller_window_lets_fewer_in() -> None:
 
 
 async def test_a_cancelled_request_leaves_the_queue() -> None:
-    """Who stops waiting takes no place when one becomes free."""
+    """A waiter that stops waiting takes no slot when one becomes free."""
     limiter = ConcurrencyLimiter(1)
     await limiter.acquire(Priority.USER)
     leaver = asyncio.create_task(limiter.acquire(Priority.USER))
@@ -208,7 +208,7 @@ async def test_random_cancels_leak_no_place(seed: int) -> None:
 
 
 async def test_closing_turns_everybody_away() -> None:
-    """Who is queued and who comes later gets an error; who has a place keeps it."""
+    """Queued and later requests get an error; a request with a slot keeps it."""
     limiter = ConcurrencyLimiter(1)
     await limiter.acquire(Priority.USER)
     queued = [asyncio.create_task(limiter.acquire(priority)) for priority in Priority]
@@ -227,6 +227,6 @@ async def test_closing_turns_everybody_away() -> None:
 
 @pytest.fixture(autouse=True)
 def no_lost_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """A future whose error nobody fetched would be reported on the asyncio logger."""
+    """A future whose exception is never retrieved would be reported on the asyncio logger."""
     yield
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []

@@ -1,4 +1,4 @@
-"""What can be looked up beside servers: plans, locations, systems, keys and the account, as either dialect tells it."""
+"""The look-ups: plans, locations, systems, keys and the account, in both dialects."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_documented_plan() -> None:
 
 
 def test_a_provider_plan() -> None:
-    """The same record from the other names; what is not told is None."""
+    """The same record from the other names; what is missing is None."""
     assert plan(**PROVIDER_PLAN) == PlanOffer(
         id="p-1",
         vcpus=2,
@@ -119,7 +119,7 @@ def test_a_plan_without_an_id(row: Any) -> None:
 
 
 def test_locations() -> None:
-    """Ids are the integers that a spec takes."""
+    """Ids are the integers that a spec accepts."""
     rows, _ = provider.locations().read(
         b'[{"id": 3, "name": "EU", "country_name": "Germany", "country_code": "DE", "is_active": false}, {"id": 4}]'
     )

@@ -44,7 +44,7 @@ dialect = Provider()
 
 
 def read(**changes: Any) -> Server:
-    """A detail answer with these fields changed; ``...`` takes one out."""
+    """A detail answer with these fields changed; ``...`` removes one."""
     fields = {name: value for name, value in (DETAIL | changes).items() if value is not ...}
     return dialect.read_server(json.dumps(fields).encode())
 
@@ -159,7 +159,7 @@ def test_plans(plan: Any, meant: Plan | None) -> None:
     ],
 )
 def test_systems(changes: dict[str, Any], meant: OperatingSystem | None) -> None:
-    """A system and its version make one name; the version's id is the one that a spec takes."""
+    """A system and its version form one name; the version's id is the one that a spec accepts."""
     assert read(**changes).os == meant
 
 
@@ -251,7 +251,7 @@ def test_a_password_is_not_shown() -> None:
 
 @pytest.mark.parametrize("said", [None, "", 7, ["x"]])
 def test_no_password(said: Any) -> None:
-    """What is no text is no password: the server was made all the same."""
+    """A value that is no text is no password, but the server was created nevertheless."""
     assert read(password=said).password is None
 
 

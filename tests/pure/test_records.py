@@ -1,4 +1,4 @@
-"""The records: plain frozen data, open status words, specs that are checked when they are made."""
+"""The records: plain frozen data, open status words, specs that are checked when they are created."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_status_is_a_word(value: Any) -> None:
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_is_no_id(value: object) -> None:
-    """An id is a positive integer or a string that can stand in a path and in a log line."""
+    """An id is a positive integer or a string that is valid in a path and in a log line."""
     with pytest.raises(ConfigurationError, match="a server id is a positive integer or a non-empty string"):
         check_id(value)
 
@@ -212,7 +212,7 @@ def test_what_is_no_id(value: object) -> None:
     "value", [1, 12345, 2**63, 10**30, "1", "a/b", "../x", "a b", "?x#y", "...", "zürich", "%2e"]
 )
 def test_what_is_an_id(value: int | str) -> None:
-    """Integers of any sensible size, and strings whatever they are made of: they are opaque."""
+    """Integers of any sensible size, and strings of any characters: ids are opaque."""
     assert check_id(value) == value
 
 
@@ -270,7 +270,7 @@ def test_no_id_leaves_its_segment(value: str) -> None:
     ],
 )  # fmt: skip
 def test_what_no_spec_can_hold(field: str, value: Any) -> None:
-    """A spec that the API would refuse, or bend, is refused when it is made; so is a changed copy of one."""
+    """A spec that the API would refuse or change is refused at creation; so is a changed copy of one."""
     with pytest.raises(ConfigurationError):
         ServerSpec(**{**GIVEN, field: value})
     with pytest.raises(ConfigurationError):
@@ -297,7 +297,7 @@ def test_what_a_spec_needs(missing: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_spec_can_hold(field: str, value: object) -> None:
-    """What the page allows is taken as it is."""
+    """What the page allows is accepted unchanged."""
     assert getattr(ServerSpec(**{**GIVEN, field: value}), field) == value
 
 

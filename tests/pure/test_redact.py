@@ -177,14 +177,14 @@ HOSTILE = {
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.timeout(30)
 def test_no_text_takes_for_ever(unit: str) -> None:
-    """Three times the longest error body that is read, however contrived, holds nobody up."""
+    """Three times the longest error body that is read, however contrived, takes no noticeable time."""
     text = "%" + unit * (200_000 // len(unit))
 
     assert TOKENS[0] not in Redactor(TOKENS[0])(text)
 
 
 def test_it_does_not_show_its_token() -> None:
-    """What guards the secret does not tell it."""
+    """The object that guards the secret does not show it."""
     assert repr(Redactor(TOKENS[0])) == "Redactor(***)"
 
 
@@ -196,7 +196,7 @@ def test_letters_that_grow_in_lower_case() -> None:
 
 @pytest.mark.parametrize("spelling", CHARACTERS)
 def test_a_token_that_holds_a_backslash(spelling: str) -> None:
-    """What looks like an escape in the token itself is found in each uniform spelling."""
+    """A token that contains something like an escape is found in each uniform spelling."""
     token = "ab\\x41/CANARY\\n5d"
     spelt = "".join(map(CHARACTERS[spelling], token))
 

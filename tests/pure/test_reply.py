@@ -120,7 +120,7 @@ def test_messages(body: bytes, message: str) -> None:
 )
 @pytest.mark.timeout(20)
 def test_no_body_takes_for_ever(body: bytes) -> None:
-    """The largest error body that is read, however contrived, holds nobody up and breaks nothing."""
+    """The largest error body that is read, however contrived, takes no noticeable time and breaks nothing."""
     error = refused(400, body)
 
     assert len(error.message) <= MAX_MESSAGE
@@ -158,7 +158,7 @@ def test_only_an_object_is_the_api_s_own_word(status: int, body: bytes, of_the_a
 
 
 def test_long_bodies_are_cut() -> None:
-    """A page of HTML is not carried around whole; the beginning tells enough."""
+    """Only the beginning of an HTML page is kept."""
     error = refused(500, json.dumps({"detail": "x" * 10_000}).encode())
 
     assert (len(error.message), len(error.body)) == (MAX_MESSAGE, MAX_BODY)
@@ -400,7 +400,7 @@ def test_other_words_are_left_alone(text: str) -> None:
 
 
 def test_a_redactor_does_not_show_its_token() -> None:
-    """What guards the secret does not tell it."""
+    """The object that guards the secret does not show it."""
     assert repr(Redactor(TOKEN)) == "Redactor(***)"
 
 

@@ -47,7 +47,7 @@ EVERY = frozenset(Operation)
 SAFE = frozenset({Operation.LIST, Operation.GET, Operation.READ, Operation.REPLACE, Operation.DELETE})
 NONE: frozenset[Operation] = frozenset()
 
-# Written out by hand, not read from the code: every way to end, what it looks like, and who is tried again.
+# Written by hand, not read from the code: every way to end, an example of it, and which operations are retried.
 ROWS: list[tuple[FailureKind, Failure, frozenset[Operation]]] = [
     (FailureKind.NOT_SENT, ConnectError("refused"), EVERY),
     (FailureKind.NOT_SENT, RequestTimeoutError("late", sent=Sent.NO), EVERY),
@@ -283,7 +283,7 @@ def test_waiting_for_a_rate_limit_ends_even_without_back_off(headers: dict[str, 
 
 
 def test_rate_limits_use_up_neither_attempts_nor_quota() -> None:
-    """To be told to wait is no failure."""
+    """A request to wait is no failure."""
     quota = RetryQuota(1)
 
     assert pause(RateLimitError(status=429), tries=99, quota=quota) is not None
