@@ -23,6 +23,7 @@ from .client import Client
 from .codec import loads
 from .config import API_PREFIX
 from .dialects import make_dialect, other_dialect
+from .dialects.base import RawPage
 from .errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
 from .http.exchange import Operation, Request, Response
 from .http.retry import RetryPolicy
@@ -197,7 +198,6 @@ async def _ask(vps: Client) -> Response | Check:
 
 def _readings(answer: Response) -> list[Check]:
     """Return which dialect the list fits, and what reading it costs."""
-    size = f"{len(answer.body)} bytes in {answer.received_at - answer.requested_at:.2f} s"
     try:
         raw = loads(answer.body)
     except DecodeError:
@@ -210,16 +210,7 @@ def _readings(answer: Response) -> list[Check]:
                 advice="a login page or a proxy answers: check the base URL, and open it in a browser",
             )
         ]
-    fitting = []
-    for name in ("documented", "provider"):
-        dialect = make_dialect(name)
-        with contextlib.suppress(DecodeError):
-            page = dialect.read_rows(answer.body)
-            if page.results:
-                # one row shows the form; an unfit field in it does not change that
-                dialect.read_loosely(page.results[0])
-            if other_dialect(name, answer.body) is None:
-                fitting.append((name, page))
+    fitting = _fitting(answer.body)
     if not fitting:
         return [
             Check(
@@ -235,31 +226,43 @@ def _readings(answer: Response) -> list[Check]:
     if not sure and isinstance(raw, dict):
         # an empty list fits both; only the provider's form is known to have paging keys
         name = "provider"
+    dialect = Check(
+        name="dialect",
+        finding=Finding.GOOD if sure else Finding.ODD,
+        found=f"the answers are in the {name} dialect"
+        + ("" if sure else ", but an empty list proves little"),
+        advice="" if name == "documented" else "Client(..., dialect='provider'), or VPSORG_DIALECT=provider",
+        data={"dialect": name},
+    )
+    return [dialect, _cost(answer, name, page)]
+
+
+def _fitting(body: bytes) -> list[tuple[str, RawPage]]:
+    """Return the dialects that a list fits, each with the list as it reads it."""
+    fitting = []
+    for name in ("documented", "provider"):
+        dialect = make_dialect(name)
+        with contextlib.suppress(DecodeError):
+            page = dialect.read_rows(body)
+            if page.results:
+                # one row shows the form; an unfit field in it does not change that
+                dialect.read_loosely(page.results[0])
+            if other_dialect(name, body) is None:
+                fitting.append((name, page))
+    return fitting
+
+
+def _cost(answer: Response, name: str, page: RawPage) -> Check:
+    seconds = answer.received_at - answer.requested_at
     servers = page.count if page.count is not None else len(page.results)
     pages = max(1, -(-servers // (make_dialect(name).page_size or max(servers, 1))))
-    return [
-        Check(
-            name="dialect",
-            finding=Finding.GOOD if sure else Finding.ODD,
-            found=f"the answers are in the {name} dialect"
-            + ("" if sure else ", but an empty list proves little"),
-            advice=""
-            if name == "documented"
-            else "Client(..., dialect='provider'), or VPSORG_DIALECT=provider",
-            data={"dialect": name},
-        ),
-        Check(
-            name="list",
-            finding=Finding.GOOD,
-            found=f"{servers} servers; requests to read them all: {pages}; {len(page.results)} of them came as {size}",
-            data={
-                "servers": servers,
-                "bytes": len(answer.body),
-                "pages": pages,
-                "seconds": round(answer.received_at - answer.requested_at, 3),
-            },
-        ),
-    ]
+    shown = f"{len(page.results)} of them came as {len(answer.body)} bytes in {seconds:.2f} s"
+    return Check(
+        name="list",
+        finding=Finding.GOOD,
+        found=f"{servers} servers; requests to read them all: {pages}; {shown}",
+        data={"servers": servers, "bytes": len(answer.body), "pages": pages, "seconds": round(seconds, 3)},
+    )
 
 
 def _rates(answer: Response) -> Check:
