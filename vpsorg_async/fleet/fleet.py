@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, Unpack, overload
 
-from ..config import check_seconds
 from ..lifecycle.contract import Target
 from ..lookups import Plans
-from ..records import Server, ServerId
 from ..specs import ServerSpec
-from .events import FleetEvent
-from .inputs import (
-    ActOptions,
-    CreateOptions,
-    RollingOptions,
-    check_count,
-    check_function,
-    check_ids,
-    check_known,
-    options_of,
-)
+from .bulk_commands import BulkCommands
+from .inputs import CreateOptions, check_count, options_of
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
 from .plan import FleetPlan
-from .rolling import Health, RollingRun
 from .run import Run
 from .stream import finish
 
@@ -34,27 +22,26 @@ __all__ = ["Fleet"]
 _ACTIVE = Target.of("active")
 
 
-class Fleet:
-    """Bulk work on servers: ``vps.fleet``.
+class Fleet(BulkCommands):
+    """Calls on many servers at once: ``vps.fleet``.
 
-    Every call returns a `Report` with one outcome for each server, in the order asked. What goes wrong with a server
-    is in its outcome.
+    Every call returns a `Report` with one outcome for each server, in the order given. An error of one server is in
+    its outcome, and does not disturb the others.
 
     - ``timeout`` is in seconds and counts for each server from its command.
     - ``wait=False`` returns when the commands are acknowledged.
-    - ``on_failure``: ``"continue"`` (default) lets all settle; ``"stop"`` sends no further command after a failure.
+    - ``on_failure``: ``"continue"`` (default) goes on after a failure; ``"stop"`` sends no further command after one.
     - ``on_cancel``: ``"detach"`` (default) leaves the servers that were created, and logs them; ``"delete"`` deletes
       them again, within 30 s. Either way the report of `creating` holds everything that was committed.
     - ``on_event``: called, not awaited, with each `vpsorg_async.events.FleetEvent`.
-    - The first 401, 402 or 403 keeps back the commands that have not left: those are `Skipped`.
+    - After the first 401, 402 or 403 no further command is sent: those servers are `Skipped`.
 
     Raises:
         ConfigurationError: Bad input; nothing was sent. Every call can raise this.
     """
 
     def __init__(self, context: RunContext, plans: Plans) -> None:
-        self._context = context
-        self._launcher = Launcher(context, plans)
+        super().__init__(context, Launcher(context, plans))
 
     @overload
     async def create(
@@ -89,7 +76,7 @@ class Fleet:
         """Create all servers, and wait until each is active.
 
         The account is listed once before anything is created. A name that exists, or is asked for twice, is refused,
-        because the name is all that a create with a lost answer can be found by. Each create is sent once.
+        because a create with a lost answer can only be found by its name. Each create is sent once.
 
         Args:
             specs: One spec for each server; the names differ.
@@ -142,16 +129,19 @@ class Fleet:
         Leaving the block early, also by a cancellation, loses nothing: ``run.report`` is complete afterwards.
 
         Args:
-            specs: As in `create`.
-            timeout: As in `create`.
-            wait: As in `create`.
+            specs: One spec for each server; the names differ.
+            timeout: Seconds for each server, from its create until it is active.
+            wait: False settles each server when its create is acknowledged.
             **options: As in `create`.
 
         Returns:
             An async context manager; its value is an async iterator of outcomes, with ``.report``.
 
         Raises:
-            ConfigurationError: As in `create`; on entering, also what `create` raises before it creates.
+            ConfigurationError: Bad input; nothing was sent. On entering: a name exists already. Also for a run that is
+                iterated without ``async with``.
+            DecodeError: On entering: the account cannot be listed completely; nothing was created.
+            APIError: On entering: the account cannot be listed; so does `TransportError`.
 
         Example::
 
@@ -206,10 +196,13 @@ class Fleet:
 
         Raises:
             ConfigurationError: Bad input; nothing was sent.
-            DecodeError: A server would be created, and the account cannot be listed completely.
+            DecodeError: A server would be created, and the account cannot be listed completely; nothing was sent.
+            APIError: The account cannot be listed; so does `TransportError`.
 
         Example:
             ``report = await vps.fleet.ensure(specs, timeout=900)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
         """
         wanted = self._launcher.specs(specs)
         settings = options_of(
@@ -218,170 +211,3 @@ class Fleet:
         if dry_run:
             return await self._launcher.ensure_plan(wanted)
         return await finish(self._launcher.ensuring(wanted, settings))
-
-    async def start(
-        self,
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        wait: bool = True,
-        **options: Unpack[ActOptions],
-    ) -> Report:
-        """Start all servers, and wait until each is active.
-
-        Args:
-            ids: Ids or servers, each once.
-            timeout: Seconds for each server, from its command.
-            wait: False returns when the commands are acknowledged.
-            **options: ``on_failure``, ``on_event``.
-
-        Returns:
-            One outcome for each server, in the order given.
-
-        Example:
-            ``report = await vps.fleet.start([1, 2], timeout=300)``
-        """
-        settings = options_of("start", timeout, options, ActOptions)
-        return await finish(self._launcher.acting("start", ids, settings, wait=wait))
-
-    async def stop(
-        self,
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        wait: bool = True,
-        **options: Unpack[ActOptions],
-    ) -> Report:
-        """Stop all servers, and wait until each is stopped. They are charged until they are deleted.
-
-        Arguments and result are those of `start`.
-
-        Example:
-            ``report = await vps.fleet.stop([1, 2], timeout=300)``
-        """
-        settings = options_of("stop", timeout, options, ActOptions)
-        return await finish(self._launcher.acting("stop", ids, settings, wait=wait))
-
-    async def reboot(
-        self,
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        wait: bool = True,
-        **options: Unpack[ActOptions],
-    ) -> Report:
-        """Reboot all servers at the same time, and wait until each is active again after its reboot.
-
-        A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`. Arguments
-        and result are those of `start`.
-
-        Example:
-            ``report = await vps.fleet.reboot([1, 2], timeout=300)``
-        """
-        settings = options_of("reboot", timeout, options, ActOptions)
-        return await finish(self._launcher.acting("reboot", ids, settings, wait=wait))
-
-    async def delete(
-        self,
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        wait: bool = True,
-        **options: Unpack[ActOptions],
-    ) -> Report:
-        """Delete all servers for good, and wait until each is gone. Arguments and result are those of `start`.
-
-        Example:
-            ``report = await vps.fleet.delete([1, 2], timeout=300)``
-        """
-        settings = options_of("delete", timeout, options, ActOptions)
-        return await finish(self._launcher.acting("delete", ids, settings, wait=wait))
-
-    async def rolling_reboot(
-        self,
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        max_unavailable: int | float = 1,
-        max_failures: int = 1,
-        health: Health | None = None,
-        **options: Unpack[RollingOptions],
-    ) -> Report:
-        """Reboot the servers a few at a time, never more than ``max_unavailable`` at once.
-
-        Arguments are those of `rolling`.
-
-        Example:
-            ``report = await vps.fleet.rolling_reboot(ids, timeout=600, max_unavailable=2)``
-        """
-        check_known("rolling_reboot", options, RollingOptions)
-        run = self.rolling(
-            "reboot",
-            ids,
-            timeout=timeout,
-            max_unavailable=max_unavailable,
-            max_failures=max_failures,
-            health=health,
-            **options,
-        )
-        return await finish(run)
-
-    def rolling(
-        self,
-        operation: Literal["reboot", "stop", "start"],
-        ids: Iterable[ServerId | Server],
-        *,
-        timeout: float,
-        max_unavailable: int | float = 1,
-        max_failures: int = 1,
-        health: Health | None = None,
-        canary: int = 1,
-        warm_up: float = 0.0,
-        health_retries: int = 3,
-        health_timeout: float = 30.0,
-        health_interval: float = 5.0,
-        on_event: Callable[[FleetEvent], None] | None = None,
-    ) -> RollingRun:
-        """Work through the servers a few at a time, as a stream that can be paused.
-
-        The next server is taken from the location with the fewest unavailable. Servers that are not running (for a
-        start: not stopped) are skipped. All durations are seconds.
-
-        Args:
-            operation: What is done to each server.
-            ids: Ids or servers, each once.
-            timeout: Seconds for each server, from its command until it has its status.
-            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
-            max_failures: The number of failures after which nothing more is started.
-            health: An async check of a server that came back; until it passes, the server counts as unavailable.
-            canary: The number of servers that go alone at first.
-            warm_up: Seconds between the return of a server and its first check.
-            health_retries: The most checks of one server.
-            health_timeout: Seconds for one check.
-            health_interval: Seconds between two checks.
-            on_event: Called with each event.
-
-        Returns:
-            An async context manager and an async iterator of outcomes, with ``.report``.
-
-        Example:
-            ``async with vps.fleet.rolling("reboot", ids, timeout=600) as run: ...``; iterate over ``run`` in it
-        """
-        self._context.waiter.check()
-        check_function(on_event, "on_event", awaited=False)
-        check_function(health, "health", awaited=True)
-        return RollingRun(
-            self._context,
-            operation,
-            check_ids(ids),
-            max_unavailable=max_unavailable,
-            max_failures=max_failures,
-            timeout=check_seconds(timeout, "timeout"),
-            health=health,
-            canary=canary,
-            warm_up=check_seconds(warm_up, "warm_up", zero=True),
-            health_retries=health_retries,
-            health_timeout=check_seconds(health_timeout, "health_timeout"),
-            health_interval=check_seconds(health_interval, "health_interval", zero=True),
-            on_event=on_event,
-        )

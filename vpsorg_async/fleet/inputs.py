@@ -9,8 +9,10 @@ from typing import Any, Literal, TypedDict
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
+from ..lifecycle.ready import ReadyPolicy
 from ..records import Server, ServerId
 from ..specs import id_of
+from ..timing import Backoff
 from .events import FleetEvent
 from .jobs import Options
 
@@ -22,6 +24,7 @@ __all__ = [
     "check_function",
     "check_ids",
     "check_known",
+    "health_policy",
     "no_repeats",
     "options_of",
 ]
@@ -98,6 +101,19 @@ def check_function(given: object, name: str, *, awaited: bool) -> None:
     if given is not None and (not callable(given) or (not awaited and inspect.iscoroutinefunction(given))):
         what = "an async function" if awaited else "a function that is called, not awaited"
         raise ConfigurationError(f"{name} is {what}, not {given!r}")
+
+
+def health_policy(warm_up: float, retries: int, timeout: float, interval: float) -> ReadyPolicy:
+    """Return how a health check is repeated, from the options of `rolling`."""
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 1:
+        raise ConfigurationError(f"health_retries is a number of checks from 1, not {retries!r}")
+    pause = check_seconds(interval, "health_interval", zero=True)
+    return ReadyPolicy(
+        warm_up=check_seconds(warm_up, "warm_up", zero=True),
+        pauses=Backoff(initial=pause, maximum=pause, multiplier=1.0),
+        check_timeout=check_seconds(timeout, "health_timeout"),
+        tries=retries,
+    )
 
 
 def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:

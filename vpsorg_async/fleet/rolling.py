@@ -11,10 +11,10 @@ from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.ready import ReadyCheck, ReadyPolicy
 from ..records import Server, ServerId
-from ..timing import Backoff
 from .adoption import stops_all
 from .command_sender import CommandSender
 from .events import FleetEvent
+from .inputs import check_function
 from .jobs import Job, JobRun, RunContext
 from .outcomes import Failed, Outcome, Report, Skipped
 from .rollout import Rollout
@@ -42,19 +42,16 @@ class RollingRun(OutcomeStream):
         *,
         max_unavailable: int | float,
         max_failures: int,
+        canary: int,
         timeout: float,
         health: Health | None,
-        canary: int,
-        warm_up: float,
-        health_retries: int,
-        health_timeout: float,
-        health_interval: float,
+        health_policy: ReadyPolicy,
         on_event: Callable[[FleetEvent], None] | None,
     ) -> None:
         if not isinstance(operation, str) or operation not in IN_PLACE:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
-        if isinstance(health_retries, bool) or not isinstance(health_retries, int) or health_retries < 1:
-            raise ConfigurationError(f"health_retries is a number of checks from 1, not {health_retries!r}")
+        check_function(on_event, "on_event", awaited=False)
+        check_function(health, "health", awaited=True)
         title = f"rolling {operation}"
         super().__init__(context, OutcomeLog(context, title, ids, on_event=on_event, again=_not_again))
         self._limits: dict[str, Any] = {
@@ -67,12 +64,7 @@ class RollingRun(OutcomeStream):
         self._ids = ids
         self._timeout = timeout
         self._health = health
-        self._health_policy = ReadyPolicy(
-            warm_up=warm_up,
-            pauses=Backoff(initial=health_interval, maximum=health_interval, multiplier=1.0),
-            check_timeout=health_timeout,
-            tries=health_retries,
-        )
+        self._health_policy = health_policy
         self._ended_by = ""
         self._rest_skipped = False
         self._job_runs: dict[ServerId, JobRun] = {}

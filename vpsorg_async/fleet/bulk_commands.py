@@ -1,0 +1,268 @@
+"""The fleet calls on servers that exist: start, stop, reboot, delete, and rolling operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, Unpack
+
+from ..config import check_seconds
+from ..records import Server, ServerId
+from .events import FleetEvent
+from .inputs import (
+    ActOptions,
+    RollingOptions,
+    check_ids,
+    check_known,
+    health_policy,
+    options_of,
+)
+from .jobs import RunContext
+from .launch import Launcher
+from .outcomes import Report
+from .rolling import Health, RollingRun
+from .stream import finish
+
+__all__ = ["BulkCommands"]
+
+
+class BulkCommands:
+    """The calls of `Fleet` that take ids or servers."""
+
+    def __init__(self, context: RunContext, launcher: Launcher) -> None:
+        self._context = context
+        self._launcher = launcher
+
+    async def start(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
+    ) -> Report:
+        """Start all servers, and wait until each is active.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is active.
+            wait: False returns when the commands are acknowledged.
+            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``report = await vps.fleet.start([1, 2], timeout=300)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("start", timeout, options, ActOptions)
+        return await finish(self._launcher.acting("start", ids, settings, wait=wait))
+
+    async def stop(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
+    ) -> Report:
+        """Stop all servers, and wait until each is stopped.
+
+        A stopped server is charged until it is deleted.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is stopped.
+            wait: False returns when the commands are acknowledged.
+            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``report = await vps.fleet.stop([1, 2], timeout=300)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("stop", timeout, options, ActOptions)
+        return await finish(self._launcher.acting("stop", ids, settings, wait=wait))
+
+    async def reboot(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
+    ) -> Report:
+        """Reboot all servers at the same time, and wait until each is active again after its reboot.
+
+        A reboot whose answer was lost is not repeated: its outcome is `Failed` with `OutcomeUnknownError`. See
+        `rolling_reboot` for a few servers at a time.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is active again.
+            wait: False returns when the commands are acknowledged.
+            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``report = await vps.fleet.reboot([1, 2], timeout=300)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("reboot", timeout, options, ActOptions)
+        return await finish(self._launcher.acting("reboot", ids, settings, wait=wait))
+
+    async def delete(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
+    ) -> Report:
+        """Delete all servers for good, and wait until each is gone.
+
+        This cannot be undone. A server that does not exist is `Failed` with `NotFoundError`.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is gone.
+            wait: False returns when the commands are acknowledged.
+            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example:
+            ``report = await vps.fleet.delete([1, 2], timeout=300)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("delete", timeout, options, ActOptions)
+        return await finish(self._launcher.acting("delete", ids, settings, wait=wait))
+
+    async def rolling_reboot(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        max_unavailable: int | float = 1,
+        max_failures: int = 1,
+        health: Health | None = None,
+        **options: Unpack[RollingOptions],
+    ) -> Report:
+        """Reboot the servers a few at a time: at most ``max_unavailable`` are unavailable at once.
+
+        Servers that are not running are skipped.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is active again.
+            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+            max_failures: The number of failures after which nothing more is sent.
+            health: A check of a server that came back; until it passes, the server counts as unavailable.
+            **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval`` and
+                ``on_event``; see `rolling`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent.
+            APIError: The account cannot be listed, so that nothing was sent; so does `TransportError`.
+
+        Example:
+            ``report = await vps.fleet.rolling_reboot(ids, timeout=600, max_unavailable=2)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        check_known("rolling_reboot", options, RollingOptions)
+        run = self.rolling(
+            "reboot",
+            ids,
+            timeout=timeout,
+            max_unavailable=max_unavailable,
+            max_failures=max_failures,
+            health=health,
+            **options,
+        )
+        return await finish(run)
+
+    def rolling(
+        self,
+        operation: Literal["reboot", "stop", "start"],
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        max_unavailable: int | float = 1,
+        max_failures: int = 1,
+        health: Health | None = None,
+        canary: int = 1,
+        warm_up: float = 0.0,
+        health_retries: int = 3,
+        health_timeout: float = 30.0,
+        health_interval: float = 5.0,
+        on_event: Callable[[FleetEvent], None] | None = None,
+    ) -> RollingRun:
+        """Send a command to the servers a few at a time, as a stream of outcomes that can be paused.
+
+        The next server comes from the location with the fewest unavailable servers. Servers that are not running (for a
+        start: not stopped) are skipped.
+
+        Args:
+            operation: The command.
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it has its status.
+            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+            max_failures: The number of failures after which nothing more is sent.
+            health: A check of a server that came back; until it passes, the server counts as unavailable.
+            canary: The number of servers that go first, one by one.
+            warm_up: Seconds between the return of a server and its first check.
+            health_retries: The most checks of one server.
+            health_timeout: Seconds for one check.
+            health_interval: Seconds between two checks.
+            on_event: Called, not awaited, with each `vpsorg_async.events.FleetEvent`.
+
+        Returns:
+            An async context manager and an async iterator of outcomes, with ``report``, ``pause()`` and ``resume()``.
+
+        Raises:
+            ConfigurationError: Bad input; nothing was sent. Also for a run that is iterated without ``async with``.
+            APIError: On entering: the account cannot be listed, so that nothing was sent; so does `TransportError`.
+
+        Example::
+
+            async with vps.fleet.rolling("reboot", ids, timeout=600) as run:
+                async for outcome in run: ...
+        """
+        self._context.waiter.check()
+        return RollingRun(
+            self._context,
+            operation,
+            check_ids(ids),
+            max_unavailable=max_unavailable,
+            max_failures=max_failures,
+            canary=canary,
+            timeout=check_seconds(timeout, "timeout"),
+            health=health,
+            health_policy=health_policy(warm_up, health_retries, health_timeout, health_interval),
+            on_event=on_event,
+        )
