@@ -176,6 +176,18 @@ class Expecting:
         return {"create": 120.0 + count, "reboot": None, "start": 0.0}.get(operation)
 
 
+@pytest.mark.parametrize(
+    ("operation", "command", "word"),
+    [("rolling reboot", "reboot", "rebooting"), ("ensure", "start", "starting")],
+)
+def test_the_tally_goes_by_the_command(operation: str, command: str, word: str) -> None:
+    """A server has the status of its command, also where the call has another name."""
+    tally: Any = Tally(operation, ["a"])
+    tally.heard(CommandAnswered(operation=operation, command=command, key="a", server_id="a"))
+
+    assert tally.note(Expecting())[-1].statuses == {word: 1}
+
+
 def test_the_tally() -> None:
     """Events become counts by status; the rest is said from what is known of such commands."""
     tally: Any = Tally("create", ["a", "b", "c", "d"])

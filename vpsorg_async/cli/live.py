@@ -63,9 +63,9 @@ class Tally:
                 self._requests += 1
             case CommandSent(key=key):
                 self._sent.add(key)
-            case CommandAnswered(operation=operation, key=key, server_id=server_id):
+            case CommandAnswered(command=command, key=key, server_id=server_id):
                 self._ids[key] = server_id
-                self.commanded(operation, key)
+                self.commanded(command, key)
             case ServerAdopted(key=key, server_id=server_id):
                 self._ids[key] = server_id
             case ServerSettled(key=key, outcome=outcome):
