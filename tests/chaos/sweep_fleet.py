@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import (
+from tests.fleet.test_cancel import cancelled_somewhere
+from tests.fleet.test_ensure import complete, run_and_kill
+from tests.fleet.virtual_account import (
     account,
     accounted,
     commands,
@@ -33,8 +35,6 @@ from tests.fleet.stage import (
     untracked,
     virtual,
 )
-from tests.fleet.test_cancel import cancelled_somewhere
-from tests.fleet.test_ensure import complete, run_and_kill
 from vpsorg_async.errors import OutcomeUnknownError
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 

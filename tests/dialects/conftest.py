@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dialects.stage import DIALECTS, Speech
+from tests.dialects.speech import DIALECTS, Speech
 
 
 @pytest.fixture(params=DIALECTS)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.stage import Speech, gets
-from tests.lifecycle.stage import virtual
+from tests.dialects.speech import Speech, gets
+from tests.lifecycle.harness import virtual
 from vpsorg_async import Client, Evidence, Server, ServerStatus
 from vpsorg_async.errors import (
     AuthenticationError,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.dialects.stage import Speech
+from tests.dialects.speech import Speech
 from tests.io.raw_server import Line, RawServer, answer
 from vpsorg_async.doctor import Check, Finding, examine
 from vpsorg_async.errors import ConfigurationError

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.dialects.stage import Speech, gets
-from tests.fleet.stage import commands, duplicates, kinds, untracked
-from tests.lifecycle.stage import virtual
+from tests.dialects.speech import Speech, gets
+from tests.fleet.virtual_account import commands, duplicates, kinds, untracked
+from tests.lifecycle.harness import virtual
 from vpsorg_async import Failed, FleetPlan, Report, Succeeded
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError, WaitTimeoutError
 from vpsorg_async.fleet import StepKind

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.dialects.stage import Speech, gets
+from tests.dialects.speech import Speech, gets
 from tests.io.raw_server import Line, RawServer, answer
-from tests.lifecycle.stage import virtual
+from tests.lifecycle.harness import virtual
 from vpsorg_async import Client, errors
 from vpsorg_async.http.events import RequestAnswered, RequestSent
 from vpsorg_async.http.retry import RetryPolicy

@@ -142,7 +142,7 @@ HERE: list[Any] = []
 
 
 @attrs.define
-class Stage:
+class Page:
     """What a group of blocks is played on: one sandbox, one virtual loop, one set of names."""
 
     group: list[Block]
@@ -218,14 +218,14 @@ def test_a_block_runs(
     tmp_path: Path,
 ) -> None:
     """What stands on the page works as it stands there."""
-    stage = Stage(group, monkeypatch.setenv, lambda: capsys.readouterr().out)
+    page = Page(group, monkeypatch.setenv, lambda: capsys.readouterr().out)
     clock = LoopClock().now
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("vpsorg_async.client.SystemClock", LoopClock)
     monkeypatch.setattr("vpsorg_async.sandbox.box.running_clock", lambda: clock)
-    monkeypatch.setattr(asyncio, "run", stage.run)
+    monkeypatch.setattr(asyncio, "run", page.run)
 
-    for block, printed in zip(group, stage.play(), strict=True):
+    for block, printed in zip(group, page.play(), strict=True):
         if block.prints is not None:
             assert printed == block.prints, block.where
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.fleet.stage import account, client, specs, virtual
+from tests.fleet.virtual_account import account, client, specs, virtual
 from vpsorg_async import Client, Server, ServerId, ServerStuck, WaitOutcome, errors, tcp_port
 from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults

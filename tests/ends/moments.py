@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tests.fleet.stage import client, committed, duplicates, kinds, specs
+from tests.fleet.virtual_account import client, committed, duplicates, kinds, specs
 from vpsorg_async import Client, Failed, Server, Skipped, Succeeded
 from vpsorg_async.errors import OutcomeUnknownError, VpsOrgError
 from vpsorg_async.fleet.events import CommandSent, ServerSettled

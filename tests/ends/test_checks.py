@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.ends.stage import FAILURES, STOPS, played, raises
-from tests.fleet.stage import account, kinds, virtual
+from tests.ends.hook_errors import FAILURES, STOPS, played, raises
+from tests.fleet.virtual_account import account, kinds, virtual
 from vpsorg_async import Client, Failed, Server, Succeeded, errors
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 

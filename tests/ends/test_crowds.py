@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, after, record, virtual
 from vpsorg_async.lifecycle.calls import CONFIRMED_AT_ONCE
 
 CROWD = 500
@@ -24,22 +24,22 @@ async def crowd(count: int, end: str) -> int:
     """The work that so many waits on one server are, joining and ending included."""
     provider = Provider(after(1, 100 if end == "reached" else 1e9))
     profile = cProfile.Profile()
-    async with Stage(provider, min_interval=50.0, max_interval=50.0) as stage:
+    async with Harness(provider, min_interval=50.0, max_interval=50.0) as harness:
         profile.enable()
         try:
-            waits = stage.begin([1] * count, timeout=200.0)
+            waits = harness.begin([1] * count, timeout=200.0)
             await asyncio.sleep(150)
             if end == "cancelled":
                 for wait in waits:
                     wait.cancel()
             elif end == "closed":
-                await stage.poller.close()
+                await harness.poller.close()
             results = await asyncio.gather(*waits, return_exceptions=True)
         finally:
             profile.disable()
         kinds = {type(result) for result in results}
         assert len(kinds) == 1
-        assert len(stage.provider.polls) < 30
+        assert len(harness.provider.polls) < 30
     return work(profile)
 
 
@@ -56,8 +56,8 @@ async def test_waits_on_one_server_cost_the_same_each(end: str) -> None:
 @virtual
 async def test_a_crowd_holds_up_nobody() -> None:
     """While ten thousand waits on one server end, others on the loop get their turns in between."""
-    async with Stage(Provider(after(1, 100))) as stage:
-        waits = stage.begin([1] * 10_000, timeout=600.0)
+    async with Harness(Provider(after(1, 100))) as harness:
+        waits = harness.begin([1] * 10_000, timeout=600.0)
         await asyncio.wait(waits[:1])
         turns, most, done = 0, 0, sum(wait.done() for wait in waits)
         while done < len(waits):
@@ -92,13 +92,13 @@ async def test_missing_servers_are_confirmed_side_by_side() -> None:
     gone = [lambda now, n=n: record(n, "active") if now < 10 else None for n in range(2, 34)]
     stays = after(1, 10.0, "stopped", "active")
     provider = Vanishing(stays, *gone, latency=1.0)
-    async with Stage(provider) as stage:
-        changes = stage.waiter.watch(2.0)
+    async with Harness(provider) as harness:
+        changes = harness.waiter.watch(2.0)
         seen: list[tuple[str, float]] = []
         async for change in changes:
             if change.change == "present":
                 continue
-            seen.append((change.change, stage.now))
+            seen.append((change.change, harness.now))
             if len(seen) == 33:
                 break
         await changes.aclose()
@@ -117,8 +117,8 @@ async def test_a_watcher_that_goes_away_leaves_no_reads() -> None:
     """Closed in the middle of its confirmations, it ends them, and no task is left."""
     gone = [lambda now, n=n: record(n, "active") if now < 10 else None for n in range(1, 20)]
     provider = Vanishing(*gone, latency=1.0)
-    async with Stage(provider) as stage:
-        changes = stage.waiter.watch(2.0)
+    async with Harness(provider) as harness:
+        changes = harness.waiter.watch(2.0)
         seen: list[Any] = []
 
         async def watch() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.ends.stage import FAILURES, STOPS, paired, played, raising
-from tests.fleet.stage import account, accounted, committed, kinds, specs, untracked
+from tests.ends.hook_errors import FAILURES, STOPS, paired, played, raising
+from tests.fleet.virtual_account import account, accounted, committed, kinds, specs, untracked
 from vpsorg_async import Client
 from vpsorg_async.errors import OutcomeUnknownError
 from vpsorg_async.fleet import events as fleet_events

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from tests.ends.moments import ours, shut_down
-from tests.fleet.stage import account, accounted, client, committed, kinds, specs, untracked, virtual
+from tests.fleet.virtual_account import (
+    account,
+    accounted,
+    client,
+    committed,
+    kinds,
+    specs,
+    untracked,
+    virtual,
+)
 from vpsorg_async import Failed, ServerSpec
 from vpsorg_async.errors import NotFoundError, OutcomeUnknownError
 from vpsorg_async.sandbox import Rule, Sandbox, faults

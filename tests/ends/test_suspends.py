@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record
+from tests.lifecycle.harness import Harness, Provider, after, record
 from vpsorg_async import Server, errors
 from vpsorg_async.lifecycle.ready import ReadyPolicy, ask
 from vpsorg_async.virtual_time import VirtualTimeLoop
@@ -61,14 +61,14 @@ class Slow(Provider):
 async def waited(provider: Provider, timeout: float, *, waits: int = 1) -> list[str]:
     """What waits for it end with."""
 
-    async def wait(stage: Stage) -> str:
+    async def wait(harness: Harness) -> str:
         try:
-            return "active" if (await stage.wait(1, timeout=timeout)).server else ""
+            return "active" if (await harness.wait(1, timeout=timeout)).server else ""
         except errors.WaitTimeoutError:
             return "timeout"
 
-    async with Stage(provider) as stage:
-        return list(await asyncio.gather(*(wait(stage) for _ in range(waits))))
+    async with Harness(provider) as harness:
+        return list(await asyncio.gather(*(wait(harness) for _ in range(waits))))
 
 
 # the poll at the deadline of ten seconds leaves at 10.0, and is answered at 10.2; with the list of two waits as well
@@ -184,10 +184,10 @@ def test_a_ready_check_has_its_time_once_more(moment: float, seconds: float) -> 
 
     async def play(loop: Suspendable) -> None:
         loop.suspend(moment, seconds)
-        async with Stage(Slow(0.0)) as stage:
-            outcome = await stage.wait(1)
+        async with Harness(Slow(0.0)) as harness:
+            outcome = await harness.wait(1)
             check = Check(moment + seconds)
-            assert (await stage.waiter.ready(outcome, check, ReadyPolicy(timeout=12))).status == "active"
+            assert (await harness.waiter.ready(outcome, check, ReadyPolicy(timeout=12))).status == "active"
 
     suspendable(play)
 

@@ -11,8 +11,8 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
 
-from tests.ends.stage import FAILURES, STOPS, paired, played
-from tests.fleet.stage import account, accounted, kinds, specs, untracked
+from tests.ends.hook_errors import FAILURES, STOPS, paired, played
+from tests.fleet.virtual_account import account, accounted, kinds, specs, untracked
 from vpsorg_async.otel import OpenTelemetry
 from vpsorg_async.sandbox import Rule, faults
 

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.fleet.stage import (
+from tests.fleet.virtual_account import (
     account,
     accounted,
     commands,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import (
+from tests.fleet.virtual_account import (
     account,
     accounted,
     client,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import (
+from tests.fleet.virtual_account import (
     account,
     accounted,
     commands,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import account, commands, kinds, specs, virtual
+from tests.fleet.virtual_account import account, commands, kinds, specs, virtual
 from vpsorg_async import Client, RetryPolicy
 from vpsorg_async.errors import ConfigurationError, ServiceError
 from vpsorg_async.sandbox import Rule, Sandbox, faults

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.fleet.stage import LOCATIONS, account, client, commands, kinds, virtual
+from tests.fleet.virtual_account import LOCATIONS, account, client, commands, kinds, virtual
 from vpsorg_async import Failed, Server, Skipped
 from vpsorg_async.errors import (
     AuthenticationError,

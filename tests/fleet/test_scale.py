@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 
-from tests.fleet.stage import account, creates, kinds, specs, virtual
+from tests.fleet.virtual_account import account, creates, kinds, specs, virtual
 from vpsorg_async.sandbox import Durations, Sandbox
 
 IN_FLIGHT = 8

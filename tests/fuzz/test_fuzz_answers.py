@@ -23,8 +23,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.io.endpoints import sends
 from tests.io.raw_server import RawServer, answer
-from tests.io.stages import sends
 from vpsorg_async import Client, ServerSpec
 from vpsorg_async.dialects import Documented, Page
 from vpsorg_async.dialects.provider import Provider

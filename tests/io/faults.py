@@ -15,9 +15,7 @@ from typing import Any
 import attrs
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
 
-from tests.io.raw_server import Line, answer, chunked
-from tests.io.skipping import SkippingClock, skip
-from tests.io.stages import (
+from tests.io.endpoints import (
     LONG,
     SERVER,
     Play,
@@ -38,6 +36,8 @@ from tests.io.stages import (
     unknown_name,
     warm,
 )
+from tests.io.raw_server import Line, answer, chunked
+from tests.io.skipping import SkippingClock, skip
 from vpsorg_async import Client, ServerSpec
 from vpsorg_async import errors as e
 from vpsorg_async.errors import Sent, VpsOrgError

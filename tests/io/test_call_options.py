@@ -9,10 +9,10 @@ from unittest import mock
 
 import pytest
 
+from tests.io.endpoints import LONG, black_hole, drips, fits, passing_time, sends, silent_name_server, stalls
 from tests.io.faults import OPERATIONS, SPEC, TOKEN
 from tests.io.raw_server import Line, RawServer, Script, answer
 from tests.io.skipping import SkippingClock, quiet, skip, skipping
-from tests.io.stages import LONG, black_hole, drips, fits, passing_time, sends, silent_name_server, stalls
 from vpsorg_async import Backoff, Client, RetryPolicy, Timeout
 from vpsorg_async.errors import (
     ClientClosedError,
@@ -88,7 +88,7 @@ async def test_a_change_that_left_is_unknown_at_its_deadline(script: Script, ope
 @skipping
 async def test_no_connection_before_the_deadline(operation: str) -> None:
     """What has not left is in no doubt."""
-    async with black_hole() as stage, client(stage.url) as vps:
+    async with black_hole() as endpoint, client(endpoint.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5, timeout=60)))
 
     assert isinstance(error, RequestTimeoutError)

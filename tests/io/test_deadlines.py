@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.lifecycle.stage import virtual
+from tests.lifecycle.harness import virtual
 from vpsorg_async.http.deadlines import Deadlines
 
 

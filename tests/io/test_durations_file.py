@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.stage import account, client, specs, virtual
+from tests.fleet.virtual_account import account, client, specs, virtual
 
 CONTENTS = {
     "tiny": json.dumps(

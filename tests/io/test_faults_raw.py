@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.io.endpoints import LONG, SERVER, drips, floods, passing_time, sends, stalls
 from tests.io.faults import (
     CHUNKED,
     FAULTS,
@@ -27,7 +28,6 @@ from tests.io.faults import (
 )
 from tests.io.raw_server import Line, RawServer, answer
 from tests.io.skipping import quiet, run, skipping
-from tests.io.stages import LONG, SERVER, drips, floods, passing_time, sends, stalls
 from vpsorg_async import Client
 from vpsorg_async.errors import VpsOrgError
 from vpsorg_async.http.events import RequestSent
@@ -39,8 +39,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 async def ends(fault: Fault, operation: str) -> tuple[Ends, int, object]:
     """How the call ended, how many requests the server heard, and what the call returned or raised."""
     events: list[Any] = []
-    async with fault.play() as stage, client(stage.url, on_event=events.append, **stage.options) as vps:
-        for _ in range(stage.warm):
+    async with (
+        fault.play() as endpoint,
+        client(endpoint.url, on_event=events.append, **endpoint.options) as vps,
+    ):
+        for _ in range(endpoint.warm):
             await vps.servers.get(1)
             await quiet()
         events.clear()
@@ -50,7 +53,7 @@ async def ends(fault: Fault, operation: str) -> tuple[Ends, int, object]:
             result = await OPERATIONS[operation](vps)
         except VpsOrgError as raised:
             result = error = raised
-        heard = len(stage.server.requests) - stage.warm if stage.server else 0
+        heard = len(endpoint.server.requests) - endpoint.warm if endpoint.server else 0
     reason = getattr(error, "reason", None)
     end = Ends(
         type(error) if error else None,

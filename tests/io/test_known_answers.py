@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.io.endpoints import sends
 from tests.io.faults import TOKEN
 from tests.io.raw_server import RawServer, answer
-from tests.io.stages import sends
 from vpsorg_async import Client, errors
 from vpsorg_async.http.exchange import Operation, Request
 from vpsorg_async.http.retry import RetryPolicy

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.stage import Provider, Read, Stage, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, Read, after, record, virtual
 from vpsorg_async import Server, Target, errors
 from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
@@ -51,24 +51,24 @@ async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
     """Without timestamps: active, from before the reboot began, comes after rebooting, and is told to nobody."""
     status = ["active"]
     provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
-    async with Stage(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as stage:
-        others: list[asyncio.Task[Any]] = [*stage.begin(range(2, 30))]
+    async with Harness(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as harness:
+        others: list[asyncio.Task[Any]] = [*harness.begin(range(2, 30))]
         told: list[str | None] = []
 
         async def watch() -> None:
-            async for change in stage.waiter.watch(1.0):
+            async for change in harness.waiter.watch(1.0):
                 if change.server_id == 1:
                     told.append(change.after)
 
         others.append(asyncio.ensure_future(watch()))
         await asyncio.sleep(5)
-        stage.command(1, "reboot")
+        harness.command(1, "reboot")
         provider.way_back = 2.0
-        waiting = stage.begin([1])
+        waiting = harness.begin([1])
         await begun(provider)
         provider.way_back, status[0] = 0.01, "rebooting"
         await asyncio.sleep(0.1)
-        await stage.poller.glance(range(1, 30))  # another list, which shows it
+        await harness.poller.glance(range(1, 30))  # another list, which shows it
         await asyncio.sleep(5)
 
         assert not waiting[0].done()
@@ -87,13 +87,13 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
     """The list that overtook it said nothing new, so that nobody was shown it."""
     status = ["rebooting"]
     provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
-    async with Stage(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as stage:
-        waiting = [*stage.begin([1], "active", 20), *stage.begin(range(2, 30))]
+    async with Harness(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as harness:
+        waiting = [*harness.begin([1], "active", 20), *harness.begin(range(2, 30))]
         await asyncio.sleep(5)
-        asked = stage.now
+        asked = harness.now
         await asyncio.sleep(3)
 
-        assert list(stage.poller._registry.read(1, record(1, "active"), asked, stage.now))
+        assert list(harness.poller._registry.read(1, record(1, "active"), asked, harness.now))
         await asyncio.sleep(0.1)
 
         assert not waiting[0].done()
@@ -105,15 +105,15 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
 async def test_a_wait_has_a_poll_of_its_own_before_it_times_out(timeout: float) -> None:
     """It begins while a list is under way, and its time is up before that list is there."""
     provider = Slow(lambda now: record(1, "active"), *(after(n, 1000) for n in range(2, 30)))
-    async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
-        others = stage.begin(range(2, 30))
+    async with Harness(provider, min_interval=1.0, max_interval=1.0) as harness:
+        others = harness.begin(range(2, 30))
         await asyncio.sleep(5)
         provider.way_back = timeout + 0.5
         left = await begun(provider)
         provider.way_back = 0.01
         await asyncio.sleep(0.1)
 
-        result = await stage.wait(1, "active", timeout)
+        result = await harness.wait(1, "active", timeout)
 
         assert result.server is not None
         assert provider.polls[-1] > left
@@ -124,12 +124,12 @@ async def test_a_wait_has_a_poll_of_its_own_before_it_times_out(timeout: float) 
 async def test_what_a_wait_saw_last_is_not_changed_by_lists_after_its_end() -> None:
     """Whoever left, or was judged a little later, reads what that wait saw, and nothing newer."""
     provider = Read(*(after(n, 10) for n in range(1, 30)))
-    async with Stage(provider, max_interval=1.0) as stage:
-        others = stage.begin(range(2, 30))
-        wait = stage.waiter.make(1, Target.of("active"), 60)
-        stage.poller.join(wait, lambda *_: None)
+    async with Harness(provider, max_interval=1.0) as harness:
+        others = harness.begin(range(2, 30))
+        wait = harness.waiter.make(1, Target.of("active"), 60)
+        harness.poller.join(wait, lambda *_: None)
         await asyncio.sleep(8)
-        stage.poller.leave(wait)
+        harness.poller.leave(wait)
         await asyncio.gather(*others)
 
         assert wait.last_seen is not None
@@ -150,10 +150,10 @@ async def test_waits_that_time_out_together_give_way() -> None:
             if turns[0] % 100 == 0:
                 await asyncio.sleep(0.01)  # or time would stand still
 
-    async with Stage(provider, max_interval=1.0) as stage:
+    async with Harness(provider, max_interval=1.0) as harness:
         for n in range(1, count + 1):
-            wait = stage.waiter.make(n, Target.of("active"), 30)
-            stage.poller.join(wait, lambda *_: ends.append(turns[0]))
+            wait = harness.waiter.make(n, Target.of("active"), 30)
+            harness.poller.join(wait, lambda *_: ends.append(turns[0]))
         await asyncio.sleep(25)
         assert provider.reader.records.total() == count
         other = asyncio.ensure_future(others())
@@ -170,8 +170,8 @@ async def test_waits_that_time_out_together_give_way() -> None:
 async def test_a_list_that_is_being_shown_is_counted_once() -> None:
     """A wait that hears of something else while the list is gone through has as many polls as its neighbours."""
     provider = Read(*(after(n, 10) for n in range(1, 200)))
-    async with Stage(provider, min_interval=1.0, max_interval=1.0) as stage:
-        waiting = stage.begin(range(1, 200))
+    async with Harness(provider, min_interval=1.0, max_interval=1.0) as harness:
+        waiting = harness.begin(range(1, 200))
         await asyncio.sleep(9.2)
 
         def meanwhile(row: Server) -> None:
@@ -179,7 +179,7 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
                 provider.reader.while_reading = lambda _: None
                 error = errors.ServiceError("down", status=503)
                 asyncio.get_running_loop().call_soon(
-                    lambda: list(stage.poller._registry.failed("180", error, stage.now))
+                    lambda: list(harness.poller._registry.failed("180", error, harness.now))
                 )
 
         provider.reader.while_reading = meanwhile

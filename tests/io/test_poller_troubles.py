@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, after, record, virtual
 from vpsorg_async import Target, errors
 from vpsorg_async.lifecycle.account_reader import LONGEST_HOLD
 from vpsorg_async.lifecycle.poller import LAST_POLL
@@ -34,67 +34,67 @@ async def test_failures_are_shared() -> None:
 
     Each list that fails is followed by one read by id, which would show that only lists are in trouble, not by fifty.
     """
-    async with Stage(Provider(*(after(n, 0) for n in ids(50)))) as stage:
+    async with Harness(Provider(*(after(n, 0) for n in ids(50)))) as harness:
         down = errors.ServiceError("down", status=503)
-        stage.provider.trouble = lambda now: down if len(stage.provider.lists) <= 3 else None
+        harness.provider.trouble = lambda now: down if len(harness.provider.lists) <= 3 else None
 
-        results = await outcomes(stage.begin(ids(50)))
+        results = await outcomes(harness.begin(ids(50)))
 
-        assert (len(stage.provider.lists), len(stage.provider.singles)) == (4, 3)
+        assert (len(harness.provider.lists), len(harness.provider.singles)) == (4, 3)
         assert kinds(results) == {"WaitOutcome"}
         assert {(result.polls, len(result.timeline)) for result in results} == {(4, 2)}
-        assert stage.poller.statistics.failed == 3
+        assert harness.poller.statistics.failed == 3
 
 
 @virtual
 async def test_failures_are_backed_off() -> None:
     """An API in trouble is asked less and less often, each time by id and by list: either may work again."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        stage.provider.trouble = lambda now: errors.ServiceError("down", status=500)
+    async with Harness(Provider(after(1, 0))) as harness:
+        harness.provider.trouble = lambda now: errors.ServiceError("down", status=500)
 
         with pytest.raises(errors.WaitTimeoutError, match="polls failed, the last with"):
-            await stage.wait(1, timeout=600)
+            await harness.wait(1, timeout=600)
 
-        assert len(stage.provider.lists) <= 60
-        assert len(stage.provider.singles) <= 60
+        assert len(harness.provider.lists) <= 60
+        assert len(harness.provider.singles) <= 60
 
 
 @virtual
 async def test_retry_after_is_obeyed() -> None:
     """An API that says when to ask again is not asked before, except for the last poll."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        stage.provider.trouble = lambda now: errors.RateLimitError("slow", status=429, retry_after=40.0)
+    async with Harness(Provider(after(1, 0))) as harness:
+        harness.provider.trouble = lambda now: errors.RateLimitError("slow", status=429, retry_after=40.0)
 
         with pytest.raises(errors.WaitTimeoutError):
-            await stage.wait(1, timeout=100)
+            await harness.wait(1, timeout=100)
 
-        assert [round(when) for when in stage.provider.polls] == [0, 40, 80, 100]
+        assert [round(when) for when in harness.provider.polls] == [0, 40, 80, 100]
 
 
 @virtual
 async def test_who_joins_does_not_break_a_retry_after() -> None:
     """A wait or a command that comes while the API wants to be left alone waits with the others."""
-    async with Stage(Provider(after(1, 0), after(2, 0))) as stage:
+    async with Harness(Provider(after(1, 0), after(2, 0))) as harness:
         answers = iter([errors.RateLimitError("slow", status=429, retry_after=40.0)])
-        stage.provider.trouble = lambda now: next(answers, None)
-        (first,) = stage.begin([1])
+        harness.provider.trouble = lambda now: next(answers, None)
+        (first,) = harness.begin([1])
         await asyncio.sleep(5)
-        (second,) = stage.begin([2])
-        stage.command(2, "start")
+        (second,) = harness.begin([2])
+        harness.command(2, "start")
 
         await outcomes([first, second])
 
-        assert stage.provider.polls[1] >= 40
+        assert harness.provider.polls[1] >= 40
 
 
 @virtual
 async def test_retry_after_has_a_limit() -> None:
     """Nobody is sent away for an hour."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         answers = iter([errors.ServiceError("later", status=503, retry_after=3600.0)])
-        stage.provider.trouble = lambda now: next(answers, None)
+        harness.provider.trouble = lambda now: next(answers, None)
 
-        outcome = await stage.wait(1)
+        outcome = await harness.wait(1)
 
         assert outcome.seconds == pytest.approx(LONGEST_HOLD, abs=1)
 
@@ -102,51 +102,51 @@ async def test_retry_after_has_a_limit() -> None:
 @virtual
 async def test_a_server_just_created_may_be_missing() -> None:
     """Not in the list and 404 by id: tolerated for a while after a create, and only then."""
-    async with Stage(
+    async with Harness(
         Provider(lambda now: record(1, "active") if now >= 45 else None, after(2, 0)), visibility=60.0
-    ) as stage:
-        stage.command(1, "create")
+    ) as harness:
+        harness.command(1, "create")
 
-        created = await stage.wait(1)
+        created = await harness.wait(1)
         assert created.seconds >= 45
         with pytest.raises(errors.ServerGoneError, match="it does not exist; it was never seen"):
-            await stage.wait(3)
-        assert stage.now < 45 + 30
+            await harness.wait(3)
+        assert harness.now < 45 + 30
 
 
 @virtual
 async def test_a_vanished_server_ends_its_wait_at_once() -> None:
     """404 by id after it was seen is an answer, not a failure."""
-    async with Stage(Provider(lambda now: record(1, "provisioning") if now < 20 else None)) as stage:
-        stage.command(1, "create")
+    async with Harness(Provider(lambda now: record(1, "provisioning") if now < 20 else None)) as harness:
+        harness.command(1, "create")
 
         with pytest.raises(errors.ServerGoneError, match="it does not exist any more"):
-            await stage.wait(1)
-        assert 20 <= stage.now <= 30
+            await harness.wait(1)
+        assert 20 <= harness.now <= 30
 
 
 @pytest.mark.parametrize("timeout", [0.3, 7.0, 61.0])
 @virtual
 async def test_the_deadline_has_one_last_poll(timeout: float) -> None:
     """A wait ends at its deadline with a poll made then, not before and hardly after."""
-    async with Stage(Provider(after(1, 1000))) as stage:
-        stage.command(1, "create")
+    async with Harness(Provider(after(1, 1000))) as harness:
+        harness.command(1, "create")
 
         with pytest.raises(errors.WaitTimeoutError) as caught:
-            await stage.wait(1, timeout=timeout)
+            await harness.wait(1, timeout=timeout)
 
-        assert timeout <= stage.now <= timeout + 0.5 + 2 * stage.provider.latency
-        assert stage.provider.polls[-1] >= timeout
+        assert timeout <= harness.now <= timeout + 0.5 + 2 * harness.provider.latency
+        assert harness.provider.polls[-1] >= timeout
         assert caught.value.last_seen is not None
 
 
 @virtual
 async def test_what_the_last_poll_shows_counts() -> None:
     """A server that is ready just in time is not lost to the pause between polls."""
-    async with Stage(Provider(after(1, 99.9))) as stage:
-        stage.command(1, "create")
+    async with Harness(Provider(after(1, 99.9))) as harness:
+        harness.command(1, "create")
 
-        outcome = await stage.wait(1, timeout=100)
+        outcome = await harness.wait(1, timeout=100)
 
         assert outcome.seconds == pytest.approx(100, abs=0.1)
 
@@ -154,9 +154,9 @@ async def test_what_the_last_poll_shows_counts() -> None:
 @virtual
 async def test_a_poll_that_hangs_ends_with_the_wait() -> None:
     """A wait outlasts its deadline by the few seconds of a last poll, whatever the poll does; others go on."""
-    async with Stage(Provider(*(after(n, 0) for n in ids(3)), latency=25.0)) as stage:
-        stage.command(1, "create")
-        tasks = [*stage.begin([1, 2], timeout=8), *stage.begin([3], timeout=600)]
+    async with Harness(Provider(*(after(n, 0) for n in ids(3)), latency=25.0)) as harness:
+        harness.command(1, "create")
+        tasks = [*harness.begin([1, 2], timeout=8), *harness.begin([3], timeout=600)]
 
         results = await outcomes(tasks)
 
@@ -166,31 +166,31 @@ async def test_a_poll_that_hangs_ends_with_the_wait() -> None:
             "WaitOutcome",
         ]
         assert "the last poll took too long" in str(results[0])
-        assert len(stage.provider.polls) == 1
+        assert len(harness.provider.polls) == 1
 
 
 @virtual
 async def test_a_wait_that_joins_a_hanging_poll_keeps_its_deadline() -> None:
     """Its own time counts, not that of the poll that was under way when it came."""
-    async with Stage(Provider(after(1, 0), after(2, 0), latency=60.0)) as stage:
-        (patient,) = stage.begin([1])
+    async with Harness(Provider(after(1, 0), after(2, 0), latency=60.0)) as harness:
+        (patient,) = harness.begin([1])
         await asyncio.sleep(1)
 
         with pytest.raises(errors.WaitTimeoutError):
-            await stage.wait(2, timeout=2)
-        assert stage.now <= 3 + LAST_POLL
+            await harness.wait(2, timeout=2)
+        assert harness.now <= 3 + LAST_POLL
         assert (await patient).seconds == pytest.approx(60, abs=1)
 
 
 @virtual
 async def test_an_outage_is_survived_and_told() -> None:
     """An API that fails for a minute ends no wait; the timeline says when it began and when it was over."""
-    async with Stage(Provider(*(after(n, 200) for n in ids(5)))) as stage:
-        stage.provider.trouble = lambda now: errors.ConnectError("refused") if 60 <= now < 120 else None
+    async with Harness(Provider(*(after(n, 200) for n in ids(5)))) as harness:
+        harness.provider.trouble = lambda now: errors.ConnectError("refused") if 60 <= now < 120 else None
         for n in ids(5):
-            stage.command(n, "create")
+            harness.command(n, "create")
 
-        results = await outcomes(stage.begin(ids(5)))
+        results = await outcomes(harness.begin(ids(5)))
 
         assert kinds(results) == {"WaitOutcome"}
         for result in results:
@@ -209,12 +209,12 @@ async def test_an_outage_is_survived_and_told() -> None:
 @virtual
 async def test_a_refused_token_ends_every_wait() -> None:
     """401 is the same for everybody, and polling again does not mend it."""
-    async with Stage(Provider(*(after(n, 100) for n in ids(5)))) as stage:
-        stage.provider.trouble = lambda now: (
+    async with Harness(Provider(*(after(n, 100) for n in ids(5)))) as harness:
+        harness.provider.trouble = lambda now: (
             errors.AuthenticationError("no", status=401) if now > 20 else None
         )
 
-        results = await outcomes(stage.begin(ids(5)))
+        results = await outcomes(harness.begin(ids(5)))
 
         assert kinds(results) == {"AuthenticationError"}
         assert len({id(result) for result in results}) == 5
@@ -223,10 +223,10 @@ async def test_a_refused_token_ends_every_wait() -> None:
 @virtual
 async def test_one_forbidden_server_is_that_ones_matter() -> None:
     """403 to a read by id ends the waits of that server, and no other."""
-    async with Stage(Provider(*(after(n, 10) for n in ids(5000)))) as stage:
-        await stage.poller.glance(ids(1000))
-        stage.provider.forbidden = {1}
-        results = await outcomes(stage.begin([1, 2]))
+    async with Harness(Provider(*(after(n, 10) for n in ids(5000)))) as harness:
+        await harness.poller.glance(ids(1000))
+        harness.provider.forbidden = {1}
+        results = await outcomes(harness.begin([1, 2]))
 
         assert [type(result).__name__ for result in results] == ["PermissionDeniedError", "WaitOutcome"]
 
@@ -235,29 +235,29 @@ async def test_one_forbidden_server_is_that_ones_matter() -> None:
 @virtual
 async def test_a_bug_reaches_every_waiter(servers: int) -> None:
     """An exception that nobody foresaw ends every wait with it, and later waits begin anew."""
-    async with Stage(Provider(*(after(n, 0) for n in ids(servers)))) as stage:
-        stage.provider.trouble = lambda now: ZeroDivisionError("bug") if now < 10 else None
+    async with Harness(Provider(*(after(n, 0) for n in ids(servers)))) as harness:
+        harness.provider.trouble = lambda now: ZeroDivisionError("bug") if now < 10 else None
 
-        results = await outcomes(stage.begin(ids(servers)))
+        results = await outcomes(harness.begin(ids(servers)))
         assert kinds(results) == {"ZeroDivisionError"}
-        many = stage.waiter.wait_all(ids(servers), Target.of("active"), 60)
+        many = harness.waiter.wait_all(ids(servers), Target.of("active"), 60)
         with pytest.raises(ZeroDivisionError):
             async for _ in many:
                 pass
 
         await asyncio.sleep(10)
-        assert kinds(await outcomes(stage.begin(ids(servers)))) == {"WaitOutcome"}
+        assert kinds(await outcomes(harness.begin(ids(servers)))) == {"WaitOutcome"}
 
 
 @virtual
 async def test_a_bug_that_meets_a_waiter_who_leaves() -> None:
     """Whoever was cancelled at the same moment leaves no complaint behind."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        stage.provider.trouble = lambda now: ZeroDivisionError("bug")
-        (task,) = stage.begin([1])
+    async with Harness(Provider(after(1, 0))) as harness:
+        harness.provider.trouble = lambda now: ZeroDivisionError("bug")
+        (task,) = harness.begin([1])
         await asyncio.sleep(0.05)
-        (left,) = stage.provider.polls
-        asyncio.get_running_loop().call_at(left + stage.provider.latency, task.cancel)
+        (left,) = harness.provider.polls
+        asyncio.get_running_loop().call_at(left + harness.provider.latency, task.cancel)
 
         with contextlib.suppress(asyncio.CancelledError, ZeroDivisionError):
             await task
@@ -270,12 +270,12 @@ def broken_hook(event: object) -> None:
 @virtual
 async def test_a_hook_that_fails_ends_no_wait(caplog: pytest.LogCaptureFixture) -> None:
     """What goes wrong in the user's hook is logged, and the wait goes on."""
-    async with Stage(Provider(after(1, 500))) as stage:
-        stage.poller._on_event = broken_hook
-        stage.command(1, "create")
+    async with Harness(Provider(after(1, 500))) as harness:
+        harness.poller._on_event = broken_hook
+        harness.command(1, "create")
 
         with caplog.at_level(logging.ERROR):
-            outcome = await stage.wait(1, timeout=2000)
+            outcome = await harness.wait(1, timeout=2000)
 
         assert outcome.seconds >= 500
         assert "the on_event hook failed on ServerStuck" in caplog.text
@@ -284,8 +284,8 @@ async def test_a_hook_that_fails_ends_no_wait(caplog: pytest.LogCaptureFixture) 
 @virtual
 async def test_a_poller_cancelled_from_outside_comes_back() -> None:
     """Whoever cancels every task of the loop does not leave a wait hanging."""
-    async with Stage(Provider(after(1, 30))) as stage:
-        (waiting,) = stage.begin([1])
+    async with Harness(Provider(after(1, 30))) as harness:
+        (waiting,) = harness.begin([1])
         await asyncio.sleep(5)
 
         for task in asyncio.all_tasks():

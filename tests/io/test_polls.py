@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.io.endpoints import sends
 from tests.io.raw_server import RawServer, answer
-from tests.io.stages import sends
-from tests.lifecycle.stage import Counting, Provider, Read, Stage, after, record, virtual
+from tests.lifecycle.harness import Counting, Harness, Provider, Read, after, record, virtual
 from vpsorg_async import Client, Server, errors
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.dialects import Documented, RawPage
@@ -22,8 +22,8 @@ from vpsorg_async.lifecycle.snapshots import ListSnapshot
 async def test_a_row_is_read_when_it_changes() -> None:
     """Thirty waits over a minute: a reading of each row for each change, however many polls, and every poll counts."""
     provider = Read(*(after(n, 30 + n) for n in range(1, 31)))
-    async with Stage(provider, max_interval=1.0) as stage:
-        results = await asyncio.gather(*stage.begin(range(1, 31)))
+    async with Harness(provider, max_interval=1.0) as harness:
+        results = await asyncio.gather(*harness.begin(range(1, 31)))
 
         assert len(provider.lists) > 20
         # the last one, alone, is read by its id
@@ -38,8 +38,8 @@ async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
     """The others get there; the one hears of it in its timeline, and is not taken for gone."""
     provider = Read(*(after(n, 20) for n in range(1, 5)), after(5, 300))
     provider.reader.spoiled.add(3)
-    async with Stage(provider, max_interval=1.0) as stage:
-        results = await asyncio.gather(*stage.begin(range(1, 6), timeout=40), return_exceptions=True)
+    async with Harness(provider, max_interval=1.0) as harness:
+        results = await asyncio.gather(*harness.begin(range(1, 6), timeout=40), return_exceptions=True)
 
         reached = [not isinstance(result, BaseException) for result in results]
         assert reached == [True, True, False, True, False]
@@ -52,10 +52,12 @@ async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
 async def test_a_poll_that_nobody_got_to_the_end_of_is_forgotten() -> None:
     """All leave while its rows are gone through: the next poll tells the rest, as if there had been none."""
     provider = Read(*(after(n, 10) for n in range(1, 1001)))
-    async with Stage(provider, max_interval=1.0) as stage:
-        waiting = stage.begin(range(1, 21))
+    async with Harness(provider, max_interval=1.0) as harness:
+        waiting = harness.begin(range(1, 21))
         await asyncio.sleep(8)
-        assert {known.status for n in range(1, 1001) if (known := stage.account.known(n))} == {"provisioning"}
+        assert {known.status for n in range(1, 1001) if (known := harness.account.known(n))} == {
+            "provisioning"
+        }
 
         class Leaving(Counter[int]):
             def __setitem__(self, number: int, count: int) -> None:
@@ -69,9 +71,9 @@ async def test_a_poll_that_nobody_got_to_the_end_of_is_forgotten() -> None:
         assert 75 <= len(provider.reader.statuses) < 1000
         provider.reader.statuses = Counter()
 
-        await asyncio.gather(*stage.begin(range(1, 21)))
+        await asyncio.gather(*harness.begin(range(1, 21)))
 
-        assert {known.status for n in range(1, 1001) if (known := stage.account.known(n))} == {"active"}
+        assert {known.status for n in range(1, 1001) if (known := harness.account.known(n))} == {"active"}
 
 
 @virtual
@@ -86,14 +88,14 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
             return ListSnapshot(snapshot.requested_at, [record(1, "active"), record(2, "provisioning")])
 
     rebooting = lambda now: record(1, "rebooting" if 2.0 <= now < 6.0 else "active")  # noqa: E731
-    async with Stage(Lonely(rebooting, after(2, 300)), quiet=1000.0, max_interval=1.0) as stage:
-        other = stage.begin([2])
+    async with Harness(Lonely(rebooting, after(2, 300)), quiet=1000.0, max_interval=1.0) as harness:
+        other = harness.begin([2])
         await asyncio.sleep(1.5)  # the list has told of both
-        stage.command(1, "reboot")
-        waiting = stage.begin([1])
+        harness.command(1, "reboot")
+        waiting = harness.begin([1])
         await asyncio.sleep(2.0)
         # somebody reads it by its id, for all who wait
-        await stage.poller._reader._read_one(1, quiet=False)
+        await harness.poller._reader._read_one(1, quiet=False)
 
         result = (await asyncio.wait_for(asyncio.gather(*waiting), 60))[0]
 
@@ -111,8 +113,8 @@ async def test_what_a_resting_wait_saw_last_is_told_when_it_times_out(then: str)
         return record(1, "provisioning", 5 if now < 8 or (now > 20 and then == "a stale row") else 8)
 
     provider = Provider(course, *(after(n, 300) for n in range(2, 9)))
-    async with Stage(provider, max_interval=1.0, quiet=1000.0) as stage:
-        waiting = stage.begin(range(1, 9), timeout=30)
+    async with Harness(provider, max_interval=1.0, quiet=1000.0) as harness:
+        waiting = harness.begin(range(1, 9), timeout=30)
         await asyncio.sleep(22)
         if then == "not listed":
             provider.unlisted = {1}
@@ -133,11 +135,11 @@ async def test_what_a_resting_wait_saw_last_is_told_when_it_times_out(then: str)
 @virtual
 async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
     """The list was the same before it came: for this wait it is new."""
-    async with Stage(Provider(after(1, 0), after(2, 100), after(3, 100)), max_interval=1.0) as stage:
-        others = stage.begin([2, 3])
+    async with Harness(Provider(after(1, 0), after(2, 100), after(3, 100)), max_interval=1.0) as harness:
+        others = harness.begin([2, 3])
         await asyncio.sleep(5)
 
-        result = (await asyncio.gather(*stage.begin([1])))[0]
+        result = (await asyncio.gather(*harness.begin([1])))[0]
 
         assert result.seconds < 2
         for task in others:
@@ -149,8 +151,8 @@ async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
 async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
     """A wait that was left alone hears of it all the same: it may only be hidden, or gone."""
     provider = Provider(*(after(n, 60) for n in range(1, 5)))
-    async with Stage(provider, max_interval=1.0) as stage:
-        waiting = stage.begin(range(1, 5), "gone", timeout=50)
+    async with Harness(provider, max_interval=1.0) as harness:
+        waiting = harness.begin(range(1, 5), "gone", timeout=50)
         await asyncio.sleep(10)
         assert not provider.singles
         provider.unlisted = {2, 3}
@@ -182,18 +184,18 @@ async def test_a_poll_does_not_date_what_it_does_not_show() -> None:
             return record(1, "active", 200)
         return record(1, "rebooting", 310) if now < 330 else record(1, "active", 330)
 
-    async with Stage(Provider(course, *(after(n, 1000) for n in range(2, 9)))) as stage:
-        await stage.poller.glance(range(1, 9))
-        await asyncio.sleep(300 - stage.now)
-        await stage.poller.glance(range(1, 9))
-        await asyncio.sleep(301 - stage.now)
-        receipt = stage.command(1, "reboot")
+    async with Harness(Provider(course, *(after(n, 1000) for n in range(2, 9)))) as harness:
+        await harness.poller.glance(range(1, 9))
+        await asyncio.sleep(300 - harness.now)
+        await harness.poller.glance(range(1, 9))
+        await asyncio.sleep(301 - harness.now)
+        receipt = harness.command(1, "reboot")
         await asyncio.sleep(2)
 
-        result = await stage.wait(receipt)
+        result = await harness.wait(receipt)
 
         assert receipt.updated_before is None
-        assert stage.now >= 330
+        assert harness.now >= 330
         assert str(result.evidence) == "observed"
 
 
@@ -210,8 +212,8 @@ async def test_a_wait_is_not_lost_where_a_server_stands_on_two_pages() -> None:
         )
 
     provider.poll_list = poll_list  # type: ignore[method-assign]
-    async with Stage(provider, max_interval=1.0) as stage:
-        waiting = stage.begin([1, 2, 3], timeout=30)
+    async with Harness(provider, max_interval=1.0) as harness:
+        waiting = harness.begin([1, 2, 3], timeout=30)
 
         results = await asyncio.gather(*waiting, return_exceptions=True)
 
@@ -245,8 +247,8 @@ UNFIT = errors.DecodeError("the answer does not fit", problems=["$.status: expec
 async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
     """A list whose rows have no readable status is no poll: five minutes of it are few requests."""
     provider = Spoiled(after(1, 1000), after(2, 1000), everywhere=True)
-    async with Stage(provider) as stage:
-        results = await asyncio.gather(*stage.begin([1, 2], timeout=300), return_exceptions=True)
+    async with Harness(provider) as harness:
+        results = await asyncio.gather(*harness.begin([1, 2], timeout=300), return_exceptions=True)
 
         assert len(provider.lists) <= 60
         assert len(provider.singles) <= 60
@@ -259,8 +261,8 @@ async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
 async def test_where_no_row_fits_servers_are_read_by_their_ids() -> None:
     """It blinds no wait, and the list is tried again less and less often."""
     provider = Spoiled(after(1, 100), after(2, 300))
-    async with Stage(provider) as stage:
-        first, second = await asyncio.gather(*stage.begin([1, 2], timeout=600))
+    async with Harness(provider) as harness:
+        first, second = await asyncio.gather(*harness.begin([1, 2], timeout=600))
 
         assert first.seconds < 110
         assert second.seconds < 310

@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.io.endpoints import SERVER, Play, raw, sends
 from tests.io.faults import FAULTS, OPERATIONS, SPEC, TOKEN, Fault, client
 from tests.io.raw_server import RawServer, answer
 from tests.io.skipping import quiet, skipping
-from tests.io.stages import SERVER, Play, raw, sends
 from vpsorg_async import Client
 from vpsorg_async.errors import VpsOrgError
 
@@ -77,8 +77,11 @@ class Heard:
 
 async def call(play: Play, operation: str) -> Heard:
     heard = Heard()
-    async with play() as stage, client(stage.url, on_event=heard.events.append, **stage.options) as vps:
-        for _ in range(stage.warm):
+    async with (
+        play() as endpoint,
+        client(endpoint.url, on_event=heard.events.append, **endpoint.options) as vps,
+    ):
+        for _ in range(endpoint.warm):
             await vps.servers.get(1)
             await quiet()
         try:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
+from tests.io.endpoints import SERVER, sends, stalls
 from tests.io.faults import OPERATIONS, SPEC, client
 from tests.io.raw_server import Line, RawServer, Script, answer
 from tests.io.skipping import SkippingClock, quiet, skipping
-from tests.io.stages import SERVER, sends, stalls
 from vpsorg_async import Client
 from vpsorg_async.config import Timeout
 from vpsorg_async.errors import (

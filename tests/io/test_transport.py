@@ -23,10 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.io.faults import OPERATIONS, SPEC, TOKEN, client
-from tests.io.raw_server import Line, RawServer, Script, answer
-from tests.io.skipping import quiet, skip, skipping
-from tests.io.stages import (
+from tests.io.endpoints import (
     NEW,
     SERVER,
     black_hole,
@@ -41,6 +38,9 @@ from tests.io.stages import (
     tls,
     trusting,
 )
+from tests.io.faults import OPERATIONS, SPEC, TOKEN, client
+from tests.io.raw_server import Line, RawServer, Script, answer
+from tests.io.skipping import quiet, skip, skipping
 from vpsorg_async import Client
 from vpsorg_async.config import Timeout
 from vpsorg_async.errors import (
@@ -339,9 +339,9 @@ async def test_time_spent_queued_does_not_count() -> None:
 @skipping
 async def test_a_change_that_found_no_connection_in_time_was_not_sent(operation: str) -> None:
     """Timeouts prove nothing by themselves; that no header ever left does."""
-    async with black_hole() as stage:
+    async with black_hole() as endpoint:
         timeout = Timeout(connect=11.0, total=1.0)
-        async with client(stage.url, timeout=timeout) as vps:
+        async with client(endpoint.url, timeout=timeout) as vps:
             error = await failing(OPERATIONS[operation](vps))
 
     assert isinstance(error, RequestTimeoutError)
@@ -733,7 +733,7 @@ async def test_a_proxy_is_not_shown() -> None:
 
 async def test_tls_that_holds() -> None:
     """With the right authority the same set-up works: what the matrix refuses, it refuses for its reason."""
-    async with tls()() as stage, once(stage.url, **stage.options) as vps:
+    async with tls()() as endpoint, once(endpoint.url, **endpoint.options) as vps:
         assert (await vps.servers.get(1)).id == 1
         assert (await vps.servers.create(SPEC)).id == NEW + 2
 

@@ -10,94 +10,94 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, after, record, virtual
 from vpsorg_async import Server, Target, WaitOutcome, errors, tcp_port
 from vpsorg_async.lifecycle.ready import ReadyPolicy
 
 ACTIVE = Target.of("active")
 
 
-async def settled(stage: Stage, subjects: Any, timeout: float = 600.0) -> list[WaitOutcome]:
-    return [outcome async for outcome in stage.waiter.wait_all(subjects, ACTIVE, timeout)]
+async def settled(harness: Harness, subjects: Any, timeout: float = 600.0) -> list[WaitOutcome]:
+    return [outcome async for outcome in harness.waiter.wait_all(subjects, ACTIVE, timeout)]
 
 
 @virtual
 async def test_the_outcome_tells_the_wait() -> None:
     """Server, evidence, timeline, polls and seconds: what a wait came to."""
-    async with Stage(Provider(after(1, 20))) as stage:
-        stage.command(1, "create")
+    async with Harness(Provider(after(1, 20))) as harness:
+        harness.command(1, "create")
 
-        outcome = await stage.wait(1)
+        outcome = await harness.wait(1)
 
         assert outcome.server == record(1, "active")
         assert (outcome.server_id, outcome.error, str(outcome.evidence)) == (1, None, "observed")
         assert [seen.status for seen in outcome.timeline] == ["provisioning", "active"]
-        assert outcome.polls == len(stage.provider.polls)
+        assert outcome.polls == len(harness.provider.polls)
         assert 20 <= outcome.seconds <= 27
 
 
 @virtual
 async def test_a_wait_may_be_about_a_server_its_id_or_a_receipt() -> None:
     """All of them name the server; ids that are none are refused before anything is asked."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        receipt = stage.command(1, "start")
+    async with Harness(Provider(after(1, 0))) as harness:
+        receipt = harness.command(1, "start")
         for subject in (1, record(1, "stopped"), receipt):
-            assert (await stage.wait(subject)).server_id == 1
+            assert (await harness.wait(subject)).server_id == 1
 
-        polls = len(stage.provider.polls)
+        polls = len(harness.provider.polls)
         for bad in (0, -1, True, "", "..", None):
             with pytest.raises(errors.ConfigurationError):
-                await stage.wait(bad)  # type: ignore[arg-type]
+                await harness.wait(bad)  # type: ignore[arg-type]
         for timeout in (0, -1, float("inf"), float("nan"), "5", True):
             with pytest.raises(errors.ConfigurationError):
-                await stage.wait(1, timeout=timeout)  # type: ignore[arg-type]
-        assert len(stage.provider.polls) == polls
+                await harness.wait(1, timeout=timeout)  # type: ignore[arg-type]
+        assert len(harness.provider.polls) == polls
 
 
 @virtual
 async def test_each_outcome_comes_as_it_settles() -> None:
     """Several servers are told in the order in which they get there, those that fail among them."""
     provider = Provider(after(1, 30), after(2, 10), after(3, 15, "suspended"), after(4, 20))
-    async with Stage(provider) as stage:
-        outcomes = await settled(stage, [1, 2, 3, 4, 4])
+    async with Harness(provider) as harness:
+        outcomes = await settled(harness, [1, 2, 3, 4, 4])
 
         assert [outcome.server_id for outcome in outcomes] == [2, 3, 4, 4, 1]
         (failed,) = [outcome for outcome in outcomes if outcome.error is not None]
         assert isinstance(failed.error, errors.UnexpectedStatusError)
         assert (failed.server, failed.evidence) == (None, None)
-        assert stage.poller.statistics.waits == 0
+        assert harness.poller.statistics.waits == 0
 
 
 @virtual
 async def test_leaving_the_stream_leaves_the_waits() -> None:
     """Who has seen enough stops the looks for the rest."""
-    async with Stage(Provider(after(1, 5), after(2, 500))) as stage:
-        stream = stage.waiter.wait_all([1, 2], ACTIVE, 600)
+    async with Harness(Provider(after(1, 5), after(2, 500))) as harness:
+        stream = harness.waiter.wait_all([1, 2], ACTIVE, 600)
         async for outcome in stream:
             assert outcome.server_id == 1
             break
         await stream.aclose()
         await asyncio.sleep(0.01)
 
-        assert stage.poller.statistics.waits == 0
-        assert not stage.polling()
+        assert harness.poller.statistics.waits == 0
+        assert not harness.polling()
 
 
 @pytest.mark.parametrize("subjects", ["12", 12, b"12", record(1, "active")])
 @virtual
 async def test_one_server_is_not_several(subjects: Any) -> None:
     """A string would be taken letter by letter: it is refused."""
-    async with Stage(Provider()) as stage:
+    async with Harness(Provider()) as harness:
         with pytest.raises(errors.ConfigurationError, match="for one use wait_until"):
-            await settled(stage, subjects)
+            await settled(harness, subjects)
 
 
 @virtual
 async def test_no_servers_are_settled_at_once() -> None:
     """An empty list asks for nothing."""
-    async with Stage(Provider()) as stage:
-        assert await settled(stage, []) == []
-        assert stage.provider.polls == []
+    async with Harness(Provider()) as harness:
+        assert await settled(harness, []) == []
+        assert harness.provider.polls == []
 
 
 def rebooting(now: float) -> Server:
@@ -111,7 +111,7 @@ def rebooting(now: float) -> Server:
 async def test_a_receipt_goes_to_another_process() -> None:
     """A pickled receipt of a reboot protects the wait of a client that knows nothing else of it."""
     provider = Provider(lambda now: rebooting(now - 1.5))  # reads lag
-    async with Stage(provider) as sender, Stage(provider) as other:
+    async with Harness(provider) as sender, Harness(provider) as other:
         await sender.poller.glance([1])
         await asyncio.sleep(20)
         receipt = pickle.loads(pickle.dumps(sender.command(1, "reboot", "rebooting")))
@@ -127,7 +127,7 @@ async def test_a_receipt_goes_to_another_process() -> None:
 async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
     """However far the two clocks lie apart, only polls that left after the wait began count."""
     provider = Provider(lambda now: rebooting(now - 1.5), latency=1.0)
-    async with Stage(provider) as sender, Stage(provider) as other:
+    async with Harness(provider) as sender, Harness(provider) as other:
         await asyncio.sleep(19.6)
         (busy,) = other.begin([1], "stopped", 30)
         await asyncio.sleep(0.6)
@@ -145,12 +145,12 @@ async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
 @virtual
 async def test_a_receipt_of_ones_own_is_recognised() -> None:
     """Handed back to its own client, a receipt is the command that it knows, with its exact time."""
-    async with Stage(Provider(rebooting)) as stage:
+    async with Harness(Provider(rebooting)) as harness:
         await asyncio.sleep(20.5)
-        receipt = pickle.loads(pickle.dumps(stage.command(1, "reboot", "rebooting")))
-        await stage.wait(receipt)
+        receipt = pickle.loads(pickle.dumps(harness.command(1, "reboot", "rebooting")))
+        await harness.wait(receipt)
 
-        assert stage.account.receipt(1) is None
+        assert harness.account.receipt(1) is None
 
 
 class Door:
@@ -171,20 +171,20 @@ class Door:
         return bool(answer)
 
 
-async def ready(stage: Stage, door: Door, timeout: float) -> float:
-    outcome = await stage.wait(1)
-    began = stage.now
-    await stage.waiter.ready(outcome, door, ReadyPolicy(timeout=timeout))
-    return stage.now - began
+async def ready(harness: Harness, door: Door, timeout: float) -> float:
+    outcome = await harness.wait(1)
+    began = harness.now
+    await harness.waiter.ready(outcome, door, ReadyPolicy(timeout=timeout))
+    return harness.now - began
 
 
 @virtual
 async def test_ready_is_asked_until_it_says_yes() -> None:
     """No, a refused connection and a timeout are asked again, with growing pauses, each about the server read anew."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         door = Door(False, ConnectionRefusedError(), TimeoutError(), OSError(), True)
 
-        assert await ready(stage, door, 60) == pytest.approx(0.5 + 1 + 2 + 4 + 4 * stage.provider.latency)
+        assert await ready(harness, door, 60) == pytest.approx(0.5 + 1 + 2 + 4 + 4 * harness.provider.latency)
         assert len(door.asked) == 5
 
 
@@ -199,16 +199,16 @@ async def test_ready_is_asked_until_it_says_yes() -> None:
 @virtual
 async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
     """It is asked up to the deadline, at which it is asked once more; the error says what was the matter."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         door = Door(answer)
 
         with pytest.raises(
             errors.WaitTimeoutError, match=f"not ready after 12 s: its check was asked 6 times, last: {said}$"
         ) as caught:
-            await ready(stage, door, 12)
+            await ready(harness, door, 12)
 
-        assert stage.now - door.asked[0] == pytest.approx(12 + stage.provider.latency)
-        assert stage.now == door.asked[-1]
+        assert harness.now - door.asked[0] == pytest.approx(12 + harness.provider.latency)
+        assert harness.now == door.asked[-1]
         assert caught.value.target == "ready"
         assert caught.value.last_seen == record(1, "active")
 
@@ -216,39 +216,39 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 @virtual
 async def test_a_check_that_hangs_is_cut_off() -> None:
     """A check that never answers keeps nobody for much longer than the deadline."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.WaitTimeoutError, match="last: TimeoutError"):
-            await ready(stage, Door(1000.0), 30)
+            await ready(harness, Door(1000.0), 30)
 
-        assert 30 <= stage.now <= 36
+        assert 30 <= harness.now <= 36
 
 
 @virtual
 async def test_what_ends_everything_is_raised() -> None:
     """What a check raises is a no with that reason, but for what says that all shall end, such as a failed test."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(pytest.fail.Exception, match="enough"):
-            await ready(stage, Door(pytest.fail.Exception("enough")), 30)
+            await ready(harness, Door(pytest.fail.Exception("enough")), 30)
 
 
 @virtual
 async def test_a_server_that_vanishes_is_not_asked_about_for_ever() -> None:
     """Between two questions the server is read; where it does not exist any more, its check is asked no more."""
-    async with Stage(Provider(lambda now: record(1, "active") if now < 5 else None)) as stage:
+    async with Harness(Provider(lambda now: record(1, "active") if now < 5 else None)) as harness:
         door = Door(False)
         with pytest.raises(errors.ServerGoneError):
-            await ready(stage, door, 600)
+            await ready(harness, door, 600)
 
-        assert stage.now < 10
+        assert harness.now < 10
         assert max(door.asked) < 5
 
 
 @virtual
 async def test_a_mistake_in_a_check_is_its_reason() -> None:
     """What a check raises is a no, and the error says what it was."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.WaitTimeoutError, match="last: ZeroDivisionError"):
-            await ready(stage, Door(ZeroDivisionError()), 30)
+            await ready(harness, Door(ZeroDivisionError()), 30)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])

@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.stage import Provider, Stage, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, after, record, virtual
 from vpsorg_async import StatusChange, errors
 
 
 class Watcher:
     """Reads the stream, and notes when each change came."""
 
-    def __init__(self, stage: Stage, interval: float = 5.0) -> None:
-        self.stage = stage
-        self.stream: AsyncIterator[StatusChange] = stage.waiter.watch(interval)
+    def __init__(self, harness: Harness, interval: float = 5.0) -> None:
+        self.harness = harness
+        self.stream: AsyncIterator[StatusChange] = harness.waiter.watch(interval)
         self.told: list[tuple[float, str, Any, str | None]] = []
 
     async def read(self, seconds: float) -> Watcher:
         """All that comes in so many seconds."""
-        end = self.stage.now + seconds
-        while self.stage.now < end:
+        end = self.harness.now + seconds
+        while self.harness.now < end:
             try:
-                async with asyncio.timeout(end - self.stage.now):
+                async with asyncio.timeout(end - self.harness.now):
                     change = await anext(self.stream)
             except TimeoutError:
                 # the stream was cancelled with the read
                 break
-            self.told.append((self.stage.now, str(change.change), change.server_id, change.after))
+            self.told.append((self.harness.now, str(change.change), change.server_id, change.after))
         return self
 
 
@@ -43,8 +43,8 @@ async def test_watching_tells_what_becomes_of_the_account() -> None:
         lambda now: record(3, "provisioning") if now >= 31 else None,
         lambda now: record(4, "active", 0 if now < 41 else 41),
     )
-    async with Stage(provider) as stage:
-        watcher = Watcher(stage)
+    async with Harness(provider) as harness:
+        watcher = Watcher(harness)
         await watcher.read(60)
 
         assert [each[1:] for each in watcher.told] == [
@@ -64,22 +64,22 @@ async def test_watching_tells_what_becomes_of_the_account() -> None:
 @virtual
 async def test_watching_costs_one_list_each_interval() -> None:
     """However long the interval: no list is read more often than asked for."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        await Watcher(stage, interval=120.0).read(500)
+    async with Harness(Provider(after(1, 0))) as harness:
+        await Watcher(harness, interval=120.0).read(500)
 
-        assert [round(when) for when in stage.provider.lists] == [0, 120, 240, 360, 480]
+        assert [round(when) for when in harness.provider.lists] == [0, 120, 240, 360, 480]
 
 
 @virtual
 async def test_those_who_watch_share_their_polls_with_the_waits() -> None:
     """Watching costs little beside waits, and a lone wait on a large account stays with reads of its own."""
-    async with Stage(Provider(*(after(n, 40) for n in range(1, 2001)))) as stage:
-        (waiting,) = stage.begin([7])
-        watcher = asyncio.create_task(Watcher(stage, interval=30.0).read(39))
+    async with Harness(Provider(*(after(n, 40) for n in range(1, 2001)))) as harness:
+        (waiting,) = harness.begin([7])
+        watcher = asyncio.create_task(Watcher(harness, interval=30.0).read(39))
         await asyncio.sleep(39)
 
-        assert len(stage.provider.lists) == 2
-        assert len(stage.provider.singles) >= 10
+        assert len(harness.provider.lists) == 2
+        assert len(harness.provider.singles) >= 10
         await asyncio.gather(watcher, waiting)
 
 
@@ -87,15 +87,15 @@ async def test_those_who_watch_share_their_polls_with_the_waits() -> None:
 @virtual
 async def test_watching_costs_little_beside_many_waits(watched: bool) -> None:
     """Lists that are read for the waits are those that are told: a few more make an interval of 5 seconds."""
-    async with Stage(Provider(*(after(n, 200) for n in range(1, 101)))) as stage:
+    async with Harness(Provider(*(after(n, 200) for n in range(1, 101)))) as harness:
         for n in range(1, 101):
-            stage.command(n, "create")
-        waits = stage.begin(range(1, 101))
+            harness.command(n, "create")
+        waits = harness.begin(range(1, 101))
         if watched:
-            await Watcher(stage, interval=5.0).read(190)
+            await Watcher(harness, interval=5.0).read(190)
         await asyncio.gather(*waits)
 
-        assert 45 <= len(stage.provider.lists) <= (75 if watched else 60)
+        assert 45 <= len(harness.provider.lists) <= (75 if watched else 60)
 
 
 @virtual
@@ -103,8 +103,8 @@ async def test_an_outage_is_told_as_blindness() -> None:
     """A time without polls ends no stream; it is told, and what happened in it is one difference."""
     provider = Provider(after(1, 50))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 20 <= now < 80 else None
-    async with Stage(provider) as stage:
-        watcher = Watcher(stage)
+    async with Harness(provider) as harness:
+        watcher = Watcher(harness)
         await watcher.read(150)
 
         assert [each[1:] for each in watcher.told[1:]] == [("blind", None, None), ("changed", 1, "active")]
@@ -115,8 +115,8 @@ async def test_an_outage_is_told_as_blindness() -> None:
 async def test_a_missing_server_that_can_not_be_read_is_not_gone() -> None:
     """Absent from one list, and no answer by id: nobody knows, so nothing is told, and the stream goes on."""
     provider = Provider(after(1, 0), lambda now: record(2, "active") if now < 32 else None)
-    async with Stage(provider) as stage:
-        watcher = asyncio.create_task(Watcher(stage).read(60))
+    async with Harness(provider) as harness:
+        watcher = asyncio.create_task(Watcher(harness).read(60))
         await asyncio.sleep(8)
         provider.unlisted = {2}
         down = errors.ServiceError("down", status=503)
@@ -138,23 +138,23 @@ async def test_a_refused_token_ends_the_stream(error: errors.APIError) -> None:
     """What polling again can't mend is raised."""
     provider = Provider(after(1, 0))
     provider.trouble = lambda now: error if now > 12 else None
-    async with Stage(provider) as stage:
+    async with Harness(provider) as harness:
         with pytest.raises(type(error)):
-            await Watcher(stage).read(60)
-        assert 12 < stage.now < 18
+            await Watcher(harness).read(60)
+        assert 12 < harness.now < 18
 
 
 @virtual
 async def test_closing_ends_the_stream() -> None:
     """A client that is closed leaves nobody reading."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        reading = asyncio.create_task(Watcher(stage).read(600))
+    async with Harness(Provider(after(1, 0))) as harness:
+        reading = asyncio.create_task(Watcher(harness).read(600))
         await asyncio.sleep(12)
-        await stage.poller.close()
+        await harness.poller.close()
 
         with pytest.raises(errors.ClientClosedError):
             await reading
-        assert stage.now == 12
+        assert harness.now == 12
 
 
 @virtual
@@ -162,9 +162,9 @@ async def test_a_bug_ends_the_stream() -> None:
     """An exception that nobody foresaw does not leave who watches waiting for ever; it is the cause of the end."""
     provider = Provider(after(1, 0))
     provider.trouble = lambda now: ZeroDivisionError("bug") if now > 12 else None
-    async with Stage(provider) as stage:
+    async with Harness(provider) as harness:
         with pytest.raises(errors.ClientClosedError) as caught:
-            await Watcher(stage).read(60)
+            await Watcher(harness).read(60)
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
@@ -173,8 +173,8 @@ async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
     """Who is slower than the polls gets the newest one: the difference to what was read before, however long ago."""
     provider = Provider(lambda now: record(1, ["a", "b", "c", "d"][min(int(now // 10), 3)]), after(2, 15))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 16 <= now < 24 else None
-    async with Stage(provider) as stage:
-        stream = stage.waiter.watch(2.0)
+    async with Harness(provider) as harness:
+        stream = harness.waiter.watch(2.0)
         first = [await anext(stream), await anext(stream)]
         await asyncio.sleep(60)
         changes = [await anext(stream) for _ in range(3)]
@@ -192,23 +192,23 @@ async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
 @virtual
 async def test_leaving_ends_the_polls() -> None:
     """When the last who watches is gone, nobody polls any more."""
-    async with Stage(Provider(after(1, 0))) as stage:
-        stream = stage.waiter.watch(5.0)
+    async with Harness(Provider(after(1, 0))) as harness:
+        stream = harness.waiter.watch(5.0)
         await anext(stream)
         await stream.aclose()
         await asyncio.sleep(0.01)
 
-        assert not stage.polling()
-        polls = len(stage.provider.lists)
+        assert not harness.polling()
+        polls = len(harness.provider.lists)
         await asyncio.sleep(100)
-        assert len(stage.provider.lists) == polls
+        assert len(harness.provider.lists) == polls
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("nan"), "5"])
 @virtual
 async def test_an_interval_is_a_number_of_seconds(interval: Any) -> None:
     """What is none is refused before anything is asked."""
-    async with Stage(Provider(after(1, 0))) as stage:
+    async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.ConfigurationError):
-            await anext(stage.waiter.watch(interval))
-        assert stage.provider.polls == []
+            await anext(harness.waiter.watch(interval))
+        assert harness.provider.polls == []

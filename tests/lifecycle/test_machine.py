@@ -30,8 +30,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.lifecycle.harness import Harness
 from tests.lifecycle.model import BECOMES, Account, Truth
-from tests.lifecycle.stage import Stage
 from vpsorg_async import Evidence, Receipt, WaitOutcome, errors
 from vpsorg_async.lifecycle import account, staleness
 from vpsorg_async.lifecycle.calls import Waiter
@@ -63,7 +63,7 @@ class Waiting:
     began: float
     timeout: float
     task: asyncio.Task[WaitOutcome]
-    stage: Stage
+    harness: Harness
     grounds: float
     """When the command was carried out that it began with."""
     ended: float = -1.0
@@ -96,11 +96,11 @@ class Waits(RuleBasedStateMachine):
         for word in ("active", "active", "stopped"):
             self.account.add(self.now, word)
 
-    async def _clients(self) -> tuple[Stage, Stage]:
+    async def _clients(self) -> tuple[Harness, Harness]:
         account: Any = self.account
-        stages = Stage(account), Stage(account)
-        for stage in stages:
-            stage.clock = stage.poller._clock = stage.waiter._clock = self.clock
+        stages = Harness(account), Harness(account)
+        for harness in stages:
+            harness.clock = harness.poller._clock = harness.waiter._clock = self.clock
         return stages
 
     def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
@@ -176,17 +176,17 @@ class Waits(RuleBasedStateMachine):
         if self.account.servers[int(receipt.server_id)].commanded == commanded:
             self._wait(self.others, pickle.loads(pickle.dumps(receipt)), wanted, 300.0)
 
-    def _wait(self, stage: Stage, subject: Any, wanted: Any, timeout: float) -> None:
+    def _wait(self, harness: Harness, subject: Any, wanted: Any, timeout: float) -> None:
         async def wait() -> WaitOutcome:
             try:
-                return await stage.wait(subject, wanted, timeout)
+                return await harness.wait(subject, wanted, timeout)
             finally:
                 waiting.ended = self.now
 
         if wanted is not None:
             number = int(getattr(subject, "server_id", subject))
             grounds = self.account.servers[number].commanded
-            waiting = Waiting(number, self.now, timeout, self.loop.create_task(wait()), stage, grounds)
+            waiting = Waiting(number, self.now, timeout, self.loop.create_task(wait()), harness, grounds)
             self.waiting.append(waiting)
 
     @rule(which=st.integers(0, 20))
@@ -247,8 +247,8 @@ class Waits(RuleBasedStateMachine):
             self.run(asyncio.sleep(600))
             assert [waiting for waiting in self.waiting if not waiting.task.done()] == [], "a waiter was lost"
             self._check()
-            for stage in (self.mine, self.others):
-                self.run(stage.poller.close())
+            for harness in (self.mine, self.others):
+                self.run(harness.poller.close())
             assert asyncio.all_tasks(self.loop) == set()
             assert self.complaints == []
         finally:
@@ -284,7 +284,7 @@ class Waits(RuleBasedStateMachine):
         assert outcome.server is not None
         word = str(outcome.server.status)
         # another process knows of no later command than that of its receipt
-        commanded = server.grounds(waiting.ended) if waiting.stage is self.mine else waiting.grounds
+        commanded = server.grounds(waiting.ended) if waiting.harness is self.mine else waiting.grounds
         told = f"{word} ({outcome.evidence}) at {waiting.ended}, commanded {commanded}: {server}"
         if word == "gone":
             hidden = waiting.ended < server.visible and waiting.ended - server.born < 60

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import virtual
+from tests.fleet.virtual_account import virtual
 from tests.odd.service import GATEWAY, NOT_FOUND, Reply, connected, listing, reply, row, specs
 from vpsorg_async import Failed, Skipped, errors
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import virtual
+from tests.fleet.virtual_account import virtual
 from tests.odd.service import NOT_FOUND, Reply, connected, listing, reply, row, spec
 from vpsorg_async import Plan, errors
 from vpsorg_async.http.events import AnswerMisfit

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import account, commands, specs, virtual
+from tests.fleet.virtual_account import account, commands, specs, virtual
 from tests.odd.service import NOT_FOUND, Reply, connected, listing, reply, row, spec
 from vpsorg_async import Failed, Receipt, Succeeded, errors
 from vpsorg_async.http.events import ChangeAbandoned

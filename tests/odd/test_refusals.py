@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.stage import virtual
+from tests.fleet.virtual_account import virtual
 from tests.odd.service import GATEWAY, NOT_FOUND, Reply, Service, connected, listing, reply, row, spec, specs
 from vpsorg_async import Client, Failed, errors
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.fleet.stage import virtual
+from tests.fleet.virtual_account import virtual
 from tests.odd.service import NOT_FOUND, Reply, connected, listing, reply, row, specs
 from vpsorg_async import errors
 from vpsorg_async.http.events import ListIncomplete

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from tests.fleet.stage import account, specs, virtual
+from tests.fleet.virtual_account import account, specs, virtual
 from vpsorg_async import Client, errors
 from vpsorg_async.otel import OpenTelemetry
 from vpsorg_async.sandbox import Rule, Sandbox

@@ -27,8 +27,8 @@ __all__ = [
     "LONG",
     "NEW",
     "SERVER",
+    "Endpoint",
     "Play",
-    "Stage",
     "black_hole",
     "bomb",
     "closed_port",
@@ -85,7 +85,7 @@ def fits(line: Line) -> bytes:
 
 
 @attrs.frozen
-class Stage:
+class Endpoint:
     """The address for the client, its further options, the server if there is one, and requests to send before."""
 
     url: str
@@ -94,7 +94,7 @@ class Stage:
     warm: int = 0
 
 
-Play = Callable[[], AbstractAsyncContextManager[Stage]]
+Play = Callable[[], AbstractAsyncContextManager[Endpoint]]
 
 
 def sends(*segments: bytes | Callable[[Line], bytes], then: str = "") -> Script:
@@ -147,22 +147,22 @@ def raw(*scripts: Script, greet: Script | None = None) -> Play:
     """A raw server."""
 
     @asynccontextmanager
-    async def stage() -> AsyncIterator[Stage]:
+    async def endpoint() -> AsyncIterator[Endpoint]:
         async with RawServer(*(scripts or [sends(fits)]), greet=greet) as server:
-            yield Stage(server.url, server)
+            yield Endpoint(server.url, server)
 
-    return stage
+    return endpoint
 
 
 def warm(first: Script, *scripts: Script) -> Play:
     """A raw server whose connection has answered one request before."""
 
     @asynccontextmanager
-    async def stage() -> AsyncIterator[Stage]:
+    async def endpoint() -> AsyncIterator[Endpoint]:
         async with RawServer(first, *scripts) as server:
-            yield Stage(server.url, server, warm=1)
+            yield Endpoint(server.url, server, warm=1)
 
-    return stage
+    return endpoint
 
 
 def status(code: int, *headers: str, body: bytes = b'{"detail": "no"}') -> Play:
@@ -171,11 +171,11 @@ def status(code: int, *headers: str, body: bytes = b'{"detail": "no"}') -> Play:
 
 
 @asynccontextmanager
-async def closed_port() -> AsyncIterator[Stage]:
+async def closed_port() -> AsyncIterator[Endpoint]:
     """There is no listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        yield Stage(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        yield Endpoint(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
 @asynccontextmanager
@@ -207,23 +207,23 @@ def full_listener() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def black_hole() -> AsyncIterator[Stage]:
+async def black_hole() -> AsyncIterator[Endpoint]:
     """Attempts to connect are dropped, and time passes."""
     with full_listener() as url:
         async with passing_time(LONGER_THAN_CONNECT):
-            yield Stage(url)
+            yield Endpoint(url)
 
 
 def names(look_up: Callable[..., Any]) -> Play:
     """The machine's name look-up is replaced."""
 
     @asynccontextmanager
-    async def stage() -> AsyncIterator[Stage]:
+    async def endpoint() -> AsyncIterator[Endpoint]:
         with mock.patch.object(socket, "getaddrinfo", look_up):
             async with passing_time(LONGER_THAN_CONNECT):
-                yield Stage("https://api.example")
+                yield Endpoint("https://api.example")
 
-    return stage
+    return endpoint
 
 
 def unknown_name(*_: object, **__: object) -> Any:
@@ -259,7 +259,7 @@ def tls(
     """A raw server behind TLS, with something wrong about it if so asked."""
 
     @asynccontextmanager
-    async def stage() -> AsyncIterator[Stage]:
+    async def endpoint() -> AsyncIterator[Endpoint]:
         start, end = (
             (datetime(2019, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)) if expired else (None, None)
         )
@@ -269,17 +269,17 @@ def tls(
         ours = trusting() if trusted else ssl.create_default_context()
         ours.minimum_version = ssl.TLSVersion.TLSv1_3
         async with RawServer(sends(fits), tls=theirs) as server:
-            yield Stage(server.url, server, {"ssl_context": ours})
+            yield Endpoint(server.url, server, {"ssl_context": ours})
 
-    return stage
+    return endpoint
 
 
 def not_tls(greet: Script) -> Play:
     """The address says https, but what listens does not speak TLS."""
 
     @asynccontextmanager
-    async def stage() -> AsyncIterator[Stage]:
+    async def endpoint() -> AsyncIterator[Endpoint]:
         async with RawServer(sends(b""), greet=greet) as server, passing_time(LONGER_THAN_CONNECT):
-            yield Stage(server.url.replace("http:", "https:"), server)
+            yield Endpoint(server.url.replace("http:", "https:"), server)
 
-    return stage
+    return endpoint

@@ -24,7 +24,7 @@ from vpsorg_async.lifecycle.poller import Poller
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
-__all__ = ["Counting", "Provider", "Read", "Stage", "after", "record", "virtual"]
+__all__ = ["Counting", "Harness", "Provider", "Read", "after", "record", "virtual"]
 
 P = ParamSpec("P")
 
@@ -153,7 +153,7 @@ class Read(Provider):
         return ListSnapshot(snapshot.requested_at, snapshot.rows, self.reader)
 
 
-class Stage:
+class Harness:
     """A poller and its waiter over a provider, in the time of the running loop."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Stage:
         )
         self.waiter = Waiter(self.poller, self.account, self.clock)
 
-    async def __aenter__(self) -> Stage:
+    async def __aenter__(self) -> Harness:
         return self
 
     async def __aexit__(self, *_: object) -> None:
