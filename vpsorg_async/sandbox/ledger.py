@@ -1,4 +1,4 @@
-"""The ledger: the changes that were committed, whatever the client was told."""
+"""The ledger: the changes that were committed, whatever answer the client got."""
 
 from __future__ import annotations
 
