@@ -17,7 +17,7 @@ from vpsorg_async.errors import (
     PaymentRequiredError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.plan import plan
+from vpsorg_async.fleet.plan import plan_fleet
 from vpsorg_async.records import PlanOffer
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.specs import ServerSpec
@@ -178,6 +178,6 @@ def test_prices() -> None:
     specs = [ServerSpec(name=f"a{n}", plan_id=1, os_id=5, location="us-west") for n in range(3)]
     other = ServerSpec(name="b", plan_id="x", os_id=5, location="us-west")
 
-    assert price(plan(specs, ()).priced(offers)) == "It costs 0.021 per hour, 15.00 per month."
-    assert price(plan([*specs, other], ()).priced(offers)) == "The price is unknown."
-    assert price(plan(specs, ())) == "The price is unknown."
+    assert price(plan_fleet(specs, ()).priced(offers)) == "It costs 0.021 per hour, 15.00 per month."
+    assert price(plan_fleet([*specs, other], ()).priced(offers)) == "The price is unknown."
+    assert price(plan_fleet(specs, ())) == "The price is unknown."

@@ -40,7 +40,7 @@ from vpsorg_async.errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.plan import plan
+from vpsorg_async.fleet.plan import plan_fleet
 from vpsorg_async.fleet.retry_failed import job_of, jobs_again, merged
 from vpsorg_async.records import Seen
 
@@ -266,7 +266,7 @@ def test_a_step_becomes_a_job(statuses: list[str], fits: Callable[[Any], bool]) 
         Server(id=number, name=SPEC.name, status=ServerStatus(status))
         for number, status in enumerate(statuses, 1)
     ]
-    (step,) = plan([SPEC], servers).steps
+    (step,) = plan_fleet([SPEC], servers).steps
 
     job = job_of(step)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async import OperatingSystem, Plan, Server, ServerSpec, ServerStatus
-from vpsorg_async.fleet.plan import Step, StepKind, plan
+from vpsorg_async.fleet.plan import Step, StepKind, plan_fleet
 
 SPEC = ServerSpec(name="web-01", plan_id=1, os_id=5, location="us-west")
 WORDS = ["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting", "migrating"]
@@ -33,7 +33,7 @@ def server(number: int = 7, status: str = "active", **fields: Any) -> Server:
 
 def only(spec: ServerSpec, *servers: Server) -> Step:
     """The step for one spec."""
-    (step,) = plan([spec], servers).steps
+    (step,) = plan_fleet([spec], servers).steps
     return step
 
 
@@ -58,7 +58,7 @@ def test_what_is_done(statuses: list[str], kind: StepKind, changes: bool) -> Non
     """Missing: created; stopped: started; on its way: waited for; active: kept; suspended or ambiguous: refused."""
     found = [server(number, status) for number, status in enumerate(statuses, 7)]
 
-    made = plan([SPEC], found)
+    made = plan_fleet([SPEC], found)
 
     assert [step.kind for step in made.steps] == [kind]
     assert made.changes == changes
@@ -89,7 +89,7 @@ def test_own_commands_that_are_open(status: str, command: str, kind: StepKind, a
     """The list may lag: a server on which a command of this client is open is planned by where it is heading."""
     shown = server(7, status)
 
-    (step,) = plan([SPEC], [shown], heading=lambda _: command).steps
+    (step,) = plan_fleet([SPEC], [shown], heading=lambda _: command).steps
 
     assert step.kind is kind
     assert step.after == ((shown,) if after else ())
@@ -99,7 +99,7 @@ def test_what_is_leaving_does_not_count_beside_what_stays() -> None:
     """Of two servers of the name one is being deleted: the other is the one that is meant."""
     leaving, staying = server(7), server(8, "stopped")
 
-    (step,) = plan([SPEC], [leaving, staying], heading=lambda s: "delete" if s.id == 7 else "").steps
+    (step,) = plan_fleet([SPEC], [leaving, staying], heading=lambda s: "delete" if s.id == 7 else "").steps
 
     assert (step.kind, step.server, step.after) == (StepKind.START, staying, ())
 
@@ -108,13 +108,13 @@ def test_what_a_spec_and_its_servers_have_in_common_is_said_by_the_caller() -> N
     """By default it is the name, in any case of letters; a dialect may show servers under another one."""
     upper, elsewhere = server(7, name="WEB-01"), server(8, name="", hostname="web-01")
 
-    assert plan([SPEC], [upper]).steps[0].server == upper
-    assert plan([SPEC], [elsewhere]).steps[0].server is None
+    assert plan_fleet([SPEC], [upper]).steps[0].server == upper
+    assert plan_fleet([SPEC], [elsewhere]).steps[0].server is None
 
     def key_of(subject: ServerSpec | Server) -> str:
         return subject.name if isinstance(subject, ServerSpec) else str(subject.hostname)
 
-    assert plan([SPEC], [elsewhere], key_of).steps[0].server == elsewhere
+    assert plan_fleet([SPEC], [elsewhere], key_of).steps[0].server == elsewhere
 
 
 def test_several_of_one_name_are_named() -> None:
@@ -176,7 +176,7 @@ def test_any_account(wanted: list[str], account: list[tuple[str, str]]) -> None:
     specs = [attrs.evolve(SPEC, name=name) for name in wanted]
     servers = [server(number, status, name=name) for number, (name, status) in enumerate(account, 1)]
 
-    made = plan(specs, servers)
+    made = plan_fleet(specs, servers)
 
     assert [step.spec for step in made.steps] == specs
     for step in made.steps:
@@ -197,7 +197,7 @@ def test_a_plan_reads_well() -> None:
         server(4, "suspended", name="e"),
     ]
 
-    assert str(plan(specs, servers)).splitlines() == [
+    assert str(plan_fleet(specs, servers)).splitlines() == [
         "5 servers: 1 to create, 1 to start, 1 to wait, 1 to keep, 1 to refuse",
         "+ create a",
         "= keep   b [1, active]",
@@ -207,4 +207,4 @@ def test_a_plan_reads_well() -> None:
         "! refuse e [4, suspended] (it is suspended)",
         "price of what is created: unknown per hour, unknown per month",
     ]
-    assert str(plan([], servers)) == "0 servers: nothing to do"
+    assert str(plan_fleet([], servers)) == "0 servers: nothing to do"

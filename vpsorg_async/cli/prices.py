@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..client import Client
 from ..errors import VpsOrgError
-from ..fleet.plan import FleetPlan, plan
+from ..fleet.plan import FleetPlan, plan_fleet
 from ..records import PlanOffer
 from ..specs import ServerSpec
 
@@ -19,7 +19,7 @@ async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
     offers: Sequence[PlanOffer] = ()
     with contextlib.suppress(VpsOrgError):
         offers = await vps.plans.list()
-    return price(plan(specs, ()).priced(offers))
+    return price(plan_fleet(specs, ()).priced(offers))
 
 
 def price(made: FleetPlan) -> str:

@@ -27,7 +27,7 @@ from ..lifecycle.commands import GONE
 from ..records import PlanOffer, Server
 from ..specs import ServerSpec, name_key
 
-__all__ = ["FleetPlan", "Step", "StepKind", "plan"]
+__all__ = ["FleetPlan", "Step", "StepKind", "plan_fleet"]
 
 
 class StepKind(enum.StrEnum):
@@ -128,7 +128,7 @@ class FleetPlan:
         return "\n".join(lines)
 
 
-def plan(
+def plan_fleet(
     specs: Iterable[ServerSpec],
     servers: Sequence[Server],
     key_of: Callable[[ServerSpec | Server], str] = lambda subject: name_key(subject.name),

@@ -22,7 +22,7 @@ AGAIN = 1.0
 
 async def delete_again(
     context: RunContext,
-    made: Mapping[ServerId, ServerId],
+    created: Mapping[ServerId, ServerId],
     report: Callable[[ServerId, str, bool], None],
     why: str,
 ) -> None:
@@ -33,7 +33,7 @@ async def delete_again(
 
     Args:
         context: What the run works with.
-        made: The key and the id of each server. ``report`` may remove them.
+        created: The key and the id of each server. ``report`` may remove them.
         report: Called with the key, a text for its outcome, and whether the server is gone.
         why: Why the servers are deleted; the texts begin with it.
 
@@ -42,9 +42,9 @@ async def delete_again(
             `SystemExit` end the rollback at once.
     """
     charged = "it may still be charged for"
-    for key in made:
+    for key in created:
         report(key, f"{why}; but that was not done within {DELETE_BOUND:g} s, {charged}", False)
-    queue = iter(list(made.items()))
+    queue = iter(list(created.items()))
     stops: list[BaseException] = []
 
     async def delete(key: ServerId, server_id: ServerId) -> None:
@@ -77,7 +77,7 @@ async def delete_again(
                     return
 
     with anyio.move_on_after(DELETE_BOUND) as scope:
-        await side_by_side(worker() for _ in range(min(context.workers, len(made))))
+        await side_by_side(worker() for _ in range(min(context.workers, len(created))))
     if stops:
         raise stops[0]
 

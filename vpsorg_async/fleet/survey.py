@@ -13,7 +13,7 @@ from ..lookups import Plans
 from ..records import Server
 from ..specs import ServerSpec
 from .jobs import RunContext
-from .plan import FleetPlan, plan
+from .plan import FleetPlan, plan_fleet
 
 __all__ = ["Survey"]
 
@@ -32,18 +32,18 @@ class Survey:
             DecodeError: The plan creates a server, and the list is incomplete: the server may exist all the same.
         """
         if not wanted:
-            return set(), self.plan(wanted, ())
+            return set(), self._plan(wanted, ())
         endpoints = self._context.endpoints
         listing = await endpoints.listing()
         existing = [*listing.servers, *await self._own(wanted, listing.servers)]
-        made = self.plan(wanted, existing)
-        for step in made.steps:
+        plan = self._plan(wanted, existing)
+        for step in plan.steps:
             if step.server is not None:
                 endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
-        if made.creates:
-            names = ", ".join(spec.name for spec in made.creates[:5])
+        if plan.creates:
+            names = ", ".join(spec.name for spec in plan.creates[:5])
             listing.check_whole(f"what it does not show may exist all the same ({names})")
-        return {str(server.id).casefold() for server in existing}, made
+        return {str(server.id).casefold() for server in existing}, plan
 
     async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
         """Return the ids in the account, and the plan, if none of the names exists.
@@ -55,7 +55,7 @@ class Survey:
             DecodeError: The list is incomplete: a name that it does not show may exist all the same.
         """
         if not wanted:
-            return set(), self.plan(wanted, ())
+            return set(), self._plan(wanted, ())
         key_of = self._context.endpoints.key_of
         listing = await self._context.endpoints.listing()
         keys = set(map(key_of, wanted))
@@ -69,43 +69,43 @@ class Survey:
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
         own = await self._own(wanted, listing.servers)
-        made = self.plan(wanted, own)
-        if made.creates:
+        plan = self._plan(wanted, own)
+        if plan.creates:
             listing.check_whole("a name that it does not show may exist all the same")
-        return {str(server.id).casefold() for server in (*listing.servers, *own)}, made
+        return {str(server.id).casefold() for server in (*listing.servers, *own)}, plan
 
     async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
         """Return the servers of these names that this client created and a lagging list does not show yet."""
         endpoints, now = self._context.endpoints, self._context.clock.now()
         shown = set(map(endpoints.key_of, listed))
         own = [
-            made
+            created
             for spec in wanted
             if endpoints.key_of(spec) not in shown
-            and (made := endpoints.creations.own(endpoints.shown_name(spec), now)) is not None
+            and (created := endpoints.creations.own(endpoints.shown_name(spec), now)) is not None
         ]
 
-        async def read(made: Made) -> Server | None:
+        async def read(created: Made) -> Server | None:
             try:
-                return await endpoints.get(made.server.id)
+                return await endpoints.get(created.server.id)
             except VpsOrgError as error:
-                gone = is_absence(error) and not self._context.waiter.may_be_invisible(made.at)
-                return None if gone else made.server
+                gone = is_absence(error) and not self._context.waiter.may_be_invisible(created.at)
+                return None if gone else created.server
 
         found = await asyncio.gather(*map(read, own))
         return [server for server in found if server is not None]
 
-    def plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> FleetPlan:
+    def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> FleetPlan:
         """Return the plan, with a step for each spec."""
-        return plan(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
+        return plan_fleet(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
 
-    async def priced(self, made: FleetPlan) -> FleetPlan:
+    async def priced(self, plan: FleetPlan) -> FleetPlan:
         """Return the plan with prices, if they can be read."""
-        if made.creates:
+        if plan.creates:
             # a plan without prices is better than none
             with contextlib.suppress(VpsOrgError):
-                made = made.priced(await self._plans.list())
-        return made
+                plan = plan.priced(await self._plans.list())
+        return plan
 
     def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
         """Yield the servers that exist, as far as this client knows, each with whether it is being deleted."""
