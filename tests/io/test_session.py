@@ -40,7 +40,7 @@ from vpsorg_async.http.events import (
 )
 from vpsorg_async.http.exchange import Operation, Priority, Request, Response
 from vpsorg_async.http.retry import RetryPolicy
-from vpsorg_async.http.session import Session
+from vpsorg_async.http.session import SendCancelled, Session
 from vpsorg_async.timing import Random
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
@@ -549,3 +549,48 @@ async def test_a_create_that_was_not_sent_is_sent_again() -> None:
             assert (await vps.servers.create(SPEC)).id == 1
 
     assert late.heard("POST") == 1
+
+
+# -- a hook before each attempt -------------------------------------------------------------------------------------
+
+
+def test_a_hook_before_sending_holds_a_request_back() -> None:
+    """What it raises ends the call: nothing is sent, the place at the limiter is free again."""
+
+    def hold() -> None:
+        raise SendCancelled("the run has stopped")
+
+    async def play() -> None:
+        service = Service(lambda _: answered(200))
+        calls = session(service, places=1)
+        with pytest.raises(SendCancelled, match="the run has stopped"):
+            await calls.send(request(Operation.CREATE), before_send=hold)
+        assert service.times == []
+
+        await calls.send(request())
+        assert len(service.times) == 1
+
+    virtual(play())
+
+
+@pytest.mark.parametrize(
+    ("failure", "called"),
+    [
+        pytest.param(ConnectError("refused", sent=Sent.NO), 3, id="not sent"),
+        pytest.param(answered(429), 3, id="rejected"),
+        pytest.param(ConnectionLostError("reset", sent=Sent.MAYBE), 1, id="may have been applied"),
+    ],
+)
+def test_a_hook_before_sending_is_called_until_one_may_have_been_applied(failure: Any, called: int) -> None:
+    """Right before each attempt; from then on the call has to find out what happened, and cannot be held back."""
+
+    async def play() -> None:
+        hooked: list[int] = []
+        service = Service(lambda _: answered(200) if len(service.times) == 3 else failure)
+        delete = Request(Operation.DELETE, "DELETE", "/api/v1/servers/1/")
+        await session(service).send(delete, before_send=lambda: hooked.append(len(service.times)))
+
+        assert hooked == [0, 1, 2][:called]
+        assert len(service.times) == 3
+
+    virtual(play())
