@@ -115,7 +115,7 @@ class JobRun:
     attempts: int = 0
     acknowledged: bool = False
     refusal: VpsOrgError | None = None
-    """A refusal that was taken for the echo of an earlier command, or for word that the goal is reached."""
+    """A refusal that may be the echo of an earlier command, or mean that the target is reached: the server decides."""
     doubt: Doubt | None = None
     """An earlier create of the name whose outcome is unknown: its server is searched for before another is created."""
 

@@ -89,7 +89,7 @@ class Launcher:
         wanted = tuple(specs)
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
-                raise ConfigurationError(f"a fleet is made of ServerSpecs, not of {type(spec).__name__}")
+                raise ConfigurationError(f"a fleet call takes ServerSpecs, not {type(spec).__name__}")
             self._context.endpoints.check(spec)
         no_repeats([name_key(spec.name) for spec in wanted], "names")
         no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")

@@ -192,7 +192,7 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
 
 def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
     """Yield a line for each field that the account shows and that differs from the spec."""
-    told = {
+    shown = {
         "plan_id": None if server.plan is None else server.plan.id,
         "os_id": None if server.os is None else server.os.id,
         # a location by its number is shown by its name: nothing to compare
@@ -200,8 +200,8 @@ def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
         "hostname": server.hostname if spec.hostname is not None else None,
         "backups_enabled": server.backups_enabled if spec.backups_enabled is not None else None,
     }
-    for field, value in told.items():
+    for field, value in shown.items():
         wanted = getattr(spec, field)
-        told_alike = name_key(str(value)) == name_key(str(wanted)) if field == "hostname" else False
-        if value is not None and str(value) != str(wanted) and not told_alike:
+        same_name = name_key(str(value)) == name_key(str(wanted)) if field == "hostname" else False
+        if value is not None and str(value) != str(wanted) and not same_name:
             yield f"{field} is {value!r}, the spec says {wanted!r}"

@@ -8,7 +8,7 @@ state         how it is entered                                      what follow
 ``ANSWERED``  the answer came                                        the server is waited for
 ``REFUSED``   4xx, or provably not sent                              failed; nothing exists
 ``MAYBE``     timeout, reset, 5xx, an answer that does not fit       a search for its name, for ``settle`` seconds
-``ADOPTED``   one server of that name that was not there before      it is taken for the answer, and waited for
+``ADOPTED``   one server of that name that was not there before      adopted as the answer, and waited for
 ``SEVERAL``   more than one                                          failed, all are named, nothing is deleted
 ``UNKNOWN``   none by the end of the settle window                   failed with `OutcomeUnknownError`
 ============  =====================================================  ==================================================
@@ -47,8 +47,8 @@ class State(enum.Enum):
 TABLE: Mapping[State, str] = {
     State.ANSWERED: "the answer came: the server is waited for",
     State.REFUSED: "4xx, or provably not sent: failed, nothing exists",
-    State.MAYBE: "the answer was lost: looks for its name, for `settle` seconds",
-    State.ADOPTED: "one server of that name that was not there before: taken for the answer, and waited for",
+    State.MAYBE: "the answer was lost: its name is searched for, for `settle` seconds",
+    State.ADOPTED: "one server of that name that was not there before: adopted as the answer, and waited for",
     State.SEVERAL: "more than one: failed, all are named, nothing is deleted",
     State.UNKNOWN: "none by the end of the settle window: failed with `OutcomeUnknownError`",
 }

@@ -56,27 +56,27 @@ def jobs_again(report: Report, operation: str, target: Target | None) -> list[Jo
 
     A server whose command was acknowledged is only waited for again. A reboot that may have been applied fails with the
     same error, because the server could reboot twice. Any other command that may have been applied is sent again, and a
-    refusal is taken for the echo of the first.
+    refusal counts as the echo of the first.
     """
     jobs: list[Job] = []
     for outcome in report.outcomes:
         if not isinstance(outcome, Failed | Skipped):
             continue
         key, error = outcome.key, outcome.error if isinstance(outcome, Failed) else None
-        taken = isinstance(outcome, Failed) and outcome.acknowledged
+        acknowledged = isinstance(outcome, Failed) and outcome.acknowledged
         maybe = getattr(error, "sent", None) is Sent.MAYBE
-        if operation == "reboot" and error is not None and maybe and not taken:
+        if operation == "reboot" and error is not None and maybe and not acknowledged:
             jobs.append(Job(key=key, server_id=key, error=error))
             continue
         jobs.append(
             Job(
                 key=key,
-                command="" if taken else operation,
+                command="" if acknowledged else operation,
                 how=COMMANDS[operation].past,
                 server_id=key,
                 target=target,
                 echo=maybe,
-                acknowledged=taken,
+                acknowledged=acknowledged,
             )
         )
     return jobs

@@ -207,7 +207,7 @@ class Run(OutcomeStream):
         if found.server is None:
             assert found.error is not None
             if job_run.doubt is not None and found.exhausted:
-                # the earlier create made no server that can be seen: another create may be sent
+                # no server of the earlier create can be seen: another create may be sent
                 self._tasks.start(self._do(job_run.job, job_run.doubt))
             else:
                 self._fail(job_run, found.error)
