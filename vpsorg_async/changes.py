@@ -72,7 +72,7 @@ class Changes:
         self._read = read
         self._on_event = on_event
         self.creations = Creations()
-        self._unknown: OrderedDict[ServerId, Operation] = OrderedDict()
+        self._unknown: OrderedDict[str, Operation] = OrderedDict()
 
     def over(self, session: Sender, read: Callable[[ServerId], Awaitable[Server]]) -> Self:
         """Return the same object for another session."""
@@ -276,7 +276,7 @@ class Changes:
     ) -> None:
         """Remember a command that may have been applied, until one on this server is acknowledged."""
         if error.sent is Sent.MAYBE:
-            self._unknown[server_id] = operation
+            self._unknown[str(server_id)] = operation
             if len(self._unknown) > REMEMBERED:
                 self._unknown.popitem(last=False)
 
@@ -286,7 +286,7 @@ class Changes:
         """Return whether a refusal may be the echo of an earlier command of this client, in this call or before."""
         if not isinstance(error, APIError) or error.status not in ECHOES:
             return False
-        return error.sent is Sent.MAYBE or self._unknown.get(server_id) is operation
+        return error.sent is Sent.MAYBE or self._unknown.get(str(server_id)) is operation
 
     @contextlib.contextmanager
     def _noted(self, request: Request, subject: ServerId) -> Iterator[None]:
@@ -325,7 +325,7 @@ class Changes:
             return None
 
     def _acknowledged(self, server_id: ServerId, operation: Operation, status: str | None) -> None:
-        self._unknown.pop(server_id, None)
+        self._unknown.pop(str(server_id), None)
         self._account.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import os
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from typing import Self, TypeVar, Unpack
+from typing import NoReturn, Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
@@ -217,7 +216,7 @@ class Client(Facade):
         retry: RetryPolicy | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
-    ) -> Client:
+    ) -> Self:
         """Return a view of this client whose calls have options of their own.
 
         The view shares everything with this client: connections, the limit of concurrent requests, polls, and what is
@@ -241,10 +240,16 @@ class Client(Facade):
             ``server = await vps.with_options(deadline=5).servers.get(12345)``
         """
         options = CallOptions.of(timeout=timeout, retry=retry, headers=headers, deadline=deadline)
-        view = copy.copy(self)
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
         view._options, view._view, view._runtime = options.over(self._options), None, None
         view._origin = self._origin or self
         return view
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ConfigurationError(
+            "a client can't be pickled or copied: it holds a token and connections; create one in each process"
+        )
 
     def _calls(self) -> Calls:
         """Return the calls of this client, or of this view of it."""

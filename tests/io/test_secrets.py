@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copying
 import logging
 import pickle
 import traceback
@@ -16,7 +17,7 @@ from tests.io.faults import FAULTS, OPERATIONS, SPEC, TOKEN, Fault, client
 from tests.io.raw_server import RawServer, answer
 from tests.io.skipping import quiet, skipping
 from vpsorg_async import Client
-from vpsorg_async.errors import VpsOrgError
+from vpsorg_async.errors import ConfigurationError, VpsOrgError
 
 CANARY = "CANARY"
 PASSWORD = "hunter2-root"
@@ -216,3 +217,13 @@ async def test_the_token_is_sent_and_not_shown() -> None:
 
     assert server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
     assert CANARY not in "".join(shown)
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copying.copy, copying.deepcopy])
+def test_a_client_is_neither_pickled_nor_copied(copied: Callable[[object], object]) -> None:
+    """The token leaves the process in no pickle, and two clients share no connections by accident."""
+    vps = Client("vps_secret")
+    for shown in (vps, vps.with_options(deadline=5)):
+        with pytest.raises(ConfigurationError, match="can't be pickled or copied") as caught:
+            copied(shown)
+        assert "vps_secret" not in str(caught.value)

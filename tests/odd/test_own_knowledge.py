@@ -11,7 +11,7 @@ import pytest
 
 from tests.fleet.virtual_account import account, commands, specs, virtual
 from tests.odd.service import NOT_FOUND, Reply, connected, listing, reply, row, spec
-from vpsorg_async import Failed, Receipt, Succeeded, errors
+from vpsorg_async import Failed, Receipt, RetryPolicy, Succeeded, errors
 from vpsorg_async.http.events import ChangeAbandoned
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
@@ -206,6 +206,16 @@ def test_an_echo_of_an_own_attempt_is_no_refusal(command: str, status: int) -> N
             assert [type(outcome) for outcome in again.outcomes] == [Succeeded]
 
     play()
+
+
+@virtual
+async def test_an_echo_is_known_by_either_spelling_of_the_id() -> None:
+    """An id is the same server as a number and as a text."""
+    async with account(Rule("delete", faults.DropAfter(), times=1)) as (box, vps):
+        (server,) = box.world.add(1)
+        with pytest.raises(errors.ConnectionLostError):
+            await vps.with_options(retry=RetryPolicy(attempts=1)).servers.delete(server.id)
+        await vps.servers.delete(str(server.id))
 
 
 @pytest.mark.parametrize("status", [400, 404, 409])

@@ -135,3 +135,12 @@ def test_the_guide_prints_the_contract() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "waits.md").read_text("utf-8")
 
     assert "\n".join(rows) in guide
+
+
+def test_several_targets_are_one() -> None:
+    """Any of several targets ends a wait; a status fails it only if it is a failure for each of them."""
+    ready = Target(frozenset({"ready"}), failures=frozenset({"broken", "suspended"}))
+
+    assert Target.of([ready]) == ready
+    both = Target.of([ready, "stopped", Target.of("gone")])
+    assert both == Target(frozenset({"ready", "stopped"}), True, frozenset({"suspended"}))

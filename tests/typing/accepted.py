@@ -47,6 +47,7 @@ async def targets(vps: Client, server: Server, word: str) -> None:
     await vps.wait_until(1, "gone", timeout=1)
     await vps.wait_until(1, Target(frozenset({"ready"})), timeout=1)
     await vps.wait_until(1, Target.of(word), timeout=1)
+    await vps.wait_until(1, [Target.of(word), "stopped"], timeout=1)
     async for outcome in vps.wait_until_all([1, server], "active", timeout=1):
         assert_type(outcome, WaitOutcome)
 
@@ -134,3 +135,16 @@ async def views(vps: Client) -> None:
         await view.servers.reboot(1)
     except RequestTimeoutError as late:
         assert_type(late.deadline, float | None)
+
+
+async def planned_or_done(vps: Client, specs: list[ServerSpec], dry_run: bool) -> None:
+    assert_type(await vps.fleet.create(specs, timeout=1, dry_run=dry_run), Report | FleetPlan)
+    assert_type(await vps.fleet.ensure(specs, timeout=1, dry_run=dry_run), Report | FleetPlan)
+
+
+class OwnClient(Client):
+    """A client of a user."""
+
+
+def own(vps: OwnClient) -> OwnClient:
+    return vps.with_options(deadline=5)

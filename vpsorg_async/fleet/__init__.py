@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from .events import CommandAnswered, CommandLost, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from .fleet import Fleet
+from .inputs import ActOptions, CreateOptions, RollingOptions
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .plan import FleetPlan, Step, StepKind
 from .rolling import RollingRun
 from .run import Run
 
 __all__ = [
+    "ActOptions",
     "CommandAnswered",
     "CommandLost",
     "CommandSent",
+    "CreateOptions",
     "Failed",
     "Fleet",
     "FleetEvent",
     "FleetPlan",
     "Outcome",
     "Report",
+    "RollingOptions",
     "RollingRun",
     "Run",
     "ServerAdopted",

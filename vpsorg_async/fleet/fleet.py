@@ -63,6 +63,17 @@ class Fleet(BulkCommands):
         dry_run: Literal[False] = False,
         **options: Unpack[CreateOptions],
     ) -> Report: ...
+    @overload
+    async def create(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float,
+        wait: bool = ...,
+        min_count: int | None = ...,
+        dry_run: bool,
+        **options: Unpack[CreateOptions],
+    ) -> Report | FleetPlan: ...
     async def create(
         self,
         specs: Iterable[ServerSpec],
@@ -172,6 +183,15 @@ class Fleet(BulkCommands):
         dry_run: Literal[False] = False,
         **options: Unpack[CreateOptions],
     ) -> Report: ...
+    @overload
+    async def ensure(
+        self,
+        specs: Iterable[ServerSpec],
+        *,
+        timeout: float,
+        dry_run: bool,
+        **options: Unpack[CreateOptions],
+    ) -> Report | FleetPlan: ...
     async def ensure(
         self,
         specs: Iterable[ServerSpec],

@@ -166,11 +166,15 @@ class Target:
             raise ConfigurationError("a target names at least one status, or 'gone'")
 
     @classmethod
-    def of(cls, target: Target | str | Iterable[str]) -> Target:
-        """A target from a status word, several, ``"settled"``, ``"gone"`` or a `Target`.
+    def of(cls, target: Target | str | Iterable[Target | str]) -> Target:
+        """Return the target for a status word, ``"settled"``, ``"gone"``, a `Target`, or for any of several of these.
 
-        A word outside the known ones is refused here, since a wait for a misspelt one would never end; for a word that
-        the provider added make a `Target`. Raises `ConfigurationError`.
+        Raises:
+            ConfigurationError: A word is not known: a wait for a misspelt one would never end. For a word that the
+                provider has added, create a `Target`.
+
+        Example:
+            ``Target.of(["active", "stopped"])``
         """
         if isinstance(target, Target):
             return target
@@ -179,10 +183,10 @@ class Target:
         except TypeError:
             raise ConfigurationError(f"a target is a status word or several, not {target!r}") from None
         for word in words:
-            if not isinstance(word, str):
+            if not isinstance(word, str | Target):
                 raise _not_known(word)
         # thousands of waits for the same target share one
-        return _of_words(words)
+        return _any_of(words)
 
     def reading(self, word: str) -> Reading:
         """Return what a status means for this target."""
@@ -202,12 +206,23 @@ class Target:
 
 TargetWord = StatusWord | Literal["settled", "gone"]
 """A word that a wait can be for."""
-TargetLike = Target | ServerStatus | TargetWord | Iterable[ServerStatus | TargetWord]
+TargetLike = Target | ServerStatus | TargetWord | Iterable[Target | ServerStatus | TargetWord]
 """What a wait can be for, as a type: `Target.of` reads it, and any other string too."""
 
 
 @functools.lru_cache(64)
-def _of_words(words: tuple[str, ...]) -> Target:
+def _any_of(parts: tuple[Target | str, ...]) -> Target:
+    targets = [part for part in parts if isinstance(part, Target)]
+    words = [part for part in parts if isinstance(part, str)]
+    if words or not targets:
+        targets.append(_of_words(words))
+    statuses = frozenset().union(*(target.statuses for target in targets))
+    # a status ends the wait as a failure only if it is one for each of them
+    failures = frozenset.intersection(*(target.failures for target in targets))
+    return Target(statuses, any(target.gone for target in targets), failures - statuses)
+
+
+def _of_words(words: list[str]) -> Target:
     statuses: set[str] = set()
     for word in words:
         if word == "settled":
