@@ -28,7 +28,9 @@ def test_the_readme_program_runs_as_it_stands() -> None:
             timeout=50,
         )
 
-        assert (ended.returncode, ended.stderr) == (0, "")
+        # asyncio's debug mode reports each step of over 100 ms, which a busy machine can cause
+        said = re.sub(r"(?m)^Executing .* took [\d.]+ seconds\n", "", ended.stderr)
+        assert (ended.returncode, said) == (0, "")
         assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+\n", ended.stdout)
         assert len(box.servers) == 20
         assert sum(request.path.endswith("/reboot/") for request in box.requests) == 19
