@@ -144,7 +144,7 @@ class Answers:
     def deleted(self, request: Request, response: Response, server_id: ServerId) -> None:
         """Raise `DecodeError` if the answer to a DELETE is an HTML page, or concerns another server."""
         if response.body.lstrip()[:1] == b"<":
-            raise DecodeError("an HTML page came instead of the API's answer", request=str(request))
+            raise request.about(DecodeError("an HTML page came instead of the API's answer"))
         self._check_id(request, response, server_id)
 
     def refused(self, request: Request, response: Response, expected: Expected) -> APIError | None:
@@ -204,7 +204,7 @@ class Answers:
             results += some
             unfit += lost
             if unfit > MOST_UNREADABLE and not results:
-                raise DecodeError("the answer is no list of servers", request=str(request))
+                raise request.about(DecodeError("the answer is no list of servers"))
         page = Page(results=results, count=raw.count, next=raw.next, problems=raw.problems)
         return page, len(raw.results), unfit
 
@@ -288,12 +288,11 @@ class Answers:
         """Raise `DecodeError` if an answer that does not fit has the marks of the other dialect."""
         other = other_dialect(self.dialect.name, response.body)
         if other is not None:
-            raise DecodeError(
+            why = (
                 f"the answer does not fit, but it looks like the {other} dialect: "
-                f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}",
-                problems=problems,
-                request=str(request),
-            ) from None
+                f"Client(..., dialect={other!r}), or VPSORG_DIALECT={other}"
+            )
+            raise request.about(DecodeError(why, problems=problems)) from None
 
     def _record(self, row: bytes | Raw, request: str, place: str) -> Server:
         try:
@@ -355,4 +354,4 @@ def _unnamed(servers: Sequence[Server]) -> int:
 
 
 def _foreign(request: Request, problem: str) -> DecodeError:
-    return DecodeError("the answer is about something else", problems=[problem], request=str(request))
+    return request.about(DecodeError("the answer is about something else", problems=[problem]))

@@ -126,7 +126,7 @@ class Changes:
             return error
         if self._account.knew(server.id, known):
             there = f"the answer names server {server.id!r}, which was there before"
-            return DecodeError(there, request=str(request))
+            return request.about(DecodeError(there))
         return server
 
     def created(self, name: str, server: Server) -> None:
@@ -179,13 +179,11 @@ class Changes:
             if lost is not None:
                 _unknown(request, server_id, lost, sent_at)
             # `sent` of the failed read ("not sent", "refused") must not be mistaken for that of the change
-            raise OutcomeUnknownError(
+            why = (
                 f"{request.operation.value} of {server_id!r} was accepted, but the server could not be read afterwards "
-                f"({unread})",
-                request=str(request),
-                subject=server_id,
-                reason=unread,
-            ) from unread
+                f"({unread})"
+            )
+            raise request.about(OutcomeUnknownError(why, subject=server_id, reason=unread)) from unread
         good = isinstance(lost, APIError) and lost.status < 300
         # after a good answer, a field that the server does not show disproves nothing
         if lost is None or _shows(server, wanted, unshown=good):
@@ -224,7 +222,7 @@ class Changes:
             known = self._account.known(server_id)
             if response.status == 404 and known is not None and not known.shown:
                 # a later attempt was answered by 404, perhaps because the server is not visible yet
-                unseen = NotFoundError("the API does not show it yet", status=404, request=str(request))
+                unseen = request.about(NotFoundError("the API does not show it yet", status=404))
                 _unknown(request, server_id, unseen, sent_at)
         self._acknowledged(server_id, Operation.DELETE, None)
 

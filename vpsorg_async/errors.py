@@ -92,7 +92,7 @@ class RequestError(VpsOrgError):
     Attributes:
         sent: Whether the request may have been applied.
         request: The method and path, such as ``POST /api/v1/servers/``.
-        attempts: The number of attempts, all of them.
+        attempts: The number of attempts, all of them; 0 where the call ended before the first one was sent.
 
     Example::
 

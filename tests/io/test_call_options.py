@@ -17,7 +17,9 @@ from vpsorg_async import Backoff, Client, RetryPolicy, Timeout
 from vpsorg_async.errors import (
     ClientClosedError,
     ConfigurationError,
+    DecodeError,
     OutcomeUnknownError,
+    RateLimitError,
     RequestTimeoutError,
     Sent,
     ServiceError,
@@ -147,7 +149,7 @@ async def test_queueing_counts_against_the_deadline(operation: str) -> None:
         assert (await vps.servers.get(1)).id == 1, "the slot is free again"
 
     assert isinstance(error, RequestTimeoutError)
-    assert (error.sent, error.deadline) == (Sent.NO, 5.0)
+    assert (error.sent, error.deadline, error.attempts) == (Sent.NO, 5.0, 0)
 
 
 @skipping
@@ -175,7 +177,39 @@ async def test_a_rate_limit_longer_than_the_deadline(operation: str) -> None:
         assert now() - began <= 5.0
         assert len(server.requests) == 1
     assert isinstance(error, RequestTimeoutError)
-    assert error.sent is not Sent.MAYBE
+    assert error.sent is Sent.REJECTED
+    assert "Retry-After: 30 s" in str(error)
+    assert "passed" not in str(error)
+    assert isinstance(error.__cause__, RateLimitError)
+    assert error.__cause__.retry_after == 30.0
+
+
+@pytest.mark.parametrize("operation", ["delete", "replace"])
+@skipping
+async def test_a_rate_limit_after_a_lost_attempt(operation: str) -> None:
+    """The refusal of the last attempt says nothing about the one before."""
+    scripts = [sends(answer(503, b"{}")), sends(answer(429, b"{}", "Retry-After: 30"))]
+    async with RawServer(*scripts) as server, client(server.url) as vps:
+        error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
+
+    assert isinstance(error, OutcomeUnknownError)
+    assert (error.sent, error.attempts) == (Sent.MAYBE, 2)
+
+
+@pytest.mark.parametrize("operation", ["list", "get", "read", "delete"])
+@skipping
+async def test_all_attempts_count_before_an_answer_that_does_not_fit(operation: str) -> None:
+    """An error found in the third answer is that of a call with three attempts."""
+    busy = sends(answer(503, b"{}"))
+    async with (
+        RawServer(busy, busy, sends(answer(200, b"<p>"))) as server,
+        client(server.url) as vps,
+    ):
+        error = await failing(OPERATIONS[operation](vps))
+
+        assert len(server.requests) == 3
+    assert isinstance(error, DecodeError | OutcomeUnknownError)
+    assert error.attempts == 3
 
 
 @skipping

@@ -26,6 +26,7 @@ from vpsorg_async.errors import (
     NotFoundError,
     OutcomeUnknownError,
     RateLimitError,
+    RequestTimeoutError,
     Sent,
     TransportError,
     VpsOrgError,
@@ -39,9 +40,10 @@ from vpsorg_async.http.events import (
     RetryScheduled,
 )
 from vpsorg_async.http.exchange import Operation, Priority, Request, Response
+from vpsorg_async.http.options import CallOptions
 from vpsorg_async.http.retry import RetryPolicy
-from vpsorg_async.http.session import SendCancelled, Session
-from vpsorg_async.timing import Random
+from vpsorg_async.http.session import SendCancelled, Session, Tuned
+from vpsorg_async.timing import Backoff, Random
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 T = TypeVar("T")
@@ -401,6 +403,55 @@ def test_waiting_for_a_rate_limit_ends_for_everybody() -> None:
 
     assert len(lasted) == 600
     assert max(lasted) < 60.0 + 15.0
+
+
+def tuned(calls: Session, *, retry: RetryPolicy | None = None, deadline: float | None = None) -> Tuned:
+    """The session as a view of the client has it."""
+    options = CallOptions.of(timeout=None, retry=retry, headers=None, deadline=deadline)
+    return Tuned(calls, options, LoopClock())
+
+
+def test_the_policy_of_a_view_holds_up_no_other_call() -> None:
+    """A view with long pauses after a 429 takes them itself; others wait as the client's own policy says."""
+    service = Service(lambda _: answered(429 if len(service.times) == 1 else 200))
+    slow = RetryPolicy(backoff=Backoff(initial=100.0, maximum=1000.0), rate_limit_patience=5000.0)
+
+    async def main() -> tuple[float, float]:
+        calls, now = session(service), asyncio.get_running_loop().time
+        patient = asyncio.create_task(tuned(calls, retry=slow).send(request()))
+        await asyncio.sleep(0.5)
+        await calls.send(request())
+        others = now()
+        await patient
+        return others, now()
+
+    others, own = virtual(main())
+
+    assert others < 5.0
+    assert own > 100.0
+
+
+def test_a_rate_limit_that_outlasts_the_deadline_ends_the_call_at_once() -> None:
+    """Another call's 429 holds this one back beyond its deadline: it does not wait for the deadline to pass."""
+    service = Service(lambda _: answered(429, retry_after="30") if len(service.times) == 1 else answered(200))
+
+    async def main() -> tuple[Any, float]:
+        calls, now = session(service), asyncio.get_running_loop().time
+        limited = asyncio.create_task(calls.send(request()))
+        await asyncio.sleep(1.0)
+        error = await failing(tuned(calls, deadline=5.0).send(request()))
+        at = now()
+        assert (await tuned(calls, deadline=60.0).send(request())).status == 200
+        await limited
+        return error, at
+
+    error, at = virtual(main())
+
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.sent, error.attempts, error.deadline) == (Sent.NO, 0, 5.0)
+    assert "rate limit" in str(error)
+    assert "passed" not in str(error)
+    assert at == pytest.approx(1.0)
 
 
 # -- outages --------------------------------------------------------------------------------------------------------

@@ -173,6 +173,59 @@ async def test_a_place_handed_to_a_cancelled_request_goes_on() -> None:
     assert (leaver.cancelled(), stayer.done(), limiter.in_flight) == (True, True, 1)
 
 
+async def test_a_request_that_stopped_waiting_holds_up_nobody() -> None:
+    """A slot that is free is taken at once, although a cancelled request has queued for one before."""
+    limiter = ConcurrencyLimiter(2)
+    await limiter.acquire(Priority.USER)
+    await limiter.acquire(Priority.USER)
+    limiter.limit.limited(0.0)
+    leaver = asyncio.create_task(limiter.acquire(Priority.USER))
+    await settle()
+    limiter.release()  # of two, while one is allowed
+    leaver.cancel()
+    await settle()
+    while limiter.limit.current < 2:
+        limiter.succeeded()
+
+    assert limiter.take()
+    assert limiter.in_flight == 2
+
+
+async def test_a_request_behind_one_that_leaves_is_admitted() -> None:
+    """A request that meets a queue of requests about to leave queues behind them, and gets the free slot."""
+    limiter = ConcurrencyLimiter(2)
+    await limiter.acquire(Priority.USER)
+    await limiter.acquire(Priority.USER)
+    limiter.limit.limited(0.0)
+    leaver = asyncio.create_task(limiter.acquire(Priority.USER))
+    await settle()
+    limiter.release()
+    while limiter.limit.current < 2:
+        limiter.limit.succeeded()
+
+    follower = asyncio.create_task(limiter.acquire(Priority.POLL))
+    leaver.cancel()
+    await settle()
+
+    assert (leaver.cancelled(), follower.done(), limiter.in_flight) == (True, True, 2)
+
+
+async def test_a_limit_that_rises_admits_the_next_in_line() -> None:
+    """Nobody waits beside a free slot until some other request ends."""
+    limiter = ConcurrencyLimiter(2)
+    await limiter.acquire(Priority.USER)
+    limiter.limit.limited(0.0)
+    waiting = asyncio.create_task(limiter.acquire(Priority.USER))
+    await settle()
+    assert not waiting.done()
+
+    for _ in range(2):
+        limiter.succeeded()
+    await settle()
+
+    assert (waiting.done(), limiter.in_flight, limiter.limit.current) == (True, 2, 2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_random_cancels_leak_no_place(seed: int) -> None:
     """A thousand requests, cancelled at random moments under a limit that moves: all places come back."""
@@ -198,7 +251,7 @@ async def test_random_cancels_leak_no_place(seed: int) -> None:
             await asyncio.sleep(0)
         if rng.random() < 0.02:
             limiter.limit.limited(number * 1.0)
-        limiter.limit.succeeded()
+        limiter.succeeded()
     await asyncio.gather(*tasks, return_exceptions=True)
 
     assert limiter.in_flight == 0

@@ -8,7 +8,7 @@ passed over `PATIENCE` times in a row goes next, so that bulk work cannot starve
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from ..errors import ClientClosedError
 from .exchange import Priority
@@ -62,7 +62,10 @@ class ConcurrencyLimiter:
         self.limit = AdaptiveLimit(maximum)
         self._in_flight = 0
         self._queued = 0
-        self._queues: tuple[deque[asyncio.Future[None]], ...] = tuple(deque() for _ in Priority)
+        # a request that stops waiting is removed from the middle of its queue
+        self._queues: tuple[OrderedDict[asyncio.Future[None], None], ...] = tuple(
+            OrderedDict() for _ in Priority
+        )
         self._passed = [0 for _ in Priority]
         self._closed = False
 
@@ -89,7 +92,8 @@ class ConcurrencyLimiter:
         if self._closed:
             raise ClientClosedError("the client is closed")
         slot = asyncio.get_running_loop().create_future()
-        self._queues[priority].append(slot)
+        queue = self._queues[priority]
+        queue[slot] = None
         self._queued += 1
         try:
             await slot
@@ -97,11 +101,22 @@ class ConcurrencyLimiter:
             # a slot that was handed over at the moment of the cancellation must go to the next request
             if slot.done() and not slot.cancelled() and slot.exception() is None:
                 self.release()
+            elif slot in queue:
+                del queue[slot]
+                self._queued -= 1
+                # while it was queued, `take` refused free slots to later requests
+                self._admit()
             raise
 
     def release(self) -> None:
         """Return a slot."""
         self._in_flight -= 1
+        if self._queued:
+            self._admit()
+
+    def succeeded(self) -> None:
+        """Record a successful answer, which can raise the limit."""
+        self.limit.succeeded()
         if self._queued:
             self._admit()
 
@@ -119,7 +134,7 @@ class ConcurrencyLimiter:
 
     def _admit(self) -> None:
         while self._queued and self._in_flight < self.limit.current:
-            slot = self._queues[self._turn()].popleft()
+            slot, _ = self._queues[self._turn()].popitem(last=False)
             self._queued -= 1
             if not slot.done():
                 self._in_flight += 1

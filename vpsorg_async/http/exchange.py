@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
 
-from ..errors import Sent
+from ..errors import RequestError, Sent
 from .options import Call
 
 __all__ = ["Operation", "Priority", "Repeat", "Request", "Response", "Sent", "segment"]
+
+
+E = TypeVar("E", bound=RequestError)
 
 
 class Repeat(enum.Enum):
@@ -81,8 +85,16 @@ class Request:
     left: bool = attrs.field(default=False, eq=False, repr=False)
     """Set by the transport: an attempt of a change has left this machine and may have been applied."""
 
+    attempts: int = attrs.field(default=0, eq=False, repr=False)
+    """Set by the session: the number of attempts sent so far, the present one included."""
+
     call: Call | None = attrs.field(default=None, eq=False, repr=False)
     """The options of the call that sends it; None: those of the client."""
+
+    def about(self, error: E) -> E:
+        """Return the error, which the answer to this request means, with the request and its attempts."""
+        error.request, error.attempts = str(self), self.attempts or 1
+        return error
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.partition('?')[0]}"

@@ -151,12 +151,10 @@ def explained(request: Request, response: Response, redact: Callable[[str], str]
     """Return a good answer as the failure that it reports, with the text of its body."""
     message = redact(message_of(response.body)) or "the answer reports a failure without a reason"
     text = redact(response.body[: MAX_BODY * 4].decode("utf-8", "replace"))
-    return APIError(
-        _clip(message, MAX_MESSAGE),
-        status=response.status,
-        body=_clip(text, MAX_BODY),
-        request=str(request),
-        sent=Sent.MAYBE,
+    return request.about(
+        APIError(
+            _clip(message, MAX_MESSAGE), status=response.status, body=_clip(text, MAX_BODY), sent=Sent.MAYBE
+        )
     )
 
 
@@ -224,11 +222,11 @@ def _object(body: bytes) -> dict[str, Any] | None:
 def read_answer(request: Request, response: Response, read: Callable[[bytes], T]) -> T:
     """Return what ``read`` makes of a good answer. Raises `DecodeError` that names the request."""
     if response.cut_at is not None:
-        raise DecodeError(f"the answer is longer than {response.cut_at} bytes", request=str(request))
+        raise request.about(DecodeError(f"the answer is longer than {response.cut_at} bytes"))
     try:
         return read(response.body)
     except DecodeError as error:
-        error.request = str(request)
+        request.about(error)
         # the frames below hold the raw body, which a traceback with local variables would show
         error.with_traceback(None)
         raise

@@ -28,7 +28,16 @@ from ..errors import APIError, RateLimitError, Sent, TransportError
 from ..timing import Random
 from .exchange import Repeat, Request
 
-__all__ = ["TABLE", "FailureKind", "RetryPolicy", "RetryQuota", "RetryRule", "decide", "failure_kind"]
+__all__ = [
+    "TABLE",
+    "FailureKind",
+    "RetryPolicy",
+    "RetryQuota",
+    "RetryRule",
+    "decide",
+    "failure_kind",
+    "rate_limit_pause",
+]
 
 
 class FailureKind(enum.Enum):
@@ -125,19 +134,32 @@ def decide(
         return None
     if rule is RetryRule.IF_SAFE and request.operation.repeat is Repeat.NEVER:
         return None
-    hint = error.retry_after if isinstance(error, APIError) else None
-    asked = None if hint is None else min(hint, policy.max_retry_after)
-    if how is FailureKind.RATE_LIMITED:
-        # without a hint the pause grows from a whole second, because rate limits are counted in seconds
-        jitter = policy.backoff.pause(limited, rng)
-        if asked is None:
-            after = policy.backoff.ceiling(limited + 2) + jitter
-        else:
-            after = max(asked, min(asked + jitter, policy.max_retry_after))
-        # only patience ends this row, and pauses of zero would never use it up
-        after = max(after, SHORTEST_PAUSE)
-        return after if patience_used + after <= policy.rate_limit_patience else None
+    if isinstance(error, RateLimitError):
+        return rate_limit_pause(policy, error, limited, patience_used, rng)
+    asked = _asked(policy, error)
     if tries >= policy.attempts or not quota.take():
         return None
     pause = policy.backoff.pause(tries, rng)
     return pause if asked is None else max(asked, pause)
+
+
+def rate_limit_pause(
+    policy: RetryPolicy, error: RateLimitError, limited: int, patience_used: float, rng: Random
+) -> float | None:
+    """Return the seconds between a 429 and the next attempt; None: the policy gives up. As in `decide`."""
+    asked = _asked(policy, error)
+    jitter = policy.backoff.pause(limited, rng)
+    if asked is None:
+        # without a hint the pause grows from a whole second, because rate limits are counted in seconds
+        after = policy.backoff.ceiling(limited + 2) + jitter
+    else:
+        after = max(asked, min(asked + jitter, policy.max_retry_after))
+    # only patience ends these attempts, and pauses of zero would never use it up
+    after = max(after, SHORTEST_PAUSE)
+    return after if policy.attempts > 1 and patience_used + after <= policy.rate_limit_patience else None
+
+
+def _asked(policy: RetryPolicy, error: TransportError | APIError) -> float | None:
+    """Return the seconds that the answer asked to wait, as far as the policy obeys; None if it did not ask."""
+    hint = error.retry_after if isinstance(error, APIError) else None
+    return None if hint is None else min(hint, policy.max_retry_after)

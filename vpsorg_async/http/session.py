@@ -27,7 +27,7 @@ from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, Re
 from .exchange import Operation, Priority, Request, Response
 from .options import Call, CallOptions
 from .reply import refusal
-from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind
+from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind, rate_limit_pause
 
 __all__ = ["Bulk", "SendCancelled", "Sender", "Session", "Transport", "Tuned"]
 
@@ -61,6 +61,13 @@ class _Progress:
     def attempts(self) -> int:
         """The number of failed attempts."""
         return self.tries + self.limited
+
+    @property
+    def sent(self) -> Sent:
+        """What is known of all attempts so far."""
+        if self.maybe:
+            return Sent.MAYBE
+        return Sent.NO if self.last is None else self.last.sent
 
     def failed(self, error: TransportError | APIError) -> None:
         """Count a failed attempt."""
@@ -142,7 +149,7 @@ class Session:
         reading = request.method == "GET"
         while True:
             if call is not None and call.is_over(self._clock.now()):
-                raise self._late(request, call, progress) from progress.last
+                raise _late(request, progress) from progress.last
             if self._held_until[reading] > self._clock.now() or not self._limiter.take():
                 await self._queue(request, priority, progress)
             try:
@@ -150,6 +157,7 @@ class Session:
                     before_send()
                 if self._on_event is not None:
                     self._note_sent(request, progress.attempts + 1)
+                request.attempts = progress.attempts + 1
                 outcome = await self._transport.send(request)
             finally:
                 self._limiter.release()
@@ -158,7 +166,7 @@ class Session:
             )
             if isinstance(outcome, Response):
                 if error is None:
-                    self._limiter.limit.succeeded()
+                    self._limiter.succeeded()
                 elif progress.maybe and request.operation is Operation.DELETE and is_absence(error):
                     # the service's text about the absence is no answer to the DELETE
                     outcome, error = attrs.evolve(outcome, body=b""), None
@@ -188,21 +196,30 @@ class Session:
         late = after is not None and call is not None and call.is_over(now + after)
         self._note_failure(request, error, progress.attempts, None if late else after)
         if isinstance(error, RateLimitError) and after is not None:
-            # also if this call does not wait, because the other calls are limited as well
-            self._held_until[request.method == "GET"] = max(
-                self._held_until[request.method == "GET"], now + after
-            )
+            self._hold_back(request, error, progress, now, after)
         if late:
-            assert call is not None
-            raise self._late(request, call, progress) from error
+            asked = error.retry_after if isinstance(error, APIError) else None
+            whose = "" if asked is None else f", as the service asked (Retry-After: {asked:g} s),"
+            raise _late(request, progress, f"the pause of {after:.3g} s{whose}") from error
         if after is None:
-            error.attempts = progress.attempts
-            if progress.maybe:
-                error.sent = Sent.MAYBE
+            error.attempts, error.sent = progress.attempts, progress.sent
             raise error
         if isinstance(error, RateLimitError):
             progress.patience_used += after
         return after
+
+    def _hold_back(
+        self, request: Request, error: RateLimitError, progress: _Progress, now: float, after: float
+    ) -> None:
+        """Let all requests of this kind wait, also if this call does not: the others are limited as well.
+
+        A policy of this call alone does not make others wait longer than the policy of the client would.
+        """
+        if progress.policy is not self._policy:
+            own = rate_limit_pause(self._policy, error, progress.limited, 0.0, self._rng)
+            after = min(after, own or 0.0)
+        reading = request.method == "GET"
+        self._held_until[reading] = max(self._held_until[reading], now + after)
 
     async def _queue(self, request: Request, priority: Priority, progress: _Progress) -> None:
         """Wait for a slot, at most until the call's deadline."""
@@ -222,22 +239,7 @@ class Session:
             closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request), final=True)
             closed.attempts = progress.attempts
             raise closed from None
-        assert call is not None
-        raise self._late(request, call, progress) from progress.last
-
-    def _late(self, request: Request, call: Call, progress: _Progress) -> RequestTimeoutError:
-        """The error of a call whose deadline passes while no attempt is in flight."""
-        last = "" if progress.last is None else f" (the last attempt: {progress.last.args[0]})"
-        where = "before the request was sent" if progress.last is None else "before the next attempt"
-        error = RequestTimeoutError(
-            f"the call's deadline of {call.deadline:g} s passed {where}{last}",
-            sent=Sent.MAYBE if progress.maybe else Sent.NO,
-            request=str(request),
-            final=True,
-            deadline=call.deadline,
-        )
-        error.attempts = max(progress.attempts, 1)
-        return error
+        raise _late(request, progress) from progress.last
 
     async def _admitted(self, request: Request, priority: Priority, progress: _Progress) -> float:
         """Take a slot of the limiter, and return the seconds for which a rate limit held the request back.
@@ -247,15 +249,25 @@ class Session:
         """
         patience = progress.policy.rate_limit_patience - progress.patience_used
         held = 0.0
+        self._hold(request, progress, patience)
         while True:
             await self._limiter.acquire(priority)
-            hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience - held)
-            if hold <= 0:
+            if self._clock.now() >= self._held_until[request.method == "GET"] or held >= patience:
                 return held
             # it waits without a slot, so that requests of the other kind can proceed
             self._limiter.release()
+            hold = self._hold(request, progress, patience - held)
             await self._pause(hold)
             held += hold
+
+    def _hold(self, request: Request, progress: _Progress, patience: float) -> float:
+        """Return the seconds for which a rate limit holds the request back. Raises if they outlast the deadline."""
+        now, call = self._clock.now(), request.call
+        hold = min(self._held_until[request.method == "GET"] - now, patience)
+        if hold > 0 and call is not None and call.is_over(now + hold):
+            why = f"a rate limit, which holds the request back for {hold:.3g} s,"
+            raise _late(request, progress, why) from progress.last
+        return hold
 
     async def _pause(self, seconds: float) -> None:
         """Sleep for this time, or until the client is closed."""
@@ -310,6 +322,27 @@ class Session:
                 ),
                 log,
             )
+
+
+def _late(request: Request, progress: _Progress, why: str = "") -> RequestTimeoutError:
+    """Return the error of a call that ends between two attempts, because its deadline passed or comes too early.
+
+    ``why`` is what leaves no time before the deadline; empty: the deadline passed.
+    """
+    call = request.call
+    assert call is not None
+    deadline = f"the call's deadline of {call.deadline:g} s"
+    where = "before the request was sent" if progress.last is None else "before the next attempt"
+    last = "" if progress.last is None else f" (the last attempt: {progress.last.args[0]})"
+    error = RequestTimeoutError(
+        f"{why} leaves no time before {deadline}{last}" if why else f"{deadline} passed {where}{last}",
+        sent=progress.sent,
+        request=str(request),
+        final=True,
+        deadline=call.deadline,
+    )
+    error.attempts = progress.attempts
+    return error
 
 
 class Tuned:
