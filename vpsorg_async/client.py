@@ -64,8 +64,11 @@ class Client(Facade):
         min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
         max_body: The most bytes of one answer, after decompression; 8 MiB. ``max_list_body``: of a list; 64 MiB.
         user_agent: The header ``User-Agent``; ``vpsorg-async/`` and the version.
-        headers: Further headers of each request. Those that the client sets, such as ``Authorization`` and ``Host``,
-            are refused.
+        headers: Further headers of each request; ``Accept`` and ``User-Agent`` replace those of the client. Refused
+            are ``Accept-Encoding``, ``Authorization``, ``Connection``, ``Content-Encoding``, ``Content-Length``,
+            ``Content-Type`` (all bodies are JSON), ``Expect``, ``Host``, ``Keep-Alive``, ``Proxy-Authorization``,
+            ``Proxy-Connection``, ``TE``, ``Trailer``, ``Transfer-Encoding`` and ``Upgrade``; so is ``User-Agent``
+            together with ``user_agent``.
         ssl_context: For a private certificate authority.
         trust_env: Use the proxy that ``https_proxy``, ``all_proxy`` and ``no_proxy`` name.
         proxy: The address of an HTTP proxy, ``http://user:password@host:port``; takes precedence over the environment.
@@ -144,7 +147,7 @@ class Client(Facade):
             trust_env=trust_env,
             proxy=route,
             user_agent=check_user_agent(user_agent),
-            headers=check_headers(headers),
+            headers=check_headers(headers, user_agent=user_agent),
             on_event=on_event,
             clock=clock or SystemClock(),
             tracing=tracing,
@@ -224,9 +227,11 @@ class Client(Facade):
         all waits and have the client's own options; a wait has its ``timeout``. In a fleet each command is a call.
 
         Args:
-            timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt.
+            timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt, where the limit to
+                connect stays as it is.
             retry: How often and how patiently each call is tried. Its ``quota`` stays the client's.
-            headers: Headers that each request carries, over those of the client.
+            headers: Headers that each request carries, over those of the client, ``User-Agent`` included. The same
+                are refused.
             deadline: Seconds from the start of each call to its end, queueing, pauses and retries included. When it
                 passes, the call raises `RequestTimeoutError`, or `OutcomeUnknownError` if a change may have been
                 applied.
@@ -239,7 +244,14 @@ class Client(Facade):
         Example:
             ``server = await vps.with_options(deadline=5).servers.get(12345)``
         """
-        options = CallOptions.of(timeout=timeout, retry=retry, headers=headers, deadline=deadline)
+        before = None if self._options is None else self._options.timeout
+        options = CallOptions.of(
+            timeout=timeout,
+            retry=retry,
+            headers=headers,
+            deadline=deadline,
+            configured=before or self._settings.timeout,
+        )
         view = object.__new__(type(self))
         vars(view).update(vars(self))
         view._options, view._view, view._runtime = options.over(self._options), None, None

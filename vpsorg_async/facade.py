@@ -104,6 +104,7 @@ class Facade:
             APIError: The API refused, or failed.
             TransportError: No usable answer came.
             DecodeError: The answer is not JSON.
+            OutcomeUnknownError: The deadline of `Client.with_options` passed after a change may have been applied.
 
         Example:
             ``key = await vps.request("POST", "/account/keys/", json={"name": "ci"})``
@@ -117,6 +118,7 @@ class Facade:
         Raises:
             APIError: The API refused, or failed.
             TransportError: No usable answer came.
+            OutcomeUnknownError: The deadline of `Client.with_options` passed after a change may have been applied.
         """
         # a copy: what is noted in it while it is sent is no part of what was asked
         return await send_raw(self._calls().session, attrs.evolve(request))

@@ -407,7 +407,7 @@ def test_waiting_for_a_rate_limit_ends_for_everybody() -> None:
 
 def tuned(calls: Session, *, retry: RetryPolicy | None = None, deadline: float | None = None) -> Tuned:
     """The session as a view of the client has it."""
-    options = CallOptions.of(timeout=None, retry=retry, headers=None, deadline=deadline)
+    options = CallOptions.of(timeout=None, retry=retry, headers=None, deadline=deadline, configured=Timeout())
     return Tuned(calls, options, LoopClock())
 
 

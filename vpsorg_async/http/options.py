@@ -16,15 +16,19 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[ -~]*")
 RESERVED = frozenset(
     {
-        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "expect", "host",
-        "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-"""Headers that carry the token, or on which the framing of requests and answers depends."""
+"""Headers that carry the token, or on which the form of requests and answers depends. All bodies are JSON."""
 
 
-def check_headers(headers: object) -> dict[str, str]:
-    """Return the headers as they can be sent. Raises `ConfigurationError`, which does not repeat a value."""
+def check_headers(headers: object, *, user_agent: object = None) -> dict[str, str]:
+    """Return the headers as they can be sent. Raises `ConfigurationError`, which does not repeat a value.
+
+    ``user_agent`` is the same header by its own option.
+    """
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
@@ -32,9 +36,14 @@ def check_headers(headers: object) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ConfigurationError(f"a header has a name of letters, digits and hyphens, not {name!r}")
+            # what is no name can be a whole header, with a secret in it
+            raise ConfigurationError(
+                "headers has a name that is not valid: names are of letters, digits and hyphens"
+            )
         if name.lower() in RESERVED:
             raise ConfigurationError(f"the header {name} is set by the client: leave it out of headers")
+        if name.lower() == "user-agent" and user_agent is not None:
+            raise ConfigurationError(f"give user_agent, or the header {name} in headers: not both")
         if any(name.lower() == other.lower() for other in checked):
             raise ConfigurationError(f"the header {name} is given twice")
         checked[name] = _check_value(value, f"the header {name}")
@@ -57,11 +66,11 @@ def check_user_agent(value: object) -> str | None:
 
 
 def _check_value(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"the value of {what} is a string, not {type(value).__name__}")
     # aiohttp would send other characters as UTF-8, which services read as they like
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise ConfigurationError(
-            f"{what} has a value of printable ASCII characters, without control characters"
-        )
+    if not _VALUE.fullmatch(value):
+        raise ConfigurationError(f"the value of {what} has a character that is not printable ASCII")
     return value.strip()
 
 
@@ -82,6 +91,13 @@ class Call:
     def left(self, now: float) -> float | None:
         """Return the seconds to the deadline; None where there is none."""
         return None if self.ends_at is None else max(self.ends_at - now, 0.0)
+
+    def limit(self, configured: Timeout, now: float) -> float | None:
+        """Return the seconds that an attempt has which begins now; None: those of the client's configuration."""
+        total = (self.timeout or configured).total
+        if self.ends_before(now, total):
+            return self.left(now)
+        return None if self.timeout is None else total
 
     def ends_before(self, now: float, limit: float) -> bool:
         """Return whether the deadline comes before an attempt that begins now reaches its own limit, in seconds."""
@@ -105,11 +121,15 @@ class CallOptions:
         retry: RetryPolicy | None,
         headers: Mapping[str, str] | None,
         deadline: float | None,
+        configured: Timeout,
     ) -> CallOptions:
-        """Return the options, checked. Raises `ConfigurationError`."""
+        """Return the options, checked; a number as ``timeout`` leaves the rest of the configured one as it is.
+
+        Raises:
+            ConfigurationError: A value is out of range, or a header cannot be sent.
+        """
         if timeout is not None and not isinstance(timeout, Timeout):
-            seconds = check_seconds(timeout, "timeout")
-            timeout = Timeout(total=seconds, connect=min(seconds, Timeout().connect))
+            timeout = attrs.evolve(configured, total=check_seconds(timeout, "timeout"))
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise ConfigurationError(f"retry is a RetryPolicy, not {retry!r}")
         return cls(

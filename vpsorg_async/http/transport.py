@@ -34,7 +34,7 @@ from ..timing import Clock
 from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
-from .options import Call, merge_headers
+from .options import merge_headers
 from .proxies import environment_proxy, with_scheme
 from .redact import Redactor
 from .resolver import DaemonResolver
@@ -52,7 +52,6 @@ FRESH_SECONDS = 1.0
 A service closes idle connections at any time. A POST that meets such a close fails in the same way as one that was
 applied and lost its answer. Bulk changes follow each other faster than this, so they need no handshake each.
 """
-
 
 _CAREFUL = frozenset({"POST", "PATCH"})
 
@@ -84,10 +83,15 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._time = asyncio.get_running_loop().time
         self._used_at: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+        self._unconnected: dict[asyncio.Task[Any] | None, bool] = {}
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
         while True:
-            connection = await super().connect(req, traces, timeout)
+            try:
+                connection = await super().connect(req, traces, timeout)
+            except BaseException:
+                self._unconnected[asyncio.current_task()] = True
+                raise
             protocol = connection.protocol
             assert protocol is not None
             used_at = self._used_at.get(protocol)
@@ -102,6 +106,10 @@ class _Connector(aiohttp.TCPConnector):
 
     def _released(self, protocol: object) -> None:
         self._used_at[protocol] = self._time()
+
+    def had_connection(self) -> bool:
+        """Return whether the failed attempt of the running task had a connection, so that it may have been sent."""
+        return not self._unconnected.pop(asyncio.current_task(), False)
 
     def distrust(self) -> None:
         """Stop using the idle connections, because an attempt met a dead one and they are probably dead too.
@@ -236,7 +244,7 @@ class AiohttpTransport:
         evidence: list[bool] = []
         change = request.method != "GET"
         call = request.call
-        attempt = self._deadlines.enter(None if call is None else self._limit(call, started))
+        attempt = self._deadlines.enter(None if call is None else call.limit(self._timeout, started))
         answer: aiohttp.ClientResponse | None = None
         try:
             answer = await (self._changes if change else self._reads).request(
@@ -264,19 +272,19 @@ class AiohttpTransport:
             if answer is not None:
                 answer.close()
             ours = attempt.late and attempt.taken_back()
-            if isinstance(failure, Exception):
-                # any Exception: aiohttp raises some that are no ClientError, such as those of its parser
-                known = self._known(failure, request, started)
-            elif ours and isinstance(failure, asyncio.CancelledError):
-                known = self._known(TimeoutError(), request, started)
-            else:
+            connected = self._connector.had_connection()
+            if ours and isinstance(failure, asyncio.CancelledError):
+                failure = TimeoutError()
+            # any Exception: aiohttp raises some that are no ClientError, such as those of its parser
+            if not isinstance(failure, Exception):
                 raise
+            known = self._known(failure, request, started, connected)
         finally:
             self._deadlines.leave(attempt)
             request.left = request.left or bool(evidence)
-        if not known.final and not isinstance(known, ConnectError):
+        if connected and not known.final:
             self._connector.distrust()
-        if change and not evidence:
+        if not connected or (change and not evidence):
             known.sent = Sent.NO
         return known
 
@@ -323,14 +331,7 @@ class AiohttpTransport:
             return known if size == len(known) else known[:size], None
         return b"".join(chunks), None
 
-    def _limit(self, call: Call, started: float) -> float | None:
-        """Return the limit of an attempt in seconds; None for the default limit."""
-        total = (call.timeout or self._timeout).total
-        if call.ends_before(started, total):
-            return call.left(started)
-        return None if call.timeout is None else total
-
-    def _known(self, failure: Exception, request: Request, started: float) -> TransportError:
+    def _known(self, failure: Exception, request: Request, started: float, connected: bool) -> TransportError:
         """Return what is known of a failed attempt, as one of our errors."""
         what, call = str(request), request.call
         timeout = self._timeout if call is None or call.timeout is None else call.timeout
@@ -355,11 +356,16 @@ class AiohttpTransport:
                 return ConnectError(f"can't connect through the proxy: {_reason(failure)}", request=what)
             case aiohttp.ClientConnectorError():
                 return ConnectError(f"can't connect to {self._origin}: {_reason(failure)}", request=what)
-            case TimeoutError() if call is not None and call.ends_before(started, timeout.total):
-                late = f"no complete answer before the call's deadline of {call.deadline:g} s"
-                return RequestTimeoutError(late, request=what, deadline=call.deadline, final=True)
             case TimeoutError():
-                return RequestTimeoutError(f"no complete answer within {timeout.total:g} s", request=what)
+                due = None if call is None or not call.ends_before(started, timeout.total) else call.deadline
+                limit = (
+                    f"within {timeout.total:g} s"
+                    if due is None
+                    else f"before the call's deadline of {due:g} s"
+                )
+                lacks = "complete answer" if connected else f"connection to {self._origin}"
+                late = f"no {lacks} {limit}"
+                return RequestTimeoutError(late, request=what, deadline=due, final=due is not None)
             case Undecodable():
                 kind = TransportError if failure.final else ConnectionLostError
                 why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
