@@ -172,8 +172,8 @@ class AccountReader:
 
     async def poll(self, *, due: bool) -> None:
         """Poll once for all waits. ``due``: those who watch want a list."""
-        now, ids = self._clock.now(), self._registry.ids()
-        cheaper = list_is_cheaper(len(ids), self._size, self._source.page_size)
+        now = self._clock.now()
+        cheaper = list_is_cheaper(len(self._registry.keys), self._size, self._source.page_size)
         if (
             due
             or (cheaper and not self._list_trouble.lasts(now))
@@ -182,9 +182,9 @@ class AccountReader:
         ):
             await self._poll_by_list()
         elif cheaper:
-            await self._read_instead(ids)
+            await self._read_instead(self._registry.ids())
         else:
-            _, failure = await self._read_each(ids)
+            _, failure = await self._read_each(self._registry.ids())
             if failure is None or not self._registry or _is_general(failure):
                 self._read_trouble.worked()
                 return
