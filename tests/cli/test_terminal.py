@@ -76,7 +76,8 @@ def test_ctrl_c_prints_what_was_made(terminal: Any, monkeypatch: pytest.MonkeyPa
         [server.name, "left", str(server.id), "provisioning"] for server in made[:3]
     ]
     assert "create: 0 succeeded, 3 left in progress, 0 failed, 0 skipped" in fleet.seen
-    assert "vpsorg wait --for active continues the wait" in fleet.seen.replace("\r\n", "")
+    ids = " ".join(str(server.id) for server in made[:3])
+    assert f"to continue the wait: vpsorg wait {ids} --for active" in fleet.seen.replace("\r\n", "")
     assert "Traceback" not in fleet.seen + one.seen
     assert f'"id": {made[3].id}' in one.seen
 

@@ -153,8 +153,9 @@ def _word(outcome: Outcome) -> str:
             return GONE
         case Succeeded(server=server):
             return str(server.status) if server is not None else "commanded"
-        case Failed():
-            return "failed"
+        case Failed(error=error):
+            # an interrupted wait: the server goes on, as the report says, too
+            return "left" if type(error) is WaitError else "failed"
         case Skipped():
             return "skipped"
 

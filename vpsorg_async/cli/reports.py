@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from typing import Any
 
 from ..client import Client
 from ..errors import VpsOrgError, WaitError
@@ -72,9 +73,10 @@ def run_and_report(
     return Exit.of_all(errors, len(report.outcomes))
 
 
-def _continue(operation: str) -> str:
+def _continue(operation: str, ids: Sequence[ServerId]) -> str:
     command = COMMANDS.get(operation.replace("_", " ").split()[-1])  # a rolling reboot waits as a reboot does
-    return f"vpsorg wait --for {command.target if command else 'active'}"
+    target = command.target if command else "active"
+    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))} --for {target}"
 
 
 def _show(
@@ -89,7 +91,7 @@ def _show(
         # unfinished servers included: they exist, and the API returns their passwords only once
         told = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
         safe.keep(server for server in told if server is not None)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     reasons: dict[str, list[ServerId]] = {}
     for outcome in report.outcomes:
         server = None if isinstance(outcome, Skipped) else outcome.server
@@ -102,10 +104,7 @@ def _show(
         if isinstance(outcome, Failed):
             reason = str(outcome.error)
             if interrupted and type(outcome.error) is WaitError:
-                word, reason = (
-                    "left",
-                    f"left in progress: the command was acknowledged; {_continue(report.operation)} continues the wait",
-                )
+                word, reason = "left", "left in progress: the command was acknowledged"
             reasons.setdefault(reason, []).append(label)
         else:
             word = outcome.how
@@ -114,12 +113,12 @@ def _show(
         rows.append((label, word, server_id, *seen, f"{outcome.seconds:.1f}"))
     lines = columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
+    left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
+    lines += [_continue(report.operation, left)] if left else []
     output.report(json.loads(report.to_json()), lines)
-    left = sum(row[1] == "left" for row in rows)
     if left:
-        counts = (
-            f"{len(report.succeeded)} succeeded, {left} left in progress, {len(report.failed) - left} failed"
-        )
+        failed = len(report.failed) - len(left)
+        counts = f"{len(report.succeeded)} succeeded, {len(left)} left in progress, {failed} failed"
         output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
     else:
         output.note(str(report))
