@@ -223,8 +223,12 @@ class Client(Facade):
         """Return a view of this client whose calls have options of their own.
 
         The view shares everything with this client: connections, the limit of concurrent requests, polls, and what is
-        known of the account. It costs next to nothing, and is not opened or closed. Requests of waits are shared by
-        all waits and have the client's own options; a wait has its ``timeout``. In a fleet each command is a call.
+        known of the account. It costs next to nothing, and is not opened or closed. Polls are shared by all waits and
+        have the client's own options; a wait has its ``timeout``.
+
+        Each method of ``servers``, each look-up, `listing`, `request` and `send` is one call, with all that it reads.
+        In a fleet, a call is each command with the reads that show its outcome, the reads of the account before the
+        first command, and a dry run. A rollback has the client's own options.
 
         Args:
             timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt, where the limit to

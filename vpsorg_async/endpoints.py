@@ -60,6 +60,11 @@ class Endpoints:
         other._changes = self._changes.over(session, other.get)
         return other
 
+    @property
+    def session(self) -> Sender:
+        """What sends the requests, for other reads of the same call."""
+        return self._session
+
     def begin(self) -> Self:
         """Return the endpoints for one call, which may send several requests: its deadline counts from here."""
         session = self._session.begin()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from .dialects.lookups import Lookup, Lookups
 from .errors import ConfigurationError, DecodeError
@@ -23,6 +23,10 @@ class _Resource:
     def __init__(self, session: Sender, lookups: Lookups) -> None:
         self._session = session
         self._lookups = lookups
+
+    def over(self, session: Sender) -> Self:
+        """Return the same look-up over another session."""
+        return type(self)(session, self._lookups)
 
     async def _all(self, lookup: Lookup[T]) -> tuple[T, ...]:
         rows: list[T] = []

@@ -186,7 +186,7 @@ class Calls:
         return resource(self.session, self._lookups)
 
     def over(self, session: Sender) -> Calls:
-        """Return the same calls over another session."""
+        """Return the same calls over another session; what cleans up after a fleet call keeps this one."""
         context = attrs.evolve(self._context, endpoints=self.endpoints.over(session))
         return Calls(session, self._lookups, context)
 
@@ -238,6 +238,7 @@ class ClientRuntime:
         )
         self.waiter = Waiter(self.poller, account, clock)
         context = RunContext(
+            self.endpoints,
             self.endpoints,
             self.waiter,
             clock,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from unittest import mock
 
+import attrs
 import pytest
 
 from tests.io.endpoints import (
@@ -534,18 +536,83 @@ async def test_a_name_is_created_once_by_client_and_view() -> None:
             assert outcome.error is None
 
 
-def test_a_lost_create_is_searched_for_after_its_deadline() -> None:
-    """The deadline ends the create, not the search for what it created."""
+Test = Callable[[Sandbox, Client], Coroutine[Any, Any, None]]
 
-    async def lost() -> None:
+
+def virtual(test: Test) -> Callable[[], None]:
+    """Run a test on a sandbox and its client where waiting takes no time."""
+
+    async def play() -> None:
         clock = asyncio.get_running_loop().time
         async with Sandbox(clock=clock) as box, Client(box.token, base_url=box.url, clock=LoopClock()) as vps:
-            box.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=1))
-            report = await vps.with_options(deadline=5).fleet.create([SPEC], timeout=900)
+            await test(box, vps)
 
-            assert [outcome.error for outcome in report.outcomes] == [None]
-            assert [outcome.how for outcome in report.succeeded] == ["adopted"]
-            assert len(box.servers) == 1
+    @functools.wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(play())
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(lost())
+    del run.__wrapped__  # its parameters are no fixtures
+    return run
+
+
+@virtual
+async def test_a_lost_create_is_searched_for_after_its_deadline(box: Sandbox, vps: Client) -> None:
+    """The deadline ends the create, not the search for what it created."""
+    box.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=1))
+    report = await vps.with_options(deadline=5).fleet.create([SPEC], timeout=900)
+
+    assert [outcome.error for outcome in report.outcomes] == [None]
+    assert [outcome.how for outcome in report.succeeded] == ["adopted"]
+    assert len(box.servers) == 1
+
+
+@virtual
+async def test_a_rollback_has_the_options_of_the_client(box: Sandbox, vps: Client) -> None:
+    """Neither the deadline nor the retry policy of a view leaves a server that is charged for."""
+    box.faults.add(Rule("create", faults.Reply(400), times=1), Rule("delete", faults.RateLimit(15), times=1))
+    view = vps.with_options(deadline=5, retry=RetryPolicy(attempts=1))
+    pair = [SPEC, attrs.evolve(SPEC, name="another")]
+    report = await view.fleet.create(pair, timeout=900, min_count=2)
+
+    assert report.rolled_back
+    assert [str(failed.error) for failed in report.failed if "charged" in str(failed.error)] == []
+    assert len(box.servers) == 0
+
+
+@virtual
+async def test_a_dry_run_has_one_deadline(box: Sandbox, vps: Client) -> None:
+    """All reads of the call together, not each; a plan without prices is better than none."""
+    box.faults.add(Rule(None, faults.Delay(4)))
+    for plan in (vps.with_options(deadline=5).fleet.ensure, vps.with_options(deadline=5).fleet.create):
+        began = now()
+        planned = await plan([SPEC], dry_run=True)
+
+        assert now() - began < 5.1
+        assert [spec.name for spec in planned.creates] == [SPEC.name]
+
+
+@virtual
+async def test_what_a_fleet_reads_of_a_lost_command_is_within_its_deadline(box: Sandbox, vps: Client) -> None:
+    """The command and the reads that show its outcome are one call."""
+    box.world.add(1)
+    box.faults.add(Rule("stop", faults.NeverAnswer(applied=True)), Rule("get", faults.NeverAnswer()))
+    began = now()
+    ids = [server.id for server in box.servers]
+    report = await vps.with_options(deadline=5).fleet.stop(ids, timeout=300, wait=False)
+
+    assert now() - began < 5.1
+    assert [type(failed.error) for failed in report.failed] == [OutcomeUnknownError]
+
+
+@virtual
+async def test_what_a_rolling_operation_reads_first_has_one_deadline(box: Sandbox, vps: Client) -> None:
+    """The list, and the servers that it lacks."""
+    box.world.add(3)
+    box.faults.add(Rule("list", (faults.Delay(1), faults.ShortList(1))), Rule("get", faults.NeverAnswer()))
+    began = now()
+    ids = [server.id for server in box.servers]
+    error = await failing(vps.with_options(deadline=5).fleet.rolling_reboot(ids, timeout=300))
+
+    assert isinstance(error, RequestTimeoutError)
+    assert now() - began < 5.1

@@ -97,7 +97,7 @@ class Searches:
         seen: dict[str, list[Server]] = {}
         with anyio.move_on_after(LAST_POLL):
             try:
-                servers = (await self._context.endpoints.poll()).servers
+                servers = (await self._context.plain.poll()).servers
             except VpsOrgError:
                 return seen
             for server in servers:

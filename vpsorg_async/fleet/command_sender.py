@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Collection
 
+from ..endpoints import Endpoints
 from ..errors import OutcomeUnknownError
 from ..http.session import SendCancelled
 from ..records import Server, ServerId
@@ -24,11 +25,14 @@ class CommandSender:
         self._outcomes = outcomes
         self._why_stopped = why_stopped
 
-    async def send(self, job_run: JobRun, ids_before: Collection[str] = ()) -> Server | None:
+    async def send(
+        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str] = ()
+    ) -> Server | None:
         """Send the command of a job run, and return the server that it created, if any.
 
         Args:
             job_run: The job run; it counts the attempts and records the acknowledgement.
+            endpoints: Those of this command, whose deadline has begun.
             ids_before: Ids of servers that existed before, none of which can be the result of a create.
 
         Raises:
@@ -36,7 +40,7 @@ class CommandSender:
             VpsOrgError: What the endpoint raises.
         """
         job = job_run.job
-        endpoints = self._context.endpoints.for_bulk(functools.partial(self._before_send, job_run))
+        endpoints = endpoints.for_bulk(functools.partial(self._before_send, job_run))
         server: Server | None = None
         if job.spec is not None:
             server = await endpoints.create(job.spec)

@@ -49,6 +49,8 @@ class RunContext:
     """What a run works with. ``on_run`` is called with the operation and the number of servers of each run."""
 
     endpoints: Endpoints
+    plain: Endpoints
+    """The same without the options of a call, for what no deadline may cut short: a rollback, the last poll."""
     waiter: Waiter
     clock: Clock
     workers: int

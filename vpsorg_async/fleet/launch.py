@@ -38,17 +38,19 @@ class Launcher:
 
     async def create_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `create` would do, with prices if they can be read."""
-        return await self._survey.priced((await self._survey.untaken(specs))[1])
+        survey = self._survey.begin()
+        return await survey.priced((await survey.untaken(specs))[1])
 
     async def ensure_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `ensure` would do, with prices if they can be read."""
-        return await self._survey.priced((await self._survey.planned(specs))[1])
+        survey = self._survey.begin()
+        return await survey.priced((await survey.planned(specs))[1])
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
         """Return a run that creates servers, none of whose names may exist, and waits for the target."""
 
         async def prepare() -> Work:
-            before, plan = await self._survey.untaken(wanted)
+            before, plan = await self._survey.begin().untaken(wanted)
             return Work([attrs.evolve(job_of(step), target=target) for step in plan.steps], before)
 
         return self._run_of(wanted, options, "create", prepare)
@@ -57,7 +59,7 @@ class Launcher:
         """Return a run that adopts, starts or creates servers; ``more`` are jobs besides these."""
 
         async def prepare() -> Work:
-            before, plan = await self._survey.planned(wanted)
+            before, plan = await self._survey.begin().planned(wanted)
             return Work([*map(job_of, plan.steps), *more], before)
 
         return self._run_of(wanted, options, "ensure", prepare, more)

@@ -29,7 +29,7 @@ async def delete_again(
     """Delete the servers that a run created.
 
     A server just created can be invisible for a while, also to a DELETE. So a 404 before any read has shown the server
-    does not prove that it is gone, and the DELETE is repeated.
+    does not prove that it is gone, and the DELETE is repeated. No deadline or retry policy of a view cuts this short.
 
     Args:
         context: What the run works with.
@@ -50,7 +50,7 @@ async def delete_again(
     async def delete(key: ServerId, server_id: ServerId) -> None:
         while True:
             try:
-                await context.endpoints.delete(server_id)
+                await context.plain.delete(server_id)
             except VpsOrgError as error:
                 unproven = is_absence(error) or isinstance(error, OutcomeUnknownError)
                 if unproven and not context.endpoints.was_shown(server_id):

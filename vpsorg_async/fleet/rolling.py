@@ -105,14 +105,15 @@ class RollingRun(OutcomeStream):
 
     async def _read(self) -> dict[str, Server]:
         """Return the servers of the account by id."""
-        listing = await self._context.endpoints.listing()
+        endpoints = self._context.endpoints.begin()
+        listing = await endpoints.listing()
         known = {str(server.id): server for server in listing.servers}
         if listing.lacks:
             # a server that an incomplete list does not show may exist all the same
             for key in self._ids:
                 if str(key) not in known:
                     try:
-                        known[str(key)] = await self._context.endpoints.get(key)
+                        known[str(key)] = await endpoints.get(key)
                     except NotFoundError as error:
                         if not is_absence(error):
                             raise
@@ -157,7 +158,7 @@ class RollingRun(OutcomeStream):
         job_run = self._job_runs[key] = JobRun(job, self._context.clock.now())
         outcome: Outcome
         try:
-            await self._sender.send(job_run)
+            await self._sender.send(job_run, self._context.endpoints.begin())
             waited = await self._context.waiter.wait(key, Target.of(command.target), self._timeout)
             server = waited.server
             if self._health is not None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from ..changes import ECHOES
+from ..endpoints import Endpoints
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import SendCancelled
 from ..lifecycle.calls import WaitOutcome
@@ -148,9 +149,10 @@ class Run(OutcomeStream):
     async def _send(self, job_run: JobRun) -> None:
         """Send the command of a job run, and settle it, wait for its target or search for its server."""
         job = job_run.job
+        endpoints = self._context.endpoints.begin()  # what is read after the command is within its deadline
         self._in_flight[job.key] = job_run
         try:
-            server = await self._sender.send(job_run, self._ids_before)
+            server = await self._sender.send(job_run, endpoints, self._ids_before)
         except SendCancelled as cancelled:
             self._outcomes.settle(job.key, Skipped(job.key, str(cancelled)))
         except OutcomeUnknownError as error:
@@ -162,10 +164,10 @@ class Run(OutcomeStream):
                 self._fail(job_run, error)
             else:
                 # the server itself shows whether it was applied; of a reboot it shows nothing
-                await self._judge_by_server(job_run, error)
+                await self._judge_by_server(job_run, endpoints, error)
         except VpsOrgError as error:
             if _is_for_the_server_to_say(job, error):
-                await self._judge_by_server(job_run, error)
+                await self._judge_by_server(job_run, endpoints, error)
             else:
                 self._fail(job_run, error)
         else:
@@ -175,13 +177,13 @@ class Run(OutcomeStream):
         # not in a `finally`: a command that was cancelled, or met a bug, may have been sent; `_settle_all` reports it
         self._in_flight.pop(job.key, None)
 
-    async def _judge_by_server(self, job_run: JobRun, error: VpsOrgError) -> None:
+    async def _judge_by_server(self, job_run: JobRun, endpoints: Endpoints, error: VpsOrgError) -> None:
         """Settle a job run by its server, because the error does not say whether the command was applied."""
         job = job_run.job
         if job.target is not None:
             job_run.refused(error)
             self._await(job_run, job.server, COMMANDS[job.command].past)
-        elif job.server_id and await self._context.endpoints.shows_done(job.command, job.server_id):
+        elif job.server_id and await endpoints.shows_done(job.command, job.server_id):
             self._succeed(job_run, job.server, COMMANDS[job.command].past)
         else:
             self._fail(job_run, error)

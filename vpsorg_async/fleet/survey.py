@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence, Set
 
+import attrs
+
 from ..errors import ConfigurationError, VpsOrgError, is_absence
 from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Made
@@ -24,6 +26,11 @@ class Survey:
     def __init__(self, context: RunContext, plans: Plans) -> None:
         self._context = context
         self._plans = plans
+
+    def begin(self) -> Survey:
+        """Return the survey of one call: the deadline of all its reads counts from here."""
+        endpoints = self._context.endpoints.begin()
+        return Survey(attrs.evolve(self._context, endpoints=endpoints), self._plans.over(endpoints.session))
 
     async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
         """Return the ids in the account, and the plan.
