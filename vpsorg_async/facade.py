@@ -142,7 +142,8 @@ class Facade:
         Args:
             server: An id, a server, or a receipt, also one of another process.
             target: A status word, a `ServerStatus`, several of them, ``"settled"``, ``"gone"`` or a `Target`. For a
-                word that is only known at run time use ``Target.of(word)``.
+                word that is only known at run time: ``Target.of(word)``, which accepts known words only. For a word
+                that the provider has added: ``Target({"ready"})``.
             timeout: Seconds until the wait fails.
             ready: A check that has to pass as well, async as a rule; `tcp_port` makes one.
             ready_timeout: Seconds from the status until the check must have passed.
@@ -226,9 +227,18 @@ class Facade:
         return self._open().poller.statistics
 
     def receipt(self, server: ServerId | Server) -> Receipt | None:
-        """Return the last acknowledged command of this client on a server that no wait has seen done yet.
+        """Return the receipt of the last acknowledged command on this server. Sends nothing.
 
-        A receipt is plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``. Sends nothing.
+        A receipt is plain data: another process can wait on it, ``vps.wait_until(receipt, ...)``.
+
+        Returns:
+            The receipt; None if a wait of this client has already seen the command done, or if there was no command.
+
+        Example::
+
+            receipt = vps.receipt(12345)
+            if receipt is not None:
+                message = receipt.to_json()
         """
         found = self._open().account.receipt(id_of(server))
         return None if found is None else found[0]

@@ -205,6 +205,22 @@ async def test_a_receipt_is_waited_on_by_another_client() -> None:
 
 
 @virtual
+async def test_a_receipt_that_is_none_is_refused() -> None:
+    """No command, no receipt: a wait for None says where it came from, and polls nothing."""
+    async with account() as (box, vps):
+        (server,) = box.world.add()
+        nothing: Any = vps.receipt(server.id)
+
+        with pytest.raises(
+            errors.ConfigurationError, match=r"not None: receipt\(\) returns None when no command is open"
+        ):
+            await vps.wait_until(nothing, "active", timeout=60)
+        with pytest.raises(errors.ConfigurationError, match="not None"):
+            await anext(vps.wait_until_all([server.id, nothing], "active", timeout=60))
+        assert not box.requests
+
+
+@virtual
 async def test_what_was_learned_is_kept_on_disk(tmp_path: Path) -> None:
     """The next run of a program begins with what this one saw."""
     kept = tmp_path / "durations.json"

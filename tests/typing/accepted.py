@@ -45,7 +45,7 @@ async def targets(vps: Client, server: Server, word: str) -> None:
     await vps.wait_until(server, {ServerStatus.ACTIVE, "suspended"}, timeout=1)
     await vps.wait_until(1, "settled", timeout=1)
     await vps.wait_until(1, "gone", timeout=1)
-    await vps.wait_until(1, Target(frozenset({"ready"})), timeout=1)
+    await vps.wait_until(1, Target({"ready"}), timeout=1)
     await vps.wait_until(1, Target.of(word), timeout=1)
     await vps.wait_until(1, [Target.of(word), "stopped"], timeout=1)
     async for outcome in vps.wait_until_all([1, server], "active", timeout=1):

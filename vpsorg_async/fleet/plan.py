@@ -58,6 +58,7 @@ _SIGNS = {
 class Step:
     """What is done for one spec, and why.
 
+    ``server`` is the server that exists; None for ``create``, and for ``refuse`` where several servers have the name.
     ``differences`` names the fields in which an existing server differs from its spec; they are not changed.
     ``after`` are servers on which a command of this client is still open; the step begins when that is done.
     """
@@ -90,6 +91,8 @@ class FleetPlan:
         print(plan)
         if plan.changes:
             report = await vps.fleet.ensure(specs, timeout=900)
+
+    `Step` and `StepKind` can be imported from ``vpsorg_async.fleet``.
     """
 
     steps: tuple[Step, ...]

@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..records import Seen, Server, ServerId
 from ..shielding import side_by_side
-from ..specs import check_id
+from ..specs import check_id, id_of
 from ..timing import Clock
 from .account import Account
 from .commands import GONE, SETTLED
@@ -75,10 +75,12 @@ class _Promise(asyncio.Future[Verdict | BaseException]):
             self.set_result(verdict)
 
 
-def _id(subject: ServerId | Server | Receipt) -> ServerId:
-    if isinstance(subject, Receipt):
-        return subject.server_id
-    return subject.id if isinstance(subject, Server) else subject
+def _id(subject: ServerId | Server | Receipt | None) -> ServerId:
+    if subject is None:
+        raise ConfigurationError(
+            "a wait needs a server, not None: receipt() returns None when no command is open; pass the id then"
+        )
+    return check_id(subject.server_id) if isinstance(subject, Receipt) else id_of(subject)
 
 
 class Waiter:
@@ -96,7 +98,7 @@ class Waiter:
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
         """Return a wait for a server, grounded on a receipt, or on the last command that this client sent to it."""
         # a receipt of another process counts from now: two machines' clocks don't tell how old it is
-        server_id, receipt = check_id(_id(subject)), subject if isinstance(subject, Receipt) else None
+        server_id, receipt = _id(subject), subject if isinstance(subject, Receipt) else None
         acknowledged, now = None, self._clock.now()
         mine = self._account.receipt(server_id)
         if mine is not None and (receipt is None or receipt == mine[0]):
@@ -244,7 +246,7 @@ class Waiter:
             raise ConfigurationError(f"several servers are wanted here, not {subjects!r}")
         wanted = list(subjects)
         for subject in wanted:
-            check_id(_id(subject))
+            _id(subject)
         waits: list[Wait] = []
         settled: asyncio.Queue[tuple[Wait, Verdict | BaseException]] = asyncio.Queue()
 

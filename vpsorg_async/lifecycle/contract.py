@@ -154,7 +154,7 @@ def _words(words: Iterable[str]) -> frozenset[str]:
 class Target:
     """What a wait is for: any of ``statuses``, or that the server is ``gone``; a status in ``failures`` ends the wait.
 
-    For a status that the provider has added, create one: ``Target(frozenset({"ready"}))``.
+    `Target.of` accepts known words only. For a word that the provider has added: ``Target({"ready"})``.
     """
 
     statuses: frozenset[str] = attrs.field(converter=_words)
@@ -171,7 +171,7 @@ class Target:
 
         Raises:
             ConfigurationError: A word is not known: a wait for a misspelt one would never end. For a word that the
-                provider has added, create a `Target`.
+                provider has added: ``Target({"ready"})``.
 
         Example:
             ``Target.of(["active", "stopped"])``
@@ -237,5 +237,5 @@ def _of_words(words: list[str]) -> Target:
 def _not_known(word: object) -> ConfigurationError:
     return ConfigurationError(
         f"{word!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}, 'settled' "
-        "and 'gone'; for any other word pass Target({...})"
+        "and 'gone'; for a word that the provider has added, pass Target({...})"
     )
