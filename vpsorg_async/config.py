@@ -143,7 +143,7 @@ class WaitPolicy:
 
 class _Unset:
     def __repr__(self) -> str:
-        return "as in WaitPolicy"
+        return "UNSET"  # an expression, so that signatures can be read by tools
 
 
 UNSET: Any = _Unset()
