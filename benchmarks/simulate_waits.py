@@ -2,8 +2,10 @@
 
 ``python benchmarks/simulate_waits.py [--json] [--svg FILE]``. Servers become ready after 2 to 5 minutes, most of them
 after 3 (triangular). Each schedule is played from its published source: per server unless said otherwise. The lag is
-the time from ready to noticed; for those that wait for all at once, the time after the last. Time limits of their own
-are left out, though several would give up before two minutes. Ours is the real `Schedule`, cold and after one fleet.
+the time from ready to noticed; for those that wait for all at once, the time after the last. The end is the time at
+which the last server was noticed, divided by the time at which it was ready. Time limits of their own are left out,
+though several would give up before two minutes. Ours is the real `Schedule`, cold and after one fleet; ``ends.py``
+plays the real client, over other durations too.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ SEEDS = 20
 SIZES = (1, 50, 1000)
 
 Ages = Callable[[random.Random], Iterator[float]]
+Played = tuple[int, list[float], float]
+"""Requests, lags, and the end."""
 
 
 def every(seconds: float, first: float | None = None) -> Ages:
@@ -87,33 +91,35 @@ PEERS: dict[str, tuple[Ages, int]] = {
 }
 
 
-def peer(ages: Ages, together: int, ready: list[float], rng: random.Random) -> tuple[int, list[float]]:
-    """Requests, and the lags."""
+def peer(ages: Ages, together: int, ready: list[float], rng: random.Random) -> Played:
+    """Play a schedule from its published source."""
+    last, end = max(ready), 0.0
     if together == 0:
-        last = max(ready)
         for requests, age in enumerate(ages(rng), 1):
             if age >= last:
-                return requests, [age - last]
+                return requests, [age - last], age / last
+    requests, lags = 0, []
     if together == 1:
-        requests, lags = 0, []
         for done in ready:
             for age in ages(rng):
                 requests += 1
                 if age >= done:
                     lags.append(age - done)
+                    end = max(end, age)
                     break
-        return requests, lags
-    requests, lags, waiting = 0, [], sorted(ready)
+        return requests, lags, end / last
+    waiting = sorted(ready)
     for age in ages(rng):
         requests += -(-len(waiting) // together)
         lags += [age - done for done in waiting if done <= age]
         waiting = [done for done in waiting if done > age]
         if not waiting:
+            end = age
             break
-    return requests, lags
+    return requests, lags, end / last
 
 
-def ours(ready: list[float], known: Durations) -> tuple[int, list[float]]:
+def ours(ready: list[float], known: Durations) -> Played:
     """The real schedule, one list for all."""
     policy = WaitPolicy()
     schedule, kind = Schedule(policy, known), ("create", "1", "us-west")
@@ -126,12 +132,12 @@ def ours(ready: list[float], known: Durations) -> tuple[int, list[float]]:
             schedule.sighted(waiting[number], (now + before) / 2)
             schedule.remove(waiting.pop(number))
         before, now = now, now + schedule.pause(now)
-    return requests, lags
+    return requests, lags, before / max(ready)
 
 
 def rows(servers: int) -> list[dict[str, object]]:
-    """Mean requests, mean lag and 99th percentile of each schedule, over all seeds."""
-    played: dict[str, list[tuple[int, list[float]]]] = {}
+    """Mean requests, mean lag and 99th percentile, and mean end of each schedule, over all seeds."""
+    played: dict[str, list[Played]] = {}
     for seed in range(SEEDS if servers < 1000 else 4):
         rng = random.Random(seed)
         ready = [rng.triangular(120, 300, 180) for _ in range(servers)]
@@ -143,14 +149,15 @@ def rows(servers: int) -> list[dict[str, object]]:
         played.setdefault("vpsorg_async, second fleet", []).append(ours(again, known))
     table: list[dict[str, object]] = []
     for name, runs in played.items():
-        lags = sorted(lag for _, each in runs for lag in each)
+        lags = sorted(lag for _, each, _ in runs for lag in each)
         table.append(
             {
                 "schedule": name,
                 "servers": servers,
-                "requests": round(statistics.mean(requests for requests, _ in runs)),
+                "requests": round(statistics.mean(requests for requests, _, _ in runs)),
                 "lag": round(statistics.mean(lags), 2),
                 "lag_p99": round(lags[int(0.99 * (len(lags) - 1))], 2),
+                "end": round(statistics.mean(end for _, _, end in runs), 3),
             }
         )
     return table
@@ -219,9 +226,12 @@ def main() -> None:
         return
     for servers, table in tables.items():
         print(f"\n{servers} servers, ready after 2 to 5 minutes")
-        print(f"{'schedule':<28}{'requests':>10}{'lag':>9}{'99 %':>9}")
+        print(f"{'schedule':<28}{'requests':>10}{'lag':>9}{'99 %':>9}{'end':>8}")
         for row in table:
-            print(f"{row['schedule']!s:<28}{row['requests']:>10}{row['lag']:>7} s{row['lag_p99']:>7} s")
+            print(
+                f"{row['schedule']!s:<28}{row['requests']:>10}{row['lag']:>7.2f} s{row['lag_p99']:>7.2f} s"
+                f"{row['end']:>8.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class WaitPolicy:
         ConfigurationError: A number is not a number of seconds, or the intervals are in the wrong order.
     """
 
-    min_interval: float = 0.5
+    min_interval: float = 0.2
     max_interval: float = 30.0
     grace: float = 10.0
     quiet: float = 15.0

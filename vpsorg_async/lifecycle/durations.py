@@ -148,6 +148,8 @@ class Model:
         self._own = [float(d) for d in seen if _counts(d)][-LIMIT:]
         self._of_all = tuple(of_all)
         self._run: list[tuple[float, float]] = []
+        self.fastest = 0.0
+        """The least age at which a wait was done, remembered or in the current run; 0 while nothing is known."""
         self._build()
 
     @property
@@ -175,6 +177,8 @@ class Model:
             return
         if not self._run:
             self._first_sighted(seconds, waits)
+            # the others of this run can be done from the same age on
+            self.fastest = min(self.fastest or seconds, seconds, QUIET)
         self._run.append((since, seconds))
 
     def _first_sighted(self, seconds: float, waits: int) -> None:

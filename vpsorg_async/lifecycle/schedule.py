@@ -1,18 +1,26 @@
 """When to poll next. Pure: waits and their ages go in, a pause comes out. All numbers are seconds.
 
-Theory of operation. Polls every ``tau`` seconds notice a server ``tau / 2`` late on average. Where servers become
-ready at a rate of ``h`` per second and wait, a second costs ``h * tau / 2`` of lag and ``1 / tau`` polls; with ``C``
-the lag that a poll is worth, the best pause is ``sqrt(2 * C / h)``: dense where much happens, sparse where little can.
-Rates are counted per wait, so that a thousand waits cost as many polls as fifty.
+Theory of operation. Two lags matter: the mean lag of all waits, and the lag of the last one, because a call for many
+servers returns with its slowest. Polls every ``tau`` seconds notice a server ``tau / 2`` late on average. Where servers
+become ready at a rate of ``h`` per second and wait, a second costs ``h * tau / 2`` of lag and ``1 / tau`` polls; with
+``C`` the lag that a poll is worth, the best pause is ``sqrt(2 * C / h)``: dense where much happens, sparse where little
+can. Of ``n`` waits that joined together, ``k`` are open. Each open one counts ``1 / n``, its share of the mean, so that
+a thousand waits cost as many polls as fifty. The open ones together count at least ``END / k``: the fewer are left, the
+nearer is the end.
+
+The rates are a model's, and can be wrong. Whatever they are, a wait lies behind by a small share of its age at most: a
+caller who has waited for a minute waits a few seconds more, never half a minute. That costs ``1 / SHARE`` polls each
+time that the age grows by a factor of e, however many waits there are.
 
 ===============  ======================================================================================
 limit            why
 ===============  ======================================================================================
 ``FEWEST``       a span of a few seconds gets its few dozen polls too: they cost little
-``GROWTH``       a wait may lie behind by a share of its age, however sure the model is
-``BLIND``        and by no more than this; both are tighter while nothing has been learned: the prior is a hint
+``SHARE``        of the age of a wait: the most by which it may lie behind, and by no more than ``BLIND``
+``START``        young waits: this many times ``min_interval``, because a share of their age is nothing
+``STARTED``      once the first of its run is done, the last ones delay everybody: a smaller share
 ``FIRST``        once learned: the number of polls in the time in which nothing was ever done yet
-``STARTED``      once the first of many are done, the last ones hold up everybody: a small share of their age
+``GROWTH``       but no further ahead in that time than this many times the age, nor than ``FAR``
 ``LOOK_AHEAD``   a pause does not reach far into a span in which polls are to be denser
 the user's       ``min_interval`` and ``max_interval``
 ===============  ======================================================================================
@@ -24,22 +32,26 @@ import math
 from collections import Counter
 
 from ..config import WaitPolicy
-from .durations import Durations, Kind
+from .durations import Durations, Kind, Model
 
-__all__ = ["Schedule"]
+__all__ = ["SHARE", "START", "STARTED", "Schedule"]
 
 C = 0.015
 """Seconds of lag per wait that one poll is worth."""
 C_LEARNED = 0.012
+END = 0.25
+"""What the lag of the last wait is worth, beside the mean lag of all."""
 FEWEST = 1.5
-GROWTH = 0.35
-BLIND = 12.0
-BLIND_LEARNED = 60.0
-GROWTH_LEARNED = 3.0
+SHARE = 0.07
+"""The share of its age by which a wait may lie behind."""
+START = 1.5
 STARTED = 1 / 30
+BLIND = 12.0
+FIRST = 4
+GROWTH = 3.0
+FAR = 60.0
 LOOK_AHEAD = 4
 REFINEMENTS = 2
-FIRST = 4
 UNKNOWN_GROWTH = 0.1
 UNKNOWN_LONGEST = 5.0
 MANY = 256
@@ -123,23 +135,29 @@ class Schedule:
 
     def _best(self, now: float) -> float:
         """Return the best pause if the rates stayed as they are at that time."""
-        rate, longest, shortest = 0.0, self._policy.max_interval, self._policy.min_interval
-        for (kind, since), waits in self._cohorts.items():
+        rate, waits, longest, shortest = 0.0, 0, self._policy.max_interval, self._policy.min_interval
+        for (kind, since), count in self._cohorts.items():
             age = max(now - since, 0.0)
             if not kind[0]:
                 # not this client's command: it can be at any stage
                 longest = min(longest, max(age * UNKNOWN_GROWTH, shortest), UNKNOWN_LONGEST)
                 continue
             model = self._durations.model(kind)
-            rate += waits * model.hazard(age) / (C_LEARNED if model.learned else C)
-            if model.learned:
-                far = max(age * GROWTH_LEARNED, model.fastest / FIRST, shortest)
-                longest = min(longest, far, BLIND_LEARNED)
-                if model.started and age >= model.fastest:
-                    longest = min(longest, max(age * STARTED, shortest))
-            else:
-                longest = min(longest, max(age * GROWTH, 2 * shortest), BLIND)
+            waits += count
+            rate += count * model.hazard(age) / (C_LEARNED if model.learned else C)
+            longest = min(longest, self._bound(model, age))
         if rate > 0:
-            rate /= max(self._joined.total(), 1)
+            # each by its share of the mean, or all that are open by the chance that the end is near
+            rate *= max(1 / max(self._joined.total(), 1), END / waits**2)
             longest = min(longest, math.sqrt(2 / rate), FEWEST / rate)
         return longest
+
+    def _bound(self, model: Model, age: float) -> float:
+        """Return the longest pause that a wait of that age permits, whatever the rates are."""
+        shortest = self._policy.min_interval
+        if model.learned and age < model.fastest:
+            far = max(age * GROWTH, model.fastest / FIRST, shortest)
+            return min(far, FAR, model.fastest * (1 + SHARE) - age)
+        if model.started and age >= model.fastest:
+            return max(age * STARTED, shortest)
+        return min(max(age * SHARE, shortest * START), BLIND)
