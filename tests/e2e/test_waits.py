@@ -72,21 +72,21 @@ async def fleets(draw: Draw | None, servers: int = 50, runs: int = 1) -> list[li
 
 @virtual
 async def test_fifty_waits_from_the_documentation_alone() -> None:
-    """Fifty servers of two to five minutes: at most 100 polls, each noticed 1.5 s late on average."""
+    """Fifty servers of two to five minutes: at most 150 polls, each noticed 1.4 s late on average."""
     for draw in (None, triangular):
         played = [courses[0] for courses in await fleets(draw)]
 
-        assert statistics.mean(course.polls for course in played) <= 100
-        assert max(course.polls for course in played) <= 108
-        assert max(course.lag for course in played) <= 1.5
+        assert statistics.mean(course.polls for course in played) <= 150
+        assert max(course.polls for course in played) <= 158
+        assert max(course.lag for course in played) <= 1.4
 
 
 @virtual
 async def test_fifty_waits_after_one_such_fleet() -> None:
-    """The second fleet of a client costs some 80 polls, at some 1.1 s of lag."""
+    """The second fleet of a client costs some 90 polls, at some 1.1 s of lag."""
     played = [courses[1] for courses in await fleets(triangular, runs=2)]
 
-    assert statistics.mean(course.polls for course in played) <= 85
+    assert statistics.mean(course.polls for course in played) <= 95
     assert statistics.mean(course.lag for course in played) <= 1.2
 
 
@@ -96,17 +96,17 @@ async def test_a_thousand_waits_cost_no_more_polls() -> None:
     async with account(seed=1) as (box, vps):
         course = await provision(box, vps, 1000, triangular, 1)
 
-        assert course.polls <= 100
-        assert course.lag <= 1.5
+        assert course.polls <= 150
+        assert course.lag <= 1.4
 
 
 @virtual
 async def test_an_early_server_is_seen_early() -> None:
-    """A server that is ready after 12 seconds is seen within 5, though the documentation says minutes."""
+    """A server that is ready after 12 seconds is seen within one, though the documentation says minutes."""
     async with account() as (box, vps):
         course = await provision(box, vps, 1, lambda _: 12.0, 0)
 
-        assert course.lag <= 5
+        assert course.lag <= 1
 
 
 @virtual
@@ -227,7 +227,7 @@ async def test_what_was_learned_is_kept_on_disk(tmp_path: Path) -> None:
     async with account(durations=Durations(provisioning=(12.0, 14.0))) as (box, _):
         costs = []
         for run in range(2):
-            async with client(box, durations_file=kept) as vps:
+            async with client(box, durations_file=kept, min_interval=0.05) as vps:
                 costs.append(await provision(box, vps, 20, None, run))
 
     assert "create" in kept.read_text("utf-8")
