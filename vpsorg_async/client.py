@@ -52,17 +52,18 @@ class Client(Facade):
         token: The API token; it is never shown.
         base_url: The address of the API without ``/api/v1``; https, or http on this machine.
         dialect: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
-        status_words: Status words of the account that mean one of the documented, ``{"running": "active"}``, or that
-            the server is deleted, ``{"terminated": "gone"}``.
+        status_words: A map from the account's own status words to the documented ones, or to ``gone`` for deleted
+            servers: ``{"running": "active", "terminated": "gone"}``.
         strict: Raise `DecodeError` for an answer with any field that does not fit. By default only id and status (and
             the name, where a name is searched for) have to fit; any other field is None then, and reported once.
         timeout: The limits of one attempt; 10 s to connect and 30 s in all.
-        retry: How often and how patiently a call is tried; 4 attempts.
+        retry: How many times a call is tried, and how long it waits between attempts; 4 attempts.
         max_in_flight: The number of concurrent requests of all calls together; 32. The rest queue, and queueing counts
             against no timeout, but against the deadline of `with_options`.
         waiting: How often waits poll, and how patient they are.
         min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
-        max_body: The most bytes of one answer, after decompression; 8 MiB. ``max_list_body``: of a list; 64 MiB.
+        max_body: The maximum number of bytes of one answer, after decompression; 8 MiB.
+        max_list_body: The maximum number of bytes of one answer to a list; 64 MiB.
         user_agent: The header ``User-Agent``; ``vpsorg-async/`` and the version.
         headers: Further headers of each request; ``Accept`` and ``User-Agent`` replace those of the client. Refused
             are ``Accept-Encoding``, ``Authorization``, ``Connection``, ``Content-Encoding``, ``Content-Length``,
@@ -185,7 +186,7 @@ class Client(Facade):
                 "a view of a client is not opened: open the client, then use with_options"
             )
         if self._opened:
-            raise ClientClosedError("a client is opened once; make another one")
+            raise ClientClosedError("a client can be opened only once; create a new one")
         self._opened = True
         if self._durations_file is not None:
             self._durations = await anyio.to_thread.run_sync(read_durations, self._durations_file)

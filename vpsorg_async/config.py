@@ -62,12 +62,18 @@ def check_seconds(value: object, name: str, *, zero: bool = False) -> float:
 
 @attrs.frozen(kw_only=True)
 class Timeout:
-    """Limits of one attempt, in seconds. Time spent queued for a slot does not count."""
+    """Limits of one attempt, in seconds. Time spent queued for a slot does not count.
+
+    Args:
+        connect: The time to get a connection: name look-up, TCP and TLS.
+        total: The time from the start of the attempt to the last byte of the body.
+
+    Raises:
+        ConfigurationError: A limit is not a number of seconds above 0.
+    """
 
     connect: float = 10.0
-    """To get a connection: name look-up, TCP and TLS."""
     total: float = 30.0
-    """From the start of the attempt to the last byte of the body."""
 
     def __attrs_post_init__(self) -> None:
         check_seconds(self.connect, "connect")
@@ -76,7 +82,9 @@ class Timeout:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often and how patiently a call is tried: ``Client(..., retry=RetryPolicy(attempts=1))``.
+    """How many times a call is tried, and how long it waits between attempts.
+
+    ``Client(..., retry=RetryPolicy(attempts=1))`` never retries.
 
     Waiting for a rate limit does not use up attempts. The quota keeps an outage from being made worse: it belongs to
     the client, and is not changed by `Client.with_options`.
@@ -118,8 +126,9 @@ class WaitPolicy:
     Args:
         min_interval: The shortest pause between two polls.
         max_interval: The longest pause between two polls.
-        grace: How long a settled status other than the target may stand, with no command open, before a wait fails.
-        quiet: How long the target must hold where nothing else proves that the command took effect.
+        grace: How long a server may stay in a settled status that is not the target, with no command open, before the
+            wait fails.
+        quiet: How long the server must stay in the target status if there is no other evidence.
         visibility: How long a server that was just created may be missing.
 
     Raises:

@@ -1,7 +1,9 @@
 """What hooks are called with: frozen records without secrets.
 
 ``Client(on_event=...)`` is called with each `ClientEvent`, and ``on_event`` of a fleet call with each `FleetEvent`.
-Hooks are called, not awaited. What a hook raises is logged, and disturbs nothing else.
+Hooks are called, not awaited. An exception that a hook raises is logged and has no other effect.
+
+``operation`` in a `ClientEvent` is that of one request, in a `FleetEvent` that of the whole call.
 
 Example::
 

@@ -68,10 +68,9 @@ class Facade:
         return self._calls().look_up(AccountInfo)
 
     async def listing(self) -> Listing:
-        """Read the whole account, and return its servers with what is known of the list itself.
+        """Read the whole account, and return its servers and whether the list is complete.
 
-        `Servers.list` returns the servers alone. Use this where a server that the list does not show must not be
-        taken for one that does not exist.
+        `Servers.list` returns the servers alone. Use this where a missing row must not be read as a missing server.
 
         Returns:
             The servers; ``.lacks`` says why the list is incomplete, and ``.by_name()`` finds servers by name.
@@ -113,7 +112,13 @@ class Facade:
         return read_raw(asked, await send_raw(self._calls().session, asked))
 
     async def send(self, request: Request) -> Response:
-        """Send one request as data, and return the answer as it came. For tools; `request` is the friendlier way.
+        """Send one request as data, and return the answer as it came. For tools; most programs use `request`.
+
+        Args:
+            request: A ``vpsorg_async.http.exchange.Request``: the operation, the method and the path, with its body.
+
+        Returns:
+            The status, the headers and the body.
 
         Raises:
             APIError: The API refused, or failed.
@@ -145,7 +150,7 @@ class Facade:
                 word that is only known at run time: ``Target.of(word)``, which accepts known words only. For a word
                 that the provider has added: ``Target({"ready"})``.
             timeout: Seconds until the wait fails.
-            ready: A check that has to pass as well, async as a rule; `tcp_port` makes one.
+            ready: A check that must also pass, usually async. `tcp_port` creates one.
             ready_timeout: Seconds from the status until the check must have passed.
 
         Returns:
@@ -155,7 +160,8 @@ class Facade:
             WaitTimeoutError: The target was not reached in time.
             UnexpectedStatusError: The server settled elsewhere, or was suspended.
             ServerGoneError: The server does not exist.
-            AuthenticationError: The token is refused; so is `PermissionDeniedError`.
+            AuthenticationError: The API refused the token.
+            PermissionDeniedError: The token lacks a permission.
             ConfigurationError: Bad input; nothing was sent.
 
         Example:
@@ -184,7 +190,8 @@ class Facade:
     ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several servers, and yield the outcome of each as it settles.
 
-        A wait that fails is an outcome with an ``error``, and disturbs no other.
+        A wait that fails is an outcome with an ``error``, and has no effect on the others. After a ``break`` the other
+        waits stay open until the generator is closed: use ``contextlib.aclosing``.
 
         Args:
             servers: Ids, servers or receipts.
@@ -213,7 +220,8 @@ class Facade:
             interval: Seconds between two lists, which all waits share.
 
         Raises:
-            AuthenticationError: The token is refused; so is `PermissionDeniedError`.
+            AuthenticationError: The API refused the token.
+            PermissionDeniedError: The token lacks a permission.
             ClientClosedError: The client was closed.
 
         Example:

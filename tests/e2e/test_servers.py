@@ -409,10 +409,12 @@ async def test_a_server_that_vanishes(box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_wait_that_is_too_short() -> None:
-    """The time-out tells the last status, and that the server may still get there."""
+    """The time-out tells the last status, and that the server may still become active."""
     async with Sandbox(durations=Durations(provisioning=math.inf)) as box, client(box) as vps:
         server = await vps.servers.create(SPEC)
-        with pytest.raises(WaitTimeoutError, match=r"it is provisioning; .*may still get there") as caught:
+        with pytest.raises(
+            WaitTimeoutError, match=r"it is provisioning; .*may still become active"
+        ) as caught:
             await vps.wait_until(server.id, "active", timeout=0.1)
 
         assert isinstance(caught.value, TimeoutError)

@@ -166,10 +166,10 @@ async def test_a_client_is_opened_once() -> None:
     async with Desk() as desk:
         vps = desk.client()
         async with vps:
-            with pytest.raises(ClientClosedError, match="opened once"):
+            with pytest.raises(ClientClosedError, match="opened only once; create a new one"):
                 await vps.__aenter__()
             assert (await vps.servers.get(7)).name == "web-01"
-        with pytest.raises(ClientClosedError, match="opened once"):
+        with pytest.raises(ClientClosedError, match="opened only once; create a new one"):
             await vps.__aenter__()
 
 
@@ -345,7 +345,7 @@ def test_many_loops_in_one_process() -> None:
         # created outside of any loop: a client is bound to its loop when it is opened
         clients = [Client(box.token, base_url=box.url) for _ in range(3)]
         assert [asyncio.run(count(vps)) for vps in clients] == [3, 3, 3]
-        with pytest.raises(ClientClosedError, match="opened once"):
+        with pytest.raises(ClientClosedError, match="opened only once; create a new one"):
             asyncio.run(count(clients[0]))
 
 

@@ -470,7 +470,8 @@ def test_the_timeout_error_reads_well() -> None:
         "server 7 is not active: after 300.0 s it is migrating; "
         "seen: provisioning at 1.0 s, migrating at 100.0 s (an unknown word), no answer at 250.0 s (ServiceError); "
         "1 of 3 polls failed, the last with: GET /api/v1/servers/ was answered 503: down; "
-        "it may still get there: wait again, or check it; 'migrating' is an unknown word: if it means active, map it, "
+        "it may still become active: wait again, or read the server; "
+        "'migrating' is an unknown word: if it means active, map it, "
         "status_words={'migrating': 'active'}"
     )
     assert isinstance(error, TimeoutError)
@@ -482,8 +483,8 @@ MESSAGES: list[tuple[str, str, str]] = [
     ("stopped", "active", "server 7 is not active: it is stopped, and nothing is changing it; seen: stopped at 0.0 s"),
     ("suspended", "active", "server 7 is not active: it is suspended; seen: suspended at 0.0 s"),
     ("absent", "active", "server 7 is not active: it does not exist; it was never seen; seen: absent at 0.0 s"),
-    ("nothing", "gone", "server 7 is not gone: after 600.0 s it was never seen; it may still get there: wait again, "
-     "or check it"),
+    ("nothing", "gone", "server 7 is not gone: after 600.0 s it was never seen; it may still become gone: wait again, "
+     "or read the server"),
 ]  # fmt: skip
 
 

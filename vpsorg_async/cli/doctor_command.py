@@ -29,7 +29,8 @@ def doctor(
 ) -> int:
     """Find out why the account can't be reached or read. The command changes nothing in the account.
 
-    The exit code is 5 if the token is refused, and 6 if another check fails.
+    Each line is the result of one check. `good`: the check passed. `odd`: commands work, but read the line. `bad`: the
+    check failed. The exit code is 5 if the token is refused, and 6 if another check failed.
     """
     settings = account.settings()
     checks = run(_examine(settings, output))

@@ -89,9 +89,10 @@ def ensure(
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Make sure that the account has these servers, active: existing names are kept, missing ones are created.
+    """Make sure that these servers exist and are active.
 
-    If you run the command again, it completes what an earlier run left undone.
+    Existing names are kept, missing ones are created, and stopped ones are started. If you run the command again, it
+    completes what an earlier run left undone.
     """
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")

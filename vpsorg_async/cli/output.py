@@ -102,7 +102,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigurationError(f"{question.splitlines()[0]} There is no terminal to ask on: give --yes")
+        raise ConfigurationError(
+            f"{question.splitlines()[0]} There is no terminal to confirm on: add --yes. Nothing was changed"
+        )
     check()
     try:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)

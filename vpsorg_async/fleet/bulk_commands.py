@@ -46,7 +46,7 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is active.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -78,7 +78,7 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is stopped.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -111,7 +111,7 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is active again.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -143,7 +143,7 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is gone.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` and ``on_event``; see `Fleet`.
+            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -178,16 +178,17 @@ class BulkCommands:
             timeout: Seconds for each server, from its command until it is active again.
             max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
-            health: A check of a server that came back; until it passes, the server counts as unavailable.
+            health: A check, usually async, of the `Server` that came back. False, an exception or a timeout means
+                unhealthy.
             **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval`` and
-                ``on_event``; see `rolling`.
+                ``on_event``; see `RollingOptions`.
 
         Returns:
             One outcome for each server, in the order given.
 
         Raises:
             ConfigurationError: Bad input; nothing was sent.
-            APIError: The account cannot be listed, so that nothing was sent; so does `TransportError`.
+            APIError, TransportError: The account cannot be listed; nothing was sent.
 
         Example:
             ``report = await vps.fleet.rolling_reboot(ids, timeout=600, max_unavailable=2)``
@@ -233,7 +234,7 @@ class BulkCommands:
             timeout: Seconds for each server, from its command until it has its status.
             max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
-            health: A check of a server that came back; until it passes, the server counts as unavailable.
+            health: A check, usually async, of the `Server` that came back. False, an exception or a timeout: unhealthy.
             canary: The number of servers that go first, one by one.
             warm_up: Seconds between the return of a server and its first check.
             health_retries: The most checks of one server.
@@ -246,7 +247,7 @@ class BulkCommands:
 
         Raises:
             ConfigurationError: Bad input; nothing was sent. Also for a run that is iterated without ``async with``.
-            APIError: On entering: the account cannot be listed, so that nothing was sent; so does `TransportError`.
+            APIError, TransportError: On entering: the account cannot be listed; nothing was sent.
 
         Example::
 

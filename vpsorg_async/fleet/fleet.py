@@ -91,12 +91,14 @@ class Fleet(BulkCommands):
 
         Args:
             specs: One spec for each server; the names differ.
-            timeout: Seconds for each server, from its create until it is active.
+            timeout: Seconds for each server, from its create until it is active. Required, except with
+                ``dry_run=True``.
             wait: False returns when the creates are acknowledged.
             min_count: Delete what the call created if fewer servers than this succeed. None: keep what succeeded.
             dry_run: Create nothing, and return the `FleetPlan` with its price.
             **options: ``settle`` (seconds for which a create with a lost answer is searched for by its name; 15),
-                ``on_failure``, ``on_cancel``, ``on_event``.
+                ``on_failure`` (``"continue"`` or ``"stop"``), ``on_cancel`` (``"detach"`` or ``"delete"``) and
+                ``on_event``; see `CreateOptions`.
 
         Returns:
             The `Report`, or the `FleetPlan` of a dry run.
@@ -104,7 +106,7 @@ class Fleet(BulkCommands):
         Raises:
             ConfigurationError: A name exists already, or bad input; nothing was created.
             DecodeError: The account cannot be listed completely; nothing was created.
-            APIError: The account cannot be listed; so does `TransportError`.
+            APIError, TransportError: The account cannot be listed.
 
         Example:
             ``report = await vps.fleet.create(specs, timeout=900)``
@@ -152,7 +154,7 @@ class Fleet(BulkCommands):
             ConfigurationError: Bad input; nothing was sent. On entering: a name exists already. Also for a run that is
                 iterated without ``async with``.
             DecodeError: On entering: the account cannot be listed completely; nothing was created.
-            APIError: On entering: the account cannot be listed; so does `TransportError`.
+            APIError, TransportError: On entering: the account cannot be listed.
 
         Example::
 
@@ -200,14 +202,14 @@ class Fleet(BulkCommands):
         dry_run: bool = False,
         **options: Unpack[CreateOptions],
     ) -> Report | FleetPlan:
-        """Bring the account to these servers, active. Run again after a crash, it completes the fleet.
+        """Make sure that these servers exist and are active. After a crash, run it again to complete the fleet.
 
         A server that exists by name is adopted, and its outcome says where it differs from its spec. A missing one is
         created, a stopped one is started, and one on its way is waited for. A second run sends no change.
 
         Args:
             specs: One spec for each server; the names differ.
-            timeout: Seconds for each server.
+            timeout: Seconds for each server. Required, except with ``dry_run=True``.
             dry_run: Change nothing, and return the `FleetPlan` with its price.
             **options: As in `create`.
 
@@ -217,7 +219,7 @@ class Fleet(BulkCommands):
         Raises:
             ConfigurationError: Bad input; nothing was sent.
             DecodeError: A server would be created, and the account cannot be listed completely; nothing was sent.
-            APIError: The account cannot be listed; so does `TransportError`.
+            APIError, TransportError: The account cannot be listed.
 
         Example:
             ``report = await vps.fleet.ensure(specs, timeout=900)``

@@ -34,28 +34,38 @@ SETTLE = 15.0
 
 
 class ActOptions(TypedDict, total=False):
-    """The further options of `start`, `stop`, `reboot` and `delete` of a fleet."""
+    """The further options of `Fleet.start`, `Fleet.stop`, `Fleet.reboot` and `Fleet.delete`."""
 
     on_failure: Literal["continue", "stop"]
+    """``"continue"`` (default) goes on after a failure; ``"stop"`` sends no further command after one."""
     on_event: Callable[[FleetEvent], None] | None
+    """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
 
 
 class CreateOptions(ActOptions, total=False):
-    """The further options of `create`, `creating` and `ensure` of a fleet."""
+    """The further options of `Fleet.create`, `Fleet.creating` and `Fleet.ensure`: these, and those of `ActOptions`."""
 
     settle: float
+    """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
     on_cancel: Literal["detach", "delete"]
+    """``"detach"`` (default) leaves the servers that were created; ``"delete"`` deletes them again, within 30 s."""
 
 
 class RollingOptions(TypedDict, total=False):
-    """The further options of `rolling_reboot`; see `rolling`."""
+    """The further options of `Fleet.rolling_reboot`."""
 
     canary: int
+    """The number of servers that go first, one by one; 1 by default."""
     warm_up: float
+    """Seconds between the return of a server and its first check; 0 by default."""
     health_retries: int
+    """The maximum number of checks of one server; 3 by default."""
     health_timeout: float
+    """Seconds for one check; 30 by default."""
     health_interval: float
+    """Seconds between two checks; 5 by default."""
     on_event: Callable[[FleetEvent], None] | None
+    """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
 
 
 def check_known(call: str, given: Mapping[str, Any], known: type) -> None:

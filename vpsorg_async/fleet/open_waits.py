@@ -78,7 +78,8 @@ class OpenWaits:
         for wait, (job_run, server, _) in list(self._open.items()):
             self._context.waiter.poller.leave(wait)
             detached = WaitError(
-                f"server {wait.server_id}: {why}; its command was acknowledged, and no one waits for it any more",
+                f"server {wait.server_id}: {why} before the server was {wait.target}; its command was acknowledged, "
+                "but nothing is waiting for it now",
                 server_id=wait.server_id,
                 target=str(wait.target),
                 last_seen=wait.last_seen or server,

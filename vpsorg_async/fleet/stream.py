@@ -215,7 +215,7 @@ class OutcomeStream(abc.ABC):
         self._context.waiter.check()
         try:
             if not self._outcomes.complete or (kind is not None and not self._outcomes.all_given):
-                why = f"the call was left before it ended ({kind.__name__ if kind else 'break'})"
+                why = f"the run was closed ({kind.__name__ if kind else 'break'})"
                 await to_the_end(self._leave(why), self._outcomes.context)
         finally:
             self._release()

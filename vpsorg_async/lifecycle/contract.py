@@ -107,7 +107,7 @@ CONTRACT: Mapping[Reading, Rule] = {
         after="grace",
     ),
     Reading.UNMOVED: Rule(
-        "the same, but as it was before an acknowledged command that nothing was seen of yet",
+        "the same, if the server still shows the status that it had before an acknowledged command",
         (UnexpectedStatusError,),
         after="visibility",
     ),

@@ -11,9 +11,10 @@ __all__ = ["PollStatistics", "ServerStuck"]
 
 @attrs.frozen(kw_only=True)
 class PollStatistics:
-    """What a client has polled so far: ``lists``, reads of ``singles``, and how many of both ``failed``.
+    """The polls of a client so far, and its open waits.
 
-    ``waits`` is the number of waits that are open now.
+    ``lists``: list requests. ``singles``: reads of one server by id. ``failed``: how many of both failed. ``waits``:
+    the waits that are open now.
     """
 
     waits: int
@@ -24,10 +25,11 @@ class PollStatistics:
 
 @attrs.frozen(kw_only=True)
 class ServerStuck:
-    """A server takes longer than 99 % of its kind: ``seconds`` so far, where ``expected`` is the most to expect.
+    """A server takes longer than expected: ``seconds`` so far, which is more than ``expected``.
 
-    Emitted once for each wait, long before its timeout. What to do is the user's choice: wait on, or delete and replace
-    the server.
+    ``expected`` is 1.5 times the duration that 99 % of the same commands did not exceed. Until ten of them were seen it
+    is 420 s for a create and 180 s for other commands. Emitted once for each wait, long before its timeout. What to do
+    is the user's choice: go on waiting, or delete and replace the server.
     """
 
     server_id: ServerId

@@ -168,13 +168,21 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
 
 
 def tcp_port(port: int, *, timeout: float = 5.0) -> Callable[[Server], Awaitable[bool]]:
-    """A check that one of the server's addresses accepts TCP connections on ``port``, each within ``timeout`` seconds.
+    """Return a check that one of the server's addresses accepts TCP connections, IPv4 first.
 
-    ::
+    Args:
+        port: The port, from 1 to 65535.
+        timeout: Seconds for each address.
+
+    Returns:
+        A check for ``ready=`` of a wait, or for ``health=`` of a rolling operation.
+
+    Raises:
+        ConfigurationError: If the port is not between 1 and 65535.
+
+    Example::
 
         await vps.wait_until(server.id, "active", timeout=600, ready=tcp_port(22))
-
-    Raises `ConfigurationError` for a port that is none.
     """
     check_seconds(timeout, "timeout")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:

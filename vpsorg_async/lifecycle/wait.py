@@ -302,7 +302,8 @@ class Wait:
             )
         if reading is Reading.DEADLINE:
             never = last is None and self.timeline and self.timeline[-1].status == ABSENT
-            lines.append("does it exist?" if never else "it may still get there: wait again, or check it")
+            later = f"it may still become {self.target}: wait again, or read the server"
+            lines.append("does it exist?" if never else later)
             word = "" if last is None else str(last.status)
             if word and self.target.reading(word) is Reading.UNKNOWN:
                 known = "gone" if self.target.gone else sorted(self.target.statuses)[0]
