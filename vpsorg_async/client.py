@@ -234,7 +234,8 @@ class Client(Facade):
         Args:
             timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt, where the limit to
                 connect stays as it is.
-            retry: How often and how patiently each call is tried. Its ``quota`` stays the client's.
+            retry: How many times each call is tried, and how long it waits between attempts. It replaces the whole
+                policy, except ``quota``. To change one field: ``attrs.evolve(policy, attempts=2)``.
             headers: Headers that each request carries, over those of the client, ``User-Agent`` included. The same
                 are refused.
             deadline: Seconds from the start of each call to its end, queueing, pauses and retries included. When it

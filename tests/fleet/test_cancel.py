@@ -299,6 +299,20 @@ async def test_leaving_without_a_poll() -> None:
 
 
 @virtual
+async def test_a_run_that_was_closed_says_what_is_known() -> None:
+    """The error of an acknowledged command names why the run ended, the target, and what stays."""
+    async with account(latency=0.1) as (_, vps):
+        async with vps.fleet.creating(specs(1), timeout=TIMEOUT) as run:
+            await asyncio.sleep(5)
+
+        (failed,) = run.report.failed
+        assert str(failed.error) == (
+            f"server {failed.server_id}: the run was closed (break) before the server was active; "
+            "its command was acknowledged, but nothing is waiting for it now"
+        )
+
+
+@virtual
 async def test_what_has_not_left_is_not_called_unknown() -> None:
     """A command that a worker holds, and that still waits for its turn behind other calls, is skipped."""
     async with account(Rule("get", faults.Delay(20)), options={"max_in_flight": 3}, latency=0.1) as (
