@@ -47,7 +47,7 @@ def begin(port: int, servers: int, delays: tuple[float, float] = DELAYS, made: b
 
 
 def spec(number: int) -> dict[str, Any]:
-    return {"name": f"web-server-{number}", "plan_id": 1, "os_id": 5, "location": "us-west"}
+    return {"name": f"web-server-{number + 1}", "plan_id": 1, "os_id": 5, "location": "us-west"}
 
 
 def with_threads(count: int, one: Callable[[int], int]) -> Seen:
@@ -87,7 +87,9 @@ def hcloud(base: str, count: int) -> Seen:
 
     def one(number: int) -> int:
         made = client.servers.create(
-            name=f"web-server-{number}", server_type=ServerType(name="cx22"), image=Image(name="ubuntu-22.04")
+            name=f"web-server-{number + 1}",
+            server_type=ServerType(name="cx22"),
+            image=Image(name="ubuntu-22.04"),
         )
         made.action.wait_until_finished()
         return int(made.server.id)

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from typing import Any
 from bodies import SHAPES, encode, hcloud_action, hcloud_created, listed
 
 SEED = 42
+NAMED = re.compile(rb'"name": ?"web-server-(\d+)"')
 ONE = 12345
 LISTS = (100, 1000, 10_000)
 
@@ -60,15 +62,15 @@ class World:
             )
             self.lists[b"/of%d/api/v1/servers/" % count] = [before, after]
         self.latency = 0.0
-        self.ready_at: list[float] = []
+        self.ready_at: dict[int, float] = {}
 
     def begin(self, servers: int, delays: tuple[float, float], latency: float, made: bool) -> None:
         rng = random.Random(SEED)
         self.delays = [rng.uniform(*delays) for _ in range(servers)]
         self.latency = latency
         self.rows = [[encode(listed(n, status)) for status in STATES] for n in range(1, servers + 1)]
-        self.ready_at = []
-        self.routes: dict[bytes, Callable[[], bytes]] = {
+        self.ready_at = {}
+        self.routes: dict[bytes, Callable[[bytes], bytes]] = {
             b"GET /api/v1/servers/": self.list,
             b"POST /api/v1/servers/": self.creator("documented"),
             b"POST /v2/droplets": self.creator("droplet"),
@@ -86,28 +88,32 @@ class World:
             self.creations[shape] = [answer(encode(body), status) for body in made_now]
         if made:
             now = time.monotonic()
-            self.ready_at = [now + delay for delay in self.delays]
+            self.ready_at = {
+                number: now + delay for number, delay in zip(ids(servers), self.delays, strict=True)
+            }
 
-    def creator(self, shape: str) -> Callable[[], bytes]:
-        def create() -> bytes:
-            number = len(self.ready_at)
-            self.ready_at.append(time.monotonic() + self.delays[number])
-            return self.creations[shape][number]
+    def creator(self, shape: str) -> Callable[[bytes], bytes]:
+        def create(body: bytes) -> bytes:
+            # requests overtake each other, so the name says which server this is; an answer has the name asked for
+            named = NAMED.search(body)
+            assert named is not None, body
+            number = int(named[1])
+            self.ready_at[number] = time.monotonic() + self.delays[len(self.ready_at)]
+            return self.creations[shape][number - 1]
 
         return create
 
-    def shower(self, number: int, bodies: list[bytes]) -> Callable[[], bytes]:
+    def shower(self, number: int, bodies: list[bytes]) -> Callable[[bytes], bytes]:
         answers = [answer(body) for body in bodies]
-        return lambda: answers[self.ready_at[number - 1] <= time.monotonic()]
+        return lambda _: answers[self.ready_at[number] <= time.monotonic()]
 
-    def list(self) -> bytes:
+    def list(self, _: bytes) -> bytes:
         now = time.monotonic()
-        return answer(page([row[at <= now] for row, at in zip(self.rows, self.ready_at, strict=False)]))
+        return answer(page([self.rows[number - 1][at <= now] for number, at in self.ready_at.items()]))
 
     def control(self, path: bytes, body: bytes) -> bytes:
         if path == b"/_truth":
-            ready_at = dict(zip(ids(len(self.ready_at)), self.ready_at, strict=True))
-            return answer(encode({"ready_at": ready_at, "delays": self.delays}))
+            return answer(encode({"ready_at": self.ready_at, "delays": self.delays}))
         self.begin(**json.loads(body))
         return answer(b"null")
 
@@ -165,7 +171,7 @@ class Connection(asyncio.Protocol):
             self.write(self.statistics() if path == b"/_statistics" else self.world.control(path, body))
         else:
             route = self.world.routes.get(target) or self.world.routes.get(target.partition(b"?")[0])
-            found = route() if route else answer(b'{"detail":"no such path"}', "404 Not Found")
+            found = route(body) if route else answer(b'{"detail":"no such path"}', "404 Not Found")
             self.loop.call_later(self.world.latency, self.write, found)
 
     def write(self, data: bytes) -> None:
