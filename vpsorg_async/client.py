@@ -1,4 +1,4 @@
-"""The client: puts the runtime together, opens them, closes them."""
+"""The client: it checks its settings, opens and closes its runtime, and makes views with other options."""
 
 from __future__ import annotations
 

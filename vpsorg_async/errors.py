@@ -9,7 +9,7 @@
     │   ├── TransportError                      no usable answer came
     │   │   ├── ConnectError                    provably not sent: safe to repeat
     │   │   ├── ConnectionLostError             the connection broke; the request may have been applied
-    │   │   └── RequestTimeoutError (TimeoutError)   no whole answer in time; may have been applied
+    │   │   └── RequestTimeoutError (TimeoutError)   no complete answer in time; may have been applied
     │   ├── APIError             .status .message .body
     │   │   ├── BadRequestError 400 · AuthenticationError 401 · PaymentRequiredError 402
     │   │   ├── PermissionDeniedError 403 · NotFoundError 404 · RateLimitError 429 (.retry_after)
@@ -71,7 +71,7 @@ class Sent(enum.Enum):
     REJECTED = "rejected"
     """An answer refused it before any work was done."""
     MAYBE = "maybe"
-    """It may have been carried out."""
+    """It may have been applied."""
 
 
 class VpsOrgError(Exception):
@@ -166,7 +166,7 @@ class APIError(RequestError):
 
     ``status`` is the HTTP status, ``message`` what the body said in readable form, ``body`` the beginning of the
     raw body with secrets blanked out, ``request`` the method and path, ``retry_after`` the seconds that the answer
-    asked to wait (None where it did not), ``sent`` whether the request was refused or may have been carried out.
+    asked to wait (None where it did not), ``sent`` whether the request was refused or may have been applied.
 
     ``from_api`` says whether the answer has the API's own form, a JSON object. A page, a text or an empty body can come
     from a gateway in front of the API: such a 403 or 404 proves nothing about the server or the token.
@@ -233,11 +233,11 @@ def is_forbidden(error: Exception) -> bool:
 
 
 class RateLimitError(APIError):
-    """429: too many requests (not documented). ``retry_after`` is in seconds, None where not told."""
+    """429: too many requests (not documented). ``retry_after`` is in seconds, None where not given."""
 
 
 class ServiceError(APIError):
-    """5xx: the service failed. A change may have been carried out all the same (``sent`` is MAYBE)."""
+    """5xx: the service failed. A change may have been applied all the same (``sent`` is MAYBE)."""
 
 
 class DecodeError(RequestError):

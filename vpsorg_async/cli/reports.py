@@ -49,12 +49,12 @@ def run_and_report(
     ``names``: the keys of the outcomes, in order, each with the name to show for it, or an empty string.
     """
     tally = Tally(operation, [*names])
-    told = False
+    reported = False
 
-    def tell(report: Report | None = None) -> None:
-        nonlocal told
-        if not told:
-            told = True
+    def show_once(report: Report | None = None) -> None:
+        nonlocal reported
+        if not reported:
+            reported = True
             _show(report or tally.report(), names, output, safe, interrupted=report is None)
 
     async def work(vps: Client) -> Report:
@@ -62,12 +62,12 @@ def run_and_report(
             async with showing(vps, tally, quiet=output.quiet):
                 report = await call(vps, tally.heard)
         except asyncio.CancelledError:
-            tell()
+            show_once()
             raise
-        tell(report)
+        show_once(report)
         return report
 
-    report = settings.run(work, on_event=tally.heard, last_words=tell)
+    report = settings.run(work, on_event=tally.heard, last_words=show_once)
     errors: list[Exception] = [outcome.error for outcome in report.failed]
     errors += [VpsOrgError(outcome.reason) for outcome in report.skipped]
     return Exit.of_all(errors, len(report.outcomes))
@@ -89,8 +89,8 @@ def _show(
 ) -> None:
     if safe is not None:
         # unfinished servers included: they exist, and the API returns their passwords only once
-        told = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
-        safe.keep(server for server in told if server is not None)
+        servers = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
+        safe.keep(server for server in servers if server is not None)
     rows: list[tuple[Any, ...]] = []
     reasons: dict[str, list[ServerId]] = {}
     for outcome in report.outcomes:

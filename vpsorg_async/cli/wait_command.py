@@ -51,12 +51,12 @@ def wait(
         raise ConfigurationError("give at least one id")
     tally = Tally("wait", wanted, timeout=timeout)
     outcomes: dict[ServerId, WaitOutcome] = {}
-    told = False
+    reported = False
 
-    def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
+    def show_once() -> None:
+        nonlocal reported
+        if not reported:
+            reported = True
             _show([outcomes[key] for key in wanted if key in outcomes], output)
 
     async def work(vps: Client) -> None:
@@ -66,9 +66,9 @@ def wait(
                     outcomes[outcome.server_id] = outcome
                     tally.settled(outcome.server_id, _word(outcome))
         finally:
-            tell()
+            show_once()
 
-    account.settings().run(work, on_event=tally.heard, last_words=tell)
+    account.settings().run(work, on_event=tally.heard, last_words=show_once)
     errors = [outcome.error for outcome in outcomes.values() if outcome.error is not None]
     return Exit.of_all(errors, len(wanted))
 

@@ -97,7 +97,7 @@ class Waiter:
 
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
         """Return a wait for a server, grounded on a receipt, or on the last command that this client sent to it."""
-        # a receipt of another process counts from now: two machines' clocks don't tell how old it is
+        # a receipt of another process counts from now: the clocks of two machines do not show how old it is
         server_id, receipt = _id(subject), subject if isinstance(subject, Receipt) else None
         acknowledged, now = None, self._clock.now()
         mine = self._account.receipt(server_id)
@@ -228,7 +228,7 @@ class Waiter:
                         if self.poller.believes(now - unproven[key]) and not news.list.lacks():
                             del unproven[key]
                             continue
-                    # not known to be gone: the next poll will tell
+                    # not known to be gone: the next poll shows it
                     still[key] = server
 
         await side_by_side(confirm() for _ in range(min(CONFIRMED_AT_ONCE, len(missing))))

@@ -182,10 +182,10 @@ class Model:
         self._run.append((since, seconds))
 
     def _first_sighted(self, seconds: float, waits: int) -> None:
-        """Lay the model over itself, scaled, if the first to end shows that it is of another scale."""
+        """Add a scaled copy of the model if the first wait to end shows that durations are of another scale."""
         main = [span for span in self._base if not span.anything]
         beyond, whole = _beyond(main, seconds), _beyond(main, 0.0)
-        # the first of many to end is expected early: surprising is what is early even for the first of so many
+        # the first of many ends early: it is a surprise only if it is early even for the first of ``waits``
         if whole - beyond < SURPRISE / waits or beyond < SURPRISE:
             begin = min(self._seen) if self._seen else self._base[0].low
             factor = self._factor = max(seconds / begin, 1e-3)
