@@ -1,4 +1,4 @@
-"""What every test gets: an environment without the user's settings, and for those who ask mocked HTTP and figures."""
+"""Fixtures for every test: an environment without the user's settings; on request, mocked HTTP and printed figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIGURES = pytest.StashKey[list[str]]()
 
 FOREIGN_SETTINGS = ("VPSORG_", "VPS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC")
 
-# what is ignored stays so in a child, and under nohup or a shell's "&" something is: the tests' own have to arrive
+# a child process inherits ignored signals, and nohup or a shell's "&" ignores some; the tests need theirs delivered
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
@@ -25,7 +25,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No token, address or proxy of whoever runs the tests reaches them."""
+    """No token, address or proxy of the user who runs the tests reaches them."""
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)
@@ -36,7 +36,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     """aioresponses, for the shape of requests only: what happens on a connection needs a real one.
 
     aioresponses 0.7.9 leaves out an argument that aiohttp has required since 3.14, so it is added here;
-    ``test_aioresponses.py`` tells when that is no longer needed.
+    ``test_aioresponses.py`` fails as soon as that is no longer needed.
     """
     import aiohttp
     from aioresponses import aioresponses

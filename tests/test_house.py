@@ -45,10 +45,10 @@ LAYERS: list[set[str]] = [
 ]
 # Neither of a pair imports the other, although their layers would let them.
 STRANGERS = [("http", "lifecycle")]
-# The sandbox is a witness of its own: it knows nobody, and only these know it.
+# The sandbox is an independent witness: it imports no other room, and only these import it.
 SANDBOX = "sandbox"
 KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
-# Who may import what. A room stands for all of its modules.
+# The permitted imports. A room stands for all of its modules.
 HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.transport", "http.resolver", SANDBOX},
     "cattrs": {"codec"},
@@ -167,7 +167,7 @@ def test_a_library_is_imported_only_at_home(library: str) -> None:
 
 
 def test_the_wall_clock_is_read_only_at_home() -> None:
-    """datetime.now and its kin are calls of the clock, not of whoever needs the time."""
+    """datetime.now and its kin are calls of the clock, not of the code that needs the time."""
     readers = {
         module
         for module, tree in TREES.items()
@@ -180,7 +180,7 @@ def test_the_wall_clock_is_read_only_at_home() -> None:
 
 
 def test_every_library_is_declared() -> None:
-    """What the package imports, it requires by name: nothing comes along by luck of another's requirements."""
+    """The package declares every library that it imports; none arrives only as another library's requirement."""
     requirements = metadata.requires(NAME) or []
     declared = {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
 
@@ -330,7 +330,7 @@ def test_each_all_holds_true(module: str) -> None:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    """The heavy libraries are imported by those who use them, not by ``import vpsorg_async``."""
+    """The heavy libraries are imported by the modules that use them, not by ``import vpsorg_async``."""
     script = "import sys, vpsorg_async; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-Ic", script], capture_output=True, text=True, check=True)
 

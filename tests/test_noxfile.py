@@ -1,4 +1,4 @@
-"""`noxfile.py` brings an environment to what it should be from any state that it may find."""
+"""`noxfile.py` brings an environment from any state to the required one."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_other_requirements_make_another_environment(checkout: Checkout) -> None
 
 
 def test_a_changed_wheel_replaces_the_installed_one(checkout: Checkout) -> None:
-    """Tests never run against yesterday's sources, and a change does not cost a whole new environment."""
+    """Tests never run against outdated sources, and a change does not cost a whole new environment."""
     checkout.environment("a>=1", wheel=True)
     checkout.wheel = b"second"
     checkout.environment("a>=1", wheel=True)
@@ -133,7 +133,7 @@ def kill(checkout: Checkout) -> None:
 
 
 def test_an_interrupted_installation_starts_afresh(checkout: Checkout) -> None:
-    """Whatever an installer that was killed has left behind, it is not taken for whole."""
+    """What a killed installer has left behind is not mistaken for a complete environment."""
     kill(checkout)
 
     checkout.environment("a>=1", wheel=True)
@@ -142,7 +142,7 @@ def test_an_interrupted_installation_starts_afresh(checkout: Checkout) -> None:
 
 
 def test_an_interrupted_update_starts_afresh(checkout: Checkout) -> None:
-    """An environment between two wheels is neither, even if the sources go back to the first."""
+    """An environment that was interrupted between two wheels is rebuilt, even if the sources return to the first."""
     checkout.environment("a>=1", wheel=True)
     checkout.wheel = b"second"
     kill(checkout)
@@ -191,7 +191,7 @@ def gone(home: Path) -> None:
     [truncated_seal, nonsense_seal, package_missing, dangling_python, foreign_python, only_a_file, gone],
 )
 def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], checkout: Checkout) -> None:
-    """Any state but a whole environment is cleared away."""
+    """Any state but a complete environment is removed and built again."""
     home = checkout.environment("a>=1")
     damage(home)
 
@@ -204,7 +204,7 @@ def test_a_damaged_environment_is_made_anew(damage: Callable[[Path], None], chec
 
 
 def test_a_copied_checkout_does_not_use_the_old_place(checkout: Checkout, tmp_path: Path) -> None:
-    """Programs in an environment hold its path, so a copy of it is made anew."""
+    """Programs in an environment hold its path, so a copied environment is created again."""
     checkout.environment("a>=1")
     shutil.copytree(tmp_path / ".nox", tmp_path / "copy" / ".nox", symlinks=True)
     copy = Checkout(tmp_path / "copy")

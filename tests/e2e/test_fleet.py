@@ -1,4 +1,4 @@
-"""Fleets end to end against the sandbox: everything in parallel, one outcome for each server, nothing done twice."""
+"""Fleets end to end against the sandbox: all in parallel, one outcome for each server, nothing applied twice."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def specs(count: int, *, prefix: str = "web") -> list[ServerSpec]:
 
 
 def done(box: Sandbox) -> Counter[str]:
-    """How often each change was really made."""
+    """The number of times that each change was really applied."""
     return Counter(change.operation for change in box.ledger)
 
 
 def asked(box: Sandbox, method: str) -> int:
-    """How many requests of a method came."""
+    """The number of requests of a method."""
     return sum(entry.method == method for entry in box.requests)
 
 
@@ -69,11 +69,11 @@ def kinds(report: Report) -> list[str]:
     return [type(outcome).__name__ for outcome in report.outcomes]
 
 
-# -- the main job ---------------------------------------------------------------------------------------------------
+# -- the main operations --------------------------------------------------------------------------------------------
 
 
 async def test_forty_servers_from_nothing_to_nothing(box: Sandbox, vps: Client) -> None:
-    """Created, rebooted, stopped, started, deleted: every server once each, and every report whole and in order."""
+    """Created, rebooted, stopped, started, deleted: every server once each, and every report complete and in order."""
     wanted = specs(40)
 
     created = await vps.fleet.create(wanted, timeout=30)
@@ -109,7 +109,7 @@ async def test_forty_servers_from_nothing_to_nothing(box: Sandbox, vps: Client) 
 
 
 async def test_every_server_is_back_from_its_reboot() -> None:
-    """When a reboot report is there, the reboots are over: none is reported on the strength of how it was before."""
+    """When the reboot report is there, the reboots are over: no server is reported by its status from before."""
     async with Sandbox(durations=Durations(rebooting=(0.05, 0.15))) as box, client(box) as vps:
         before = {server.id: server.updated_at for server in box.world.add(20)}
         report = await vps.fleet.reboot(list(before), timeout=30)
@@ -136,7 +136,7 @@ async def test_fleets_are_parallel() -> None:
 
 
 async def test_outcomes_are_in_the_order_asked(box: Sandbox, vps: Client) -> None:
-    """Whoever settles first, the report is in the order of the request, also where some fail."""
+    """The report is in the order of the request, whichever server settles first, also where some fail."""
     servers = [server.id for server in box.world.add(6, status="stopped")]
     asked_for = [servers[4], ABSENT, servers[0], servers[5], ABSENT + 1, servers[2]]
 
@@ -176,7 +176,7 @@ async def test_credit_for_seven_of_twenty() -> None:
 
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_what_is_skipped_after_the_first_402(limit: int) -> None:
-    """Creates that have not left when the credit is used up do not leave at all, and say why."""
+    """Creates that have not left when the credit is used up do not leave, and their outcomes say why."""
     async with Sandbox(speed=SPEED, credit=4) as box, client(box, max_in_flight=limit) as vps:
         report = await vps.fleet.create(specs(30), timeout=30)
 
@@ -190,7 +190,7 @@ async def test_what_is_skipped_after_the_first_402(limit: int) -> None:
 
 
 async def test_what_is_skipped_after_a_401(box: Sandbox) -> None:
-    """Where the token is refused, one command finds out for all."""
+    """Where the token is refused, one refusal ends the call for all servers."""
     async with client(box, "vps_wrong", max_in_flight=1) as vps:
         report = await vps.fleet.delete([1, 2, 3, 4, 5], timeout=30)
         with pytest.raises(AuthenticationError):
@@ -243,7 +243,7 @@ async def test_a_server_that_is_suspended_on_its_way(box: Sandbox, vps: Client) 
 
 @pytest.mark.parametrize("server_id", ["", "..", 0, -5])
 async def test_an_answer_with_an_id_that_is_none(server_id: int | str, box: Sandbox, vps: Client) -> None:
-    """A server that can't be asked for again is a failure, not the end of the whole call."""
+    """A server whose response has an unusable id fails alone; the rest of the call goes on."""
     body = {"id": server_id, "name": "web-01", "status": "provisioning"}
     box.faults.add(Rule("create", faults.Reply(201, body=body), nth=2))
 
@@ -257,7 +257,7 @@ async def test_an_answer_with_an_id_that_is_none(server_id: int | str, box: Sand
 
 
 async def test_a_server_that_takes_too_long() -> None:
-    """The time-out is each server's own; what was made is in the report all the same."""
+    """The timeout applies to each server on its own; created servers are in the report all the same."""
     async with Sandbox(durations=Durations(provisioning=math.inf)) as box, client(box) as vps:
         report = await vps.fleet.create(specs(3), timeout=0.2)
 
@@ -268,7 +268,7 @@ async def test_a_server_that_takes_too_long() -> None:
 
 
 async def test_names_that_are_taken(box: Sandbox, vps: Client) -> None:
-    """A name that exists already is refused, with all that are, before any create leaves."""
+    """A name that exists already is refused, together with all others that exist, before any create leaves."""
     box.world.add(name="web-01")
     box.world.add(name="web-03")
 
@@ -290,7 +290,7 @@ async def test_names_that_are_given_twice(box: Sandbox, vps: Client) -> None:
 
 
 async def test_the_same_fleet_again(box: Sandbox, vps: Client) -> None:
-    """Run twice, the second call refuses: no server is made, and paid for, twice."""
+    """A second run of the same create is refused: no server is created, and paid for, twice."""
     await vps.fleet.create(specs(3), timeout=30)
     with pytest.raises(ConfigurationError, match="exist already"):
         await vps.fleet.create(specs(3), timeout=30)
@@ -312,7 +312,7 @@ async def test_an_account_that_can_not_be_read(box: Sandbox, vps: Client) -> Non
 
 
 async def test_not_waiting_for_creates() -> None:
-    """``wait=False`` ends with the answers to the commands, and looks at nothing."""
+    """``wait=False`` ends with the responses to the commands, and polls nothing."""
     async with Sandbox(durations=Durations(provisioning=math.inf)) as box, client(box) as vps:
         report = await vps.fleet.create(specs(5), timeout=30, wait=False)
 
@@ -355,7 +355,7 @@ async def test_a_report_sorts_its_outcomes(mixed: Report) -> None:
 
 
 async def test_a_report_as_json(mixed: Report) -> None:
-    """Machines get totals, and a row for each server that says what people are told."""
+    """The JSON report has totals, and a row for each server with the same facts as the text."""
     data = json.loads(mixed.to_json())
     rows = data["outcomes"]
 

@@ -48,7 +48,7 @@ def client(box: Sandbox, token: str = "", **options: Any) -> Client:
 
 
 def changes(box: Sandbox) -> list[str]:
-    """What was really done, in order."""
+    """The changes that were really applied, in order."""
     return [change.operation for change in box.ledger]
 
 
@@ -119,7 +119,7 @@ async def test_a_server_s_whole_life(box: Sandbox, vps: Client) -> None:
 
 
 async def test_lists_and_their_filters(box: Sandbox, vps: Client) -> None:
-    """The API filters, by status word and by location, both at once, and by words that match nothing."""
+    """The API filters by status word and by location, by both together, and by words that match nothing."""
     box.world.add(2, name="west")
     box.world.add(1, name="east", location="us-east")
     box.world.add(1, name="off", location="us-east", status="stopped")
@@ -183,7 +183,7 @@ async def test_any_request(box: Sandbox, vps: Client) -> None:
 async def test_an_action_that_the_status_forbids(
     status: str, call: Callable[[Client, Any], Awaitable[Any]]
 ) -> None:
-    """Starting what runs and stopping or rebooting what does not is a bad request, told with the API's reason."""
+    """Starting a running server and stopping or rebooting a stopped one is a bad request with the API's reason."""
     async with Sandbox() as box, client(box) as vps:
         (server,) = box.world.add(status=status)
         with pytest.raises(BadRequestError, match=r"already running|Cannot \w+ a server that is") as caught:
@@ -212,7 +212,7 @@ async def test_an_action_that_the_status_forbids(
 async def test_a_server_that_is_not_there(
     call: Callable[[Client], Awaitable[Any]], box: Sandbox, vps: Client
 ) -> None:
-    """404 is its own error on every path, and is asked for once."""
+    """404 is its own error on every path, and the request is sent once."""
     with pytest.raises(NotFoundError):
         await call(vps)
 
@@ -220,7 +220,7 @@ async def test_a_server_that_is_not_there(
 
 
 async def test_a_token_that_is_not_valid(box: Sandbox) -> None:
-    """401 is its own error for every call, and a wait does not outlive it."""
+    """401 is its own error for every call, and ends a wait."""
     async with client(box, "vps_wrong") as vps:
         calls: list[Awaitable[Any]] = [
             vps.servers.list(),
@@ -238,7 +238,7 @@ async def test_a_token_that_is_not_valid(box: Sandbox) -> None:
 
 
 async def test_credit_that_is_used_up() -> None:
-    """402 is its own error; it is not tried again, and what could be paid for is there."""
+    """402 is its own error and is not retried; the servers that could be paid for exist."""
     async with Sandbox(credit=1) as box, client(box) as vps:
         await vps.servers.create(SPEC)
         with pytest.raises(PaymentRequiredError, match="Insufficient credits"):
@@ -249,7 +249,7 @@ async def test_credit_that_is_used_up() -> None:
 
 
 async def test_a_create_that_the_api_refuses(box: Sandbox, vps: Client) -> None:
-    """What only the API can know to be wrong comes back with the fields that are."""
+    """Errors that only the API can detect come back with the names of the fields."""
     with pytest.raises(BadRequestError, match=r"plan_id: Unknown plan.*location: Unknown location") as caught:
         await vps.servers.create(ServerSpec(name="a", plan_id=77, os_id=5, location="moon"))
 
@@ -273,7 +273,7 @@ AT_ONCE = RetryPolicy(backoff=Backoff(initial=0))
 async def test_a_lost_answer_to_start_and_stop_is_looked_up(
     operation: str, status: str, box: Sandbox
 ) -> None:
-    """Where the server shows that the command was carried out, it was; where it does not, nobody knows."""
+    """Where the server shows that the command was applied, it succeeded; where it does not, the outcome is unknown."""
     (server,) = box.world.add(status=status)
     async with client(box) as vps:
         box.faults.add(
@@ -290,7 +290,7 @@ async def test_a_lost_answer_to_start_and_stop_is_looked_up(
 
 
 async def test_a_lost_answer_to_an_update_is_looked_up(box: Sandbox) -> None:
-    """PATCH is sent once; what the server shows afterwards tells whether it was carried out."""
+    """PATCH is sent once; what the server shows afterwards decides whether it was applied."""
     (server,) = box.world.add()
     async with client(box) as vps:
         box.faults.add(
@@ -306,7 +306,7 @@ async def test_a_lost_answer_to_an_update_is_looked_up(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("operation", ["create", "reboot"])
 async def test_a_lost_answer_is_not_asked_for_twice(operation: str, box: Sandbox) -> None:
-    """A create or a reboot that may have worked is never sent again: it would be done twice."""
+    """A create or a reboot that may have been applied is never sent again: it would be applied twice."""
     (server,) = box.world.add()
     calls = {
         "create": lambda vps: vps.servers.create(SPEC),
@@ -322,7 +322,7 @@ async def test_a_lost_answer_is_not_asked_for_twice(operation: str, box: Sandbox
 
 
 async def test_what_may_happen_twice_is_repeated(box: Sandbox) -> None:
-    """PUT and DELETE are sent again; a server that the first DELETE took away was deleted, not absent."""
+    """PUT and DELETE are retried; a server that the first DELETE removed is reported as deleted, not as absent."""
     (server,) = box.world.add()
     async with client(box, retry=AT_ONCE) as vps:
         box.faults.add(
@@ -351,7 +351,7 @@ async def test_targets(target: Any, box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_wait_for_what_is_already_so(box: Sandbox, vps: Client) -> None:
-    """A server that is there already costs one poll."""
+    """A wait for a status that the server already has costs one poll."""
     (server,) = box.world.add()
 
     await vps.wait_until(server.id, "active", timeout=30)
@@ -375,7 +375,7 @@ async def test_a_wait_after_a_reboot_does_not_end_early() -> None:
 
 
 async def test_a_server_that_settles_elsewhere(box: Sandbox, vps: Client) -> None:
-    """A stopped server that nobody starts ends the wait for active soon, with what was seen."""
+    """A stopped server that no one starts ends the wait for active soon, with what was seen."""
     (server,) = box.world.add(status="stopped")
 
     with pytest.raises(UnexpectedStatusError, match="it is stopped, and nothing is changing it") as caught:
@@ -387,7 +387,7 @@ async def test_a_server_that_settles_elsewhere(box: Sandbox, vps: Client) -> Non
 
 
 async def test_a_server_that_is_suspended(box: Sandbox, vps: Client) -> None:
-    """Suspended is where no waiting helps, unless it is what is waited for."""
+    """A suspended server ends a wait, unless the wait is for suspended."""
     (server,) = box.world.add(status="suspended")
 
     with pytest.raises(UnexpectedStatusError, match="it is suspended"):
@@ -397,7 +397,7 @@ async def test_a_server_that_is_suspended(box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_server_that_vanishes(box: Sandbox, vps: Client) -> None:
-    """A server that was there and is not any more ends the wait, unless that is what is waited for."""
+    """A server that vanishes ends the wait, unless the wait is for gone."""
     (server,) = box.world.add(status="stopped")
     await vps.servers.get(server.id)
     await vps.servers.start(server.id)
@@ -409,7 +409,7 @@ async def test_a_server_that_vanishes(box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_wait_that_is_too_short() -> None:
-    """The time-out tells the last status, and that the server may still become active."""
+    """The timeout error names the last status, and says that the server may still become active."""
     async with Sandbox(durations=Durations(provisioning=math.inf)) as box, client(box) as vps:
         server = await vps.servers.create(SPEC)
         with pytest.raises(
@@ -422,7 +422,7 @@ async def test_a_wait_that_is_too_short() -> None:
 
 
 async def test_failed_polls_do_not_end_a_wait(box: Sandbox, vps: Client) -> None:
-    """A service that fails for a while is polled again."""
+    """A service that fails for a while is polled again, and the wait goes on."""
     box.faults.add(Rule("get", faults.Html(503), times=1), Rule("list", faults.Html(503), times=1))
     server = await vps.servers.create(SPEC)
 

@@ -1,4 +1,4 @@
-"""Waits of a real client on the sandbox, over real sockets in virtual time: what they cost, and that they don't lie."""
+"""Waits of a real client on the sandbox, over real sockets in virtual time: their cost, and that they are correct."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def triangular(rng: random.Random) -> float:
 
 
 def polls(box: Sandbox) -> int:
-    """How many requests have read anything."""
+    """The number of requests that read something."""
     return sum(entry.method == "GET" for entry in box.requests)
 
 
 @attrs.frozen
 class Course:
-    """What a fleet came to."""
+    """The result of a fleet."""
 
     polls: int
     lag: float
 
 
 async def provision(box: Sandbox, vps: Client, servers: int, draw: Draw | None, seed: int) -> Course:
-    """Create so many and wait for each; ``draw`` says how long they take, in place of the sandbox."""
+    """Create this number of servers and wait for each; ``draw`` replaces the sandbox's durations."""
     rng = random.Random(seed)
     ids: list[ServerId] = []
     for spec in specs(servers, f"fleet-{len(box.servers)}"):
@@ -62,7 +62,7 @@ SEEDS = range(3)
 
 
 async def fleets(draw: Draw | None, servers: int = 50, runs: int = 1) -> list[list[Course]]:
-    """The same for several seeds, each with a new client, which then makes further fleets."""
+    """The same for several seeds, each with a new client, which then creates further fleets."""
     played = []
     for seed in SEEDS:
         async with account(seed=seed) as (box, vps):
@@ -111,7 +111,7 @@ async def test_an_early_server_is_seen_early() -> None:
 
 @virtual
 async def test_one_wait_on_a_large_account_downloads_no_lists() -> None:
-    """Of 5,000 servers one is waited for: only that one is read."""
+    """One wait on an account of 5,000 servers reads only its own server."""
     async with account() as (box, vps):
         ids = [server.id for server in box.world.add(5000)]
         assert len(await vps.servers.list()) == 5000
@@ -135,7 +135,7 @@ async def reboot_all(box: Sandbox, vps: Client, ids: list[ServerId]) -> list[tup
     ended = dict[ServerId, tuple[WaitOutcome, float]]()
     async for outcome in vps.wait_until_all(ids, "active", timeout=300):
         ended[outcome.server_id] = outcome, asyncio.get_running_loop().time()
-    # the sandbox knows when each server came to be as it is, or that it is on its way still
+    # the sandbox knows when each server reached its status, or that it is still moving
     done = {server.id: server.since if server.status == "active" else server.until for server in box.servers}
     return [(outcome, when - (done[int(number)] or 0.0)) for number, (outcome, when) in ended.items()]
 
@@ -154,7 +154,7 @@ REBOOTS: list[tuple[Any, float, bool]] = [
 @pytest.mark.parametrize(("seconds", "lag", "listed"), REBOOTS)
 @virtual
 async def test_no_wait_ends_before_its_reboot(seconds: Any, lag: float, listed: bool) -> None:
-    """However short the reboot and however late the reads: what ends a wait came after its command."""
+    """However short the reboot and however late the reads: the evidence that ends a wait came after its command."""
     async with account(durations=Durations(rebooting=seconds)) as (box, vps):
         ids = [server.id for server in box.world.add(20)]
         if lag:
@@ -172,7 +172,7 @@ async def test_no_wait_ends_before_its_reboot(seconds: Any, lag: float, listed: 
 
 @virtual
 async def test_without_receipts_waits_would_lie() -> None:
-    """A test of the test above: with the receipts forgotten, waits end on what was before their reboots."""
+    """A test of the test above: with the receipts forgotten, waits end on evidence from before their reboots."""
     async with account(durations=Durations(rebooting=(2.0, 4.0))) as (box, vps):
         ids = [server.id for server in box.world.add(20)]
         await asyncio.sleep(30)
@@ -186,7 +186,7 @@ async def test_without_receipts_waits_would_lie() -> None:
 
 @virtual
 async def test_a_receipt_is_waited_on_by_another_client() -> None:
-    """The one that sent the reboot hands its receipt over; the other one's wait is as sure."""
+    """The client that sent the reboot passes its receipt on; the other client's wait is as reliable."""
     async with account(durations=Durations(rebooting=3.0)) as (box, vps), client(box) as other:
         (server,) = box.world.add()
         await asyncio.sleep(30)
@@ -206,7 +206,7 @@ async def test_a_receipt_is_waited_on_by_another_client() -> None:
 
 @virtual
 async def test_a_receipt_that_is_none_is_refused() -> None:
-    """No command, no receipt: a wait for None says where it came from, and polls nothing."""
+    """A wait for None in place of a receipt is refused with its likely cause, and polls nothing."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         nothing: Any = vps.receipt(server.id)
@@ -222,7 +222,7 @@ async def test_a_receipt_that_is_none_is_refused() -> None:
 
 @virtual
 async def test_what_was_learned_is_kept_on_disk(tmp_path: Path) -> None:
-    """The next run of a program begins with what this one saw."""
+    """The next run of a program starts with the durations that this run learned."""
     kept = tmp_path / "durations.json"
     async with account(durations=Durations(provisioning=(12.0, 14.0))) as (box, _):
         costs = []
@@ -237,7 +237,7 @@ async def test_what_was_learned_is_kept_on_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[[1]]", b'[["create", "", "", [1e999, -1, "x"]]]', b"\xff"])
 @virtual
 async def test_a_broken_durations_file_does_no_harm(tmp_path: Path, content: bytes) -> None:
-    """What can't be read is learned anew, and written anew."""
+    """A file that can't be read is ignored, learned again, and written again."""
     kept = tmp_path / "durations.json"
     kept.write_bytes(content)
     async with (
@@ -251,7 +251,7 @@ async def test_a_broken_durations_file_does_no_harm(tmp_path: Path, content: byt
 
 @virtual
 async def test_an_outage_of_a_minute_is_survived() -> None:
-    """The API fails for 60 seconds in the middle of a wait: it goes on, and its timeline says so."""
+    """The API fails for 60 seconds in the middle of a wait: the wait goes on, and its timeline says so."""
     async with account() as (box, vps):
         created = await vps.servers.create(specs(1)[0])
         waiting = asyncio.create_task(settle(vps, [created.id]))
@@ -281,7 +281,7 @@ async def _fails(waiting: Awaitable[Server], error: type[errors.WaitError]) -> s
 
 @virtual
 async def test_waits_that_end_badly_say_why() -> None:
-    """Suspended, gone, stopped by somebody, not in time: each ends as the contract says."""
+    """Suspended, gone, stopped by another client, not in time: each ends as the contract says."""
     async with account(durations=Durations(provisioning=1000.0)) as (box, vps):
         active, doomed, stopped = box.world.add(3)
         box.world.set_status(stopped.id, "stopped")
@@ -307,7 +307,7 @@ async def test_waits_that_end_badly_say_why() -> None:
 
 @virtual
 async def test_deleted_servers_are_waited_for_until_they_are_gone() -> None:
-    """The last record comes back, with a status that doesn't lie."""
+    """The last record comes back, with a status that is true."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         await vps.servers.delete(server.id)
@@ -319,7 +319,7 @@ async def test_deleted_servers_are_waited_for_until_they_are_gone() -> None:
 
 @virtual
 async def test_a_server_is_ready_when_its_port_is_open() -> None:
-    """After the status the check is asked: here a port that opens 20 seconds later."""
+    """After the status the check is called: here a port that opens 20 seconds later."""
     async with account(durations=Durations(starting=5.0)) as (box, vps):
         (server,) = box.world.add(status="stopped")
         listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
@@ -352,7 +352,7 @@ async def test_a_server_is_ready_when_its_port_is_open() -> None:
 
 @virtual
 async def test_the_account_is_watched() -> None:
-    """Every change of the account is told within an interval."""
+    """Every change of the account is reported within an interval."""
     async with account(durations=Durations(provisioning=20.0)) as (box, vps):
         (server,) = box.world.add()
         stream = vps.watch(interval=3)
@@ -375,7 +375,7 @@ async def test_the_account_is_watched() -> None:
 
 @virtual
 async def test_closing_the_client_ends_its_waits() -> None:
-    """Nobody waits for a client that is closed."""
+    """Closing the client ends its waits."""
     async with account() as (box, _):
         vps = client(box)
         async with vps:
@@ -413,7 +413,7 @@ async def test_a_receipt_of_a_machine_whose_clock_is_wrong_teaches_nothing() -> 
 @pytest.mark.parametrize("ready", [22, "yes"])
 @virtual
 async def test_a_check_that_is_none_is_refused_at_once(ready: Any) -> None:
-    """Not after minutes of waiting."""
+    """An invalid check is refused immediately, not after minutes of waiting."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         before = len(box.requests)

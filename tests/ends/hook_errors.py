@@ -1,4 +1,4 @@
-"""What the tests of hard ends share: hooks that raise, and a loop that is closed as a program's is."""
+"""Shared by the tests of hard ends: hooks that raise, and a loop that is closed as a program's is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def raising(kind: type[Any] | str, make: Callable[[], BaseException]) -> Callabl
 
 
 def played(play: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
-    """Run it as a program would, and close the loop; returns what it raised. No task and no complaint is left."""
+    """Run it as a program would, and close the loop; return what it raised. No task and no warning is left."""
     complaints: list[str] = []
     raised: BaseException | None = None
     runner = asyncio.Runner(loop_factory=VirtualTimeLoop)

@@ -1,6 +1,6 @@
-"""Cancellations at an exact moment: the n-th step of the event loop, in virtual time, and what has to hold afterwards.
+"""Cancellations at an exact moment: the n-th step of the event loop, in virtual time, and the checks that follow.
 
-A step is one turn of the loop, whoever's: the client's, the sandbox's or aiohttp's. The connections are real ones, so a
+A step is one turn of the loop, for any task: the client's, the sandbox's or aiohttp's. The connections are real, so a
 number names nearly the same moment each time.
 """
 
@@ -43,7 +43,7 @@ LATER = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 
 class SteppingLoop(VirtualTimeLoop):
-    """Counts its turns, and does something before some of them."""
+    """An event loop that counts its turns, and calls functions before some of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,11 +51,11 @@ class SteppingLoop(VirtualTimeLoop):
         self._plans: dict[int, Callable[[], object]] = {}
 
     def plan(self, after: int, act: Callable[[], object]) -> None:
-        """Call ``act`` before the turn that comes after so many others."""
+        """Call ``act`` before the turn that comes after this number of others."""
         self._plans[self.steps + after] = act
 
     def forget(self) -> None:
-        """Drop what has not come to its turn."""
+        """Drop the planned calls whose turn has not come."""
         self._plans.clear()
 
     def _run_once(self) -> None:
@@ -76,7 +76,7 @@ class Moment:
 
 
 class Scene:
-    """An account, and what a call on it told."""
+    """An account, and what a call on it reported."""
 
     def __init__(self, box: Sandbox) -> None:
         self.box = box
@@ -95,7 +95,7 @@ class Scene:
             self.outcomes[event.key] = event.outcome
 
     def check(self, ended: BaseException | None) -> None:
-        """The ledger and what was told agree."""
+        """Check that the ledger and the reports agree."""
         if self.run is not None:
             self.outcomes = {outcome.key: outcome for outcome in self.run.report.outcomes}
         begun = {event.key for event in self.heard if isinstance(event, CommandSent)}
@@ -117,7 +117,7 @@ class Scene:
                 assert outcome.server_id not in there, f"{outcome.key} is called deleted, and exists"
 
     def _told(self, ended: BaseException | None) -> tuple[set[Any], set[Any]]:
-        """The ids that are told, and the names of which it is told that nobody knows."""
+        """The reported ids, and the names whose outcome is reported as unknown."""
         known: set[Any] = {server.id for server in self.created}
         unknown: set[Any] = set()
         for outcome in self.outcomes.values():
@@ -216,11 +216,11 @@ CALLS = {
 
 
 def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run it; it may leave neither task nor complaint behind."""
+    """Run the scene; it may leave neither task nor warning behind."""
     complaints: list[str] = []
-    gc.collect()  # what an earlier test left is not this one's
+    gc.collect()  # garbage of an earlier test must not count for this one
     before = sys.unraisablehook
-    # what was never awaited or closed says so when it is thrown away
+    # objects that were never awaited or closed warn when they are collected
     sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
     try:
         with asyncio.Runner(loop_factory=SteppingLoop) as runner:
@@ -237,7 +237,7 @@ def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 SANDBOX = ("RequestHandler.", "BaseSelectorEventLoop._accept")
-"""Where the tasks come from that serve the sandbox."""
+"""The modules whose tasks serve the sandbox."""
 
 
 def ours() -> set[asyncio.Task[Any]]:
@@ -247,13 +247,13 @@ def ours() -> set[asyncio.Task[Any]]:
 
 
 def shut_down(spared: asyncio.Task[Any]) -> None:
-    """Cancel all tasks at once, as the end of the loop does."""
+    """Cancel all tasks together, as the end of the loop does."""
     for task in ours() - {spared}:
         task.cancel()
 
 
 def prepared(name: str, box: Sandbox) -> tuple[Call, Scene]:
-    """The account as the call wants it."""
+    """Prepare the account as the call needs it."""
     call, scene = CALLS[name], Scene(box)
     for number, status in enumerate(call.servers):
         if status:
@@ -265,7 +265,7 @@ def prepared(name: str, box: Sandbox) -> tuple[Call, Scene]:
 
 
 async def ended(task: asyncio.Task[Any], within: float) -> BaseException | None:
-    """How it ended, which has to be soon."""
+    """Return how the call ended, which has to be soon."""
     done, _ = await asyncio.wait([task], timeout=within)
     assert done, f"still running {within} s later: {task.get_stack()}"
     if task.cancelled():
@@ -276,7 +276,7 @@ async def ended(task: asyncio.Task[Any], within: float) -> BaseException | None:
 
 
 async def completes(vps: Client, scene: Scene) -> None:
-    """An `ensure` completes the fleet, without a second server of any name."""
+    """Check that an `ensure` completes the fleet, without a second server of any name."""
     scene.box.faults.clear()
     report = await vps.fleet.ensure(scene.wanted, timeout=TIMEOUT)
     assert kinds(report) == {"Succeeded": 3}, report.outcomes
@@ -285,15 +285,15 @@ async def completes(vps: Client, scene: Scene) -> None:
 
 
 async def silent(box: Sandbox) -> None:
-    """Nothing is asked any more: no wait, no search and no subscription is left."""
-    await asyncio.sleep(5)  # what had left may still arrive
+    """Check that requests have stopped: no wait, no search and no subscription is left."""
+    await asyncio.sleep(5)  # requests in flight may still arrive
     asked = len(box.requests)
     await asyncio.sleep(100)
     assert len(box.requests) == asked, box.requests[asked:]
 
 
 async def all_places_free(vps: Client, box: Sandbox) -> None:
-    """Two requests go side by side, which is what the gate allows."""
+    """Check that two requests run concurrently, which is what the gate allows."""
     (server,) = box.world.add(name="probe")
     await vps.servers.get(server.id)
     began = asyncio.get_running_loop().time()
@@ -302,7 +302,7 @@ async def all_places_free(vps: Client, box: Sandbox) -> None:
 
 
 def planned(loop: SteppingLoop, moment: Moment, first: Callable[[], object], task: asyncio.Task[Any]) -> None:
-    """``first`` at its moment; then a cancellation of ``task``, or of everything."""
+    """Plan ``first`` at its moment; then a cancellation of ``task``, or of everything."""
     me = asyncio.current_task()
     assert me is not None
     second = (lambda: shut_down(me)) if moment.second == "shut down" else task.cancel
@@ -393,7 +393,7 @@ def cancelled_owner(name: str, moment: Moment) -> bool:
 
 
 def closed_under(name: str, moment: Moment) -> bool:
-    """Close the client under the call, and cancel whoever closes it. False where the call had ended before."""
+    """Close the client under the call, and cancel the closing task. False where the call had ended before."""
     return _client_ends(name, moment, closed=True)
 
 
@@ -407,7 +407,7 @@ WAYS: dict[str, Way] = {
 
 
 def moments_of(step: int) -> Iterator[Moment]:
-    """A step alone, and with a second of each kind some steps later: how many differs from step to step."""
+    """A step alone, and with a second of each kind some steps later: the distance differs from step to step."""
     yield Moment(step)
     for number, second in enumerate(SECONDS):
         yield Moment(step, LATER[(step + number) % len(LATER)], second)

@@ -1,7 +1,7 @@
 """A cancellation at every step of the event loop, once and twice, through every kind of call.
 
 Its name keeps it out of the test command: ``python3 noxfile.py -s cancel`` runs it, or
-``python -m pytest tests/ends/sweep_cancellations.py``. ``-k`` takes a part of it.
+``python -m pytest tests/ends/sweep_cancellations.py``. ``-k`` selects a part of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ready and health checks: about the server as it is now; what they raise is a reason, or ends everything."""
+"""Ready and health checks get the current server; what they raise is a failed check, or ends everything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def by_ready(vps: Client, server: Any, check: Any) -> Server:
 
 
 async def by_health(vps: Client, server: Any, check: Any, **options: Any) -> Server:
-    """The same by a rolling reboot; raises what its outcome failed with."""
+    """The same by a rolling reboot; raises the error of its outcome."""
     report = await vps.fleet.rolling_reboot(
         [server.id], timeout=TIMEOUT, health=check, health_retries=5, **options
     )
@@ -47,7 +47,7 @@ ASKS: dict[str, Ask] = {
 @pytest.mark.parametrize("plain", [False, True])
 @virtual
 async def test_a_check_is_asked_about_the_server_as_it_is(ask: Ask, plain: bool) -> None:
-    """Each time it sees a record read after the time before, and the one that passed is returned."""
+    """Each call gets a record that was read after the previous call, and the one that passed is returned."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         seen: list[tuple[str, str]] = []
@@ -69,7 +69,7 @@ async def test_a_check_is_asked_about_the_server_as_it_is(ask: Ask, plain: bool)
 
 @virtual
 async def test_the_first_check_after_a_warm_up_sees_what_the_warm_up_brought() -> None:
-    """A record from before the warm-up is old."""
+    """A record from before the warm-up is too old for the first check."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         words: list[str] = []
@@ -79,7 +79,7 @@ async def test_the_first_check_after_a_warm_up_sees_what_the_warm_up_brought() -
             return True
 
         def told(event: object) -> None:
-            # it is back within forty seconds, and a hundred later it is asked about
+            # the server is back within forty seconds, and the check runs a hundred later
             if type(event).__name__ == "CommandAnswered":
                 asyncio.get_running_loop().call_later(90.0, box.world.set_status, server.id, "warm")
 
@@ -98,7 +98,7 @@ GONE: dict[str, Callable[[Sandbox, Any], Any]] = {
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 @virtual
 async def test_a_server_that_is_gone_ends_the_checks(ask: Ask, gone: Callable[[Sandbox, Any], Any]) -> None:
-    """Between two checks it went: `ServerGoneError` at once, with the record that was seen last."""
+    """A server that vanishes between two checks raises `ServerGoneError` immediately, with the record seen last."""
     async with account(options={"status_words": {"deleted": "gone"}}) as (box, vps):
         (server,) = box.world.add()
         asked = 0
@@ -121,7 +121,7 @@ async def test_a_server_that_is_gone_ends_the_checks(ask: Ask, gone: Callable[[S
 @pytest.mark.parametrize("trouble", [faults.Html(503), faults.Gateway(404), faults.DropAfter()])
 @virtual
 async def test_a_read_that_fails_ends_no_checks(ask: Ask, trouble: faults.Action) -> None:
-    """Where it can't be read between two checks, the record seen last is asked about again."""
+    """Where the server can't be read between two checks, the check is called again with the record seen last."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         asked = 0
@@ -156,7 +156,7 @@ NOES: dict[str, tuple[Callable[[], Any], str]] = {
 async def test_what_a_check_raises_is_its_reason(
     ask: Ask, says: Callable[[], Any], reason: str, plain: bool
 ) -> None:
-    """An error, or a cancellation of its own, is a no; the error of the wait names the last one."""
+    """An error, or a cancellation of the check's own, is a failed check; the error of the wait names the last one."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         asked = 0
@@ -177,7 +177,7 @@ async def test_what_a_check_raises_is_its_reason(
 @pytest.mark.parametrize("ask", [by_ready, by_health])
 @virtual
 async def test_a_cancellation_while_a_check_runs_is_the_callers(ask: Ask) -> None:
-    """What cancels the call is no reason of the check: it ends the call at once."""
+    """A cancellation of the call is no failure of the check: it ends the call immediately."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         began = asyncio.Event()
@@ -196,7 +196,7 @@ async def test_a_cancellation_while_a_check_runs_is_the_callers(ask: Ask) -> Non
 
 @virtual
 async def test_a_caller_that_was_cancelled_before_can_ask() -> None:
-    """Cleaning up after a cancellation, a check's own cancellation is a reason all the same."""
+    """In a caller that was cancelled before, a check's own cancellation still counts as a failed check."""
     async with account() as (box, vps):
         (server,) = box.world.add()
         said: list[str] = []
@@ -227,7 +227,7 @@ async def test_a_caller_that_was_cancelled_before_can_ask() -> None:
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 @pytest.mark.parametrize("ask", ["ready", "health"])
 def test_a_check_that_ends_everything(ask: str, stop: Callable[[], BaseException], plain: bool) -> None:
-    """What it raises to end everything is raised, once the other servers of the run have their outcomes."""
+    """A BaseException from a check is raised, once the other servers of the run have their outcomes."""
     seen: dict[str, Any] = {}
 
     def check(now: Server) -> bool:

@@ -1,4 +1,4 @@
-"""Many waits on one server, and many servers that are missing at once."""
+"""Many waits on one server, and many servers that are missing at the same time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CROWD = 500
 
 
 def work(profile: cProfile.Profile) -> int:
-    """How many functions were called."""
+    """The number of functions called."""
     profile.create_stats()
     return sum(calls for calls, *_ in profile.stats.values())
 
 
 async def crowd(count: int, end: str) -> int:
-    """The work that so many waits on one server are, joining and ending included."""
+    """The work that this number of waits on one server causes, joining and ending included."""
     provider = Provider(after(1, 100 if end == "reached" else 1e9))
     profile = cProfile.Profile()
     async with Harness(provider, min_interval=50.0, max_interval=50.0) as harness:
@@ -46,7 +46,7 @@ async def crowd(count: int, end: str) -> int:
 @pytest.mark.parametrize("end", ["reached", "timed out", "cancelled", "closed"])
 @virtual
 async def test_waits_on_one_server_cost_the_same_each(end: str) -> None:
-    """Four times as many are about four times the work, however they end, and no more."""
+    """Four times as many waits cost about four times the work, however they end."""
     await crowd(10, end)
     few, many = await crowd(CROWD, end), await crowd(4 * CROWD, end)
 
@@ -55,7 +55,7 @@ async def test_waits_on_one_server_cost_the_same_each(end: str) -> None:
 
 @virtual
 async def test_a_crowd_holds_up_nobody() -> None:
-    """While ten thousand waits on one server end, others on the loop get their turns in between."""
+    """While ten thousand waits on one server end, other tasks on the loop run in between."""
     async with Harness(Provider(after(1, 100))) as harness:
         waits = harness.begin([1] * 10_000, timeout=600.0)
         await asyncio.wait(waits[:1])
@@ -71,7 +71,7 @@ async def test_a_crowd_holds_up_nobody() -> None:
 
 
 class Vanishing(Provider):
-    """Reads by id that are counted while they are under way."""
+    """Reads by id that are counted while they are in flight."""
 
     def __init__(self, *courses: Any, **options: Any) -> None:
         super().__init__(*courses, **options)
@@ -88,7 +88,7 @@ class Vanishing(Provider):
 
 @virtual
 async def test_missing_servers_are_confirmed_side_by_side() -> None:
-    """What the list shows is reported first; then the servers that it lacks are asked for, eight at once."""
+    """Servers in the list are reported first; then those that it lacks are read by id, eight concurrently."""
     gone = [lambda now, n=n: record(n, "active") if now < 10 else None for n in range(2, 34)]
     stays = after(1, 10.0, "stopped", "active")
     provider = Vanishing(stays, *gone, latency=1.0)
@@ -106,7 +106,7 @@ async def test_missing_servers_are_confirmed_side_by_side() -> None:
     (first, when), *others = seen
     assert first == "changed"
     assert {kind for kind, _ in others} == {"gone"}
-    # each is asked for twice, a second each time
+    # each is read twice, a second each time
     rounds = 2 * len(others) / CONFIRMED_AT_ONCE
     assert others[-1][1] - when == pytest.approx(rounds, abs=0.5)
     assert provider.most == CONFIRMED_AT_ONCE
@@ -114,7 +114,7 @@ async def test_missing_servers_are_confirmed_side_by_side() -> None:
 
 @virtual
 async def test_a_watcher_that_goes_away_leaves_no_reads() -> None:
-    """Closed in the middle of its confirmations, it ends them, and no task is left."""
+    """A watcher that is closed in the middle of its confirmations cancels them, and no task is left."""
     gone = [lambda now, n=n: record(n, "active") if now < 10 else None for n in range(1, 20)]
     provider = Vanishing(*gone, latency=1.0)
     async with Harness(provider) as harness:

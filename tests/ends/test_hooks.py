@@ -1,4 +1,4 @@
-"""What a user's hook raises: an error is logged, what ends everything is raised once all is closed properly."""
+"""What a user's hook raises: an Exception is logged, any other BaseException is raised after an orderly close."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 900.0
 LOST = Rule("create", faults.DropAfter(), nth=2)
 STUCK = {"durations": Durations(provisioning=(600.0, 700.0))}
 
-# how each kind of event comes about while three servers are created: rules of the sandbox, and its settings
+# how to bring about each kind of event while three servers are created: rules and settings of the sandbox
 FLEET_EVENTS: dict[str, tuple[Rule, ...]] = {
     "CommandSent": (),
     "CommandAnswered": (),
@@ -47,7 +47,7 @@ CLIENT_EVENTS: dict[str, tuple[tuple[Rule, ...], dict[str, Any]]] = {
 
 
 def test_every_kind_of_event_is_played() -> None:
-    """A new kind of event is raised from as well."""
+    """The tests raise at every kind of event, including kinds that are added later."""
     kinds_of_fleet = {kind.__name__ for kind in FleetEvent.__args__}
     kinds_of_client = {*http_events.__all__, ServerStuck.__name__}
 
@@ -74,7 +74,7 @@ def create(
     client_hook: Callable[[Any], None] | None = None,
     cancelled: bool = False,
 ) -> Callable[[], Coroutine[Any, Any, None]]:
-    """A run that creates three servers; ``cancelled`` where that is what brings the event about."""
+    """A run that creates three servers; ``cancelled`` where the event needs a cancellation."""
 
     async def play() -> None:
         def guarded(event: Any) -> None:
@@ -113,7 +113,7 @@ def counting(kind: str, make: Callable[[], BaseException], seen: Played) -> Call
 def test_a_fleet_hook_that_fails_is_logged(
     kind: str, failure: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error of a run's hook, at any kind of event, is logged and changes nothing."""
+    """An Exception from a run's hook, at any kind of event, is logged and changes nothing."""
     seen = Played()
     assert played(create(FLEET_EVENTS[kind], {}, seen, on_event=counting(kind, failure, seen))) is None
 
@@ -126,7 +126,7 @@ def test_a_fleet_hook_that_fails_is_logged(
 def test_a_client_hook_that_fails_is_logged(
     kind: str, failure: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same of a client's hook."""
+    """The same for a client's hook."""
     rules, settings = CLIENT_EVENTS[kind]
     seen = Played()
     cancelled = kind == "ChangeAbandoned"
@@ -140,7 +140,7 @@ def test_a_client_hook_that_fails_is_logged(
 
 
 def whole(seen: Played) -> None:
-    """The run was closed properly: an outcome for each, and all that was created among them."""
+    """Check that the run was closed properly: an outcome for each, with every created server among them."""
     report = seen.run.report
     assert accounted(report, specs(3))
     assert untracked(report, seen.box) == []
@@ -151,7 +151,7 @@ def whole(seen: Played) -> None:
 
 @pytest.mark.parametrize(("kind", "stop"), paired(FLEET_EVENTS, STOPS))
 def test_a_fleet_hook_that_ends_everything(kind: str, stop: Callable[[], BaseException]) -> None:
-    """What a run's hook raises to end everything is raised when the run has closed, with all that it created told."""
+    """A BaseException from a run's hook is raised when the run has closed, with every created server reported."""
     seen = Played()
     raised = played(create(FLEET_EVENTS[kind], {}, seen, on_event=counting(kind, stop, seen)))
 
@@ -164,7 +164,7 @@ def test_a_fleet_hook_that_ends_everything(kind: str, stop: Callable[[], BaseExc
     ("kind", "stop"), paired([kind for kind in CLIENT_EVENTS if kind != "ChangeAbandoned"], STOPS)
 )
 def test_a_client_hook_that_ends_everything(kind: str, stop: Callable[[], BaseException]) -> None:
-    """The same of a client's hook, whichever request or poll it was told of."""
+    """The same for a client's hook, at every event of a request or a poll."""
     rules, settings = CLIENT_EVENTS[kind]
     seen = Played()
     raised = played(create(rules, settings, seen, client_hook=counting(kind, stop, seen)))
@@ -176,7 +176,7 @@ def test_a_client_hook_that_ends_everything(kind: str, stop: Callable[[], BaseEx
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_hook_that_ends_everything_while_a_run_is_left(stop: Callable[[], BaseException]) -> None:
-    """It does not keep the run from its outcomes, nor from the error that it is left with."""
+    """A hook that raises while a run is left costs no outcome and does not replace the error that ended the run."""
     seen = Played()
     rules, settings = CLIENT_EVENTS["ChangeAbandoned"]
     hook = counting("ChangeAbandoned", stop, seen)
@@ -197,7 +197,7 @@ def test_a_hook_that_ends_everything_while_a_run_is_left(stop: Callable[[], Base
 
 @pytest.mark.parametrize("kind", ["RequestSent", "RequestAnswered", "AnswerMisfit"])
 def test_a_create_that_its_own_hook_ended_is_told(kind: str) -> None:
-    """A plain create whose hook ends everything leaves word once it has left, and an `ensure` adopts its server."""
+    """A plain create that its hook ended in flight is recorded as unknown, and an `ensure` adopts its server."""
     heard: list[Any] = []
     hook = raising(kind, STOPS["a failed test"])
     armed = True
@@ -241,7 +241,7 @@ async def watched(vps: Client) -> None:
 @pytest.mark.parametrize("call", WAITS)
 @pytest.mark.parametrize("kind", ["RequestSent", "RequestAnswered", "AttemptFailed", "ListIncomplete"])
 def test_a_poll_that_a_hook_ends_raises_in_its_waits(kind: str, call: str) -> None:
-    """A hook that ends everything at a poll hangs no wait and no watcher: each raises what it raised."""
+    """A BaseException from a hook at a poll hangs no wait and no watcher: each raises it."""
 
     async def play() -> None:
         rules = (
@@ -289,7 +289,7 @@ def test_no_other_call_is_ended(kind: str) -> None:
 def test_who_goes_on_after_a_hook_that_ends_everything_does_not_hang(
     stop: Callable[[], BaseException],
 ) -> None:
-    """A run that broke says so again to whoever asks it for more, and its report is whole when it is left."""
+    """A run that broke raises again when it is iterated further, and its report is complete when it is left."""
     seen = Played()
 
     def hook(event: Any) -> None:
@@ -311,7 +311,7 @@ def test_who_goes_on_after_a_hook_that_ends_everything_does_not_hang(
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_rollback_goes_on_where_a_hook_ends_everything(stop: Callable[[], BaseException]) -> None:
-    """Each server that was to be deleted again is tried, unless by Ctrl-C; then what the hook raised is raised."""
+    """A roll-back deletes every server it should, unless Ctrl-C stops it; then the hook's error is raised."""
     seen = Played()
     deletes = 0
 

@@ -1,4 +1,4 @@
-"""One client on another event loop, in another thread or after a fork: refused at every entry, at once."""
+"""A client used on another event loop, in another thread or after a fork is refused immediately, at every entry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPEC = ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west")
 
 @attrs.frozen
 class Held:
-    """What a program may have got of a client while it was at home, and uses elsewhere."""
+    """The objects that a program may hold from a client on its own loop, and use elsewhere."""
 
     vps: Client
     number: int | str
@@ -41,7 +41,7 @@ class Held:
 
 
 async def held(vps: Client, number: int | str) -> Held:
-    """Everything that can be kept."""
+    """Create every object that can be held."""
     report = await vps.fleet.reboot([999], timeout=5)
     assert len(report.failed) == 1
     return Held(
@@ -107,7 +107,7 @@ ENTRIES: dict[str, Callable[[Held], Any]] = {
 
 
 def entered(call: Callable[[Held], Any], held: Held) -> str:
-    """What an entry says in its first step: what is refused at once needs no other."""
+    """What an entry raises in its first step: an immediate refusal needs no other."""
     try:
         given = call(held)
         if inspect.isawaitable(given):
@@ -123,13 +123,13 @@ def entered(call: Callable[[Held], Any], held: Held) -> str:
 
 
 async def all_entered(held: Held) -> dict[str, str]:
-    """What each entry says on the running loop, where it is not a refusal."""
+    """What each entry raises on the running loop, where it is not a refusal."""
     said = {name: entered(call, held) for name, call in ENTRIES.items()}
     return {name: text for name, text in said.items() if "another event loop" not in text}
 
 
 async def let_go(held: Held) -> None:
-    """Close the client, where it belongs."""
+    """Close the client, on its own loop."""
     await held.waits.aclose()
     await held.changes.aclose()
     assert (await held.vps.servers.get(held.number)).id == held.number
@@ -138,7 +138,7 @@ async def let_go(held: Held) -> None:
 
 @contextlib.contextmanager
 def at_home() -> Iterator[tuple[Sandbox, Held, Callable[[Coroutine[Any, Any, Any]], Any]]]:
-    """A client on a loop that runs in a thread of its own; the function does something there."""
+    """A client on a loop that runs in a thread of its own; the function runs there."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -161,7 +161,7 @@ def at_home() -> Iterator[tuple[Sandbox, Held, Callable[[Coroutine[Any, Any, Any
 
 
 def test_another_thread_is_refused_at_every_entry() -> None:
-    """Each says which loop it belongs to, sends nothing, and the client works at home as before."""
+    """Each refusal names the client's own loop and sends nothing, and the client still works on that loop."""
     with at_home() as (box, kept, _):
         asked = len(box.requests)
         assert asyncio.run(all_entered(kept)) == {}
@@ -169,14 +169,14 @@ def test_another_thread_is_refused_at_every_entry() -> None:
 
 
 def test_a_thread_without_a_loop_is_refused() -> None:
-    """A plain function in another thread is told so too, and does not touch what the loop's thread is using."""
+    """A plain function in another thread is refused too, and does not touch what the loop's thread is using."""
     with at_home() as (_, kept, _):
         for name in ("receipt", "last_status", "fleet.rolling.resume", "watch, begun before"):
             assert "another event loop" in entered(ENTRIES[name], kept)
 
 
 def test_another_loop_of_the_same_thread_is_refused_at_every_entry() -> None:
-    """The same where one loop follows another, as in a program of several `asyncio.run`."""
+    """The same where one loop follows another, as in a program with several `asyncio.run` calls."""
     with Sandbox() as box, asyncio.Runner() as first, asyncio.Runner() as second:
         (server,) = box.world.add(1)
         vps = Client(box.token, base_url=box.url)
@@ -189,7 +189,7 @@ def test_another_loop_of_the_same_thread_is_refused_at_every_entry() -> None:
 
 
 def test_what_is_in_use_is_refused_elsewhere() -> None:
-    """Streams that are in the middle of their work at home say so too, and go on there."""
+    """Streams in progress on their own loop are refused elsewhere too, and continue on their own loop."""
     used: dict[str, Any] = {}
 
     async def begin(vps: Client, number: int | str) -> None:
@@ -265,7 +265,7 @@ FORKED = textwrap.dedent(
 
 @pytest.mark.parametrize("where", ["the same loop", "a loop of its own"])
 def test_a_forked_child_is_refused_at_every_entry(where: str) -> None:
-    """A child inherits loop, thread number and connections: it must not write on its parent's."""
+    """A forked child inherits loop, thread number and connections: it must not write on its parent's."""
     with Sandbox() as box:
         (server,) = box.world.add(1)
         command = [sys.executable, "-Wignore", "-Ic", FORKED, ROOT, box.url, box.token, str(server.id), where]

@@ -32,7 +32,7 @@ TIMEOUT = 900.0
 async def left(
     vps: Any, wanted: list[ServerSpec], after: float, again: float, second: str, **options: Any
 ) -> tuple[Any, bool]:
-    """Cancel a run after so many seconds and once more; returns it, and whether it ended as cancelled."""
+    """Cancel a run after this number of seconds and once more; return it, and whether it ended as cancelled."""
     hold: dict[str, Any] = {}
 
     async def call() -> None:
@@ -61,7 +61,7 @@ SECONDS = ["cancel", "shut down"]
 @pytest.mark.parametrize("on_cancel", ["detach", "delete"])
 @virtual
 async def test_no_outcome_is_lost(on_cancel: str, again: float, second: str) -> None:
-    """Whenever the second one comes, each server has its outcome, and all that was created is among them."""
+    """Whenever the second cancellation comes, each server has its outcome, and every created server is among them."""
     silent = Rule("create", faults.NeverAnswer(applied=True), nth=2)
     slow = Rule("delete", faults.Delay(0.5))
     async with account(silent, slow, latency=0.3, options={"max_in_flight": 2}) as (box, vps):
@@ -81,7 +81,7 @@ async def test_no_outcome_is_lost(on_cancel: str, again: float, second: str) -> 
 @pytest.mark.parametrize("again", [0.2, 0.7, 1.2, 1.9, 2.4])
 @virtual
 async def test_a_rollback_that_is_cut_off_says_what_stayed(again: float, second: str) -> None:
-    """What exists afterwards is in the report with its id, its record and its root password; the rest is gone."""
+    """Each server that still exists is reported with its id, record and root password; the rest is gone."""
     slow = Rule("delete", faults.Delay(0.5))
     async with account(slow, dialect="provider", options={"dialect": "provider", "max_in_flight": 1}) as (
         box,
@@ -128,7 +128,7 @@ async def test_an_unseen_server_is_deleted_when_it_is_seen(hidden: float) -> Non
 )
 @virtual
 async def test_an_unseen_server_is_not_gone_by_a_repeated_delete(trouble: faults.Action) -> None:
-    """The 404 of a second attempt proves nothing either, where the first one was lost and changed nothing."""
+    """The 404 of a retried DELETE proves nothing either, where the first one was lost and changed nothing."""
     rules = (Rule("create", faults.HideCreated(8)), Rule("delete", trouble, times=1))
     async with account(*rules) as (box, vps):
         server = await vps.servers.create(specs(1)[0])
@@ -160,7 +160,7 @@ async def test_a_server_that_stays_unseen_is_not_called_deleted() -> None:
 @pytest.mark.parametrize("again", [0.0, 0.01, 0.5])
 @virtual
 async def test_a_close_that_is_cancelled_leaves_no_wait(again: float, second: str) -> None:
-    """Each wait, queued call and watcher of other tasks ends, though who closes is cancelled twice meanwhile."""
+    """Each wait, queued call and watcher of other tasks ends, though the closing task is cancelled twice meanwhile."""
     clock = asyncio.get_running_loop().time
     async with Sandbox(clock=clock, faults=[Rule("get", faults.NeverAnswer())]) as box:
         (server,) = box.world.add(status="provisioning")
@@ -241,7 +241,7 @@ TWICE = textwrap.dedent(
 
 @pytest.mark.parametrize("on_cancel", ["detach", "delete"])
 def test_a_second_control_c(on_cancel: str) -> None:
-    """While a run is left, or deletes again: the report is whole and names what stays, and nothing is complained of."""
+    """While a run is left or rolled back: the report is complete and names what stays, and no warning is printed."""
     rules = [
         Rule("create", faults.NeverAnswer(applied=True), nth=2),
         Rule("create", faults.NeverAnswer(applied=True), nth=4),

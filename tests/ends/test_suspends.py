@@ -18,7 +18,7 @@ ENOUGH = 5.0
 
 
 class Suspendable(VirtualTimeLoop):
-    """A loop whose clock can jump, as that of a machine which was suspended."""
+    """A loop whose clock can jump, as that of a machine that was suspended."""
 
     def __init__(self) -> None:
         self.asleep = 0.0
@@ -28,7 +28,7 @@ class Suspendable(VirtualTimeLoop):
         return super().time() + self.asleep
 
     def suspend(self, at: float, seconds: float) -> None:
-        """Stand still for so long, from that time on."""
+        """Suspend for this long, from that time on."""
         self.call_at(at, self._sleep, seconds)
 
     def _sleep(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class Suspendable(VirtualTimeLoop):
 
 
 def suspendable(play: Callable[[Suspendable], Coroutine[Any, Any, None]]) -> None:
-    """Run it on such a loop, to which nothing is left."""
+    """Run it on such a loop; no task may be left."""
     with asyncio.Runner(loop_factory=Suspendable) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, Suspendable)
@@ -45,7 +45,7 @@ def suspendable(play: Callable[[Suspendable], Coroutine[Any, Any, None]]) -> Non
 
 
 class Slow(Provider):
-    """One server, active from a time on; every answer takes so long, or ``slow`` seconds from ``slow_from`` on."""
+    """One server, active from a time on; every response takes this long, or ``slow`` seconds from ``slow_from`` on."""
 
     def __init__(self, active_at: float, *, slow_from: float = 1e9, slow: float = 0.0) -> None:
         super().__init__(after(1, active_at), latency=0.2)
@@ -59,7 +59,7 @@ class Slow(Provider):
 
 
 async def waited(provider: Provider, timeout: float, *, waits: int = 1) -> list[str]:
-    """What waits for it end with."""
+    """The result or the error of a wait for it."""
 
     async def wait(harness: Harness) -> str:
         try:
@@ -85,7 +85,7 @@ MOMENTS = {
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 7.0, 20.0, 100.0, 10_000.0])
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_what_became_of_it_meanwhile_is_seen(moment: float, seconds: float, waits: int) -> None:
-    """The server becomes active while the process is suspended: each wait ends with it, whenever that began."""
+    """The server becomes active while the process is suspended: each wait ends with it, whenever the wait began."""
 
     async def play(loop: Suspendable) -> None:
         provider = Slow(moment + seconds / 2)
@@ -103,14 +103,14 @@ def test_what_became_of_it_meanwhile_is_seen(moment: float, seconds: float, wait
 def test_the_last_poll_gets_its_time_and_no_more(
     moment: float, seconds: float, slow: float, ends: str
 ) -> None:
-    """After a suspension a poll that takes 4.5 s is waited for, and one that takes for ever ends within 5 s or so."""
+    """After a suspension a poll that takes 4.5 s is waited for, and one without a response ends within 5 s or so."""
 
     async def play(loop: Suspendable) -> None:
         active_at = moment + seconds / 2 if ends == "active" else 1e9
         provider = Slow(active_at, slow_from=10.25, slow=slow)
         loop.suspend(moment, seconds)
         assert await waited(provider, 10.0) == [ends]
-        # two polls at most leave after it: one that the suspension fell into is followed by another
+        # at most two polls leave after the suspension: one that was in flight during it is followed by another
         assert loop.time() <= max(10.0, moment + seconds) + 2 * (ENOUGH + 1.5)
 
     suspendable(play)
@@ -119,7 +119,7 @@ def test_the_last_poll_gets_its_time_and_no_more(
 @pytest.mark.parametrize("waits", [1, 3])
 @pytest.mark.parametrize("seconds", [7.0, 40.0])
 def test_a_poll_that_fails_for_the_suspension_is_not_the_last(seconds: float, waits: int) -> None:
-    """A poll in flight at the deadline that ran out of time or found dead connections is followed by another one."""
+    """A poll in flight at the deadline that timed out or found dead connections is followed by another one."""
 
     async def play(loop: Suspendable) -> None:
         provider = Slow(12.0)
@@ -136,7 +136,7 @@ def test_a_poll_that_fails_for_the_suspension_is_not_the_last(seconds: float, wa
 
 @pytest.mark.parametrize("seconds", [7.0, 100.0])
 def test_a_server_that_is_not_there_yet_times_out_all_the_same(seconds: float) -> None:
-    """A suspension puts no deadline off for ever."""
+    """A suspension postpones no deadline for ever."""
 
     async def play(loop: Suspendable) -> None:
         def again() -> None:
@@ -154,7 +154,7 @@ def test_a_server_that_is_not_there_yet_times_out_all_the_same(seconds: float) -
 
 @pytest.mark.parametrize("waits", [1, 3])
 def test_a_poll_without_an_answer_ends_five_seconds_after_the_deadline(waits: int) -> None:
-    """Without a suspension the bound is exact."""
+    """Without a suspension a poll without a response ends exactly five seconds after the deadline."""
 
     async def play(loop: Suspendable) -> None:
         provider = Slow(1e9, slow_from=9.0, slow=1000.0)
@@ -180,7 +180,7 @@ class Check:
 @pytest.mark.parametrize("seconds", [30.0, 1000.0])
 @pytest.mark.parametrize("moment", [0.5, 1.0, 3.0, 5.0, 9.0, 11.0, 12.0])
 def test_a_ready_check_has_its_time_once_more(moment: float, seconds: float) -> None:
-    """Suspended in a check, or between two, past its deadline: it is asked once more, for as long as it takes."""
+    """A check suspended past its deadline, or between two calls, is called once more, for as long as it takes."""
 
     async def play(loop: Suspendable) -> None:
         loop.suspend(moment, seconds)
@@ -194,7 +194,7 @@ def test_a_ready_check_has_its_time_once_more(moment: float, seconds: float) -> 
 
 @pytest.mark.parametrize("seconds", [0.0, 30.0])
 def test_a_check_that_never_passes_is_asked_no_more_than_that(seconds: float) -> None:
-    """A suspension adds one time, and not another one after it."""
+    """A suspension adds one call of the check, and no second one after it."""
 
     async def play(loop: Suspendable) -> None:
         loop.suspend(3.0, seconds)
@@ -215,7 +215,7 @@ def test_a_check_that_never_passes_is_asked_no_more_than_that(seconds: float) ->
 @pytest.mark.parametrize("moment", [0.0, 1.5, 1.9])
 @pytest.mark.parametrize("seconds", [4.5, 100.0])
 def test_a_health_check_has_its_time_once_more(moment: float, seconds: float) -> None:
-    """What a rolling operation asks about a server is not spent on a suspension."""
+    """A suspension does not use up the time for a rolling operation's health check."""
 
     async def play(loop: Suspendable) -> None:
         loop.suspend(moment, seconds)

@@ -1,4 +1,4 @@
-"""A tracer or meter that raises: an error is logged, what ends everything is raised once all is closed properly."""
+"""A tracer or meter that raises: an Exception is logged, any other BaseException is raised after an orderly close."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AT_THE_OPENING = {"get_tracer", "get_meter", "create_counter", "create_histogram
 
 
 class Broken:
-    """Providers one method of which raises, when it is armed."""
+    """Providers with one method that raises, when it is armed."""
 
     def __init__(self, method: str, make: Callable[[], BaseException], *, armed: bool = True) -> None:
         self.method = method
@@ -42,7 +42,7 @@ class Broken:
         self.raised = 0
 
     def call(self, method: str) -> None:
-        """A method was called."""
+        """Note that a method was called."""
         if self.armed and method == self.method:
             self.raised += 1
             raise self.make()
@@ -132,7 +132,7 @@ def test_tracing_that_fails_is_logged(
             assert (await vps.servers.create(specs(1, "lone")[0])).name == "lone-000"
 
     assert played(play) is None
-    # of an open span the rest of OpenTelemetry asks, too: it is not asked anything where nothing is recorded
+    # the rest of OpenTelemetry calls it on any open span; where nothing is recorded it is never called
     assert (broken.raised > 0) == (method != "is_recording")
     assert caplog.text.count("not mine") >= broken.raised
 
@@ -141,7 +141,7 @@ def test_tracing_that_fails_is_logged(
     ("method", "stop"), paired([method for method in METHODS if method not in AT_THE_OPENING], STOPS)
 )
 def test_tracing_that_ends_everything(method: str, stop: Callable[[], BaseException]) -> None:
-    """What it raises to end everything is raised when the run has closed, and each server is in its report."""
+    """A BaseException from tracing is raised when the run has closed, and each server is in its report."""
     broken = Broken(method, stop, armed=False)
     seen: dict[str, Any] = {}
 
@@ -160,7 +160,7 @@ def test_tracing_that_ends_everything(method: str, stop: Callable[[], BaseExcept
             finally:
                 broken.armed = False
                 done, _ = await asyncio.wait(waits, timeout=2 * TIMEOUT)
-                # all of them are over, and none is raised by nobody
+                # every span has ended, and no task raised unobserved
                 seen["waits"] = [wait.exception() for wait in done]
 
     raised = played(play)
@@ -206,7 +206,7 @@ def test_closing_ends_all_waits_where_tracing_ends_everything(
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("moment", ["on_start", "on_end"])
 def test_a_span_processor_that_fails(moment: str, failure: Callable[[], BaseException]) -> None:
-    """The same of a processor in the SDK's own provider."""
+    """The same for a processor in the SDK's own provider."""
 
     class Processor(SpanProcessor):
         raised = 0

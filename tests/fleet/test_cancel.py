@@ -1,4 +1,4 @@
-"""Leaving a fleet call early, by whatever way and at whatever moment: nothing that was made is lost."""
+"""Leaving a fleet call early, in any way and at any moment: no created server is lost."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ class Call:
 
 
 async def silence(box: Sandbox) -> bool:
-    """Whether nothing is asked any more: no wait, no search and no subscription is left behind."""
-    await asyncio.sleep(5)  # what was already under way may still arrive
+    """Whether all requests have stopped: no wait, no search and no subscription is left behind."""
+    await asyncio.sleep(5)  # requests that are in flight may still arrive
     asked = len(box.requests)
     await asyncio.sleep(400)
     return len(box.requests) == asked
 
 
 def cancelled_somewhere(seed: int) -> tuple[str, float]:
-    """Cancel one call at a random moment and check what is left: where it was, and the seconds until it ended."""
+    """Cancel one call at a random moment and check its report; return where it was, and the seconds until it ended."""
     where, seconds = "", 0.0
 
     @virtual
@@ -113,7 +113,7 @@ def cancelled_somewhere(seed: int) -> tuple[str, float]:
             assert untracked(call.report, box) == []
             named = {spec.name for spec in call.wanted} & set(committed(box).values())
             for outcome in call.report.outcomes:
-                # what is called skipped was never made, and what is called made exists
+                # a server reported as skipped was never created, and a server reported as created exists
                 assert not (isinstance(outcome, Skipped) and outcome.key in named)
                 if isinstance(outcome, Failed) and outcome.server_id is not None:
                     assert committed(box)[outcome.server_id] == outcome.key
@@ -134,7 +134,7 @@ def test_cancelled_at_any_moment(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(15))
 @virtual
 async def test_cancelled_and_deleted_again(seed: int) -> None:
-    """on_cancel="delete": what this call made is deleted, nothing else; what could not be found is called unknown."""
+    """on_cancel="delete": only servers that this call created are deleted; one that was not found is unknown."""
     rng = random.Random(seed)
     async with account(*TROUBLE, seed=seed, latency=0.05, options={"max_in_flight": 5}) as (box, vps):
         others = {server.id for server in box.world.add(5)}
@@ -227,7 +227,7 @@ WAYS = [by_break, by_exception, by_timeout, by_cancel_scope, by_sibling, by_clos
 @pytest.mark.parametrize("leave", WAYS, ids=lambda leave: leave.__name__)
 @virtual
 async def test_every_way_to_leave(leave: Callable[..., Any]) -> None:
-    """What had settled is told so; what was acknowledged is told with its id; the servers stay, and nobody looks on."""
+    """Settled outcomes are reported as such, acknowledged ones with their ids; the servers stay, and polling stops."""
     hold: dict[str, Any] = {}
     async with account() as (box, vps):
         await leave(vps, hold)
@@ -265,7 +265,7 @@ async def test_every_way_to_leave_and_delete(leave: Callable[..., Any]) -> None:
 
 @virtual
 async def test_an_exception_after_the_last_server_settled() -> None:
-    """on_cancel="delete" holds until the outcomes have been taken: it must not depend on who was faster."""
+    """on_cancel="delete" applies until the outcomes have been read, however quickly the servers settle."""
     async with account() as (box, vps):
         with contextlib.suppress(ZeroDivisionError):
             async with vps.fleet.creating(specs(3), timeout=TIMEOUT, on_cancel="delete") as run:
@@ -287,7 +287,7 @@ async def test_an_exception_after_the_last_server_settled() -> None:
 
 @virtual
 async def test_leaving_without_a_poll() -> None:
-    """A body that asks for nothing leaves at once; what has left is accounted for."""
+    """A body without an await exits immediately; each command that was sent is accounted for."""
     async with account(latency=0.1, options={"max_in_flight": 2}) as (box, vps):
         async with vps.fleet.creating(specs(8), timeout=TIMEOUT) as run:
             await asyncio.sleep(0.05)
@@ -314,7 +314,7 @@ async def test_a_run_that_was_closed_says_what_is_known() -> None:
 
 @virtual
 async def test_what_has_not_left_is_not_called_unknown() -> None:
-    """A command that a worker holds, and that still waits for its turn behind other calls, is skipped."""
+    """A command that still waits for its slot behind other calls is reported as skipped, not as unknown."""
     async with account(Rule("get", faults.Delay(20)), options={"max_in_flight": 3}, latency=0.1) as (
         box,
         vps,
@@ -335,7 +335,7 @@ async def test_what_has_not_left_is_not_called_unknown() -> None:
 @pytest.mark.parametrize(("on_cancel", "left"), [("detach", 3), ("delete", 0)])
 @virtual
 async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> None:
-    """The last poll of the account finds the server of a create that had no answer: it is named, or deleted."""
+    """The last poll of the account finds the server of a create that had no response: it is named, or deleted."""
     async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
         call = Call(vps, 3, on_cancel=on_cancel)
         await asyncio.sleep(1)
@@ -354,7 +354,7 @@ async def test_what_was_never_answered_is_found(on_cancel: str, left: int) -> No
 
 @virtual
 async def test_the_last_poll_is_bounded_too() -> None:
-    """Where neither creates nor the list are answered any more, the call ends all the same, and calls them unknown."""
+    """Where neither creates nor the list get a response, the call still ends, and reports the creates as unknown."""
     async with account(Rule("create", faults.NeverAnswer(applied=True))) as (box, vps):
         call = Call(vps, 3)
         await asyncio.sleep(1)
@@ -367,7 +367,7 @@ async def test_the_last_poll_is_bounded_too() -> None:
 
 @virtual
 async def test_a_cancel_scope_waits_for_the_answers() -> None:
-    """A scope that goes on cancelling does not keep the call from its last second, and costs no busy loop."""
+    """A scope that keeps cancelling does not shorten the call's last second, and causes no busy loop."""
     async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
         loop = asyncio.get_running_loop()
         with anyio.move_on_after(3):
@@ -382,7 +382,7 @@ async def test_a_cancel_scope_waits_for_the_answers() -> None:
 
 @virtual
 async def test_cancelled_again_and_again() -> None:
-    """A second and third cancellation while it is being left changes nothing: all is accounted for, and it ends."""
+    """Further cancellations during the exit change nothing: every server is accounted for, and the call ends."""
     async with account(Rule("create", faults.NeverAnswer(applied=True), nth=2)) as (box, vps):
         call = Call(vps, 5)
         await asyncio.sleep(1)
@@ -399,7 +399,7 @@ async def test_cancelled_again_and_again() -> None:
 
 @virtual
 async def test_cancelled_while_it_deletes() -> None:
-    """Deleting what was made goes on to its end when it is cancelled again."""
+    """Deleting the created servers is completed although the call is cancelled again."""
     async with account(Rule("delete", faults.Delay(3))) as (box, vps):
         call = Call(vps, 5, on_cancel="delete")
         await asyncio.sleep(1)
@@ -432,7 +432,7 @@ async def test_cancelled_while_it_rolls_back() -> None:
 
 @virtual
 async def test_ensure_that_is_cancelled() -> None:
-    """What the other calls have under way is accounted for too; a second run completes it without duplicates."""
+    """Commands in flight on other calls are accounted for too; a second run completes the fleet without duplicates."""
     async with account(latency=0.4, options={"max_in_flight": 3}) as (box, vps):
         for number in range(4):
             box.world.add(name=f"web-{number:03}", status="stopped")
@@ -467,7 +467,7 @@ async def test_ensure_deletes_only_what_it_made() -> None:
 
 @virtual
 async def test_what_is_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Who is cancelled gets no report: the log names the servers that were made and stay."""
+    """A cancelled caller gets no report: the log names the created servers that stay."""
     async with account() as (box, vps):
         call = asyncio.create_task(vps.fleet.create(specs(3), timeout=TIMEOUT))
         await asyncio.sleep(1)
@@ -481,7 +481,7 @@ async def test_what_is_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @virtual
 async def test_a_verdict_that_can_not_be_judged_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run ends with the bug, and its report tells of each server that it was made."""
+    """The run ends with the bug, and its report lists each server that was created."""
 
     class Broken:
         @staticmethod
@@ -537,7 +537,7 @@ INTERRUPTED = textwrap.dedent(
 
 @pytest.mark.parametrize(("on_cancel", "left"), [("detach", 6), ("delete", 0)])
 def test_control_c(on_cancel: str, left: int) -> None:
-    """Ctrl-C in a program: the report is whole, the servers stay or are deleted, and no complaint is printed."""
+    """Ctrl-C in a program: the report is complete, the servers stay or are deleted, and no warning is printed."""
     with Sandbox() as box:
         command = [sys.executable, "-Xdev", "-Ic", INTERRUPTED, box.url, box.token, on_cancel]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

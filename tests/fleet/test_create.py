@@ -52,7 +52,7 @@ LOSSES = (
 
 @virtual
 async def test_two_hundred_through_a_line_that_loses_answers() -> None:
-    """20 % lost after, 10 % before, 10 % a proxy's 502: no server twice, none untracked; ensure completes them."""
+    """20 % lost after, 10 % before, 10 % a proxy's 502: no duplicates, none untracked; ensure completes the fleet."""
     wanted = specs(200)
     async with account(*LOSSES) as (box, vps):
         report = await vps.fleet.create(wanted, timeout=TIMEOUT)
@@ -100,7 +100,7 @@ async def test_two_hundred_through_a_line_that_loses_answers() -> None:
 )
 @virtual
 async def test_a_create_that_worked_is_adopted(fault: faults.Action) -> None:
-    """However its answer was lost: it was sent once, and the one server of its name is taken for it."""
+    """However the response was lost: the create was sent once, and the one server of its name is adopted."""
     async with account(Rule("create", fault, times=1)) as (box, vps):
         report = await vps.fleet.create(specs(1), timeout=TIMEOUT)
 
@@ -115,7 +115,7 @@ async def test_a_create_that_worked_is_adopted(fault: faults.Action) -> None:
 
 @virtual
 async def test_a_commit_within_the_window_is_adopted() -> None:
-    """What is carried out while it is still looked for is found."""
+    """A create that is applied while the search still runs is found."""
     async with account(Rule("create", faults.CommitLater(SETTLE - 2))) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT)
 
@@ -125,7 +125,7 @@ async def test_a_commit_within_the_window_is_adopted() -> None:
 
 @virtual
 async def test_a_commit_beyond_the_window_is_not_silent() -> None:
-    """What is carried out later was called unknown, by name, with the time and what to do; ensure finds it then."""
+    """A create that is applied later is reported as unknown, with name, time and advice; ensure then finds it."""
     wanted = specs(3)
     async with account(Rule("create", faults.CommitLater(SETTLE + 5))) as (box, vps):
         report = await vps.fleet.create(wanted, timeout=TIMEOUT, settle=SETTLE)
@@ -159,7 +159,7 @@ async def test_the_window_is_the_callers() -> None:
 
 @virtual
 async def test_a_server_that_is_not_visible_yet() -> None:
-    """An answered create that neither list nor id shows for a while is waited for all the same."""
+    """A server that neither the list nor a read by id shows for a while is waited for all the same."""
     async with account(Rule("create", faults.HideCreated(30))) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT)
 
@@ -169,7 +169,7 @@ async def test_a_server_that_is_not_visible_yet() -> None:
 
 @virtual
 async def test_a_lost_server_that_is_not_visible_yet() -> None:
-    """Lost and hidden: found as soon as the list shows it within the window."""
+    """A lost and hidden server is found as soon as the list shows it within the window."""
     lost = Rule("create", (faults.DropAfter(), faults.HideCreated(SETTLE - 3)), nth=2)
     async with account(lost) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT)
@@ -179,7 +179,7 @@ async def test_a_lost_server_that_is_not_visible_yet() -> None:
 
 
 def takes_the_name(box: Sandbox, name: str | None = None) -> Any:
-    """A hook by which somebody else makes a server of the same, or that, name as soon as an answer is lost."""
+    """A hook by which another client creates a server of the same, or that, name as soon as a response is lost."""
 
     def hook(event: object) -> None:
         if isinstance(event, CommandLost):
@@ -208,7 +208,7 @@ async def test_only_a_server_of_the_name_is_adopted(name: str, adopted: bool) ->
 
 @virtual
 async def test_two_servers_of_the_name() -> None:
-    """Somebody else took the name meanwhile: both are named, none is adopted, none is deleted."""
+    """Another client took the name meanwhile: both servers are named, none is adopted, none is deleted."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=takes_the_name(box))
 
@@ -223,7 +223,7 @@ async def test_two_servers_of_the_name() -> None:
 
 @virtual
 async def test_what_was_there_before_is_never_adopted() -> None:
-    """A server that was there before, and is given the name while that is looked for, is somebody else's."""
+    """A server that existed before, and is renamed to the name during the search, is not adopted."""
     async with account(Rule("create", faults.DropBefore())) as (box, vps):
         (other,) = box.world.add(name="other")
         call = asyncio.create_task(vps.fleet.create(specs(1), timeout=TIMEOUT))
@@ -239,7 +239,7 @@ async def test_what_was_there_before_is_never_adopted() -> None:
 
 @virtual
 async def test_a_list_that_fails_for_a_while() -> None:
-    """The account can't be read through the whole window: the search goes on until it can."""
+    """The account can't be read during the whole window: the search goes on until it can."""
     async with account(Rule("create", faults.DropAfter(), nth=1)) as (box, vps):
         hook = blinding(box, faults.Html(503), times=6)
         report = await vps.fleet.create(specs(2), timeout=TIMEOUT, settle=2, on_event=hook)
@@ -251,7 +251,7 @@ async def test_a_list_that_fails_for_a_while() -> None:
 
 @virtual
 async def test_a_search_that_has_ended_costs_nothing() -> None:
-    """Once the lost server is found, the account is polled as seldom as for any other wait."""
+    """Once the lost server is found, the account is polled as rarely as for any other wait."""
     polls: list[int] = []
     for rules in ((), (Rule("create", faults.DropAfter(), nth=2),)):
         async with account(*rules) as (box, vps):
@@ -264,7 +264,7 @@ async def test_a_search_that_has_ended_costs_nothing() -> None:
 
 @virtual
 async def test_a_list_that_never_works_again() -> None:
-    """The account can't be read until the timeout: unknown, and it says why."""
+    """The account can't be read until the timeout: the outcome is unknown, and the error says why."""
     async with account(Rule("create", faults.DropAfter(), nth=1)) as (box, vps):
         hook = blinding(box, faults.Html(503))
         report = await vps.fleet.create(specs(1), timeout=120, on_event=hook)
@@ -291,7 +291,7 @@ def blinding(
 @pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)])
 @virtual
 async def test_a_search_that_is_forbidden(status: int, error: type[Exception]) -> None:
-    """Once the account may not be read any more, the search and the waits end at once; nobody is lost."""
+    """Once reads of the account are forbidden, search and waits end immediately; every server has an outcome."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
         hook = blinding(box, faults.Reply(status), reads=("list", "get"))
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook)
@@ -304,7 +304,7 @@ async def test_a_search_that_is_forbidden(status: int, error: type[Exception]) -
 @pytest.mark.parametrize("body", [{"detail": "No."}, "<html>challenge</html>"], ids=["the API", "a gateway"])
 @virtual
 async def test_a_search_where_only_lists_are_forbidden(body: Any) -> None:
-    """The waits go on by id; the search, which needs the list, ends with the API's word, and outlasts a gateway's."""
+    """The waits go on by id; the search, which needs the list, ends with the API's 403 but survives a gateway's 403."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
         hook = blinding(box, faults.Reply(403, body))
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook)
@@ -338,7 +338,7 @@ class Wire:
 
 @virtual
 async def test_credit_for_seven_of_twenty() -> None:
-    """7 succeed, the rest failed or skipped, and no POST leaves after the first 402 has been read."""
+    """7 succeed, the rest fails or is skipped, and no POST leaves after the first 402 has been read."""
     wanted, wire = specs(20), Wire()
     options = {"max_in_flight": 4, "on_event": wire.events.append}
     async with account(credit=7, latency=0.05, options=options) as (box, vps):
@@ -364,7 +364,7 @@ async def test_credit_for_seven_of_twenty() -> None:
 )
 @virtual
 async def test_a_post_that_has_not_left_is_kept_back(rule: Rule, busy: int) -> None:
-    """Also one that a worker holds already, and that only waits for its turn, does not leave after a 402."""
+    """A POST that is queued behind a busy slot does not leave after a 402."""
     wire, loop = Wire(), asyncio.get_running_loop()
     options = {"max_in_flight": 6, "on_event": wire.events.append}
     async with account(rule, credit=2, latency=0.2, options=options) as (box, vps):
@@ -376,7 +376,7 @@ async def test_a_post_that_has_not_left_is_kept_back(rule: Rule, busy: int) -> N
         assert wire.left_after(402) == 0
         assert len(report.skipped) > 6
         await asyncio.gather(*others)
-        # what was kept back keeps no place either
+        # a POST that was kept back occupies no slot either
         began = loop.time()
         await asyncio.gather(*(vps.servers.list() for _ in range(6)))
         assert loop.time() - began < 0.3
@@ -385,7 +385,7 @@ async def test_a_post_that_has_not_left_is_kept_back(rule: Rule, busy: int) -> N
 @pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)])
 @virtual
 async def test_forbidden_in_the_middle(status: int, error: type[Exception]) -> None:
-    """A token that is taken back, or lacks the right: what has not left does not leave."""
+    """When a token is revoked or lacks the right, creates that have not left do not leave."""
     wanted, wire = specs(20), Wire()
     options = {"max_in_flight": 4, "on_event": wire.events.append}
     async with account(latency=0.05, options=options) as (box, vps):
@@ -407,7 +407,7 @@ async def test_forbidden_in_the_middle(status: int, error: type[Exception]) -> N
 
 @virtual
 async def test_a_bad_spec_spoils_only_itself() -> None:
-    """What the API refuses for one spec is that one's failure: all others settle."""
+    """A spec that the API refuses fails alone: all others settle."""
     async with account(Rule("create", faults.Reply(400, {"location": ["Unknown."]}), nth=3)) as (box, vps):
         report = await vps.fleet.create(specs(5), timeout=TIMEOUT)
 
@@ -421,7 +421,7 @@ async def test_a_bad_spec_spoils_only_itself() -> None:
 
 @virtual
 async def test_stop_at_the_first_failure() -> None:
-    """on_failure="stop": after a failure nothing more leaves; what has left is still waited for."""
+    """on_failure="stop": after a failure no further create leaves; those in flight are still waited for."""
     wire = Wire()
     options = {"max_in_flight": 2, "on_event": wire.events.append}
     async with account(Rule("create", faults.Reply(400), nth=3), latency=0.05, options=options) as (box, vps):
@@ -435,7 +435,7 @@ async def test_stop_at_the_first_failure() -> None:
 
 @virtual
 async def test_fewer_than_needed_are_deleted_again() -> None:
-    """min_count not reached: what the call made is deleted, nothing else, and the report says so."""
+    """min_count not reached: only servers that the call created are deleted, and the report says so."""
     async with account(credit=3) as (box, vps):
         (other,) = box.world.add(name="other")
         report = await vps.fleet.create(specs(5), timeout=TIMEOUT, min_count=4)
@@ -472,7 +472,7 @@ async def test_a_roll_back_that_fails_is_told() -> None:
 
 @virtual
 async def test_a_roll_back_is_bounded() -> None:
-    """Deleting that never ends is left after 30 s, and each server that may remain is named."""
+    """A roll-back that does not finish stops after 30 s, and each server that may remain is named."""
     async with account(Rule("delete", faults.NeverAnswer()), credit=2) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT, min_count=3)
 
@@ -483,7 +483,7 @@ async def test_a_roll_back_is_bounded() -> None:
 
 @virtual
 async def test_what_is_gone_already_counts_as_deleted() -> None:
-    """A roll-back that finds a server gone has what it wants."""
+    """A roll-back counts a server that is already gone as deleted."""
     async with account(Rule("delete", faults.Vanish()), credit=2) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=TIMEOUT, min_count=3)
 
@@ -494,7 +494,7 @@ async def test_what_is_gone_already_counts_as_deleted() -> None:
 
 @virtual
 async def test_without_waiting() -> None:
-    """wait=False: back as soon as all are acknowledged, with the servers as they are then, and no poll after it."""
+    """wait=False returns as soon as all are acknowledged, with the servers as they are then, and polls no more."""
     async with account(Rule("create", faults.DropAfter(), nth=2)) as (box, vps):
         report = await vps.fleet.create(specs(4), timeout=TIMEOUT, wait=False)
         polled = len(box.requests)
@@ -508,7 +508,7 @@ async def test_without_waiting() -> None:
 
 @virtual
 async def test_each_server_has_its_own_timeout() -> None:
-    """A server that is too slow fails alone, with its id and its timeline; the same wait can be taken up again."""
+    """A server that is too slow fails alone, with its id and its timeline; the same wait can be resumed."""
     async with account(Rule("create", faults.SetStatus("provisioning", seconds=2000), nth=2)) as (box, vps):
         report = await vps.fleet.create(specs(3), timeout=1000)
 
@@ -526,7 +526,7 @@ async def test_each_server_has_its_own_timeout() -> None:
 
 @virtual
 async def test_the_timeout_counts_from_the_command() -> None:
-    """The time in which a lost create was looked for is part of its timeout."""
+    """The timeout of a lost create includes the search for it."""
     lost = Rule("create", (faults.DropAfter(), faults.HideCreated(10)))
     async with account(lost) as (_, vps):
         report = await vps.fleet.create(specs(1), timeout=60)
@@ -539,7 +539,7 @@ async def test_the_timeout_counts_from_the_command() -> None:
 
 @virtual
 async def test_trying_again_creates_what_is_missing() -> None:
-    """retry_failed of a create: refused ones are created, unknown ones adopted or created, the rest left alone."""
+    """retry_failed of a create: refused ones are created, unknown ones adopted or created, the rest is left alone."""
     wanted = specs(6)
     rules = [
         Rule("create", faults.Reply(400), nth=2),
@@ -561,12 +561,12 @@ async def test_trying_again_creates_what_is_missing() -> None:
         assert len(box.servers) == 6
 
 
-# -- what is told ---------------------------------------------------------------------------------------------------
+# -- what is reported -----------------------------------------------------------------------------------------------
 
 
 @virtual
 async def test_events_come_in_order() -> None:
-    """Sent, then answered or lost and adopted, then settled: once each, for each server."""
+    """Each server has its events once and in order: sent, then answered or lost and adopted, then settled."""
     events: list[Any] = []
     async with account(Rule("create", faults.DropAfter(), nth=2), credit=4) as (box, vps):
         report = await vps.fleet.create(specs(5), timeout=TIMEOUT, on_event=events.append)
@@ -589,7 +589,7 @@ async def test_events_come_in_order() -> None:
 
 @virtual
 async def test_nothing_is_said_to_be_sent_that_was_not() -> None:
-    """A spec that was kept back settles without a word of sending."""
+    """A spec that was kept back settles without any event about sending."""
     events: list[Any] = []
     async with account(credit=0, latency=0.1, options={"max_in_flight": 2}) as (box, vps):
         report = await vps.fleet.create(specs(6), timeout=TIMEOUT, on_event=events.append)
@@ -632,7 +632,7 @@ async def test_the_stream_and_the_report_agree() -> None:
 
 @virtual
 async def test_a_real_report_can_be_stored() -> None:
-    """Errors of all kinds are in it: as JSON and as a pickle it says the same."""
+    """A report with errors of all kinds is the same after a round trip through JSON and pickle."""
     rules = [
         Rule("create", faults.DropBefore(), nth=1),
         Rule("create", faults.Reply(400, {"name": ["Taken."]}), nth=2),
@@ -671,7 +671,7 @@ async def test_a_real_report_can_be_stored() -> None:
 )
 @virtual
 async def test_closing_the_client_ends_the_call(fault: faults.Action) -> None:
-    """Whatever it is doing: it ends, with an outcome for each spec, and no server is lost."""
+    """In every phase, closing the client ends the call with an outcome for each spec, and no server is lost."""
     wanted = specs(3)
     hidden = Rule("list", faults.Html(503))
     async with account(Rule("create", fault)) as (box, _):
@@ -748,7 +748,7 @@ async def test_nothing_asked_for() -> None:
 
 @virtual
 async def test_names_that_are_taken() -> None:
-    """Refused before any POST, since the name is all that a lost create can be found by; the taken ones are named."""
+    """A taken name is refused before any POST, since a lost create can only be found by its name; all are listed."""
     async with account() as (box, vps):
         box.world.add(name="web-001")
         box.world.add(name="web-003")
@@ -770,7 +770,7 @@ async def test_an_account_that_can_not_be_read_first() -> None:
 
 @virtual
 async def test_two_calls_for_the_same_names() -> None:
-    """Two calls at once would each find the names missing: the second is refused, and each server is made once."""
+    """Two concurrent calls would each find the names missing: the second is refused; each server is created once."""
     async with account(latency=0.2) as (box, vps):
         first = asyncio.create_task(vps.fleet.ensure(specs(5), timeout=TIMEOUT))
         await asyncio.sleep(0)

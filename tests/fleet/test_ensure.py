@@ -1,4 +1,4 @@
-"""`ensure`: the account as the specs have it, whatever happened before; run again, it changes nothing."""
+"""`ensure` brings the account to what the specs say from any state; a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TIMEOUT = 900.0
 
 @virtual
 async def test_an_account_of_all_sorts() -> None:
-    """Missing: created; stopped: started; on its way: waited for; active: kept; suspended, doubled: refused."""
+    """Missing: created; stopped: started; starting: waited for; active: kept; suspended, doubled: refused."""
     wanted = specs(8)
     async with account() as (box, vps):
         for name, status in [
@@ -71,7 +71,7 @@ async def test_an_account_of_all_sorts() -> None:
 
 @virtual
 async def test_a_second_run_sends_no_change() -> None:
-    """What is as it shall be is only read: one list, nothing else."""
+    """An account that matches the specs is only read: one list, no other request."""
     async with account() as (box, vps):
         await vps.fleet.ensure(specs(20), timeout=TIMEOUT)
         seen = len(box.requests)
@@ -85,7 +85,7 @@ async def test_a_second_run_sends_no_change() -> None:
 
 @virtual
 async def test_differences_are_told_and_left() -> None:
-    """A server that exists otherwise than its spec has it is adopted as it is; the outcome says where it differs."""
+    """A server that differs from its spec is adopted unchanged; the outcome lists the differences."""
     spec = ServerSpec(
         name="web-000",
         plan_id=2,
@@ -106,7 +106,7 @@ async def test_differences_are_told_and_left() -> None:
 
 @virtual
 async def test_events_name_the_call_and_the_command() -> None:
-    """One word for the operation in all events of a call, that of its report; beside it what was sent."""
+    """All events of a call name the operation of its report, and beside it the command that was sent."""
     events: list[Any] = []
     lost = Rule("create", faults.DropAfter(), nth=1)
     async with account(lost) as (box, vps):
@@ -125,7 +125,7 @@ async def test_events_name_the_call_and_the_command() -> None:
 
 @virtual
 async def test_a_dry_run_changes_nothing() -> None:
-    """The plan has a step for each spec and prints; it was only read for. Then it is carried out as planned."""
+    """A dry run only reads, and its plan has a printable step for each spec; the plan is then executed as it was."""
     async with account() as (box, vps):
         box.world.add(name="web-001", location="us-east")
         box.world.add(name="web-002", status="stopped")
@@ -146,7 +146,7 @@ async def test_a_dry_run_changes_nothing() -> None:
 
 @virtual
 async def test_lost_answers_under_ensure() -> None:
-    """ensure finds its lost creates as create does, and a lost start by polling at the server."""
+    """ensure finds its lost creates as create does, and a lost start by polling the server."""
     rules = [Rule("create", faults.DropAfter(), every=2), Rule("start", faults.DropAfter(), every=2)]
     async with account(*rules) as (box, vps):
         for number in range(4):
@@ -159,7 +159,7 @@ async def test_lost_answers_under_ensure() -> None:
 
 @virtual
 async def test_a_start_that_was_refused() -> None:
-    """Without credit nothing is started or created any more; what runs is kept."""
+    """Without credit no further server is started or created; running servers are kept."""
     async with account(Rule("start", faults.Reply(402), nth=1), options={"max_in_flight": 1}) as (box, vps):
         for name, status in [("web-000", "stopped"), ("web-001", "stopped"), ("web-003", "active")]:
             box.world.add(name=name, status=status)
@@ -171,7 +171,7 @@ async def test_a_start_that_was_refused() -> None:
 
 @virtual
 async def test_what_is_refused_stops_the_rest() -> None:
-    """on_failure="stop" counts a server that can't be adopted as the failure that it is."""
+    """on_failure="stop" counts a server that can't be adopted as a failure."""
     async with account(options={"max_in_flight": 1}) as (box, vps):
         box.world.add(name="web-001", status="suspended")
         report = await vps.fleet.ensure(specs(4), timeout=TIMEOUT, on_failure="stop")
@@ -187,7 +187,7 @@ async def test_what_is_refused_stops_the_rest() -> None:
 
 @virtual
 async def test_trying_again_after_ensure() -> None:
-    """retry_failed of ensure plans anew: what was refused and is mended by then is taken in."""
+    """retry_failed of ensure plans again: servers that were refused and have been fixed since are adopted."""
     async with account(Rule("create", faults.Reply(400), nth=1), options={"max_in_flight": 1}) as (box, vps):
         (held,) = box.world.add(name="web-001", status="suspended")
         report = await vps.fleet.ensure(specs(3), timeout=TIMEOUT)
@@ -206,7 +206,7 @@ async def test_trying_again_after_ensure() -> None:
 
 @virtual
 async def test_an_account_that_can_not_be_read() -> None:
-    """No list, no plan: the error is raised, and nothing is sent."""
+    """If the account cannot be listed, ensure raises that error and sends nothing."""
     async with account(Rule("list", faults.Html(503))) as (box, vps):
         with pytest.raises(ServiceError):
             await vps.fleet.ensure(specs(3), timeout=TIMEOUT)
@@ -244,7 +244,7 @@ async def test_bad_input_sends_nothing(given: Any, options: dict[str, Any], word
 
 @virtual
 async def test_nothing_asked_for() -> None:
-    """Nothing wanted is nothing done, as a plan and as a report."""
+    """No specs give an empty plan and an empty report."""
     async with account() as (box, vps):
         assert (await vps.fleet.ensure([], dry_run=True)).steps == ()
         assert (await vps.fleet.ensure([], timeout=TIMEOUT)).outcomes == ()
@@ -276,7 +276,7 @@ KILLED = textwrap.dedent(
 
 
 def run_and_kill(box: Sandbox, count: int, events: int) -> int:
-    """Run ensure in a process of its own, and kill it after so many events; returns how many it told."""
+    """Run ensure in a process of its own, and kill it after that number of events; return the number it printed."""
     told = 0
     command = [sys.executable, "-Ic", KILLED, box.url, box.token, str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -312,6 +312,6 @@ def test_killed_ten_times() -> None:
 
 
 async def complete(box: Sandbox, count: int) -> Any:
-    """The last run, which nobody kills."""
+    """The last run, which is not killed."""
     async with Client(box.token, base_url=box.url, min_interval=0.02) as vps:
         return await vps.fleet.ensure(specs(count), timeout=60)

@@ -1,4 +1,4 @@
-"""A fleet run that is used in a wrong way says so at once; it neither hangs nor sends anything."""
+"""A fleet run that is used wrongly raises immediately; it neither hangs nor sends anything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_iterating_without_entering(begin: Callable[[Sandbox, Client], Any
 @runs
 @virtual
 async def test_awaiting_a_run(begin: Callable[[Sandbox, Client], Any]) -> None:
-    """As one would await `create`; the error names `async with`."""
+    """Awaiting a run as if it were `create` raises an error that names `async with`."""
     async with account() as (box, vps):
         with pytest.raises(ConfigurationError, match="async with"):
             await begin(box, vps)
@@ -48,7 +48,7 @@ async def test_awaiting_a_run(begin: Callable[[Sandbox, Client], Any]) -> None:
 @runs
 @virtual
 async def test_entering_twice(begin: Callable[[Sandbox, Client], Any]) -> None:
-    """Refused within the first time and after it; the run itself goes on, and is not sent twice."""
+    """A second entry is refused during the run and after it; the run itself goes on, and is not sent twice."""
     async with account() as (box, vps):
         run = begin(box, vps)
         async with run:
@@ -68,7 +68,7 @@ async def test_entering_twice(begin: Callable[[Sandbox, Client], Any]) -> None:
 @runs
 @virtual
 async def test_iterating_a_run_that_could_not_begin(begin: Callable[[Sandbox, Client], Any]) -> None:
-    """It has no outcome to wait for."""
+    """A run that could not begin has no outcome to wait for."""
     async with account(Rule("list", faults.Html(503))) as (box, vps):
         run = begin(box, vps)
         with pytest.raises(ServiceError):
@@ -93,7 +93,7 @@ async def test_a_run_that_could_not_begin_holds_no_names() -> None:
 
 @virtual
 async def test_a_run_that_is_never_entered_holds_no_names() -> None:
-    """It is only a call that was prepared."""
+    """A run that is never entered reserves no names."""
     async with account() as (_, vps):
         vps.fleet.creating(specs(2), timeout=TIMEOUT)
 
@@ -103,7 +103,7 @@ async def test_a_run_that_is_never_entered_holds_no_names() -> None:
 @runs
 @virtual
 async def test_the_report_before_entering(begin: Callable[[Sandbox, Client], Any]) -> None:
-    """Empty: nothing has happened."""
+    """The report of a run that was not entered is empty."""
     async with account() as (box, vps):
         assert begin(box, vps).report.outcomes == ()
 

@@ -1,4 +1,4 @@
-"""Rolling operations: never more away than allowed, by the sandbox's own record, and nobody touched after a stop."""
+"""Rolling operations: never more unavailable than allowed, by the sandbox's record; no command leaves after a stop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REBOOT = 20.0
 
 @attrs.define
 class Watch:
-    """Who was away when: from the arrival of each command until a health check said yes, if it ever did."""
+    """When each server was unavailable: from the arrival of its command until its health check passed."""
 
     box: Sandbox
     back: dict[int | str, float] = attrs.field(factory=dict)
@@ -41,7 +41,7 @@ class Watch:
     sick: set[int | str] = attrs.field(factory=set)
 
     async def health(self, server: Server) -> bool:
-        """A check that takes a while, and says no to those that are sick."""
+        """A check that takes a while, and fails for the unhealthy servers."""
         self.asked.append(server.id)
         await asyncio.sleep(5)
         if server.id in self.sick:
@@ -50,13 +50,13 @@ class Watch:
         return True
 
     def most_away(self) -> int:
-        """How many were away at once at most, by the ledger."""
+        """The largest number of servers unavailable at the same time, by the ledger."""
         changes: list[tuple[float, int]] = []
         for change in self.box.ledger:
             changes.append((change.at, 1))
             if change.server_id in self.back:
                 changes.append((self.back[change.server_id], -1))
-        # who comes back at the moment another one goes makes room for it
+        # a server that returns at the moment when another one leaves makes room for it
         away = most = 0
         for _, step in sorted(changes, key=lambda change: (change[0], change[1])):
             away += step
@@ -65,7 +65,7 @@ class Watch:
 
 
 def fleet_of(box: Sandbox, count: int, **settings: Any) -> list[int | str]:
-    """So many running servers, over three locations."""
+    """That number of running servers, over three locations."""
     return [
         box.world.add(location=LOCATIONS[number % len(LOCATIONS)], **settings)[0].id
         for number in range(count)
@@ -78,7 +78,7 @@ def touched(box: Sandbox) -> list[int | str | None]:
 
 
 def posts(box: Sandbox) -> int:
-    """How many commands arrived, carried out or not."""
+    """The number of commands that arrived, applied or not."""
     return sum(entry.method == "POST" for entry in box.requests)
 
 
@@ -91,7 +91,7 @@ quick = Durations(rebooting=REBOOT, starting=REBOOT, stopping=REBOOT)
 
 @virtual
 async def test_the_ninth_of_fifty_does_not_come_back() -> None:
-    """Never more than max_unavailable away, checks included; it stops at max_failures; the rest is untouched."""
+    """Never more than max_unavailable, checks included; the rollout stops at max_failures; the rest is untouched."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 50)
         watch = Watch(box)
@@ -115,7 +115,7 @@ async def test_the_ninth_of_fifty_does_not_come_back() -> None:
         assert "health check did not pass in 3 tries" in str(failure.error)
         assert watch.asked.count(failure.key) == 3
         assert watch.most_away() == 3
-        # those that were away already came back; nobody else was touched
+        # servers that were already unavailable came back; no other was touched
         assert 9 <= len(touched(box)) == posts(box) <= 9 + 2 + 3 * 3
         assert set(touched(box)) == {outcome.key for outcome in report.succeeded} | {failure.key}
         assert set(skipped(report.outcomes)) == set(ids) - set(touched(box))
@@ -126,7 +126,7 @@ async def test_the_ninth_of_fifty_does_not_come_back() -> None:
 @pytest.mark.parametrize("seed", range(12))
 @virtual
 async def test_any_rollout_keeps_within_the_window(seed: int) -> None:
-    """Whatever fails and however long it takes: the ledger never shows more away than the window."""
+    """Whatever fails and however long it takes: the ledger never shows more unavailable than the window."""
     rng = random.Random(seed)
     size, failures = rng.randrange(1, 6), rng.randrange(1, 5)
     rules = [
@@ -159,7 +159,7 @@ async def test_any_rollout_keeps_within_the_window(seed: int) -> None:
 
 @virtual
 async def test_all_go_well() -> None:
-    """Every server once, with its evidence; the window is used, and no location bears it alone."""
+    """Every server is rebooted once, with its evidence; the window is used, and no location bears it alone."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 12)
         watch = Watch(box)
@@ -188,7 +188,7 @@ async def test_all_go_well() -> None:
 @pytest.mark.parametrize(("share", "size"), [(0.1, 2), (0.34, 6), (0.01, 1)])
 @virtual
 async def test_a_share_of_the_servers(share: float, size: int) -> None:
-    """max_unavailable as a share counts those that take part."""
+    """max_unavailable as a share counts the servers that take part."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 20)
         watch = Watch(box)
@@ -205,7 +205,7 @@ async def test_a_share_of_the_servers(share: float, size: int) -> None:
 )
 @virtual
 async def test_other_operations(operation: Any, begins: str, ends: str) -> None:
-    """The same machine stops and starts; who is not in the status that it begins from is skipped, and said so."""
+    """The same machine stops and starts; a server in any other status than the required one is reported as skipped."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 4, status=begins)
         others = fleet_of(box, 2, status=ends)
@@ -226,7 +226,7 @@ async def test_other_operations(operation: Any, begins: str, ends: str) -> None:
 
 @virtual
 async def test_only_running_servers_are_rebooted() -> None:
-    """Stopped, suspended or busy ones are skipped with their status, and are given no command."""
+    """Stopped, suspended or busy servers are skipped with their status, and are sent no command."""
     words = ["stopped", "suspended", "provisioning", "rebooting", "stopping", "starting"]
     async with account() as (box, vps):
         ids = fleet_of(box, 2)
@@ -273,7 +273,7 @@ async def was_cancelled(server: Server) -> bool:
 )
 @virtual
 async def test_a_check_that_does_not_say_yes(health: Any, word: str) -> None:
-    """No, an error, silence, somebody's cancellation: it failed, and the reason is told."""
+    """A check that returns False, raises, hangs or is cancelled is a failure, and the reason is reported."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 3)
         report = await vps.fleet.rolling_reboot(
@@ -290,7 +290,7 @@ async def test_a_check_that_does_not_say_yes(health: Any, word: str) -> None:
 
 @virtual
 async def test_when_health_is_asked() -> None:
-    """First after the warm-up, then at intervals, at most so often; a yes at last is a yes."""
+    """The check is called after the warm-up, then at intervals, up to its limit; one pass is enough."""
     times: list[float] = []
 
     async def third_time(server: Server) -> bool:
@@ -327,7 +327,7 @@ async def test_when_health_is_asked() -> None:
 )
 @virtual
 async def test_a_reboot_that_fails(rule: Rule, error: type[Exception]) -> None:
-    """It counts as away and as a failure; a lost one is not repeated; the rest is left alone."""
+    """A failed reboot counts as unavailable and as a failure; a lost one is not repeated; the rest is left alone."""
     async with account(rule, durations=quick) as (box, vps):
         ids = fleet_of(box, 4)
         report = await vps.fleet.rolling_reboot(ids, timeout=200)
@@ -354,7 +354,7 @@ async def test_a_reboot_that_fails(rule: Rule, error: type[Exception]) -> None:
 )
 @virtual
 async def test_a_server_that_does_not_come_back(event: Any, error: type[Exception]) -> None:
-    """Suspended, gone, stuck or stopped on its way: it failed, with what was seen of it, and the rest is left alone."""
+    """A server that ends suspended, gone, stuck or stopped has failed, with what was seen; the rest is left alone."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 4)
 
@@ -374,7 +374,7 @@ async def test_a_server_that_does_not_come_back(event: Any, error: type[Exceptio
 @pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (402, PaymentRequiredError)])
 @virtual
 async def test_a_refusal_ends_it(status: int, error: type[Exception]) -> None:
-    """The first 401, 402 or 403: nothing more leaves, however many failures would be borne."""
+    """After the first 401, 402 or 403 no command leaves, however many failures are allowed."""
     async with account(Rule("reboot", faults.Reply(status), nth=3), durations=quick) as (box, vps):
         ids = fleet_of(box, 9)
         report = await vps.fleet.rolling_reboot(ids, max_unavailable=2, max_failures=9, timeout=600.0)
@@ -388,7 +388,7 @@ async def test_a_refusal_ends_it(status: int, error: type[Exception]) -> None:
 @pytest.mark.parametrize("reply", [402, 400])
 @virtual
 async def test_a_command_that_waits_for_its_turn_is_kept_back(reply: int) -> None:
-    """Also one that was let go already, and that queues behind others, does not leave after the end."""
+    """A command that is queued behind others when the rollout ends is not sent."""
     rule = Rule("reboot", faults.Reply(reply), nth=1)
     async with account(rule, durations=quick, latency=0.1, options={"max_in_flight": 1}) as (box, vps):
         ids = fleet_of(box, 9)
@@ -402,7 +402,7 @@ async def test_a_command_that_waits_for_its_turn_is_kept_back(reply: int) -> Non
 
 @virtual
 async def test_one_bad_list_does_not_end_it() -> None:
-    """The list that it begins with is tried again like any other read."""
+    """The first list is retried like any other read."""
     async with account(Rule("list", faults.Html(502), times=2), durations=quick) as (box, vps):
         report = await vps.fleet.rolling_reboot(fleet_of(box, 2), timeout=600.0)
 
@@ -411,7 +411,7 @@ async def test_one_bad_list_does_not_end_it() -> None:
 
 @virtual
 async def test_an_account_that_can_not_be_read() -> None:
-    """Without the list nobody is touched: the error is raised."""
+    """Without the list no server is touched: the error is raised."""
     async with account(Rule("list", faults.Html(503))) as (box, vps):
         ids = fleet_of(box, 2)
         with pytest.raises(ServiceError):
@@ -425,7 +425,7 @@ async def test_an_account_that_can_not_be_read() -> None:
 
 @virtual
 async def test_paused_and_resumed() -> None:
-    """While it is paused nobody is taken up, and who is under way goes on; afterwards it goes on to its end."""
+    """While paused, no server is started on and those in progress continue; afterwards the rollout runs to its end."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 8)
         async with vps.fleet.rolling("reboot", ids, max_unavailable=2, canary=0, timeout=600.0) as run:
@@ -445,7 +445,7 @@ async def test_paused_and_resumed() -> None:
 
 @virtual
 async def test_paused_from_the_beginning() -> None:
-    """A pause that was asked for before it begins holds."""
+    """A pause that was requested before the start applies."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 2)
         run = vps.fleet.rolling("reboot", ids, timeout=600.0)
@@ -459,7 +459,7 @@ async def test_paused_from_the_beginning() -> None:
 
 @virtual
 async def test_left_in_the_middle() -> None:
-    """Who was done is told so, who is under way is failed with its id, the rest is skipped; nobody is touched later."""
+    """Finished servers succeed, those in progress fail with their ids, the rest is skipped; no command leaves later."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 8)
         async with vps.fleet.rolling("reboot", ids, max_unavailable=2, timeout=600.0) as run:
@@ -482,7 +482,7 @@ async def test_left_in_the_middle() -> None:
 
 @virtual
 async def test_left_while_it_is_paused() -> None:
-    """To resume what has been left touches nobody."""
+    """Resuming a rollout that has been left sends no command."""
     async with account(durations=quick) as (box, vps):
         async with vps.fleet.rolling("reboot", fleet_of(box, 4), timeout=600.0) as run:
             run.pause()
@@ -497,7 +497,7 @@ async def test_left_while_it_is_paused() -> None:
 
 @virtual
 async def test_cancelled_in_a_health_check() -> None:
-    """The check is cancelled as well, and is not asked again."""
+    """The check is cancelled as well, and is not called again."""
     asked: list[Server] = []
 
     async def health(server: Server) -> bool:
@@ -519,7 +519,7 @@ async def test_cancelled_in_a_health_check() -> None:
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.25, 3.0, 21.0, 23.0, 60.0])
 @virtual
 async def test_cancelled_at_any_moment(moment: float) -> None:
-    """Every server has one outcome; who was given a command is not called skipped; nothing is left behind."""
+    """Every server has one outcome; one that was sent a command is not reported as skipped; nothing is left behind."""
     async with account(durations=quick, latency=0.1) as (box, vps):
         ids = fleet_of(box, 9)
         watch = Watch(box)
@@ -554,7 +554,7 @@ async def test_cancelled_at_any_moment(moment: float) -> None:
 
 @virtual
 async def test_the_client_is_closed_meanwhile() -> None:
-    """It ends, with an outcome for each server."""
+    """The rollout ends with an outcome for each server."""
     async with account(durations=quick) as (box, _):
         ids = fleet_of(box, 4)
         async with client(box) as closing:
@@ -603,7 +603,7 @@ async def test_what_is_tried_again_and_how() -> None:
 
         whole = await report.retry_failed()
 
-        # the lost one was carried out; only the refused one is sent anew
+        # the lost one was applied; only the refused one is sent again
         assert commands(box)["reboot"] == sent + 1
         assert {outcome.key for outcome in whole.succeeded} == {fine, slow}
         assert {outcome.how for outcome in whole.succeeded} == {"rebooted"}
@@ -618,7 +618,7 @@ async def test_what_is_tried_again_and_how() -> None:
 )
 @virtual
 async def test_a_refusal_can_be_an_echo(operation: str, begins: str, how: str) -> None:
-    """A lost command that had worked is refused when it is sent again: that is its success, and it is waited for."""
+    """A lost command that was applied is refused when it is retried: that is its success, and it is waited for."""
     lost = [Rule(operation, faults.DropAfter(), times=4), Rule("get", faults.Html(502), times=12)]
     async with account(*lost, durations=quick) as (box, vps):
         ids = fleet_of(box, 3, status=begins)
@@ -637,7 +637,7 @@ async def test_a_refusal_can_be_an_echo(operation: str, begins: str, how: str) -
 
 @virtual
 async def test_a_first_refusal_is_no_echo() -> None:
-    """Without a lost command before, a refusal is a failure: starting what runs, deleting what does not exist."""
+    """Without a lost command before, a refusal is a failure: starting a running server, deleting an absent one."""
     async with account() as (box, vps):
         ids = fleet_of(box, 1)
         started = await vps.fleet.start(ids, timeout=60)
@@ -689,7 +689,7 @@ async def test_bad_input_sends_nothing(ids: Any, options: dict[str, Any], word: 
 @pytest.mark.parametrize("operation", ["wipe", None, ["reboot"]])
 @virtual
 async def test_an_operation_that_is_none(operation: Any) -> None:
-    """Only what can be rolled is taken."""
+    """An operation that cannot be rolled is refused."""
     async with account() as (_, vps):
         with pytest.raises(ConfigurationError, match="start, stop, reboot"):
             vps.fleet.rolling(operation, [1], timeout=600.0)
@@ -697,7 +697,7 @@ async def test_an_operation_that_is_none(operation: Any) -> None:
 
 @virtual
 async def test_nothing_asked_for() -> None:
-    """No ids, no request."""
+    """No ids cause no request."""
     async with account() as (box, vps):
         assert (await vps.fleet.rolling_reboot([], timeout=600.0)).outcomes == ()
         assert (await vps.fleet.reboot([], timeout=60)).outcomes == ()
@@ -706,7 +706,7 @@ async def test_nothing_asked_for() -> None:
 
 @virtual
 async def test_a_rollout_is_not_tried_again_blindly() -> None:
-    """Somebody has to look at what failed; the error says what to do then, and nothing is sent."""
+    """A failed rollout has to be inspected first; the error says what to do, and nothing is sent."""
     async with account(durations=quick) as (box, vps):
         report = await vps.fleet.rolling_reboot(fleet_of(box, 3), health=lambda server: False, timeout=600.0)
         sent = len(box.requests)
@@ -719,7 +719,7 @@ async def test_a_rollout_is_not_tried_again_blindly() -> None:
 
 @virtual
 async def test_a_plain_function_is_a_check_as_well() -> None:
-    """A check that is not async is asked all the same: a server has been rebooted for its answer."""
+    """A check that is not async is called all the same."""
     async with account(durations=quick) as (box, vps):
         ids = fleet_of(box, 2)
         report = await vps.fleet.rolling_reboot(ids, health=lambda server: True, timeout=600.0)
@@ -729,7 +729,7 @@ async def test_a_plain_function_is_a_check_as_well() -> None:
 
 @virtual
 async def test_servers_do_where_ids_are_wanted() -> None:
-    """The records of a list or a report are taken for their ids."""
+    """Records from a list or a report are accepted in place of their ids."""
     async with account(durations=quick) as (box, vps):
         fleet_of(box, 2)
         report = await vps.fleet.reboot(await vps.servers.list(), timeout=300)

@@ -25,13 +25,13 @@ def gaps(times: list[float], until: float) -> Iterator[float]:
 
 
 def served(task: asyncio.Task[object]) -> bool:
-    """Whether it is one of the sandbox's own, which has some for each connection."""
+    """Whether the task is one of the sandbox's own, which has some for each connection."""
     return getattr(task.get_coro(), "__qualname__", "").startswith("RequestHandler.")
 
 
 @virtual
 async def test_a_server_keeps_no_task() -> None:
-    """However many servers: no more tasks than requests in flight and a few, while sending and while waiting."""
+    """A fleet has no more tasks than requests in flight and a few, while sending and while waiting."""
     most = 0
 
     async def count() -> None:
@@ -52,7 +52,7 @@ async def test_a_server_keeps_no_task() -> None:
 
 @virtual
 async def test_a_users_own_call_goes_first() -> None:
-    """While a thousand creates queue, a read of the user's waits for one place at most, not for its turn among them."""
+    """While a thousand creates queue, the user's read waits for one slot at most, not for its turn among them."""
     async with account(durations=SOON, latency=LATENCY, options={"max_in_flight": IN_FLIGHT}) as (box, vps):
         (own,) = box.world.add(name="own")
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ async def test_a_users_own_call_goes_first() -> None:
 
 @virtual
 async def test_polls_go_on_while_commands_queue() -> None:
-    """Bulk work that fills every place does not blind the waits: servers are seen to be ready while others are sent."""
+    """Bulk work that fills every slot does not block polls: ready servers are seen while others are sent."""
     quick = Durations(provisioning=(4, 8))
     async with account(durations=quick, latency=LATENCY, options={"max_in_flight": 4}) as (box, vps):
         first, second = await asyncio.gather(
@@ -88,7 +88,7 @@ async def test_polls_go_on_while_commands_queue() -> None:
 
 @virtual
 async def test_a_thousand_that_are_skipped() -> None:
-    """After a refusal the rest of a large call settles at once, without a request for any of them."""
+    """After a refusal the rest of a large call settles immediately, without a request for any of them."""
     async with account(credit=0, latency=LATENCY, options={"max_in_flight": IN_FLIGHT}) as (box, vps):
         report = await vps.fleet.create(specs(3000), timeout=300)
 
@@ -99,7 +99,7 @@ async def test_a_thousand_that_are_skipped() -> None:
 
 @virtual
 async def test_a_large_account_that_is_as_it_shall_be() -> None:
-    """ensure over thousands that exist: one list."""
+    """ensure over thousands of servers that exist costs one list."""
     async with account() as (box, vps):
         for spec in specs(3000):
             box.world.add(name=spec.name, location=spec.location)

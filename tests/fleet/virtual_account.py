@@ -1,4 +1,4 @@
-"""What the fleet's tests share: an account in virtual time, and questions to its ledger and request log."""
+"""Shared by the fleet's tests: an account in virtual time, and queries to its ledger and request log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOCATIONS = ("us-west", "us-east", "eu-central")
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test on a loop where waiting takes no time; it may leave neither task nor complaint behind."""
+    """Run an async test on a loop where waiting takes no time; it may leave neither task nor warning behind."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -46,7 +46,7 @@ def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
             runner.run(test(*args, **kwargs))
             left = [repr(task) for task in asyncio.all_tasks(loop)]
-            # what was never awaited or retrieved says so when it is thrown away
+            # objects that were never awaited or retrieved warn when they are collected
             gc.collect()
         assert left == []
         assert complaints == []
@@ -73,7 +73,7 @@ async def account(
 
 
 def specs(count: int, prefix: str = "web") -> list[ServerSpec]:
-    """So many specs, over three locations."""
+    """That number of specs, over three locations."""
     return [
         ServerSpec(
             name=f"{prefix}-{number:03}", plan_id=1, os_id=5, location=LOCATIONS[number % len(LOCATIONS)]
@@ -83,12 +83,12 @@ def specs(count: int, prefix: str = "web") -> list[ServerSpec]:
 
 
 def kinds(report: Report) -> Counter[str]:
-    """How many outcomes there are of each kind."""
+    """The number of outcomes of each kind."""
     return Counter(type(outcome).__name__ for outcome in report.outcomes)
 
 
 def creates(box: Sandbox) -> list[int | None]:
-    """What each POST that asked for a server was answered, in order of arrival; None where it got no answer."""
+    """The response to each POST that requested a server, in order of arrival; None where it got no response."""
     return [
         entry.status
         for entry in box.requests
@@ -97,12 +97,12 @@ def creates(box: Sandbox) -> list[int | None]:
 
 
 def commands(box: Sandbox) -> Counter[str]:
-    """How often each change was really made."""
+    """The number of times that each change was really applied."""
     return Counter(change.operation for change in box.ledger)
 
 
 def committed(box: Sandbox) -> dict[int | str | None, str]:
-    """Every server that requests have really made, by id."""
+    """Every server that requests have really created, by id."""
     return {change.server_id: change.name for change in box.ledger if change.operation == "create"}
 
 
@@ -117,7 +117,7 @@ def accounted(report: Report, wanted: Iterable[ServerSpec]) -> bool:
 
 
 def untracked(report: Report, box: Sandbox) -> list[int | str | None]:
-    """Servers that were really made for these specs, and that the report neither names nor calls unknown."""
+    """Servers that were created for these specs, and that the report neither names nor reports as unknown."""
     ids: set[int | str | None] = set()
     unknown: set[int | str] = set()
     for outcome in report.outcomes:

@@ -1,4 +1,4 @@
-"""What the tests of waiting share: a provider made of functions of time, and a poller that polls it."""
+"""Shared by the tests of waiting: a provider made of functions of time, and a poller that polls it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Trouble = Callable[[float], BaseException | None]
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test on a loop where waiting takes no time; it may leave neither task nor complaint behind."""
+    """Run an async test on a loop where waiting takes no time; it may leave neither task nor warning behind."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -43,7 +43,7 @@ def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
             runner.run(test(*args, **kwargs))
             left = [repr(task) for task in asyncio.all_tasks(loop)]
-            # what was never awaited or retrieved says so when it is thrown away
+            # objects that were never awaited or retrieved warn when they are collected
             gc.collect()
         assert left == []
         assert complaints == []
@@ -119,7 +119,7 @@ class Provider:
 
 @attrs.define
 class Counting:
-    """Reads rows, and counts how often each is."""
+    """Reads rows, and counts the reads of each."""
 
     spoiled: set[int] = attrs.field(factory=set[int])
     statuses: Counter[int] = attrs.field(factory=Counter[int])

@@ -34,11 +34,11 @@ class Truth:
     states: list[tuple[float, str]]
     gone: float = math.inf
     commanded: float = -math.inf
-    """When the last command of a client was carried out."""
+    """When the last command of a client was applied."""
     acknowledged: list[tuple[float, float]] = attrs.field(factory=list[tuple[float, float]])
-    """For each command when its answer came, and when it had been carried out."""
+    """For each command when its response came, and when it had been applied."""
     meddled: float = -math.inf
-    """When somebody else last changed it, or will have."""
+    """When another party last changed it, or will have."""
 
     def at(self, moment: float) -> str | None:
         """The status then; None where there was no server."""
@@ -60,16 +60,16 @@ class Truth:
         return any(self.at(moment) == word for moment in [*moments, min(max(self.gone, since), until)])
 
     def grounds(self, moment: float) -> float:
-        """When the last command was carried out that was acknowledged before then."""
+        """When the last command was applied that was acknowledged before then."""
         return max((done for answered, done in self.acknowledged if answered < moment), default=-math.inf)
 
     def set(self, now: float, *states: tuple[float, str]) -> None:
-        """From now on it goes through these, whatever was to come."""
+        """From now on the server passes through these statuses, in place of any planned before."""
         self.states = [state for state in self.states if state[0] < now] + list(states)
 
 
 class Account:
-    """The servers of an account, and the troubles of reading it."""
+    """The servers of an account, and the faults of reading it."""
 
     def __init__(
         self, *, lag: float, jumping: bool, updated_at: Literal["moves", "frozen", "absent"], seed: int
@@ -83,7 +83,7 @@ class Account:
         self._dice = random.Random(seed)
 
     def create(self, now: float, seconds: float, hidden: float) -> int:
-        """A server that takes so long to be active, and so long to be shown."""
+        """A server that takes these times to be active and to be shown."""
         number = 1 + len(self.servers)
         self.servers[number] = Truth(
             now, now + hidden, [(now, "provisioning"), (now + seconds, "active")], commanded=now
@@ -97,12 +97,12 @@ class Account:
         return number
 
     def takes(self, number: int, operation: str, now: float) -> bool:
-        """Whether the server is there, and its status permits the command."""
+        """Whether the server exists, and its status permits the command."""
         word = self.servers[number].at(now)
         return word is not None and word == NEEDS.get(operation, word)
 
     def act(self, number: int, operation: str, now: float, seconds: float) -> None:
-        """Carry out a command that is taken; it takes so long."""
+        """Apply a command that is accepted; it takes this long."""
         server = self.servers[number]
         server.commanded = now
         if operation == "delete":

@@ -4,7 +4,7 @@ The machine knows the truth at every moment, and checks each wait that ends: it 
 come after the command, is never late, and is never lost. At the end the rules are broken one by one, and the machine
 has to notice each time.
 
-Left out is what no client can tell apart (see `vpsorg_async.lifecycle.wait`): commands on one server that follow each
+Left out is what no client can distinguish (see `vpsorg_async.lifecycle.wait`): commands on one server that follow each
 other within the lag, changes by others shortly before a command, and replicas that lag differently without a moving
 ``updated_at``.
 """
@@ -57,7 +57,7 @@ class JumpingClock(LoopClock):
 
 @attrs.define(eq=False)
 class Waiting:
-    """A wait under way, and what it was begun with."""
+    """A wait in progress, and what it was begun with."""
 
     number: int
     began: float
@@ -65,7 +65,7 @@ class Waiting:
     task: asyncio.Task[WaitOutcome]
     harness: Harness
     grounds: float
-    """When the command was carried out that it began with."""
+    """When the command that it began with was applied."""
     ended: float = -1.0
     cancelled: bool = False
 
@@ -131,7 +131,7 @@ class Waits(RuleBasedStateMachine):
         then=st.sampled_from([None, "usual", "usual", "settled"]),
     )
     def command(self, which: int, operation: str, seconds: float, told: bool, then: str | None) -> None:
-        """A command that can be told from what came before it, and mostly a wait for it."""
+        """A command that can be distinguished from what came before it, and mostly a wait for it."""
         lag = self.account.lag + self.account.latency
         able = [
             number
@@ -321,7 +321,7 @@ def test_any_course_of_events() -> None:
     """No wait lies, is late or is lost, whatever the provider, the network and other waiters do."""
     run_state_machine_as_test(Waits, settings=COURSES)
 
-    # enough waits ended for the rules to have been tried; how many depends on the examples that are drawn
+    # enough waits ended for the rules to have been tried; the number depends on the drawn examples
     assert Waits.checked > 200
 
 
@@ -369,7 +369,7 @@ class LaggingReplicas(Waits):
 def test_the_machine_notices_a_broken_rule(
     broken: Any, machine: type[Waits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A test of the test: with one of the rules switched off, some course of events is found to go wrong."""
+    """A test of the test: with one of the rules switched off, the machine finds a course of events that fails."""
     broken(monkeypatch)
     find = settings(COURSES, max_examples=300, phases=[Phase.generate], database=None)
 
