@@ -237,7 +237,7 @@ def run(play: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 SANDBOX = ("RequestHandler.", "BaseSelectorEventLoop._accept")
-"""The modules whose tasks serve the sandbox."""
+"""How the names of the coroutines begin whose tasks serve the sandbox."""
 
 
 def ours() -> set[asyncio.Task[Any]]:

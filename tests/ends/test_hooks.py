@@ -311,7 +311,7 @@ def test_who_goes_on_after_a_hook_that_ends_everything_does_not_hang(
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_rollback_goes_on_where_a_hook_ends_everything(stop: Callable[[], BaseException]) -> None:
-    """A roll-back deletes every server it should, unless Ctrl-C stops it; then the hook's error is raised."""
+    """A roll-back deletes all it should, unless Ctrl-C or SystemExit stops it; then the hook's error is raised."""
     seen = Played()
     deletes = 0
 

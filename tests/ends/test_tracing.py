@@ -160,7 +160,7 @@ def test_tracing_that_ends_everything(method: str, stop: Callable[[], BaseExcept
             finally:
                 broken.armed = False
                 done, _ = await asyncio.wait(waits, timeout=2 * TIMEOUT)
-                # every span has ended, and no task raised unobserved
+                # every wait has ended, and its exception is retrieved here
                 seen["waits"] = [wait.exception() for wait in done]
 
     raised = played(play)

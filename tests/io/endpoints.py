@@ -1,4 +1,4 @@
-"""Where the rows of the fault matrix are played: servers that misbehave, and places where no server is."""
+"""The endpoints of the fault matrix: servers that misbehave, and addresses without a server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NEW = 1000
 
 
 def record(server_id: int | str = 1, **fields: Any) -> bytes:
-    """A body that fits as the answer to each of the nine: a server, an action envelope, a page."""
+    """A body that fits as the response to each of the nine: a server, an action envelope, a page."""
     server = {"id": server_id, "name": "web-1", "status": "active"} | fields
     return json.dumps({**server, "server": {"id": server_id}, "results": []}).encode()
 
@@ -71,7 +71,7 @@ SERVER = record()
 
 
 def fitting(line: Line) -> bytes:
-    """A body about what was asked for: the server of the path, or a new one, with the fields that were sent."""
+    """A body about the requested server: the one of the path, or a new one, with the fields that were sent."""
     asked = line.asked
     _, of_servers, rest = urlsplit(asked.target).path.partition("/servers/")
     server_id = unquote(rest.partition("/")[0]) or str(NEW + asked.number if asked.method == "POST" else 1)
@@ -80,7 +80,7 @@ def fitting(line: Line) -> bytes:
 
 
 def fits(line: Line) -> bytes:
-    """The same as a whole answer."""
+    """The same as a whole response."""
     return answer(200, fitting(line))
 
 
@@ -98,7 +98,7 @@ Play = Callable[[], AbstractAsyncContextManager[Endpoint]]
 
 
 def sends(*segments: bytes | Callable[[Line], bytes], then: str = "") -> Script:
-    """Answer in segments that arrive one by one; then keep the line, ``close``, ``reset`` or ``stall``."""
+    """Send segments that arrive one by one; then keep the connection open, ``close``, ``reset`` or ``stall``."""
 
     async def script(line: Line) -> None:
         for segment in segments:
@@ -114,7 +114,7 @@ def sends(*segments: bytes | Callable[[Line], bytes], then: str = "") -> Script:
 
 
 async def stalls(line: Line) -> None:
-    """Nothing more comes, and much time passes."""
+    """Send nothing more while much time passes."""
     await line.segment(b"")
     if line.has_peer:
         skip(LONG)
@@ -122,14 +122,14 @@ async def stalls(line: Line) -> None:
 
 
 async def drips(line: Line) -> None:
-    """One byte a second."""
+    """Send one byte a second."""
     for byte in answer(200, SERVER):
         await line.segment(bytes([byte]))
         skip(1.0)
 
 
 async def floods(line: Line) -> None:
-    """A body without an end."""
+    """Send a body without an end."""
     await line.pour(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         await line.pour(chunked(b" " * 65536, end=False))
@@ -137,7 +137,7 @@ async def floods(line: Line) -> None:
 
 @cache
 def bomb(encoding: str) -> bytes:
-    """64 MiB of blanks, small on the wire."""
+    """Send 64 MiB of blanks, small on the wire."""
     blanks = b" " * (64 << 20)
     packed = gzip.compress(blanks, 6) if encoding == "gzip" else zlib.compress(blanks, 6)
     return answer(200, packed, f"Content-Encoding: {encoding}")
@@ -155,7 +155,7 @@ def raw(*scripts: Script, greet: Script | None = None) -> Play:
 
 
 def warm(first: Script, *scripts: Script) -> Play:
-    """A raw server whose connection has answered one request before."""
+    """A raw server whose connection has carried one response before."""
 
     @asynccontextmanager
     async def endpoint() -> AsyncIterator[Endpoint]:
@@ -166,13 +166,13 @@ def warm(first: Script, *scripts: Script) -> Play:
 
 
 def status(code: int, *headers: str, body: bytes = b'{"detail": "no"}') -> Play:
-    """A raw server that answers so and nothing else."""
+    """A raw server that responds with this status and nothing else."""
     return raw(sends(answer(code, body, *headers)))
 
 
 @asynccontextmanager
 async def closed_port() -> AsyncIterator[Endpoint]:
-    """There is no listener."""
+    """A port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield Endpoint(f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -180,7 +180,7 @@ async def closed_port() -> AsyncIterator[Endpoint]:
 
 @asynccontextmanager
 async def passing_time(seconds: float) -> AsyncIterator[None]:
-    """Time passes by leaps, with room between them for everything that is ready."""
+    """Skip time in steps, and let everything that is ready run in between."""
 
     async def pass_by() -> None:
         while True:
@@ -208,14 +208,14 @@ def full_listener() -> Iterator[str]:
 
 @asynccontextmanager
 async def black_hole() -> AsyncIterator[Endpoint]:
-    """Attempts to connect are dropped, and time passes."""
+    """An address that drops attempts to connect while time passes."""
     with full_listener() as url:
         async with passing_time(LONGER_THAN_CONNECT):
             yield Endpoint(url)
 
 
 def names(look_up: Callable[..., Any]) -> Play:
-    """The machine's name look-up is replaced."""
+    """Replaces the machine's name resolution."""
 
     @asynccontextmanager
     async def endpoint() -> AsyncIterator[Endpoint]:
@@ -227,7 +227,7 @@ def names(look_up: Callable[..., Any]) -> Play:
 
 
 def unknown_name(*_: object, **__: object) -> Any:
-    """What a name server says about a name that does not exist."""
+    """The error of a name server for a name that does not exist."""
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
@@ -243,7 +243,7 @@ def _authority() -> trustme.CA:
 
 
 def trusting() -> ssl.SSLContext:
-    """A client's context that trusts the authority of these tests."""
+    """A client's context that trusts the certificate authority of these tests."""
     context = ssl.create_default_context()
     _authority().configure_trust(context)
     return context
@@ -256,7 +256,7 @@ def tls(
     trusted: bool = True,
     newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
 ) -> Play:
-    """A raw server behind TLS, with something wrong about it if so asked."""
+    """A raw server behind TLS, with a defect on request."""
 
     @asynccontextmanager
     async def endpoint() -> AsyncIterator[Endpoint]:

@@ -1,4 +1,4 @@
-"""The fault matrix as data: what goes wrong, how it is brought about, and how a read and a create have to end.
+"""The fault matrix as data: each fault, how it is produced, and how a read and a create have to end.
 
 The tests play every row, and hold ``docs/fault-matrix.md`` against it.
 """
@@ -62,7 +62,7 @@ ATTEMPTS = 3
 CAP = 256 * 1024
 SPEC = ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west")
 PURE_PYTHON = HttpResponseParser is HttpResponseParserPy
-"""Whether aiohttp reads answers without its C extension, as it does under ``AIOHTTP_NO_EXTENSIONS=1``."""
+"""Whether aiohttp reads responses without its C extension, as it does under ``AIOHTTP_NO_EXTENSIONS=1``."""
 
 OPERATIONS: dict[str, Callable[[Client], Awaitable[object]]] = {
     "list": lambda vps: vps.servers.list(),
@@ -80,7 +80,7 @@ OPERATIONS: dict[str, Callable[[Client], Awaitable[object]]] = {
 
 
 def client(url: str, **options: Any) -> Client:
-    """A client for one call at a time, for which no time passes."""
+    """A client for one call at a time, in skipped time."""
     return Client(
         TOKEN,
         base_url=url,
@@ -94,7 +94,7 @@ def client(url: str, **options: Any) -> Client:
 
 @attrs.frozen
 class Ends:
-    """How a call ends: its error (None: it works), what is known of the request, and how often it was sent."""
+    """How a call ends: its error (None: success), the knowledge of the request, and the number of attempts."""
 
     error: type[VpsOrgError] | None
     sent: Sent | None = None
@@ -132,17 +132,17 @@ def _ends(read: Ends, create: Ends) -> Both:
 
 
 def unreached(attempts: int = ATTEMPTS) -> Both:
-    """Nothing left: a create is as safe to try again as a read."""
+    """Nothing left: a create is as safe to retry as a read."""
     return _ends(Ends(e.ConnectError, Sent.NO, attempts), Ends(e.ConnectError, Sent.NO, attempts))
 
 
 def maybe(error: type[VpsOrgError], attempts: int = ATTEMPTS) -> Both:
-    """A read is tried again as often as allowed; a create is sent once, and its outcome is unknown."""
+    """A read is retried as often as allowed; a create is sent once, and its outcome is unknown."""
     return _ends(Ends(error, Sent.MAYBE, attempts), Ends(e.OutcomeUnknownError, Sent.MAYBE, 1, error))
 
 
 def refused(error: type[VpsOrgError], attempts: int = 1) -> Both:
-    """The answer proves that nothing was done."""
+    """The response proves that nothing was applied."""
     return _ends(Ends(error, Sent.REJECTED, attempts), Ends(error, Sent.REJECTED, attempts))
 
 

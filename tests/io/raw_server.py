@@ -1,4 +1,4 @@
-"""A loopback server that speaks bytes and misbehaves as scripted. It keeps what it heard, connection by connection."""
+"""A loopback server that sends bytes and misbehaves as scripted. It records its requests, connection by connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Heard:
 
 
 class Line:
-    """The server's end of one connection. Sending raises `ConnectionError` once the client has hung up."""
+    """The server's end of one connection. Sending raises `ConnectionError` once the client has disconnected."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
@@ -49,7 +49,7 @@ class Line:
         return self.is_open and not self._reader.at_eof() and self._reader.exception() is None
 
     async def hear(self) -> Heard | None:
-        """The next request, whole; None when the client hung up."""
+        """The next request, whole; None when the client has disconnected."""
         try:
             head = await self._reader.readuntil(CRLF * 2)
             start, *lines = head.decode("latin-1").rstrip().split("\r\n")
@@ -88,7 +88,7 @@ class Line:
         self._writer.transport.abort()
 
     async def stall(self) -> None:
-        """Say nothing more, until the client hangs up."""
+        """Send nothing more, until the client disconnects."""
         with contextlib.suppress(OSError):
             while await self._reader.read(65536):
                 pass
@@ -124,7 +124,7 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def heard(self, method: str) -> int:
-        """How many requests of this method came."""
+        """The number of requests of this method that came."""
         return sum(heard.method == method for heard in self.requests)
 
     async def until_heard(self, requests: int) -> None:
@@ -172,7 +172,7 @@ class RawServer:
 
 
 def answer(status: int, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    """The bytes of an answer. ``length`` is what it claims its body to have."""
+    """The bytes of a response. ``length`` is the length that it claims for its body."""
     lines = [f"HTTP/1.1 {status} Whatever", "Content-Type: application/json", *headers]
     if not any(line.lower().startswith("transfer-encoding") for line in headers):
         lines.append(f"Content-Length: {len(body) if length is None else length}")

@@ -1,4 +1,4 @@
-"""A real event loop whose clock can be pushed forward: time passes at once, and only when a test says so."""
+"""A real event loop whose clock can be pushed forward: time is skipped without waiting, and only on demand."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 def skip(seconds: float) -> None:
-    """Let so much time pass on the running loop: timers that are due by then fire next."""
+    """Skip this much time on the running loop: timers that are due by then fire next."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SkippingLoop)
     loop.skipped += seconds
 
 
 class SkippingClock:
-    """For ``Client(clock=...)`` with one call at a time: each sleep moves the time for all."""
+    """For ``Client(clock=...)`` with one call at a time: each sleep advances the time for all tasks."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -49,7 +49,7 @@ class SkippingClock:
 
 
 async def quiet() -> None:
-    """Let everything happen that can happen by itself."""
+    """Let every task run as far as it can by itself."""
     for _ in range(200):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Options of single calls: attempts, retries, headers, and deadlines that keep their promise about what is known."""
+"""Options of single calls: attempts, retries, headers, and deadlines with correct knowledge of the outcome."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ MUTE: dict[str, Script] = {
 @pytest.mark.parametrize("script", MUTE.values(), ids=MUTE)
 @skipping
 async def test_a_read_ends_at_its_deadline(script: Script, operation: str) -> None:
-    """Nothing is in doubt after a read: the deadline is a time-out."""
+    """A read that reaches its deadline is a timeout, with no unknown outcome."""
     async with RawServer(script) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
 
@@ -89,7 +89,7 @@ async def test_a_read_ends_at_its_deadline(script: Script, operation: str) -> No
 @pytest.mark.parametrize("script", MUTE.values(), ids=MUTE)
 @skipping
 async def test_a_change_that_left_is_unknown_at_its_deadline(script: Script, operation: str) -> None:
-    """What may have been applied is said to be unknown, PUT and DELETE included; it is sent once."""
+    """A change that may have been applied is unknown, PUT and DELETE included; it is sent once."""
     async with RawServer(script) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
 
@@ -102,7 +102,7 @@ async def test_a_change_that_left_is_unknown_at_its_deadline(script: Script, ope
 @pytest.mark.parametrize("operation", OPERATIONS)
 @skipping
 async def test_no_connection_before_the_deadline(operation: str) -> None:
-    """What has not left is in no doubt."""
+    """A call that did not leave before its deadline is reported as not sent."""
     async with black_hole() as endpoint, client(endpoint.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5, timeout=60)))
 
@@ -113,7 +113,7 @@ async def test_no_connection_before_the_deadline(operation: str) -> None:
 
 @skipping
 async def test_no_name_before_the_deadline() -> None:
-    """A silent name server takes no longer than the deadline."""
+    """A silent name server holds the call no longer than its deadline."""
     with mock.patch("socket.getaddrinfo", silent_name_server):
         async with passing_time(6.0), client("https://api.example") as vps:
             error = await failing(vps.with_options(deadline=5).servers.reboot(1))
@@ -125,7 +125,7 @@ async def test_no_name_before_the_deadline() -> None:
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @skipping
 async def test_an_upload_that_no_one_reads() -> None:
-    """The deadline covers the sending of the body; some of it has left."""
+    """The deadline covers the upload of the body, part of which has left."""
 
     async def deaf(line: Line) -> None:
         await quiet()
@@ -142,7 +142,7 @@ async def test_an_upload_that_no_one_reads() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @skipping
 async def test_queueing_counts_against_the_deadline(operation: str) -> None:
-    """A call that gets no slot in time was not sent; the one that holds the slot goes on."""
+    """A call that gets no slot in time was not sent; the call that holds the slot goes on."""
     release = asyncio.Event()
 
     async def held(line: Line) -> None:
@@ -183,7 +183,7 @@ async def test_pauses_count_against_the_deadline() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @skipping
 async def test_a_rate_limit_longer_than_the_deadline(operation: str) -> None:
-    """A refusal leaves nothing in doubt, also of a change."""
+    """A refusal at the deadline leaves no unknown outcome, for a change either."""
     async with RawServer(sends(answer(429, b"{}", "Retry-After: 30"))) as server, client(server.url) as vps:
         began = now()
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
@@ -201,7 +201,7 @@ async def test_a_rate_limit_longer_than_the_deadline(operation: str) -> None:
 @pytest.mark.parametrize("operation", ["delete", "replace"])
 @skipping
 async def test_a_rate_limit_after_a_lost_attempt(operation: str) -> None:
-    """The refusal of the last attempt says nothing about the one before."""
+    """A refusal of the last attempt proves nothing about the attempt before."""
     scripts = [sends(answer(503, b"{}")), sends(answer(429, b"{}", "Retry-After: 30"))]
     async with RawServer(*scripts) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
@@ -213,7 +213,7 @@ async def test_a_rate_limit_after_a_lost_attempt(operation: str) -> None:
 @pytest.mark.parametrize("operation", ["list", "get", "read", "delete"])
 @skipping
 async def test_all_attempts_count_before_an_answer_that_does_not_fit(operation: str) -> None:
-    """An error found in the third answer is that of a call with three attempts."""
+    """An error found in the third response is that of a call with three attempts."""
     busy = sends(answer(503, b"{}"))
     async with (
         RawServer(busy, busy, sends(answer(200, b"<p>"))) as server,
@@ -240,7 +240,7 @@ async def test_a_retried_delete_at_its_deadline() -> None:
 @pytest.mark.parametrize("operation", ["start", "stop", "update"])
 @skipping
 async def test_the_read_after_a_lost_answer_is_within_the_deadline(operation: str) -> None:
-    """The deadline is that of the call, not of each request in it."""
+    """The deadline applies to the call, not to each request in it."""
     lost = sends(b"HTTP/1.1 200 OK\r\nContent-Le", then="close")
     async with RawServer(lost, stalls) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps.with_options(deadline=5)))
@@ -251,7 +251,7 @@ async def test_the_read_after_a_lost_answer_is_within_the_deadline(operation: st
 
 @skipping
 async def test_a_deadline_begins_with_each_call() -> None:
-    """A view can be kept: each call has the whole time."""
+    """A view can be kept: each call has the whole deadline."""
     async with RawServer(GOOD) as server, client(server.url) as vps:
         view = vps.with_options(deadline=5)
         servers = view.servers
@@ -262,7 +262,7 @@ async def test_a_deadline_begins_with_each_call() -> None:
 
 @skipping
 async def test_a_request_as_data_keeps_no_deadline() -> None:
-    """What was sent once with a deadline can be sent again without one."""
+    """A request that was sent once with a deadline can be sent again without one."""
     asked = Request(Operation.READ, "GET", "/api/v1/servers/1/")
     async with RawServer(GOOD) as server, client(server.url) as vps:
         assert (await vps.with_options(deadline=5).send(asked)).status == 200
@@ -276,7 +276,7 @@ async def test_a_request_as_data_keeps_no_deadline() -> None:
 @pytest.mark.parametrize("timeout", [5, Timeout(total=5)])
 @skipping
 async def test_a_timeout_limits_each_attempt(timeout: Any) -> None:
-    """An attempt that takes longer is made again, as often as the policy of the view says."""
+    """An attempt that takes longer is retried, as often as the policy of the view says."""
 
     async def slow(line: Line) -> None:
         await quiet()
@@ -302,7 +302,7 @@ async def test_a_timeout_limits_each_attempt(timeout: Any) -> None:
 async def test_a_number_as_timeout_keeps_the_limit_to_connect(
     own: float, view: Any, limit: str, operation: str
 ) -> None:
-    """A number bounds the whole attempt; how long connecting may take stays as the client has it."""
+    """A number bounds the whole attempt; the limit to connect stays as the client has it."""
     once = RetryPolicy(attempts=1)
     with full_listener() as url:
         async with client(url, timeout=Timeout(connect=own, total=30), retry=once) as vps, passing_time(0.5):
@@ -339,7 +339,7 @@ async def test_the_client_keeps_its_own_options() -> None:
 
 @skipping
 async def test_headers_of_client_and_call() -> None:
-    """Those of a call go over those of its client, in any case; the token stays."""
+    """Headers of a call override those of its client, in any case; the token stays."""
     async with (
         RawServer(GOOD) as server,
         client(server.url, user_agent="my-tool/2.0", headers={"X-Team": "blue", "X-Run": "1"}) as vps,
@@ -393,7 +393,7 @@ BAD_HEADERS: dict[str, Any] = {
 @pytest.mark.parametrize("headers", BAD_HEADERS.values(), ids=BAD_HEADERS)
 @skipping
 async def test_headers_that_are_refused(headers: Any) -> None:
-    """They are refused where they are given, before anything is sent, and no value is repeated."""
+    """Invalid headers are refused where they are given, before anything is sent, and no value is repeated."""
     with pytest.raises(ConfigurationError):
         Client(TOKEN, headers=headers)
     async with RawServer(GOOD) as server, client(server.url) as vps:
@@ -417,7 +417,7 @@ async def test_headers_that_are_refused(headers: Any) -> None:
     ],
 )
 def test_what_is_said_of_a_header(headers: Any, says: str) -> None:
-    """The header and the problem are named. What may hold a secret is not shown: a value, or what is no name."""
+    """The error names the header and the problem, and shows no value and no invalid name, which may be secret."""
     with pytest.raises(ConfigurationError, match=says) as of_client:
         Client(TOKEN, headers=headers)
     with pytest.raises(ConfigurationError, match=says) as of_view:
@@ -428,7 +428,7 @@ def test_what_is_said_of_a_header(headers: Any, says: str) -> None:
 
 @skipping
 async def test_headers_that_replace_those_of_the_client() -> None:
-    """Those that say who asks, and for what."""
+    """A call may replace the headers that identify the caller and the request."""
     async with RawServer(GOOD) as server, client(server.url, headers={"user-agent": "a/1"}) as vps:
         await vps.servers.get(1)
         await vps.with_options(headers={"User-Agent": "b/2", "accept": "application/*"}).servers.get(1)
@@ -438,7 +438,7 @@ async def test_headers_that_replace_those_of_the_client() -> None:
 
 
 def test_two_user_agents_are_refused() -> None:
-    """It would not be clear which one is meant; a view may have its own."""
+    """Two user agents are refused, since it is unclear which one is meant; a view may have its own."""
     with pytest.raises(ConfigurationError, match="user_agent"):
         Client(TOKEN, user_agent="a/1", headers={"user-Agent": "b/2"})
     Client(TOKEN, user_agent="a/1").with_options(headers={"User-Agent": "b/2"})
@@ -446,7 +446,7 @@ def test_two_user_agents_are_refused() -> None:
 
 @pytest.mark.parametrize("agent", ["", " ", "a\nb", "ü", 5, b"a"])
 def test_user_agents_that_are_refused(agent: Any) -> None:
-    """A user agent is a header like others."""
+    """A user agent is checked like other headers."""
     with pytest.raises(ConfigurationError, match="user_agent"):
         Client(TOKEN, user_agent=agent)
 
@@ -483,7 +483,7 @@ async def test_a_view_shares_the_connection() -> None:
 
 
 async def test_a_view_is_open_as_long_as_its_client() -> None:
-    """It is not opened by itself, may be made before, and ends with the client."""
+    """A view need not be opened, may be created before its client is, and closes with the client."""
     vps = Client(TOKEN, base_url="http://127.0.0.1:9")
     view = vps.with_options(deadline=5)
     with pytest.raises(ConfigurationError, match="view"):
@@ -497,7 +497,7 @@ async def test_a_view_is_open_as_long_as_its_client() -> None:
 
 
 async def test_waits_and_knowledge_are_shared() -> None:
-    """A command sent by a view is known to the client's waits, and the other way round."""
+    """The client's waits know of a command that a view sent, and the other way round."""
     async with Sandbox(speed=5000) as box, Client(box.token, base_url=box.url) as vps:
         view = vps.with_options(deadline=30, timeout=20)
         server = await view.wait_until(await view.servers.create(SPEC), "active", timeout=60)
@@ -513,7 +513,7 @@ async def test_waits_and_knowledge_are_shared() -> None:
 
 @skipping
 async def test_each_command_of_a_fleet_is_a_call() -> None:
-    """The deadline bounds each command; a reboot that left is unknown."""
+    """The deadline bounds each command of a fleet; a reboot that left is unknown."""
     async with RawServer(stalls) as server, client(server.url) as vps:
         report = await vps.with_options(deadline=5).fleet.reboot([1], timeout=60, wait=False)
 
@@ -524,7 +524,7 @@ async def test_each_command_of_a_fleet_is_a_call() -> None:
 
 
 async def test_a_name_is_created_once_by_client_and_view() -> None:
-    """Two calls at once would each find it missing: the second is refused, whichever view it is made on."""
+    """Two concurrent calls would each find it missing: the second is refused, whichever view it is made on."""
     async with (
         Sandbox(speed=5000) as box,
         Client(box.token, base_url=box.url) as vps,
@@ -558,7 +558,7 @@ def virtual(test: Test) -> Callable[[], None]:
 
 @virtual
 async def test_a_lost_create_is_searched_for_after_its_deadline(box: Sandbox, vps: Client) -> None:
-    """The deadline ends the create, not the search for what it created."""
+    """The deadline ends the create, not the search for its server."""
     box.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=1))
     report = await vps.with_options(deadline=5).fleet.create([SPEC], timeout=900)
 
@@ -569,7 +569,7 @@ async def test_a_lost_create_is_searched_for_after_its_deadline(box: Sandbox, vp
 
 @virtual
 async def test_a_rollback_has_the_options_of_the_client(box: Sandbox, vps: Client) -> None:
-    """Neither the deadline nor the retry policy of a view leaves a server that is charged for."""
+    """A roll-back ignores the deadline and the retry policy of a view, so that no server stays that is charged for."""
     box.faults.add(Rule("create", faults.Reply(400), times=1), Rule("delete", faults.RateLimit(15), times=1))
     view = vps.with_options(deadline=5, retry=RetryPolicy(attempts=1))
     pair = [SPEC, attrs.evolve(SPEC, name="another")]
@@ -582,7 +582,7 @@ async def test_a_rollback_has_the_options_of_the_client(box: Sandbox, vps: Clien
 
 @virtual
 async def test_a_dry_run_has_one_deadline(box: Sandbox, vps: Client) -> None:
-    """All reads of the call together, not each; a plan without prices is better than none."""
+    """All reads of the call share one deadline; a plan without prices is better than none."""
     box.faults.add(Rule(None, faults.Delay(4)))
     for plan in (vps.with_options(deadline=5).fleet.ensure, vps.with_options(deadline=5).fleet.create):
         began = now()
@@ -607,7 +607,7 @@ async def test_what_a_fleet_reads_of_a_lost_command_is_within_its_deadline(box: 
 
 @virtual
 async def test_what_a_rolling_operation_reads_first_has_one_deadline(box: Sandbox, vps: Client) -> None:
-    """The list, and the servers that it lacks."""
+    """The list, and the servers that it lacks, are read within one deadline."""
     box.world.add(3)
     box.faults.add(Rule("list", (faults.Delay(1), faults.ShortList(1))), Rule("get", faults.NeverAnswer()))
     began = now()

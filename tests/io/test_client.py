@@ -1,4 +1,4 @@
-"""The client as a whole, over real sockets: opening, closing on every path, limits, and what it never shows."""
+"""The client as a whole, over real sockets: opening, closing on every path, limits, and secrets."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ WEB = {"id": 7, "name": "web-01", "status": "active"}
 
 
 def answer_to(head: str, number: int) -> bytes:
-    """What the API would say to that request: the server of its path, or a new one."""
+    """The API's response to that request: the server of its path, or a new one."""
     path = head.split(" ", 2)[1]
     server_id = unquote(path.partition("/servers/")[2].partition("/")[0]) or str(1000 + number)
     return json.dumps({**WEB, "id": int(server_id) if server_id.isdecimal() else server_id}).encode()
 
 
 class Desk:
-    """A server that counts: requests, how many are in hand at once, connections. It shows each server asked for.
+    """A server that counts requests, those in flight, and connections. It shows each server that is requested.
 
-    With a ``body`` it answers every request alike. While it is ``shut`` it keeps requests waiting; with ``hold=n``
-    until n are in hand.
+    With a ``body`` every request gets the same response. While it is ``shut`` requests wait; with ``hold=n`` they wait
+    until n are in flight.
     """
 
     def __init__(self, *, status: int = 200, body: bytes | None = None, hold: int = 1) -> None:
@@ -114,10 +114,10 @@ class Desk:
         try:
             await self._enough.wait()
             if self.shut.is_set():
-                # never answered: the client has to hang up
+                # no response ever: the client has to disconnect
                 await reader.readexactly(1)
         finally:
-            # later requests get the chance to come while this one is still in hand
+            # later requests get the chance to come while this one is still in flight
             for _ in range(10):
                 await asyncio.sleep(0)
             await self._count(in_hand=-1)
@@ -162,7 +162,7 @@ async def test_a_client_is_used_while_it_is_open(use: str) -> None:
 
 
 async def test_a_client_is_opened_once() -> None:
-    """Neither a second time at once nor a second time after; the first opening is not disturbed."""
+    """A second entry is refused, concurrently or later; the first one is not disturbed."""
     async with Desk() as desk:
         vps = desk.client()
         async with vps:
@@ -174,13 +174,13 @@ async def test_a_client_is_opened_once() -> None:
 
 
 async def test_a_client_that_is_never_opened_holds_nothing() -> None:
-    """Making a client opens nothing that would have to be closed."""
+    """Creating a client opens nothing that would have to be closed."""
     Client(TOKEN)
     gc.collect()
 
 
 async def test_closing_twice_is_closing() -> None:
-    """Leaving once more does no harm."""
+    """Closing a second time does no harm."""
     async with Desk() as desk:
         vps = desk.client()
         async with vps:
@@ -189,7 +189,7 @@ async def test_closing_twice_is_closing() -> None:
 
 
 async def test_closing_ends_the_connections() -> None:
-    """After the ``async with`` nothing is connected any more."""
+    """After the ``async with`` no connection is open."""
     async with Desk() as desk:
         async with desk.client() as vps:
             await asyncio.gather(*(vps.servers.get(7) for _ in range(5)))
@@ -198,7 +198,7 @@ async def test_closing_ends_the_connections() -> None:
 
 
 async def test_an_exception_in_the_body_closes_the_client() -> None:
-    """The exception comes out as it is, and nothing stays connected."""
+    """The exception is raised unchanged, and no connection stays open."""
     async with Desk() as desk:
 
         async def work() -> None:
@@ -212,7 +212,7 @@ async def test_an_exception_in_the_body_closes_the_client() -> None:
 
 
 async def test_cancellation_closes_the_client() -> None:
-    """A task that is cancelled in the middle of calls and waits ends as cancelled, and nothing stays connected."""
+    """A task that is cancelled in the middle of calls and waits ends as cancelled, and no connection stays open."""
     async with Desk() as desk:
         desk.shut.set()
 
@@ -237,7 +237,7 @@ async def test_cancellation_closes_the_client() -> None:
 
 
 async def test_a_cancelled_call_disturbs_no_other() -> None:
-    """One call is cancelled, queued or in flight: its slot goes to the next, and the client works on."""
+    """One call is cancelled, queued or in flight: its slot goes to the next, and the client still works."""
     async with Desk() as desk, desk.client(max_in_flight=1) as vps:
         desk.shut.set()
         under_way = asyncio.create_task(vps.servers.get(7))
@@ -256,7 +256,7 @@ async def test_a_cancelled_call_disturbs_no_other() -> None:
 
 
 async def test_closing_under_a_call() -> None:
-    """A task that still waits for an answer, a slot or a status gets the error that the client was closed."""
+    """A task that waits for a response, a slot or a status gets the error that the client was closed."""
     async with Desk(hold=2) as desk:
         desk.shut.set()
         async with desk.client(max_in_flight=2) as vps:
@@ -295,7 +295,7 @@ async def test_closing_under_a_fleet_call() -> None:
 
 
 async def test_what_is_kept_of_a_closed_client_is_closed() -> None:
-    """A reference to a part of the client is not a way around its end."""
+    """A reference to a part of a closed client can't be used either."""
     async with Desk() as desk:
         async with desk.client() as vps:
             servers, fleet = vps.servers, vps.fleet
@@ -308,7 +308,7 @@ async def test_what_is_kept_of_a_closed_client_is_closed() -> None:
 
 
 async def test_nobody_there() -> None:
-    """A port without a listener is an error of ours, with the address and the word that nothing was sent."""
+    """A port without a listener raises an error of this package, with the address and that nothing was sent."""
     async with Desk() as desk:
         url = desk.url
     async with Client(TOKEN, base_url=url, retry=ONCE) as vps:
@@ -334,7 +334,7 @@ async def test_many_clients_on_one_loop() -> None:
 
 
 def test_many_loops_in_one_process() -> None:
-    """``asyncio.run`` again and again: each time a new client, nothing left of the one before."""
+    """``asyncio.run`` repeatedly: each time a new client works, with no state of the one before."""
 
     async def count(vps: Client) -> int:
         async with vps:
@@ -350,7 +350,7 @@ def test_many_loops_in_one_process() -> None:
 
 
 async def test_a_client_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment names is what is talked to, with the token it names; the own name wins."""
+    """The client uses the address and token in the environment; this package's own variables win."""
     async with Sandbox(token="vps_mine") as box:
         monkeypatch.setenv("VPS_API_TOKEN", "vps_theirs")
         monkeypatch.setenv("VPSORG_BASE_URL", f"{box.url}/")
@@ -381,7 +381,7 @@ async def test_max_in_flight(limit: int) -> None:
 
 
 async def test_max_in_flight_of_a_fleet() -> None:
-    """A fleet call keeps to the same limit, and so do two of them at once."""
+    """A fleet call keeps to the same limit, and so do two concurrent ones."""
     async with Desk(hold=4) as desk, desk.client(max_in_flight=4) as vps:
         first, second = await asyncio.gather(
             vps.fleet.start(range(1, 21), timeout=60, wait=False),
@@ -439,7 +439,7 @@ async def test_filters_on_the_wire() -> None:
 
 
 async def test_an_action_has_no_body() -> None:
-    """Start, stop and reboot are POSTs of nothing, as in the page's examples."""
+    """Start, stop and reboot are POSTs without a body, as in the page's examples."""
     async with Desk() as desk, desk.client() as vps:
         await vps.servers.reboot(7)
 
@@ -452,13 +452,13 @@ async def test_an_action_has_no_body() -> None:
 
 
 def everything(error: BaseException) -> str:
-    """All that a curious tool could print of an error, variables of all frames and causes included."""
+    """Everything of an error that a tool could print, variables of all frames and causes included."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True).format()
     return "".join(shown) + repr(error) + str(error) + repr(vars(error)) + repr(error.args)
 
 
 async def test_the_token_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """Not by the client, its parts, its events, its log, nor by errors whose answers echo the request."""
+    """The token appears in no repr, event, log line or error, even where responses echo the request."""
     events: list[object] = []
     shown: list[str] = []
     # put together here, so that the source lines and variables of this test do not show it either
@@ -492,7 +492,7 @@ async def test_the_token_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_error_keeps_no_answer_alive() -> None:
-    """Errors are plain: what they hold can be pickled, and holds no connection."""
+    """What errors hold can be pickled, and holds no connection."""
     async with Desk(status=400, body=b'{"name":["Too long."]}') as desk, desk.client() as vps:
         with pytest.raises(APIError) as caught:
             await vps.servers.create(SPEC)
@@ -539,7 +539,7 @@ print("done")
 
 
 def test_a_program_ends_clean() -> None:
-    """With every check of Python's development mode on, and warnings as errors, nothing is said at all."""
+    """With every check of Python's development mode on, and warnings as errors, nothing is printed."""
     done = subprocess.run(
         [sys.executable, "-P", "-X", "dev", "-W", "error", "-c", PROGRAM],
         capture_output=True,
@@ -551,7 +551,7 @@ def test_a_program_ends_clean() -> None:
 
 
 async def test_records_outlive_their_client() -> None:
-    """What was read stays as it is when the client is gone."""
+    """Records stay as they are when the client is gone."""
     async with Desk() as desk, desk.client() as vps:
         server = await vps.servers.get(7)
 

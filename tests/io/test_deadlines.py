@@ -1,4 +1,4 @@
-"""The one timer of all attempts: each is interrupted at its own time, and cancelled by others only by others."""
+"""The one timer of all attempts: each is interrupted at its own time, and other cancellations stay cancellations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def now() -> float:
 
 @virtual
 async def test_each_ends_at_its_own_time() -> None:
-    """Attempts that begin one after another have the same time each, also after a rest, and with others between."""
+    """Attempts that begin one after another have the same time each, also after a pause, and with others between."""
     deadlines = Deadlines(10.0)
 
     async def timed(start: float, seconds: float) -> tuple[str, float]:
@@ -44,7 +44,7 @@ async def test_each_ends_at_its_own_time() -> None:
 
 @virtual
 async def test_a_cancellation_by_others_gets_through() -> None:
-    """Before its time, at its time, and in an `asyncio.timeout` around it."""
+    """A cancellation from outside arrives before the deadline, at it, and in an `asyncio.timeout` around it."""
     deadlines = Deadlines(10.0)
     for when in (3.0, 10.0):
         task = asyncio.create_task(attempt(deadlines, 50))
@@ -66,7 +66,7 @@ async def test_a_cancellation_by_others_gets_through() -> None:
 
 @virtual
 async def test_an_attempt_that_is_late_leaves_its_task_as_it_was() -> None:
-    """What comes after it in the task is not cancelled any more."""
+    """Code that runs later in the task is not cancelled."""
     deadlines = Deadlines(1.0)
 
     assert [await attempt(deadlines, 5) for _ in range(3)] == ["late"] * 3
@@ -79,7 +79,7 @@ async def test_an_attempt_that_is_late_leaves_its_task_as_it_was() -> None:
 
 @virtual
 async def test_closing_interrupts_all() -> None:
-    """And each only once, however near its end was."""
+    """Closing interrupts each attempt exactly once, however near its end was."""
     deadlines = Deadlines(10.0)
     tasks = [asyncio.create_task(attempt(deadlines, 50)) for _ in range(3)]
     await asyncio.sleep(9.5)

@@ -1,4 +1,4 @@
-"""The file of the durations is a hint: whatever it is, and whatever it holds, the client opens and its waits work."""
+"""The durations file is a hint: whatever it is and contains, the client opens and its waits work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTENTS = {
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 @virtual
 async def test_a_damaged_file_does_no_harm(tmp_path: Path, content: bytes) -> None:
-    """Whatever the file holds, a server is waited for within its time, and the file is written anew."""
+    """Whatever the file holds, a server is waited for within its time, and the file is written again."""
     kept = tmp_path / "durations.json"
     kept.write_bytes(content)
     async with account() as (box, _), client(box, durations_file=kept) as vps:
@@ -73,7 +73,7 @@ def _kind(place: Path) -> int | None:
 async def test_a_place_that_cannot_hold_it_does_no_harm(
     tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
-    """Where no file can be, the client opens and closes, and what stands there stays."""
+    """Where no file can be written, the client opens and closes, and existing files stay."""
     place = tmp_path / "cache" / "durations.json"
     place.parent.mkdir()
     make(place)
@@ -87,7 +87,7 @@ async def test_a_place_that_cannot_hold_it_does_no_harm(
 
 @virtual
 async def test_a_path_that_is_none_does_no_harm() -> None:
-    """A path that no file can have is as good as no file."""
+    """An impossible path is treated like a missing file."""
     async with account() as (box, _), client(box, durations_file="no\0path") as vps:
         assert await vps.servers.list() == ()
 
@@ -110,7 +110,7 @@ async def test_a_link_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trap", ["a link", "a pipe"])
 @virtual
 async def test_what_stands_beside_the_file_is_not_touched(tmp_path: Path, trap: str) -> None:
-    """A link or a pipe under a name that could be guessed neither gets the durations nor holds up the client."""
+    """A link or a pipe under a guessable name neither receives the durations nor blocks the client."""
     kept, beside = tmp_path / "durations.json", tmp_path / "durations.json.new"
     precious = tmp_path / "precious"
     precious.write_text("precious")

@@ -1,4 +1,4 @@
-"""What users see of a client: nine methods, each of which takes an id or a server."""
+"""The public face of a client: nine methods, each of which takes an id or a server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NINE = {"list", "create", "get", "replace", "update", "delete", "start", "stop",
 
 
 async def test_servers_complete_to_nine_names() -> None:
-    """An editor offers the nine endpoints, and nothing that is internal."""
+    """An editor offers the nine endpoints, and nothing internal."""
     async with Client("secret-token", base_url="http://127.0.0.1:9") as vps:
         shown = {name for name in dir(vps.servers) if not name.startswith("_")}
 
@@ -63,7 +63,7 @@ async def test_start_and_delete_take_a_server() -> None:
 
 
 async def test_a_listing_finds_servers_by_name() -> None:
-    """The account is read with what is known of the list, and its servers are found by their names."""
+    """Listing the account returns its servers by their names."""
     async with Sandbox() as box, Client(box.token, base_url=box.url) as vps:
         server = await vps.servers.create(SPEC)
         listing = await vps.listing()

@@ -37,7 +37,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 
 
 async def ends(fault: Fault, operation: str) -> tuple[Ends, int, object]:
-    """How the call ended, how many requests the server heard, and what the call returned or raised."""
+    """The outcome of the call, the number of requests that the server received, and the value or the error."""
     events: list[Any] = []
     async with (
         fault.play() as endpoint,
@@ -67,7 +67,7 @@ async def ends(fault: Fault, operation: str) -> tuple[Ends, int, object]:
 @pytest.mark.parametrize("operation", ["get", "create"])
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_fault_ends_as_the_matrix_says(fault: Fault, operation: str) -> None:
-    """Class, knowledge and attempts are those of the row, and the server heard each attempt once."""
+    """Class, knowledge and attempts are those of the row, and the server received each attempt once."""
     end, heard, result = run(ends(fault, operation))
 
     assert end == fault.ends(operation), result
@@ -95,7 +95,7 @@ def test_the_matrix_with_the_pure_python_parser() -> None:
 
 
 def test_the_parser_is_the_one_asked_for() -> None:
-    """Rows that differ by parser are judged by the parser that is really at work."""
+    """Rows that differ by parser are compared with the parser in use."""
     assert ("AIOHTTP_NO_EXTENSIONS" in os.environ) == PURE_PYTHON
 
 
@@ -126,7 +126,7 @@ MISBEHAVIOURS = [
 @pytest.mark.parametrize("seed", range(2))
 @skipping
 async def test_a_thousand_faults_leak_nothing(seed: int) -> None:
-    """After a thousand faults and cancellations all places work, and no task and no descriptor is left over."""
+    """After a thousand faults and cancellations all slots work, and no task and no descriptor is left over."""
     rng, places = random.Random(seed), 16
     arrived: list[Line] = []
 

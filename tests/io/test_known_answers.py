@@ -1,4 +1,4 @@
-"""A list that says again what the last one said is compared as it comes, and never kept twice."""
+"""A list that repeats the previous one is compared chunk by chunk, and never stored twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 3000
 
 
 def listing(*changed: int, rows: int = COUNT, word: str = "active") -> bytes:
-    """A list of many chunks; the servers that ``changed`` are at ``word``."""
+    """A list of many chunks; the servers in ``changed`` have the status ``word``."""
     servers = [
         {"id": n, "name": f"web-{n}", "status": word if n in changed else "provisioning"}
         for n in range(1, rows + 1)
@@ -28,7 +28,7 @@ def listing(*changed: int, rows: int = COUNT, word: str = "active") -> bytes:
 
 
 async def ended(*answers: bytes, wanted: int, **options: Any) -> Any:
-    """What a wait for that server and another one ends with, where these are the answers, the last over and over."""
+    """The results of waits for that server and another one, given these responses, the last one repeated."""
     async with (
         RawServer(*(sends(answer(200, body)) for body in answers)) as server,
         Client(
@@ -68,7 +68,7 @@ async def test_a_list_of_another_length_is_read_anew(rows: int) -> None:
 
 
 async def test_a_list_that_begins_like_the_last_one_and_breaks_off_is_no_list() -> None:
-    """Cut in the middle by a server that calls it whole: the poll fails, no wait ends by it."""
+    """A list that is cut while the server claims it complete is a failed poll, and ends no wait."""
     whole = listing()
     outcome = await ended(whole, whole[: len(whole) // 2], listing(7), wanted=7)
 
@@ -86,7 +86,7 @@ async def test_a_list_over_the_limit_fails_though_it_begins_like_the_last_one() 
 
 
 async def test_an_error_that_begins_like_the_last_list_is_told_as_it_is() -> None:
-    """Of an error over its limit the beginning is kept, whatever is known from before."""
+    """An error over its limit is reported with its beginning, whatever the previous list was."""
     whole = listing(rows=20_000)
     refused = sends(answer(503, whole))
     async with (

@@ -1,4 +1,4 @@
-"""Polls and waits that meet at bad moments: answers that overtake each other, waits that begin or end in between."""
+"""Polls and waits that meet at bad moments: responses that overtake each other, waits that begin or end in between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vpsorg_async.lifecycle.wait import Reached, Wait
 
 
 class Slow(Provider):
-    """The account is as it was when the request came in; the way back of some lists is long."""
+    """The account is as it was when the request came in; some lists take long to arrive."""
 
     def __init__(self, *courses: Any) -> None:
         super().__init__(*courses)
@@ -32,7 +32,7 @@ class Slow(Provider):
 
 
 async def begun(provider: Provider) -> float:
-    """When the next list has left."""
+    """Return when the next list has left."""
     before = len(provider.lists)
     while len(provider.lists) == before:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.005)
@@ -40,7 +40,7 @@ async def begun(provider: Provider) -> float:
 
 
 async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Nobody waits any more."""
+    """Return when no wait is left."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -48,7 +48,7 @@ async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 @virtual
 async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
-    """Without timestamps: active, from before the reboot began, comes after rebooting, and is told to nobody."""
+    """Without timestamps, an `active` from before the reboot that arrives after `rebooting` is reported to no wait."""
     status = ["active"]
     provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
     async with Harness(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as harness:
@@ -84,7 +84,7 @@ async def test_a_list_that_was_overtaken_ends_no_wait() -> None:
 
 @virtual
 async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
-    """The list that overtook it said nothing new, so that nobody was shown it."""
+    """A read by id that a list overtook ends no wait, although that list showed nothing new."""
     status = ["rebooting"]
     provider = Slow(lambda now: record(1, status[0]), *(after(n, 1000) for n in range(2, 30)))
     async with Harness(provider, min_interval=1.0, max_interval=1.0, quiet=1000.0) as harness:
@@ -103,7 +103,7 @@ async def test_a_read_by_id_that_was_overtaken_ends_no_wait() -> None:
 @virtual
 @pytest.mark.parametrize("timeout", [0.2, 1.0])
 async def test_a_wait_has_a_poll_of_its_own_before_it_times_out(timeout: float) -> None:
-    """It begins while a list is under way, and its time is up before that list is there."""
+    """The wait begins while a list is in flight, and times out before that list arrives."""
     provider = Slow(lambda now: record(1, "active"), *(after(n, 1000) for n in range(2, 30)))
     async with Harness(provider, min_interval=1.0, max_interval=1.0) as harness:
         others = harness.begin(range(2, 30))
@@ -122,7 +122,7 @@ async def test_a_wait_has_a_poll_of_its_own_before_it_times_out(timeout: float) 
 
 @virtual
 async def test_what_a_wait_saw_last_is_not_changed_by_lists_after_its_end() -> None:
-    """Whoever left, or was judged a little later, reads what that wait saw, and nothing newer."""
+    """A wait that left, or was judged a little later, reports what it saw, and nothing newer."""
     provider = Read(*(after(n, 10) for n in range(1, 30)))
     async with Harness(provider, max_interval=1.0) as harness:
         others = harness.begin(range(2, 30))
@@ -138,7 +138,7 @@ async def test_what_a_wait_saw_last_is_not_changed_by_lists_after_its_end() -> N
 
 @virtual
 async def test_waits_that_time_out_together_give_way() -> None:
-    """Each reads its row once more, and no more, and other work goes on between them."""
+    """Each wait reads its row once more, and no more, and other tasks run between them."""
     count, turns = 2000, [0]
     provider = Read(*(after(n, 1000) for n in range(1, count + 1)))
     ends: list[int] = []
@@ -168,7 +168,7 @@ async def test_waits_that_time_out_together_give_way() -> None:
 
 @virtual
 async def test_a_list_that_is_being_shown_is_counted_once() -> None:
-    """A wait that hears of something else while the list is gone through has as many polls as its neighbours."""
+    """A wait that is notified during a list's distribution has as many polls as its neighbours."""
     provider = Read(*(after(n, 10) for n in range(1, 200)))
     async with Harness(provider, min_interval=1.0, max_interval=1.0) as harness:
         waiting = harness.begin(range(1, 200))
@@ -191,7 +191,7 @@ async def test_a_list_that_is_being_shown_is_counted_once() -> None:
 
 
 def test_an_older_poll_counts_for_nothing() -> None:
-    """The pure rule: what left before a poll that counted is not believed, whatever it shows."""
+    """The pure rule: a poll that left before one that counted is ignored, whatever it shows."""
     wait = Wait(1, Target.of("active"), Account(), now=0.0, timeout=60.0)
 
     assert wait.observe(record(1, "rebooting"), 5.0, 5.1) is None

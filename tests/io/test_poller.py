@@ -19,7 +19,7 @@ from vpsorg_async.lifecycle.events import ServerStuck
 
 
 def ids(count: int) -> range:
-    """So many ids, from 1."""
+    """That number of ids, from 1."""
     return range(1, count + 1)
 
 
@@ -55,7 +55,7 @@ async def test_many_waits_share_their_polls() -> None:
 async def test_a_fleet_ends_soon_after_its_slowest_server(
     low: float, high: float, most: int, servers: int
 ) -> None:
-    """With the default settings, whether anything is known of the durations or nothing."""
+    """The last server is noticed soon by default, whether durations are known or not."""
     rng = random.Random(servers)
     ends: dict[str, list[float]] = {"cold": [], "second": []}
     polls: list[int] = []
@@ -81,7 +81,7 @@ async def test_a_fleet_ends_soon_after_its_slowest_server(
 
 @virtual
 async def test_polls_never_overlap() -> None:
-    """However long a poll takes and however many join meanwhile, there is one at a time, and a pause after it."""
+    """Only one poll runs at a time, with a pause after it, however long it takes and however many waits join."""
     async with Harness(Provider(*(after(n, 40) for n in ids(30)), latency=3.0)) as harness:
         tasks = []
         for n in ids(30):
@@ -98,7 +98,7 @@ async def test_polls_never_overlap() -> None:
 
 @virtual
 async def test_the_task_lives_while_there_are_waits() -> None:
-    """Nobody polls before the first wait joins or after the last one left, and it begins anew for the next."""
+    """The task polls only between the first join and the last leave, and starts again for the next wait."""
     async with Harness(Provider(after(1, 5))) as harness:
         assert not harness.polling()
 
@@ -133,7 +133,7 @@ async def test_cancelling_one_disturbs_no_other() -> None:
 
 @virtual
 async def test_cancelling_during_a_poll_disturbs_no_other() -> None:
-    """The poll under way goes on for those who stay; with the last one it is given up."""
+    """The poll in flight goes on for the waits that stay; when the last one leaves, it is cancelled."""
     async with Harness(Provider(*(after(n, 0) for n in ids(2)), latency=4.0)) as harness:
         first, second = harness.begin(ids(2))
         await asyncio.sleep(1)
@@ -153,7 +153,7 @@ async def test_cancelling_during_a_poll_disturbs_no_other() -> None:
 
 @virtual
 async def test_closing_ends_every_wait() -> None:
-    """Nobody is left waiting for a client that was closed; each gets an error of its own, and none can join."""
+    """Closing ends each wait with an error of its own, and none can join."""
     async with Harness(Provider(*(after(n, 300) for n in ids(10)))) as harness:
         tasks = harness.begin(ids(10))
         await asyncio.sleep(20)
@@ -171,7 +171,7 @@ async def test_closing_ends_every_wait() -> None:
 
 @virtual
 async def test_closing_during_a_poll() -> None:
-    """A poll under way is no reason to stay."""
+    """Closing does not wait for a poll in flight."""
     async with Harness(Provider(after(1, 0), latency=1000.0)) as harness:
         tasks = harness.begin([1])
         await asyncio.sleep(5)
@@ -250,7 +250,7 @@ async def test_gone_is_a_404_by_id() -> None:
 
 @virtual
 async def test_a_command_in_the_middle_of_a_wait() -> None:
-    """After a further command the wait wants what comes after it: an `active` from before does not do."""
+    """After a further command the wait needs a later status: an `active` from before does not count."""
     course = [(0, "stopped"), (5, "active"), (8, "rebooting"), (11, "active")]
     async with Harness(
         Provider(lambda now: record(1, [word for when, word in course if now >= when][-1]))
@@ -268,7 +268,7 @@ async def test_a_command_in_the_middle_of_a_wait() -> None:
 
 @virtual
 async def test_a_moving_status_is_not_the_end_of_a_command() -> None:
-    """Who waits for `rebooting` and then for `active` is still waiting for the same reboot."""
+    """A wait for `rebooting` and then for `active` is still for the same reboot."""
     async with Harness(Provider(lambda now: record(1, "rebooting" if now < 3 else "active"))) as harness:
         receipt = harness.command(1, "reboot", "rebooting")
 
@@ -297,7 +297,7 @@ async def test_the_start_is_jittered() -> None:
 
 @virtual
 async def test_a_stuck_server_is_told_of_once() -> None:
-    """A server slower than practically all of its kind raises an event long before the timeout."""
+    """A server slower than practically all of its kind raises one event, long before the timeout."""
     async with Harness(Provider(after(1, 1000), after(2, 200))) as harness:
         for n in (1, 2):
             harness.command(n, "create")
@@ -317,7 +317,7 @@ async def test_a_stuck_server_is_told_of_once() -> None:
 
 @virtual
 async def test_durations_are_learned_from_what_was_watched() -> None:
-    """A run teaches how long its commands took, to within a pause."""
+    """A run records how long its commands took, to within a pause."""
     async with Harness(Provider(*(after(n, 30 + n) for n in ids(12)))) as harness:
         for n in ids(12):
             harness.command(n, "create")
@@ -332,7 +332,7 @@ async def test_durations_are_learned_from_what_was_watched() -> None:
 
 @virtual
 async def test_what_nobody_watched_teaches_nothing() -> None:
-    """A wait that begins an hour after the server was ready does not know how long it took; nor does an assumption."""
+    """A wait that begins an hour after the server was ready records no duration; nor does an assumption."""
     async with Harness(Provider(after(1, 150))) as harness:
         harness.command(1, "create")
         await asyncio.sleep(3600)
@@ -348,7 +348,7 @@ async def test_what_nobody_watched_teaches_nothing() -> None:
 
 @virtual
 async def test_a_glance_fills_the_account() -> None:
-    """What servers were before their commands is read the cheaper way, and shown to whoever waits."""
+    """Statuses from before the commands are read the cheaper way, and shown to every wait."""
     async with Harness(Provider(*(after(n, 0) for n in ids(30)))) as harness:
         await harness.poller.glance([1])
         assert (len(harness.provider.lists), len(harness.provider.singles)) == (0, 1)

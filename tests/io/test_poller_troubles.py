@@ -16,7 +16,7 @@ from vpsorg_async.lifecycle.poller import LAST_POLL
 
 
 def ids(count: int) -> range:
-    """So many ids, from 1."""
+    """That number of ids, from 1."""
     return range(1, count + 1)
 
 
@@ -32,7 +32,7 @@ def kinds(results: list[Any]) -> set[str]:
 async def test_failures_are_shared() -> None:
     """A poll that fails is one failure for fifty waits: three failures and a success are four polls.
 
-    Each list that fails is followed by one read by id, which would show that only lists are in trouble, not by fifty.
+    Each failed list is followed by one read by id, which would show that only lists fail, not by fifty.
     """
     async with Harness(Provider(*(after(n, 0) for n in ids(50)))) as harness:
         down = errors.ServiceError("down", status=503)
@@ -48,7 +48,7 @@ async def test_failures_are_shared() -> None:
 
 @virtual
 async def test_failures_are_backed_off() -> None:
-    """An API in trouble is asked less and less often, each time by id and by list: either may work again."""
+    """A failing API is polled less and less often, each time by id and by list: either may work again."""
     async with Harness(Provider(after(1, 0))) as harness:
         harness.provider.trouble = lambda now: errors.ServiceError("down", status=500)
 
@@ -61,7 +61,7 @@ async def test_failures_are_backed_off() -> None:
 
 @virtual
 async def test_retry_after_is_obeyed() -> None:
-    """An API that says when to ask again is not asked before, except for the last poll."""
+    """An API that sends Retry-After is not polled earlier, except for the last poll."""
     async with Harness(Provider(after(1, 0))) as harness:
         harness.provider.trouble = lambda now: errors.RateLimitError("slow", status=429, retry_after=40.0)
 
@@ -73,7 +73,7 @@ async def test_retry_after_is_obeyed() -> None:
 
 @virtual
 async def test_who_joins_does_not_break_a_retry_after() -> None:
-    """A wait or a command that comes while the API wants to be left alone waits with the others."""
+    """A wait or a command that begins during a Retry-After waits with the others."""
     async with Harness(Provider(after(1, 0), after(2, 0))) as harness:
         answers = iter([errors.RateLimitError("slow", status=429, retry_after=40.0)])
         harness.provider.trouble = lambda now: next(answers, None)
@@ -89,7 +89,7 @@ async def test_who_joins_does_not_break_a_retry_after() -> None:
 
 @virtual
 async def test_retry_after_has_a_limit() -> None:
-    """Nobody is sent away for an hour."""
+    """No Retry-After postpones polls for an hour."""
     async with Harness(Provider(after(1, 0))) as harness:
         answers = iter([errors.ServiceError("later", status=503, retry_after=3600.0)])
         harness.provider.trouble = lambda now: next(answers, None)
@@ -101,7 +101,7 @@ async def test_retry_after_has_a_limit() -> None:
 
 @virtual
 async def test_a_server_just_created_may_be_missing() -> None:
-    """Not in the list and 404 by id: tolerated for a while after a create, and only then."""
+    """A server that is not listed and 404 by id is tolerated for a while after a create, and only then."""
     async with Harness(
         Provider(lambda now: record(1, "active") if now >= 45 else None, after(2, 0)), visibility=60.0
     ) as harness:
@@ -116,7 +116,7 @@ async def test_a_server_just_created_may_be_missing() -> None:
 
 @virtual
 async def test_a_vanished_server_ends_its_wait_at_once() -> None:
-    """404 by id after it was seen is an answer, not a failure."""
+    """404 by id after the server was seen is an answer, not a failure."""
     async with Harness(Provider(lambda now: record(1, "provisioning") if now < 20 else None)) as harness:
         harness.command(1, "create")
 
@@ -171,7 +171,7 @@ async def test_a_poll_that_hangs_ends_with_the_wait() -> None:
 
 @virtual
 async def test_a_wait_that_joins_a_hanging_poll_keeps_its_deadline() -> None:
-    """Its own time counts, not that of the poll that was under way when it came."""
+    """The wait keeps its own deadline, whatever poll was in flight when it joined."""
     async with Harness(Provider(after(1, 0), after(2, 0), latency=60.0)) as harness:
         (patient,) = harness.begin([1])
         await asyncio.sleep(1)
@@ -184,7 +184,7 @@ async def test_a_wait_that_joins_a_hanging_poll_keeps_its_deadline() -> None:
 
 @virtual
 async def test_an_outage_is_survived_and_told() -> None:
-    """An API that fails for a minute ends no wait; the timeline says when it began and when it was over."""
+    """An API that fails for a minute ends no wait; the timeline says when the outage began and ended."""
     async with Harness(Provider(*(after(n, 200) for n in ids(5)))) as harness:
         harness.provider.trouble = lambda now: errors.ConnectError("refused") if 60 <= now < 120 else None
         for n in ids(5):
@@ -208,7 +208,7 @@ async def test_an_outage_is_survived_and_told() -> None:
 
 @virtual
 async def test_a_refused_token_ends_every_wait() -> None:
-    """401 is the same for everybody, and polling again does not mend it."""
+    """A 401 ends every wait, since polling again cannot fix it."""
     async with Harness(Provider(*(after(n, 100) for n in ids(5)))) as harness:
         harness.provider.trouble = lambda now: (
             errors.AuthenticationError("no", status=401) if now > 20 else None
@@ -234,7 +234,7 @@ async def test_one_forbidden_server_is_that_ones_matter() -> None:
 @pytest.mark.parametrize("servers", [1, 8])
 @virtual
 async def test_a_bug_reaches_every_waiter(servers: int) -> None:
-    """An exception that nobody foresaw ends every wait with it, and later waits begin anew."""
+    """An unexpected exception ends every wait with it, and later waits start normally."""
     async with Harness(Provider(*(after(n, 0) for n in ids(servers)))) as harness:
         harness.provider.trouble = lambda now: ZeroDivisionError("bug") if now < 10 else None
 
@@ -251,7 +251,7 @@ async def test_a_bug_reaches_every_waiter(servers: int) -> None:
 
 @virtual
 async def test_a_bug_that_meets_a_waiter_who_leaves() -> None:
-    """Whoever was cancelled at the same moment leaves no complaint behind."""
+    """A waiter that was cancelled at the same moment leaves no unretrieved exception behind."""
     async with Harness(Provider(after(1, 0))) as harness:
         harness.provider.trouble = lambda now: ZeroDivisionError("bug")
         (task,) = harness.begin([1])
@@ -269,7 +269,7 @@ def broken_hook(event: object) -> None:
 
 @virtual
 async def test_a_hook_that_fails_ends_no_wait(caplog: pytest.LogCaptureFixture) -> None:
-    """What goes wrong in the user's hook is logged, and the wait goes on."""
+    """An exception in the user's hook is logged, and the wait goes on."""
     async with Harness(Provider(after(1, 500))) as harness:
         harness.poller._on_event = broken_hook
         harness.command(1, "create")
@@ -283,7 +283,7 @@ async def test_a_hook_that_fails_ends_no_wait(caplog: pytest.LogCaptureFixture) 
 
 @virtual
 async def test_a_poller_cancelled_from_outside_comes_back() -> None:
-    """Whoever cancels every task of the loop does not leave a wait hanging."""
+    """Cancelling every task of the loop leaves no wait hanging."""
     async with Harness(Provider(after(1, 30))) as harness:
         (waiting,) = harness.begin([1])
         await asyncio.sleep(5)

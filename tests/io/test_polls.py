@@ -1,4 +1,4 @@
-"""Polls that are compared with each other: nobody is shown what did not change, and nobody misses what did."""
+"""Polls that are compared with each other: waits get every change, and no unchanged rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vpsorg_async.lifecycle.snapshots import ListSnapshot
 
 @virtual
 async def test_a_row_is_read_when_it_changes() -> None:
-    """Thirty waits over a minute: a reading of each row for each change, however many polls, and every poll counts."""
+    """Thirty waits over a minute: each row is read once for each change, however many polls, and every poll counts."""
     provider = Read(*(after(n, 30 + n) for n in range(1, 31)))
     async with Harness(provider, max_interval=1.0) as harness:
         results = await asyncio.gather(*harness.begin(range(1, 31)))
@@ -35,7 +35,7 @@ async def test_a_row_is_read_when_it_changes() -> None:
 
 @virtual
 async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
-    """The others get there; the one hears of it in its timeline, and is not taken for gone."""
+    """A row that can't be read fails its own wait, which is not taken for gone; the others succeed."""
     provider = Read(*(after(n, 20) for n in range(1, 5)), after(5, 300))
     provider.reader.spoiled.add(3)
     async with Harness(provider, max_interval=1.0) as harness:
@@ -50,7 +50,7 @@ async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
 
 @virtual
 async def test_a_poll_that_nobody_got_to_the_end_of_is_forgotten() -> None:
-    """All leave while its rows are gone through: the next poll tells the rest, as if there had been none."""
+    """All waits leave while the rows are distributed: the next poll reports the rest, as if that poll had not run."""
     provider = Read(*(after(n, 10) for n in range(1, 1001)))
     async with Harness(provider, max_interval=1.0) as harness:
         waiting = harness.begin(range(1, 21))
@@ -78,10 +78,10 @@ async def test_a_poll_that_nobody_got_to_the_end_of_is_forgotten() -> None:
 
 @virtual
 async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None:
-    """Without timestamps, a list that says again what it said before the reboot is news after the reboot was seen."""
+    """Without timestamps, a list that repeats its status from before the reboot is news once the reboot was seen."""
 
     class Lonely(Provider):
-        """Its lists say active all the time: they come while it is."""
+        """Its lists say active all the time: they come while the server is."""
 
         async def poll_list(self) -> ListSnapshot:
             snapshot = await super().poll_list()
@@ -90,11 +90,11 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
     rebooting = lambda now: record(1, "rebooting" if 2.0 <= now < 6.0 else "active")  # noqa: E731
     async with Harness(Lonely(rebooting, after(2, 300)), quiet=1000.0, max_interval=1.0) as harness:
         other = harness.begin([2])
-        await asyncio.sleep(1.5)  # the list has told of both
+        await asyncio.sleep(1.5)  # the list has reported both
         harness.command(1, "reboot")
         waiting = harness.begin([1])
         await asyncio.sleep(2.0)
-        # somebody reads it by its id, for all who wait
+        # another task reads it by its id, for all waits
         await harness.poller._reader._read_one(1, quiet=False)
 
         result = (await asyncio.wait_for(asyncio.gather(*waiting), 60))[0]
@@ -107,7 +107,7 @@ async def test_what_a_read_by_id_showed_is_compared_with_the_next_list() -> None
 @virtual
 @pytest.mark.parametrize("then", ["nothing", "a stale row", "not listed", "all fails"])
 async def test_what_a_resting_wait_saw_last_is_told_when_it_times_out(then: str) -> None:
-    """It is not kept beside the last list while that has it, and must not be lost, or grow older, when that goes."""
+    """A timeout reports the last sighting with its original time, also when the last list no longer holds it."""
 
     def course(now: float) -> Server:
         return record(1, "provisioning", 5 if now < 8 or (now > 20 and then == "a stale row") else 8)
@@ -134,7 +134,7 @@ async def test_what_a_resting_wait_saw_last_is_told_when_it_times_out(then: str)
 
 @virtual
 async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
-    """The list was the same before it came: for this wait it is new."""
+    """The list was the same before the wait joined: for this wait it is new."""
     async with Harness(Provider(after(1, 0), after(2, 100), after(3, 100)), max_interval=1.0) as harness:
         others = harness.begin([2, 3])
         await asyncio.sleep(5)
@@ -149,7 +149,7 @@ async def test_a_wait_that_joins_later_is_shown_what_did_not_change() -> None:
 
 @virtual
 async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
-    """A wait that was left alone hears of it all the same: it may only be hidden, or gone."""
+    """A server that the list lacks is read by id for a resting wait: it may be hidden, or gone."""
     provider = Provider(*(after(n, 60) for n in range(1, 5)))
     async with Harness(provider, max_interval=1.0) as harness:
         waiting = harness.begin(range(1, 5), "gone", timeout=50)
@@ -173,7 +173,7 @@ async def test_a_server_that_is_not_listed_any_more_is_read_by_its_id() -> None:
 
 @virtual
 async def test_a_poll_does_not_date_what_it_does_not_show() -> None:
-    """A sighting of five minutes ago, and a list in which that row lags: a reboot's evidence can't stand on either."""
+    """A sighting of five minutes ago, and a list in which that row lags: neither is evidence of a reboot."""
 
     def course(now: float) -> Server:
         if now < 100:
@@ -245,7 +245,7 @@ UNFIT = errors.DecodeError("the answer does not fit", problems=["$.status: expec
 
 @virtual
 async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
-    """A list whose rows have no readable status is no poll: five minutes of it are few requests."""
+    """A list whose rows have no readable status is a failed poll: five minutes of it are few requests."""
     provider = Spoiled(after(1, 1000), after(2, 1000), everywhere=True)
     async with Harness(provider) as harness:
         results = await asyncio.gather(*harness.begin([1, 2], timeout=300), return_exceptions=True)
@@ -259,7 +259,7 @@ async def test_rows_that_never_fit_are_failures_that_are_backed_off() -> None:
 
 @virtual
 async def test_where_no_row_fits_servers_are_read_by_their_ids() -> None:
-    """It blinds no wait, and the list is tried again less and less often."""
+    """Unreadable rows block no wait, and the list is tried again less and less often."""
     provider = Spoiled(after(1, 100), after(2, 300))
     async with Harness(provider) as harness:
         first, second = await asyncio.gather(*harness.begin([1, 2], timeout=600))
@@ -299,7 +299,7 @@ STEPS = [
 
 @pytest.mark.parametrize("words", [None, {"building": "provisioning", "running": "active"}])
 async def test_polls_over_a_real_socket(words: dict[str, str] | None) -> None:
-    """Equal answers, changed rows, a name that is none, words of another language: each wait gets its record."""
+    """Equal responses, changed rows, an invalid name, words of another language: each wait gets its record."""
     steps = STEPS
     if words is not None:
         steps = [each.replace(b"provisioning", b"building").replace(b"active", b"running") for each in steps]
@@ -313,14 +313,14 @@ async def test_polls_over_a_real_socket(words: dict[str, str] | None) -> None:
 
     assert {number: result.error for number, result in results.items()} == dict.fromkeys([1, 2, 3, 4])
     names = {number: result.server and result.server.name for number, result in results.items()}
-    # a name only describes: the wait for that server ends with the row that shows it active
+    # a name is only descriptive: the wait for that server ends with the row that shows it active
     assert names == {1: "web-1", 2: "web-2", 3: "", 4: "web-4"}
     assert [results[n].polls for n in (1, 2, 3)] == [3, 4, 3]
     assert [seen.status for seen in results[3].timeline] == ["provisioning", "active"]
 
 
 async def test_an_answer_like_the_last_one_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a hundred equal answers the first is taken apart; one that differs is again."""
+    """Of a hundred equal responses only the first is decoded; one that differs is decoded again."""
     taken_apart: list[int] = []
     read_rows = Documented.read_rows
 

@@ -1,6 +1,6 @@
-"""What is sent, call by call: method, address, headers, body; and what is refused before anything is sent.
+"""The requests, call by call: method, address, headers, body; and the input that is refused before sending.
 
-The connection is mocked: these are the shapes of requests only.
+The connection is mocked: these tests cover the shapes of requests only.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ NINE: dict[str, tuple[str, str, int, str | None, str | None, Call]] = {
 
 @pytest.mark.parametrize("what", NINE)
 async def test_the_nine_requests(what: str, vps: Client, mocked: aioresponses) -> None:
-    """Each endpoint is asked for as the page's curl example asks, trailing slash and body included, once."""
+    """Each endpoint is requested as in the page's curl example, trailing slash and body included, once."""
     method, url, status, answer, body, call = NINE[what]
     mocked.add(url, method, status=status, body=sample(answer) if answer else "")
 
@@ -172,7 +172,7 @@ async def test_what_the_nine_return(vps: Client, mocked: aioresponses) -> None:
 async def test_list_filters(
     filters: dict[str, str], query: dict[str, str], vps: Client, mocked: aioresponses
 ) -> None:
-    """Filters go into the query as they are given, known words or not; what is not given is not sent."""
+    """Filters go into the query as they are given, known words or not; an omitted filter is not sent."""
     mocked.get(URL(SERVERS).with_query(query), body=sample("list"))
 
     await vps.servers.list(**filters)
@@ -194,7 +194,7 @@ async def test_list_filters(
 async def test_an_update_sends_what_it_is_given(
     fields: dict[str, Any], body: dict[str, Any], vps: Client, mocked: aioresponses
 ) -> None:
-    """PATCH holds the fields that shall change, and no others."""
+    """PATCH holds the fields that are to change, and no others."""
     mocked.patch(f"{SERVERS}12345/", body=sample("detail"))
 
     await vps.servers.update(12345, **fields)
@@ -217,7 +217,7 @@ async def test_a_minimal_create(vps: Client, mocked: aioresponses) -> None:
 
 
 async def test_a_base_url_with_a_path(mocked: aioresponses) -> None:
-    """Behind a gateway the paths come after the gateway's."""
+    """Behind a gateway the paths follow the gateway's own path."""
     mocked.get("https://proxy.example/vps/api/v1/servers/12345/", body=sample("detail"))
 
     async with Client(TOKEN, base_url="https://proxy.example/vps/") as vps:
@@ -250,7 +250,7 @@ async def test_a_change_that_shows_no_server_is_read_again(
 async def test_any_good_answer_to_a_delete_will_do(
     status: int, body: str, vps: Client, mocked: aioresponses
 ) -> None:
-    """A delete that worked worked, whatever the service says to it."""
+    """A delete with a 2xx worked, whatever its body says."""
     mocked.delete(f"{SERVERS}7/", status=status, body=body)
 
     await vps.servers.delete(7)
@@ -282,20 +282,20 @@ async def test_a_list_of_several_pages(vps: Client, mocked: aioresponses) -> Non
 
 
 async def test_pages_that_overlap(vps: Client, mocked: aioresponses) -> None:
-    """A server that moves from one page to the next while they are read is listed once."""
+    """A server that moves from one page to the next during the read is listed once."""
     page = json.loads(sample("list"))
     mocked.get(SERVERS, payload={**page, "next": "?page=2"}, repeat=True)
     mocked.get(f"{SERVERS}?page=2", payload=page, repeat=True)
 
     assert [server.id for server in await vps.servers.list()] == [12345, 12346]
-    # it may have hidden another one, so the pages are read again, four times in all
+    # the move may have hidden another server, so the pages are read again, four times in all
     assert len(sent(mocked)) == 2 * 4
 
 
 async def test_pages_that_go_round_in_circles(
     vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A ``next`` that leads back makes a list that proves no absence, not one without end."""
+    """A ``next`` that leads back makes an incomplete list, not an endless one."""
     page = json.loads(sample("list"))
     mocked.get(SERVERS, payload={**page, "next": "?page=2"}, repeat=True)
     mocked.get(f"{SERVERS}?page=2", payload={**page, "next": SERVERS}, repeat=True)
@@ -318,7 +318,7 @@ async def test_pages_that_go_round_in_circles(
 async def test_a_page_elsewhere_is_fetched_from_the_own_origin(
     link: str, vps: Client, mocked: aioresponses
 ) -> None:
-    """Of a link only path and query are used: the token does not leave the origin."""
+    """Only path and query of a link are used: the token does not leave the origin."""
     mocked.get(SERVERS, payload={**json.loads(sample("list")), "next": link})
     mocked.get(f"{SERVERS}?page=2", payload={"results": [json.loads(sample("create"))]})
 
@@ -343,7 +343,7 @@ async def test_a_page_outside_of_the_api_is_not_fetched(
 async def test_a_count_that_is_too_high(
     vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A list that says to be longer is read again, four times in all; what it shows is returned, and it is logged."""
+    """A list that is shorter than its count is read again, four times in all; its rows are returned, and it's logged."""
     mocked.get(SERVERS, payload={**json.loads(sample("list")), "count": 9}, repeat=True)
 
     with caplog.at_level(logging.WARNING):
@@ -365,7 +365,7 @@ async def test_a_bare_array_is_a_list(vps: Client, mocked: aioresponses) -> None
     ("what", "body"), [("list", '{"results":{"id":12345}}'), ("get", '{"results":[],"id":12345}')]
 )
 async def test_a_read_that_does_not_fit(what: str, body: str, vps: Client, mocked: aioresponses) -> None:
-    """A 2xx that does not fit names the request and the places."""
+    """A 2xx that does not fit names the request and the JSON paths."""
     method, url, _, _, _, call = NINE[what]
     mocked.add(url, method, body=body)
 
@@ -383,7 +383,7 @@ async def test_a_read_that_does_not_fit(what: str, body: str, vps: Client, mocke
 async def test_the_documented_errors_of_the_nine(
     what: str, status: int, cls: type[VpsOrgError], vps: Client, mocked: aioresponses
 ) -> None:
-    """A refusal of any endpoint is its error, with the API's words, and is not sent again."""
+    """A refusal of any endpoint is its error, with the API's message, and is not retried."""
     method, url, _, _, _, call = NINE[what]
     mocked.add(url, method, status=status, payload={"detail": "No."})
 
@@ -397,7 +397,7 @@ async def test_the_documented_errors_of_the_nine(
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "get"])
 async def test_any_request(method: str, vps: Client, mocked: aioresponses) -> None:
-    """What the SDK does not model is asked for with the same token, and comes back as decoded JSON."""
+    """Endpoints that the SDK does not model are requested with the same token, and return decoded JSON."""
     mocked.add("https://admin.vps.org/api/v1/plans/?location=us-west", method.upper(), payload={"count": 0})
 
     assert await vps.request(method, "/plans/?location=us-west") == {"count": 0}
@@ -560,7 +560,7 @@ TIMED: dict[str, Callable[[Client, Any], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("call", TIMED)
 async def test_a_bad_timeout_is_not_sent(call: str, vps: Client, mocked: aioresponses) -> None:
-    """A timeout that never comes, or has passed, stops the call before its first request."""
+    """An infinite, zero or negative timeout stops the call before its first request."""
     for timeout in (math.nan, math.inf, -1, 0, True, "60", None, 10**400):
         with pytest.raises(ConfigurationError, match=r"^timeout is a "):
             await TIMED[call](vps, timeout)
@@ -569,7 +569,7 @@ async def test_a_bad_timeout_is_not_sent(call: str, vps: Client, mocked: aioresp
 
 
 async def test_what_must_be_given(vps: Client, mocked: aioresponses) -> None:
-    """PUT needs all three fields and a wait its timeout: Python itself says so."""
+    """Python itself requires all three fields of PUT and the timeout of a wait."""
     with pytest.raises(TypeError, match="hostname"):
         await vps.servers.replace(7, name="a", backups_enabled=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="timeout"):
@@ -579,7 +579,7 @@ async def test_what_must_be_given(vps: Client, mocked: aioresponses) -> None:
 
 
 async def test_a_fleet_of_nobody(vps: Client, mocked: aioresponses) -> None:
-    """No servers is a report without outcomes, and no reason to ask anything."""
+    """A fleet call without servers is a report without outcomes, and sends no request."""
     for report in (
         await vps.fleet.create([], timeout=1),
         await vps.fleet.reboot((), timeout=1),
@@ -592,7 +592,7 @@ async def test_a_fleet_of_nobody(vps: Client, mocked: aioresponses) -> None:
 
 
 async def test_records_are_plain(vps: Client, mocked: aioresponses) -> None:
-    """A record knows nothing of the client it came from."""
+    """A record holds no reference to the client it came from."""
     mocked.get(f"{SERVERS}12345/", body=sample("detail"))
 
     server = await vps.servers.get(12345)

@@ -1,4 +1,4 @@
-"""The token stays where it belongs, and every error is one of ours: on all paths on which a call can fail."""
+"""The token appears in no error, and every error is one of this package: on all paths on which a call can fail."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ECHOES: dict[str, Play] = {
 
 @attrs.define
 class Heard:
-    """The calls's error and everything that was said on the way."""
+    """The call's error and all output of the call."""
 
     error: BaseException | None = None
     events: list[Any] = attrs.field(factory=list)
@@ -93,7 +93,7 @@ async def call(play: Play, operation: str) -> Heard:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it holds, and what hangs on it."""
+    """The error, its attributes, and its causes and contexts."""
     todo, seen = [error], set[int]()
     while todo:
         one = todo.pop()
@@ -162,7 +162,7 @@ def check(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
 async def test_no_fault_gives_the_token_away(
     fault: Fault, operation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every row of the fault matrix: only our errors, which pickle whole, and the token in none of their corners."""
+    """Every row of the fault matrix raises only errors of this package, which pickle, without the token in any part."""
     caplog.set_level(logging.DEBUG)
 
     heard = await call(fault.play, operation)
@@ -192,7 +192,7 @@ async def test_no_answer_that_repeats_the_token_gives_it_away(
 
 @skipping
 async def test_the_hunt_finds_what_it_hunts() -> None:
-    """The search would find a secret in any of the places that it checks."""
+    """The search finds a secret in any of the places that it checks."""
     error = VpsOrgError("plain")
     error.where = [{"deep": attrs.make_class("Box", ["it"])(TOKEN.encode())}]  # type: ignore[attr-defined]
 
@@ -210,7 +210,7 @@ async def test_the_hunt_finds_what_it_hunts() -> None:
 
 
 async def test_the_token_is_sent_and_not_shown() -> None:
-    """It does reach the service, and no repr of the client's parts shows it."""
+    """The token reaches the service, and no repr of the client's parts shows it."""
     async with RawServer(sends(answer(200, SERVER))) as server, Client(TOKEN, base_url=server.url) as vps:
         await vps.servers.get(1)
         shown = [repr(part) for part in (vps, vps.servers, vps.fleet, vars(vps), vars(vps._runtime))]
@@ -221,7 +221,7 @@ async def test_the_token_is_sent_and_not_shown() -> None:
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copying.copy, copying.deepcopy])
 def test_a_client_is_neither_pickled_nor_copied(copied: Callable[[object], object]) -> None:
-    """The token leaves the process in no pickle, and two clients share no connections by accident."""
+    """No pickle contains the token, and no two clients share connections by accident."""
     vps = Client("vps_secret")
     for shown in (vps, vps.with_options(deadline=5)):
         with pytest.raises(ConfigurationError, match="can't be pickled or copied") as caught:

@@ -1,4 +1,4 @@
-"""The attempt loop: what is sent again, what is waited for, what is reported, and what is known at the end."""
+"""The attempt loop: retries, pauses, events, and the knowledge at the end."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def answered(status: int, **headers: str) -> Response:
 
 @attrs.define
 class Service:
-    """Stands for the transport and all behind it: answers by a rule, in virtual time, and keeps the times."""
+    """Replaces the transport and the service: responds by a rule, in virtual time, and records the times."""
 
     rule: Callable[[Request], Response | TransportError]
     takes: float = 0.1
@@ -112,7 +112,7 @@ async def failing(call: Awaitable[object]) -> Any:
     return caught.value
 
 
-# -- what is known at the end ---------------------------------------------------------------------------------------
+# -- the knowledge at the end ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def failing(call: Awaitable[object]) -> Any:
 )
 @skipping
 async def test_a_404_after_a_lost_delete_is_its_success(lost: Script) -> None:
-    """The server is gone, as asked: it was the first attempt that did it."""
+    """The server is gone, as requested: the first attempt deleted it."""
     async with RawServer(lost, GONE) as server, client(server.url) as vps:
         await vps.servers.delete(1)
         assert server.heard("DELETE") == 2
@@ -136,7 +136,7 @@ async def test_a_404_after_a_lost_delete_is_its_success(lost: Script) -> None:
 )
 @skipping
 async def test_a_404_to_a_delete_that_did_nothing_is_an_error(before: list[Script]) -> None:
-    """There was no such server before the first attempt that could have deleted it."""
+    """A 404 is an error where no earlier attempt can have deleted the server."""
     async with RawServer(*before, GONE) as server, client(server.url) as vps:
         error = await failing(vps.servers.delete(1))
 
@@ -146,7 +146,7 @@ async def test_a_404_to_a_delete_that_did_nothing_is_an_error(before: list[Scrip
 
 @skipping
 async def test_a_404_to_a_put_is_no_success() -> None:
-    """A replace that may have been applied, to a server that is not there, is reported as both."""
+    """A replace that may have been applied, to a server that does not exist, is reported as both."""
     async with RawServer(LOST, GONE) as server, client(server.url) as vps:
         error = await failing(OPERATIONS["replace"](vps))
 
@@ -155,7 +155,7 @@ async def test_a_404_to_a_put_is_no_success() -> None:
 
 
 def test_what_may_have_happened_once_may_have_happened() -> None:
-    """The knowledge of an error covers all attempts of the call, not the last alone."""
+    """The knowledge in an error covers all attempts of the call, not only the last."""
     service = Service(lambda _: answered(503) if len(service.times) == 1 else ConnectError("refused"))
 
     error = virtual(failing(session(service, attempts=3).send(request(Operation.DELETE))))
@@ -181,7 +181,7 @@ def test_what_may_have_happened_once_may_have_happened() -> None:
 )
 @skipping
 async def test_after_a_lost_change_the_server_is_read(operation: str, status: str, works: bool) -> None:
-    """A lost start or stop counts where the server shows it; a reboot or create never does; none is sent again."""
+    """A lost start or stop succeeds where the server shows it; a reboot or create never does; none is sent again."""
     shown = sends(answer(200, SERVER.replace(b"active", status.encode())))
     async with RawServer(LOST, shown) as server, client(server.url) as vps:
         if works:
@@ -198,7 +198,7 @@ async def test_after_a_lost_change_the_server_is_read(operation: str, status: st
 @pytest.mark.parametrize(("name", "works"), [("a", True), ("b", False)])
 @skipping
 async def test_after_a_lost_patch_the_server_is_compared(name: str, works: bool) -> None:
-    """A PATCH counts where the server has the wanted values."""
+    """A lost PATCH succeeds where the server has the wanted values."""
     shown = sends(answer(200, SERVER.replace(b"web-1", name.encode())))
     async with RawServer(LOST, shown) as server, client(server.url) as vps:
         if works:
@@ -213,7 +213,7 @@ async def test_after_a_lost_patch_the_server_is_compared(name: str, works: bool)
 @pytest.mark.parametrize("reading", [LOST, sends(answer(401)), GONE], ids=["reset", "401", "404"])
 @skipping
 async def test_a_taken_change_is_not_told_as_refused(operation: str, reading: Script) -> None:
-    """A change that was accepted, but whose result can't be read, was sent and was not refused."""
+    """A change that was accepted, but whose result can't be read, is reported as sent, not as refused."""
     async with RawServer(sends(answer(200)), reading) as server, client(server.url) as vps:
         error = await failing(OPERATIONS[operation](vps))
 
@@ -296,7 +296,7 @@ async def test_normal_operation_is_silent(script: Script, caplog: pytest.LogCapt
 
 
 def test_a_rate_limit_lowers_the_number_at_once_and_it_recovers() -> None:
-    """A service that accepts eight at once and answers 429 to more gets about eight at once, without failures."""
+    """A service that accepts eight concurrent requests and answers 429 to more gets about eight, without failures."""
     events: list[Any] = []
     service = Service(lambda _: answered(429 if service.in_flight > 8 else 200, retry_after="1"))
 
@@ -352,7 +352,7 @@ def test_reads_and_changes_hold_apart(limited: Operation, free: Operation) -> No
 
 @pytest.mark.parametrize("asked", ["0", "1", "7", "60", "3600"])
 def test_the_next_request_comes_when_it_was_asked_for(asked: str) -> None:
-    """Never before the time that the answer named, up to the clamp, and within the jitter after it."""
+    """The next request is never earlier than the response asked, up to the clamp, and within the jitter after it."""
     service = Service(
         lambda _: answered(429, retry_after=asked) if len(service.times) == 1 else answered(200)
     )
@@ -367,7 +367,7 @@ def test_the_next_request_comes_when_it_was_asked_for(asked: str) -> None:
 @pytest.mark.parametrize("hint", [(), ("Retry-After: 5",), ("Retry-After: 0",), ("Retry-After: 60",)])
 @skipping
 async def test_a_call_is_patient_for_a_minute(hint: tuple[str, ...], operation: str) -> None:
-    """As long as nothing else was asked for, a call that only ever meets 429 gives up within 60 seconds."""
+    """With the default policy, a call that only gets 429s gives up within 60 seconds."""
     clock = SkippingClock()
     async with (
         RawServer(sends(answer(429, b"", *hint))) as server,
@@ -381,7 +381,7 @@ async def test_a_call_is_patient_for_a_minute(hint: tuple[str, ...], operation: 
 
 
 def test_waiting_for_a_rate_limit_ends_for_everybody() -> None:
-    """Under 429s without end each call gives up when its patience does, also one held back by the others' news."""
+    """Under endless 429s each call gives up when its patience ends, also one held back by the 429s of others."""
     service = Service(lambda _: answered(429, retry_after="5"))
     lasted: list[float] = []
 
@@ -396,7 +396,7 @@ def test_waiting_for_a_rate_limit_ends_for_everybody() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(600):
                 group.create_task(one(calls))
-                # newcomers, with all of their patience, keep on hearing that it is too early
+                # newcomers, with all of their patience, keep getting 429s
                 await asyncio.sleep(1.0)
 
     virtual(main())
@@ -412,7 +412,7 @@ def tuned(calls: Session, *, retry: RetryPolicy | None = None, deadline: float |
 
 
 def test_the_policy_of_a_view_holds_up_no_other_call() -> None:
-    """A view with long pauses after a 429 takes them itself; others wait as the client's own policy says."""
+    """A view with long pauses after a 429 pauses alone; others wait as the client's own policy says."""
     service = Service(lambda _: answered(429 if len(service.times) == 1 else 200))
     slow = RetryPolicy(backoff=Backoff(initial=100.0, maximum=1000.0), rate_limit_patience=5000.0)
 
@@ -432,7 +432,7 @@ def test_the_policy_of_a_view_holds_up_no_other_call() -> None:
 
 
 def test_a_rate_limit_that_outlasts_the_deadline_ends_the_call_at_once() -> None:
-    """Another call's 429 holds this one back beyond its deadline: it does not wait for the deadline to pass."""
+    """When another call's 429 holds this one back beyond its deadline, it fails immediately."""
     service = Service(lambda _: answered(429, retry_after="30") if len(service.times) == 1 else answered(200))
 
     async def main() -> tuple[Any, float]:
@@ -459,7 +459,7 @@ def test_a_rate_limit_that_outlasts_the_deadline_ends_the_call_at_once() -> None
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_an_outage_is_not_made_worse(status: int) -> None:
-    """At 100 % failures, 500 callers over 60 s send hardly more than one request per call; and they come back soon."""
+    """At 100 % failures, 500 callers over 60 s send hardly more than one request per call; and they recover soon."""
     service = Service(lambda _: answered(status))
     calls_made = 0
 
@@ -497,7 +497,7 @@ def test_an_outage_is_not_made_worse(status: int) -> None:
 async def test_closing_the_client_ends_its_pauses(
     first: bytes, operation: str, error: type[VpsOrgError], sent: Sent | None
 ) -> None:
-    """A call that waits for its next attempt ends with the client, and what may have happened is still reported."""
+    """A call that waits for its next attempt ends with the client, and its error keeps what may have been applied."""
     async with RawServer(sends(first)) as server:
         async with Client("vps_x", base_url=server.url) as vps:
             call = asyncio.create_task(_run(operation, vps))
@@ -511,7 +511,7 @@ async def test_closing_the_client_ends_its_pauses(
 
 
 async def test_a_change_that_was_lost_to_closing_may_have_happened() -> None:
-    """Closing the client in the middle of a change does not make it unsent."""
+    """Closing the client during a change reports it as possibly applied, not as unsent."""
 
     async def silent(line: Line) -> None:
         await line.stall()
@@ -531,7 +531,7 @@ async def _run(operation: str, vps: Client) -> object:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_cancelled_calls_leak_no_place(seed: int) -> None:
-    """A thousand calls, cancelled while queued, in flight or pausing: every place comes back."""
+    """A thousand calls, cancelled while queued, in flight or pausing: every slot is released."""
     rng = random.Random(seed)
     service = Service(lambda _: answered(rng.choice([200, 200, 429, 503, 404]), retry_after="1"))
 
@@ -555,7 +555,7 @@ def test_cancelled_calls_leak_no_place(seed: int) -> None:
 
 @skipping
 async def test_a_caller_s_own_time_limit_is_his() -> None:
-    """It ends the call like a cancellation, is not mistaken for one of ours, and leaves the client usable."""
+    """A caller's time limit cancels the call, is not mistaken for a client limit, and leaves the client usable."""
     async with RawServer(stalls, GOOD) as server, client(server.url, timeout=Timeout(total=1000)) as vps:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(1.0):
@@ -566,7 +566,7 @@ async def test_a_caller_s_own_time_limit_is_his() -> None:
 
 @skipping
 async def test_pauses_are_those_of_the_policy() -> None:
-    """What is slept between attempts lies below the ceiling of the back-off."""
+    """The pauses between attempts lie below the ceiling of the back-off."""
     clock = SkippingClock()
     policy = RetryPolicy(attempts=6)
     async with (
@@ -583,7 +583,7 @@ async def test_pauses_are_those_of_the_policy() -> None:
 
 @skipping
 async def test_a_create_that_was_not_sent_is_sent_again() -> None:
-    """Refused connections cost nothing: the create is tried as often as a read, and happens once."""
+    """A create whose connection was refused is retried as often as a read, and is applied once."""
     async with RawServer(GOOD) as server:
         url, port = server.url, server.port
 
@@ -606,7 +606,7 @@ async def test_a_create_that_was_not_sent_is_sent_again() -> None:
 
 
 def test_a_hook_before_sending_holds_a_request_back() -> None:
-    """What it raises ends the call: nothing is sent, the place at the limiter is free again."""
+    """An exception of the hook ends the call: nothing is sent, and its slot at the limiter is free again."""
 
     def hold() -> None:
         raise SendCancelled("the run has stopped")
@@ -633,7 +633,7 @@ def test_a_hook_before_sending_holds_a_request_back() -> None:
     ],
 )
 def test_a_hook_before_sending_is_called_until_one_may_have_been_applied(failure: Any, called: int) -> None:
-    """Right before each attempt; from then on the call has to find out what happened, and cannot be held back."""
+    """The hook runs right before each attempt, until one may have been applied; then the call can't be held back."""
 
     async def play() -> None:
         hooked: list[int] = []

@@ -1,4 +1,4 @@
-"""One attempt on a real socket: what leaves, what is read, what is known, and what it costs."""
+"""One attempt on a real socket: the bytes sent, the bytes read, the knowledge of the outcome, and the cost."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def connections(server: RawServer, method: str) -> list[int]:
 @pytest.mark.parametrize("warm", [False, True], ids=["fresh", "reused"])
 @pytest.mark.parametrize("method", METHODS)
 async def test_nothing_is_sent_twice_behind_our_back(method: str, warm: bool, then: str) -> None:
-    """A server that reads and hangs up hears one request for one attempt, on new and on used connections."""
+    """A server that reads and disconnects receives one request for one attempt, on new and on used connections."""
     async with RawServer(*[GOOD] * warm, sends(then=then)) as server, once(server.url) as vps:
         if warm:
             await vps.request("GET", "/warm/")
@@ -106,7 +106,7 @@ async def test_nothing_is_sent_twice_behind_our_back(method: str, warm: bool, th
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 @skipping
 async def test_changes_do_not_ride_on_idle_connections(operation: str) -> None:
-    """A POST or PATCH goes over a connection used within the last second, or a new one; the rest reuse any."""
+    """A POST or PATCH uses a connection that was active within the last second, or a new one; the rest reuse any."""
     async with RawServer(GOOD) as server, client(server.url) as vps:
         await vps.servers.get(1)
         skip(transport.FRESH_SECONDS * 0.9)
@@ -135,7 +135,7 @@ async def test_every_idle_connection_is_passed_over(monkeypatch: pytest.MonkeyPa
 
 @skipping
 async def test_bulk_creates_share_their_connections() -> None:
-    """Creates that follow each other pay one handshake per place, not one each."""
+    """Creates that follow each other pay one handshake per slot, not one each."""
     async with RawServer(GOOD) as server, client(server.url, max_in_flight=8) as vps:
         await asyncio.gather(*(vps.servers.create(SPEC) for _ in range(200)))
 
@@ -144,7 +144,7 @@ async def test_bulk_creates_share_their_connections() -> None:
 
 
 async def test_an_answer_nobody_asked_for_is_given_to_nobody() -> None:
-    """What a server says on an idle connection is not the answer to the next request, which is still unsent."""
+    """Unrequested bytes on an idle connection are not taken for the response to the next, still unsent request."""
     stray = answer(200, record(666))
     async with RawServer(sends(fits, stray), GOOD) as server, once(server.url) as vps:
         await vps.servers.get(1)
@@ -160,7 +160,7 @@ ENDS_STALE = {"closed": sends(then="close"), "reset": sends(then="reset"), "sile
 
 
 def pooled(after: Script) -> Script:
-    """The first answers leave together, each on a connection of its own; what comes later is played by ``after``."""
+    """The first responses leave together, each on its own connection; later ones are scripted by ``after``."""
     first: list[Line] = []
 
     async def script(line: Line) -> None:
@@ -182,7 +182,7 @@ async def fill_the_pool(vps: Client) -> None:
 @pytest.mark.parametrize("end", ENDS_STALE)
 @skipping
 async def test_the_attempt_after_a_stale_connection_takes_a_fresh_one(end: str, operation: str) -> None:
-    """A balancer has restarted, and more idle connections are dead than attempts are allowed: the second works."""
+    """After a balancer restart, with more idle connections dead than attempts allowed, the second attempt works."""
 
     async def restarted(line: Line) -> None:
         await (ENDS_STALE[end] if line.number <= STALE else GOOD)(line)
@@ -198,7 +198,7 @@ async def test_the_attempt_after_a_stale_connection_takes_a_fresh_one(end: str, 
 @pytest.mark.parametrize("end", ENDS_STALE)
 @skipping
 async def test_other_calls_do_not_meet_the_stale_connections_either(end: str) -> None:
-    """What one call found out holds for all: the next calls do not try the rest of the dead connections."""
+    """After one call met a dead connection, later calls do not try the other connections that idled then."""
 
     async def restarted(line: Line) -> None:
         await (ENDS_STALE[end] if line.number <= STALE else GOOD)(line)
@@ -213,7 +213,7 @@ async def test_other_calls_do_not_meet_the_stale_connections_either(end: str) ->
 
 @skipping
 async def test_connections_that_answer_stay_in_the_pool() -> None:
-    """A break costs only the connections that idled at that time: those that have answered since are used on."""
+    """A break discards only the connections that idled at that time: those that have answered since are reused."""
     broken = 0
 
     async def once_broken(line: Line) -> None:
@@ -231,7 +231,7 @@ async def test_connections_that_answer_stay_in_the_pool() -> None:
 
 @skipping
 async def test_a_cancelled_call_says_nothing_about_the_pool() -> None:
-    """A call that its user cancels costs its own connection and no other."""
+    """A call that its user cancels closes its own connection and no other."""
     async with RawServer(pooled(silent)) as server, client(server.url) as vps:
         await fill_the_pool(vps)
         call = asyncio.create_task(vps.servers.get(1))
@@ -271,7 +271,7 @@ async def then_silence(line: Line, *segments: bytes) -> None:
 @pytest.mark.parametrize("operation", ["list", "create"])
 @pytest.mark.parametrize("silence", SILENCES)
 async def test_the_deadline_is_hard(silence: str, operation: str) -> None:
-    """In real time: an attempt ends at its deadline, whatever the server does not do."""
+    """In real time: an attempt ends at its deadline, whatever the server fails to do."""
     async with (
         RawServer(SILENCES[silence]) as server,
         once(server.url, timeout=Timeout(total=0.3), max_list_body=1 << 40, max_body=1 << 40) as vps,
@@ -286,7 +286,7 @@ async def test_the_deadline_is_hard(silence: str, operation: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_the_deadline_covers_sending() -> None:
-    """A server that answers by halves and reads nothing of a large body does not hold the call."""
+    """A server that sends half a response and reads nothing of a large body does not hold the call."""
 
     async def deaf(line: Line) -> None:
         await then_silence(line, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
@@ -301,7 +301,7 @@ async def test_the_deadline_covers_sending() -> None:
 
 @skipping
 async def test_time_spent_queued_does_not_count() -> None:
-    """1,500 calls over 32 places, each answered after a second: the last waits for 46 seconds, and none is late."""
+    """1,500 calls over 32 slots, each answered after a second: the last waits for 46 seconds, and none times out."""
     calls, places = 1500, 32
     waiting: list[Line] = []
 
@@ -338,7 +338,7 @@ async def test_time_spent_queued_does_not_count() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @skipping
 async def test_a_call_that_found_no_connection_in_time_was_not_sent(operation: str) -> None:
-    """Timeouts prove nothing by themselves; that no header ever left does."""
+    """A call that timed out before any header left was not sent."""
     async with black_hole() as endpoint:
         timeout = Timeout(connect=11.0, total=1.0)
         async with client(endpoint.url, timeout=timeout) as vps:
@@ -359,7 +359,7 @@ async def test_a_call_that_found_no_connection_in_time_was_not_sent(operation: s
 )
 @pytest.mark.parametrize("operation", ["list", "get", "create", "read", "change"])
 async def test_a_large_body_is_not_kept(script: Script, operation: str) -> None:
-    """Reading stops at the cap: memory grows by no more than twice of it, and the error says so."""
+    """Reading stops at the limit: memory grows by no more than twice the limit, and the error says so."""
     cap = 4 << 20
     bomb("gzip"), bomb("deflate")
     async with RawServer(script) as server, once(server.url, max_body=cap, max_list_body=cap) as vps:
@@ -377,7 +377,7 @@ async def test_a_large_body_is_not_kept(script: Script, operation: str) -> None:
 
 
 async def test_the_body_of_an_error_is_bounded() -> None:
-    """An error answer is read as far as it can be of use."""
+    """An error response is read only up to its limit."""
     flood = sends(b"HTTP/1.1 500 Oh\r\nContent-Length: 999999999\r\n\r\n", b"x" * 3_000_000)
     async with RawServer(flood) as server, once(server.url) as vps:
         error = await failing(vps.servers.get(1))
@@ -389,7 +389,7 @@ async def test_the_body_of_an_error_is_bounded() -> None:
 
 @pytest.mark.parametrize("cap", [len(SERVER) - 1, len(SERVER), len(SERVER) + 1])
 async def test_the_cap_is_exact(cap: int) -> None:
-    """A body as long as the cap is whole."""
+    """A body exactly as long as the limit is complete."""
     async with RawServer(GOOD) as server, once(server.url, max_body=cap) as vps:
         if cap < len(SERVER):
             assert isinstance(await failing(vps.servers.get(1)), DecodeError)
@@ -403,7 +403,7 @@ FOREIGN = ["br", "BR", "zstd", "xz", "compress", "whatever", "gzip, br"]
 @pytest.mark.parametrize("operation", ["list", "get", "replace", "delete", "create", "reboot"])
 @pytest.mark.parametrize("coding", FOREIGN)
 async def test_a_coding_that_was_not_asked_for_is_named(coding: str, operation: str) -> None:
-    """It comes again the next time, so the call is sent once; a change may have worked."""
+    """An unrequested coding would come again, so the call is sent once; a change may have been applied."""
     script = sends(answer(200, b"\x8b\x02\x80{}\x03", f"Content-Encoding: {coding}"))
     async with RawServer(script) as server, Client(TOKEN, base_url=server.url) as vps:
         error = await failing(OPERATIONS[operation](vps))
@@ -418,7 +418,7 @@ async def test_a_coding_that_was_not_asked_for_is_named(coding: str, operation: 
 @pytest.mark.parametrize("coding", ["br", "whatever", "gzip"])
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 503])
 async def test_the_status_of_an_error_needs_no_body(status: int, coding: str) -> None:
-    """An error answer that can't be decoded is still the error that its status says."""
+    """An error response that can't be decoded still raises the error of its status."""
     script = sends(answer(status, b"\x8b\x02\x80{}\x03", f"Content-Encoding: {coding}"))
     async with RawServer(script) as server, once(server.url) as vps:
         error = await failing(vps.servers.get(1))
@@ -430,7 +430,7 @@ async def test_the_status_of_an_error_needs_no_body(status: int, coding: str) ->
 
 @pytest.mark.parametrize("status", [200, 204])
 async def test_no_body_has_no_coding(status: int) -> None:
-    """A coding that is announced for nothing does no harm."""
+    """A coding that is announced for an empty body does no harm."""
     script = sends(answer(status, b"", "Content-Encoding: br"))
     async with RawServer(script) as server, once(server.url) as vps:
         await vps.servers.delete(1)
@@ -438,7 +438,7 @@ async def test_no_body_has_no_coding(status: int) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate", "identity, gzip"])
 async def test_what_was_asked_for_is_decoded(coding: str) -> None:
-    """A list in either coding, longer than one piece, is the list; the same again is known to be the same."""
+    """A list in either coding, longer than one chunk, is decoded; a repeated list is recognised."""
     row = json.loads(SERVER)
     body = json.dumps([{**row, "id": number + 1, "name": "x" * 300} for number in range(2000)]).encode()
     packed = zlib.compress(body) if coding == "deflate" else gzip.compress(body)
@@ -455,7 +455,7 @@ async def test_what_was_asked_for_is_decoded(coding: str) -> None:
 
 
 async def test_a_body_that_is_not_what_its_header_says() -> None:
-    """The connection may be broken: the attempt is repeated, and the error names the announced coding."""
+    """The connection may be broken: the attempt is retried, and the error names the announced coding."""
     broken = sends(answer(200, SERVER, "Content-Encoding: gzip"))
     async with RawServer(broken, GOOD) as server, Client(TOKEN, base_url=server.url) as vps:
         assert (await vps.servers.get(1)).id == 1
@@ -472,7 +472,7 @@ async def test_a_body_that_is_not_what_its_header_says() -> None:
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 @pytest.mark.parametrize("method", METHODS)
 async def test_redirects_are_not_followed(method: str, status: int) -> None:
-    """A 3xx is an error that names the origin it points to, which hears nothing."""
+    """A 3xx is an error that names the origin it points to, which receives no request."""
     async with RawServer(GOOD) as elsewhere:
         target = f"{elsewhere.url}/api/v1/servers/?key=secret"
         script = sends(answer(status, b"", f"Location: {target}"))
@@ -489,7 +489,7 @@ async def test_redirects_are_not_followed(method: str, status: int) -> None:
 
 
 async def test_a_list_goes_on_at_the_same_origin_only() -> None:
-    """Links are followed at the client's own address, with the token, whatever host they name, and no circle."""
+    """Links are followed at the client's own address, with the token, whatever host they name, never in a circle."""
 
     def page(link: str) -> Script:
         return sends(answer(200, b'{"results": [], "next": "%s"}' % link.encode()))
@@ -524,9 +524,9 @@ async def test_a_list_goes_on_at_the_same_origin_only() -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    """What the service wants remembered is not."""
+    """The client stores no cookies."""
     script = sends(lambda line: answer(200, fitting(line), "Set-Cookie: session=1; Path=/"))
-    # by name: cookies of a bare address are not kept by anybody
+    # by name, because a cookie jar keeps no cookies of a bare IP address
     async with RawServer(script) as server, once(f"http://localhost:{server.port}") as vps:
         for operation in ("get", "create", "get"):
             await OPERATIONS[operation](vps)
@@ -542,7 +542,7 @@ PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PR
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .netrc that knows this host."""
+    """A .netrc with credentials for this host."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password wrong\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -550,7 +550,7 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("netrc")
 async def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxy variables and .netrc change nothing."""
+    """Proxy variables and .netrc are ignored by default."""
     async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
         for name in PROXY_NAMES:
             monkeypatch.setenv(name, proxy.url)
@@ -583,7 +583,7 @@ async def test_a_proxy_on_request(address: str, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To https the proxy is only asked for a tunnel: it gets neither the token nor anything of the request."""
+    """An https proxy is only asked for a tunnel: it receives neither the token nor any part of the request."""
     async with RawServer(sends(answer(407))) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         async with once("https://api.example", trust_env=True) as vps:
@@ -601,7 +601,7 @@ async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch)
     "entry", ["127.0.0.1", "127.0.0.1:{port}", "127.0.0.0/8", "*", "x.example, 127.0.0.1:{port}"]
 )
 async def test_a_host_can_be_exempt_from_the_proxy(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``no_proxy`` is used, with ports and networks."""
+    """``no_proxy`` is applied, with ports and networks."""
     async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", entry.format(port=server.port))
@@ -616,7 +616,7 @@ async def test_a_host_can_be_exempt_from_the_proxy(entry: str, monkeypatch: pyte
 async def test_the_variables_that_name_a_proxy(
     name: str, entry: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In either case; exemptions of others change nothing."""
+    """Variables are read in either case; exemptions of other hosts change nothing."""
     async with RawServer(GOOD) as proxy, RawServer(GOOD) as server:
         monkeypatch.setenv(name, proxy.url)
         if entry is not None:
@@ -669,7 +669,7 @@ UNFIT = [
 
 
 def unsaid(error: BaseException) -> bool:
-    """Whether the password shows in none of the error's corners, local variables of our frames included."""
+    """Whether the password shows in no part of the error, local variables of the package's frames included."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     shown.stack = traceback.StackSummary.from_list(
         [frame for frame in shown.stack if "vpsorg_async" in frame.filename]
@@ -733,14 +733,14 @@ async def test_a_proxy_is_not_shown() -> None:
 
 
 async def test_tls_that_holds() -> None:
-    """With the right authority the same set-up works: what the matrix refuses, it refuses for its reason."""
+    """With the right authority the same setup works: the matrix's TLS rows fail for the reason that they name."""
     async with tls()() as endpoint, once(endpoint.url, **endpoint.options) as vps:
         assert (await vps.servers.get(1)).id == 1
         assert (await vps.servers.create(SPEC)).id == NEW + 2
 
 
 async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
-    """Not a byte of the request reaches a peer that does not speak TLS."""
+    """No byte of the request reaches a peer that does not speak TLS."""
     heard = bytearray()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -762,7 +762,7 @@ async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
 
 
 async def test_an_address_that_is_none() -> None:
-    """What can't be connected to is not tried again and again."""
+    """An address that can't be connected to is not retried."""
     async with Client(TOKEN, base_url="https://127.1") as vps:
         for operation in ("get", "create"):
             error = await failing(OPERATIONS[operation](vps))
@@ -772,7 +772,7 @@ async def test_an_address_that_is_none() -> None:
 
 @pytest.mark.parametrize("operation", ["get", "create"])
 async def test_no_file_descriptor_left(operation: str) -> None:
-    """A process that has run out of descriptors gets an error that says that nothing was sent."""
+    """A process without free descriptors gets an error that says that nothing was sent."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with RawServer(GOOD) as server, once(server.url) as vps:
         taken: list[int] = []
@@ -792,7 +792,7 @@ async def test_no_file_descriptor_left(operation: str) -> None:
 
 
 def test_a_silent_name_server_does_not_hold_up_the_end() -> None:
-    """A program whose look-up never comes back ends when its call has ended, not when the look-up has."""
+    """A program whose name resolution never returns ends when its call has ended."""
     program = """
         import asyncio, socket, time
         from vpsorg_async import Client, errors
@@ -836,7 +836,7 @@ def _blocked_look_up(*_: object, **__: object) -> Any:
 async def test_closing_the_client_ends_its_calls(
     moment: str, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a call waits for, closing the client ends it with an error of ours, never with a cancellation."""
+    """Whatever a call waits for, closing the client ends it with one of our errors, never with a cancellation."""
     scripts = {"waiting": silent, "reading": SILENCES["half the body"], "queued": silent}
     async with RawServer(scripts.get(moment, GOOD)) as server, AsyncExitStack() as stack:
         swallowed = stack.enter_context(full_listener())

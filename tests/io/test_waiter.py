@@ -1,4 +1,4 @@
-"""The awaitable face of waiting: receipts, several servers, readiness, and watching the account, in virtual time."""
+"""The awaitable interface of waiting: receipts, several servers, readiness, watching the account, in virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def settled(harness: Harness, subjects: Any, timeout: float = 600.0) -> li
 
 @virtual
 async def test_the_outcome_tells_the_wait() -> None:
-    """Server, evidence, timeline, polls and seconds: what a wait came to."""
+    """The outcome of a wait has the server, the evidence, the timeline, the polls and the seconds."""
     async with Harness(Provider(after(1, 20))) as harness:
         harness.command(1, "create")
 
@@ -38,7 +38,7 @@ async def test_the_outcome_tells_the_wait() -> None:
 
 @virtual
 async def test_a_wait_may_be_about_a_server_its_id_or_a_receipt() -> None:
-    """All of them name the server; ids that are none are refused before anything is asked."""
+    """A wait accepts a server, an id or a receipt; invalid ids are refused before anything is sent."""
     async with Harness(Provider(after(1, 0))) as harness:
         receipt = harness.command(1, "start")
         for subject in (1, record(1, "stopped"), receipt):
@@ -56,7 +56,7 @@ async def test_a_wait_may_be_about_a_server_its_id_or_a_receipt() -> None:
 
 @virtual
 async def test_each_outcome_comes_as_it_settles() -> None:
-    """Several servers are told in the order in which they get there, those that fail among them."""
+    """Outcomes of several servers come in the order in which they settle, failures among them."""
     provider = Provider(after(1, 30), after(2, 10), after(3, 15, "suspended"), after(4, 20))
     async with Harness(provider) as harness:
         outcomes = await settled(harness, [1, 2, 3, 4, 4])
@@ -70,7 +70,7 @@ async def test_each_outcome_comes_as_it_settles() -> None:
 
 @virtual
 async def test_leaving_the_stream_leaves_the_waits() -> None:
-    """Who has seen enough stops the looks for the rest."""
+    """Leaving the stream early stops the polls for the other servers."""
     async with Harness(Provider(after(1, 5), after(2, 500))) as harness:
         stream = harness.waiter.wait_all([1, 2], ACTIVE, 600)
         async for outcome in stream:
@@ -86,7 +86,7 @@ async def test_leaving_the_stream_leaves_the_waits() -> None:
 @pytest.mark.parametrize("subjects", ["12", 12, b"12", record(1, "active")])
 @virtual
 async def test_one_server_is_not_several(subjects: Any) -> None:
-    """A string would be taken letter by letter: it is refused."""
+    """A string in place of several servers is refused, since it would be read letter by letter."""
     async with Harness(Provider()) as harness:
         with pytest.raises(errors.ConfigurationError, match="for one use wait_until"):
             await settled(harness, subjects)
@@ -94,14 +94,14 @@ async def test_one_server_is_not_several(subjects: Any) -> None:
 
 @virtual
 async def test_no_servers_are_settled_at_once() -> None:
-    """An empty list asks for nothing."""
+    """An empty list sends no request."""
     async with Harness(Provider()) as harness:
         assert await settled(harness, []) == []
         assert harness.provider.polls == []
 
 
 def rebooting(now: float) -> Server:
-    """Active all the time, but for 20 to 23."""
+    """Active all the time, except from 20 to 23."""
     return record(
         1, "rebooting" if 20 <= now < 23 else "active", 20 if 20 <= now < 23 else 23 if now >= 23 else 0
     )
@@ -109,7 +109,7 @@ def rebooting(now: float) -> Server:
 
 @virtual
 async def test_a_receipt_goes_to_another_process() -> None:
-    """A pickled receipt of a reboot protects the wait of a client that knows nothing else of it."""
+    """A pickled receipt of a reboot protects the wait of a client that has no other knowledge of it."""
     provider = Provider(lambda now: rebooting(now - 1.5))  # reads lag
     async with Harness(provider) as sender, Harness(provider) as other:
         await sender.poller.glance([1])
@@ -144,7 +144,7 @@ async def test_clocks_of_other_machines_may_be_wrong(skew: float) -> None:
 
 @virtual
 async def test_a_receipt_of_ones_own_is_recognised() -> None:
-    """Handed back to its own client, a receipt is the command that it knows, with its exact time."""
+    """A client recognises its own receipt as the command that it knows, with its exact time."""
     async with Harness(Provider(rebooting)) as harness:
         await asyncio.sleep(20.5)
         receipt = pickle.loads(pickle.dumps(harness.command(1, "reboot", "rebooting")))
@@ -180,7 +180,7 @@ async def ready(harness: Harness, door: Door, timeout: float) -> float:
 
 @virtual
 async def test_ready_is_asked_until_it_says_yes() -> None:
-    """No, a refused connection and a timeout are asked again, with growing pauses, each about the server read anew."""
+    """False, a refused connection and a timeout are retried, with growing pauses and a new read of the server each."""
     async with Harness(Provider(after(1, 0))) as harness:
         door = Door(False, ConnectionRefusedError(), TimeoutError(), OSError(), True)
 
@@ -198,7 +198,7 @@ async def test_ready_is_asked_until_it_says_yes() -> None:
 )
 @virtual
 async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
-    """It is asked up to the deadline, at which it is asked once more; the error says what was the matter."""
+    """The check is called up to its deadline, and once more at it; the error names the reason of the last failure."""
     async with Harness(Provider(after(1, 0))) as harness:
         door = Door(answer)
 
@@ -215,7 +215,7 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 
 @virtual
 async def test_a_check_that_hangs_is_cut_off() -> None:
-    """A check that never answers keeps nobody for much longer than the deadline."""
+    """A check that never returns holds the caller hardly longer than the deadline."""
     async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.WaitTimeoutError, match="last: TimeoutError"):
             await ready(harness, Door(1000.0), 30)
@@ -225,7 +225,7 @@ async def test_a_check_that_hangs_is_cut_off() -> None:
 
 @virtual
 async def test_what_ends_everything_is_raised() -> None:
-    """What a check raises is a no with that reason, but for what says that all shall end, such as a failed test."""
+    """An Exception from a check is a failed check with that reason; any other BaseException is raised."""
     async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(pytest.fail.Exception, match="enough"):
             await ready(harness, Door(pytest.fail.Exception("enough")), 30)
@@ -233,7 +233,7 @@ async def test_what_ends_everything_is_raised() -> None:
 
 @virtual
 async def test_a_server_that_vanishes_is_not_asked_about_for_ever() -> None:
-    """Between two questions the server is read; where it does not exist any more, its check is asked no more."""
+    """The server is read between two calls of the check; where it no longer exists, the check is not called again."""
     async with Harness(Provider(lambda now: record(1, "active") if now < 5 else None)) as harness:
         door = Door(False)
         with pytest.raises(errors.ServerGoneError):
@@ -245,7 +245,7 @@ async def test_a_server_that_vanishes_is_not_asked_about_for_ever() -> None:
 
 @virtual
 async def test_a_mistake_in_a_check_is_its_reason() -> None:
-    """What a check raises is a no, and the error says what it was."""
+    """An exception from a check is a failed check, and the error names it."""
     async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.WaitTimeoutError, match="last: ZeroDivisionError"):
             await ready(harness, Door(ZeroDivisionError()), 30)
@@ -253,12 +253,12 @@ async def test_a_mistake_in_a_check_is_its_reason() -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])
 def test_a_port_is_a_port(port: Any) -> None:
-    """What no port can be is refused when the check is made."""
+    """An invalid port is refused when the check is created."""
     with pytest.raises(errors.ConfigurationError):
         tcp_port(port)
 
 
 @virtual
 async def test_a_server_without_an_address_is_not_ready() -> None:
-    """While there is no address, nothing can be connected to."""
+    """A server without an address is not ready, since nothing can be connected to."""
     assert await tcp_port(22)(record(1, "active")) is False

@@ -1,4 +1,4 @@
-"""Watching the account: what is told of it, when, and at what cost, in virtual time."""
+"""Watching the account: which changes are reported, when, and at what cost, in virtual time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vpsorg_async import StatusChange, errors
 
 
 class Watcher:
-    """Reads the stream, and notes when each change came."""
+    """Reads the stream, and records when each change came."""
 
     def __init__(self, harness: Harness, interval: float = 5.0) -> None:
         self.harness = harness
@@ -21,7 +21,7 @@ class Watcher:
         self.told: list[tuple[float, str, Any, str | None]] = []
 
     async def read(self, seconds: float) -> Watcher:
-        """All that comes in so many seconds."""
+        """Read all changes for this number of seconds."""
         end = self.harness.now + seconds
         while self.harness.now < end:
             try:
@@ -36,7 +36,7 @@ class Watcher:
 
 @virtual
 async def test_watching_tells_what_becomes_of_the_account() -> None:
-    """First all that is there, then each difference, within an interval of it."""
+    """First every existing server is reported, then each difference, within an interval of it."""
     provider = Provider(
         after(1, 12),
         lambda now: record(2, "active") if now < 22 else None,
@@ -63,7 +63,7 @@ async def test_watching_tells_what_becomes_of_the_account() -> None:
 
 @virtual
 async def test_watching_costs_one_list_each_interval() -> None:
-    """However long the interval: no list is read more often than asked for."""
+    """No list is read more often than the interval requires, however long it is."""
     async with Harness(Provider(after(1, 0))) as harness:
         await Watcher(harness, interval=120.0).read(500)
 
@@ -72,7 +72,7 @@ async def test_watching_costs_one_list_each_interval() -> None:
 
 @virtual
 async def test_those_who_watch_share_their_polls_with_the_waits() -> None:
-    """Watching costs little beside waits, and a lone wait on a large account stays with reads of its own."""
+    """Watching costs little beside waits, and a lone wait on a large account keeps reading by id."""
     async with Harness(Provider(*(after(n, 40) for n in range(1, 2001)))) as harness:
         (waiting,) = harness.begin([7])
         watcher = asyncio.create_task(Watcher(harness, interval=30.0).read(39))
@@ -86,7 +86,7 @@ async def test_those_who_watch_share_their_polls_with_the_waits() -> None:
 @pytest.mark.parametrize("watched", [False, True])
 @virtual
 async def test_watching_costs_little_beside_many_waits(watched: bool) -> None:
-    """Lists that are read for the waits are those that are told: a few more make an interval of 5 seconds."""
+    """Lists that are read for the waits are also reported: a few more are enough for an interval of 5 seconds."""
     async with Harness(Provider(*(after(n, 200) for n in range(1, 101)))) as harness:
         for n in range(1, 101):
             harness.command(n, "create")
@@ -100,7 +100,7 @@ async def test_watching_costs_little_beside_many_waits(watched: bool) -> None:
 
 @virtual
 async def test_an_outage_is_told_as_blindness() -> None:
-    """A time without polls ends no stream; it is told, and what happened in it is one difference."""
+    """An outage ends no stream; it is reported, and the changes during it are one difference."""
     provider = Provider(after(1, 50))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 20 <= now < 80 else None
     async with Harness(provider) as harness:
@@ -113,7 +113,7 @@ async def test_an_outage_is_told_as_blindness() -> None:
 
 @virtual
 async def test_a_missing_server_that_can_not_be_read_is_not_gone() -> None:
-    """Absent from one list, and no answer by id: nobody knows, so nothing is told, and the stream goes on."""
+    """A server that one list lacks and that can't be read by id is not reported, and the stream goes on."""
     provider = Provider(after(1, 0), lambda now: record(2, "active") if now < 32 else None)
     async with Harness(provider) as harness:
         watcher = asyncio.create_task(Watcher(harness).read(60))
@@ -135,7 +135,7 @@ async def test_a_missing_server_that_can_not_be_read_is_not_gone() -> None:
 )
 @virtual
 async def test_a_refused_token_ends_the_stream(error: errors.APIError) -> None:
-    """What polling again can't mend is raised."""
+    """An error that further polls can't fix is raised."""
     provider = Provider(after(1, 0))
     provider.trouble = lambda now: error if now > 12 else None
     async with Harness(provider) as harness:
@@ -146,7 +146,7 @@ async def test_a_refused_token_ends_the_stream(error: errors.APIError) -> None:
 
 @virtual
 async def test_closing_ends_the_stream() -> None:
-    """A client that is closed leaves nobody reading."""
+    """Closing the client ends each reader's stream."""
     async with Harness(Provider(after(1, 0))) as harness:
         reading = asyncio.create_task(Watcher(harness).read(600))
         await asyncio.sleep(12)
@@ -159,7 +159,7 @@ async def test_closing_ends_the_stream() -> None:
 
 @virtual
 async def test_a_bug_ends_the_stream() -> None:
-    """An exception that nobody foresaw does not leave who watches waiting for ever; it is the cause of the end."""
+    """An unexpected exception ends the stream and is the cause of its error."""
     provider = Provider(after(1, 0))
     provider.trouble = lambda now: ZeroDivisionError("bug") if now > 12 else None
     async with Harness(provider) as harness:
@@ -170,7 +170,7 @@ async def test_a_bug_ends_the_stream() -> None:
 
 @virtual
 async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
-    """Who is slower than the polls gets the newest one: the difference to what was read before, however long ago."""
+    """A reader slower than the polls gets the newest list: the difference to what it read before, however long ago."""
     provider = Provider(lambda now: record(1, ["a", "b", "c", "d"][min(int(now // 10), 3)]), after(2, 15))
     provider.trouble = lambda now: errors.ServiceError("down", status=503) if 16 <= now < 24 else None
     async with Harness(provider) as harness:
@@ -191,7 +191,7 @@ async def test_a_slow_reader_misses_nothing_that_lasts() -> None:
 
 @virtual
 async def test_leaving_ends_the_polls() -> None:
-    """When the last who watches is gone, nobody polls any more."""
+    """When the last watcher leaves, polling stops."""
     async with Harness(Provider(after(1, 0))) as harness:
         stream = harness.waiter.watch(5.0)
         await anext(stream)
@@ -207,7 +207,7 @@ async def test_leaving_ends_the_polls() -> None:
 @pytest.mark.parametrize("interval", [0, -1, float("nan"), "5"])
 @virtual
 async def test_an_interval_is_a_number_of_seconds(interval: Any) -> None:
-    """What is none is refused before anything is asked."""
+    """An invalid interval is refused before anything is sent."""
     async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.ConfigurationError):
             await anext(harness.waiter.watch(interval))
