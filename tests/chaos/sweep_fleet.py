@@ -109,7 +109,7 @@ def test_five_hundred_cancellations(figure: Figure) -> None:
     """Each at a random moment of a run of its own, after which no socket is open that was not before."""
     ended: Counter[str] = Counter()
     slowest = 0.0
-    cancelled_somewhere(999)  # what a process opens once
+    cancelled_somewhere(999)  # resources that a process opens once
     opened = len(os.listdir("/dev/fd"))
     for seed in range(1000, 1500):
         where, seconds = cancelled_somewhere(seed)
@@ -141,7 +141,7 @@ def test_killed_over_and_over(figure: Figure) -> None:
 
 @virtual
 async def test_ten_thousand_in_one_call(figure: Figure) -> None:
-    """Bounded tasks, a quick answer for the user's own calls, and polls that go on."""
+    """Bounded tasks, a quick response to the user's own calls, and polls that go on."""
     most, waited = 0, []
     loop = asyncio.get_running_loop()
 
@@ -220,7 +220,7 @@ IN_A_PROCESS_OF_ITS_OWN = textwrap.dedent(
 
 
 def test_ten_thousand_in_a_process_of_its_own(figure: Figure) -> None:
-    """In real time, with the sandbox elsewhere: what the client alone takes."""
+    """In real time, with the sandbox in another process: the resources of the client alone."""
     with Sandbox(durations=Durations(provisioning=(5, 20)), latency=0.01, seed=1) as box:
         (own,) = box.world.add(name="own")
         command = [sys.executable, "-Ic", IN_A_PROCESS_OF_ITS_OWN, box.url, box.token, str(own.id), "10000"]

@@ -1,4 +1,4 @@
-"""Examples as modules, and a network that ends at this machine."""
+"""Examples as modules, and a network that is limited to this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 
 class Ports:
-    """The answers on the ports of emulated servers, whose addresses belong to no machine: nothing is connected to."""
+    """The responses on the ports of emulated servers, whose addresses belong to no machine: no connection is made."""
 
     def __init__(self) -> None:
         self.open = True

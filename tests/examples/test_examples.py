@@ -33,7 +33,7 @@ HEADER = re.compile(r"\A# /// script\n((?:#.*\n)+?)# ///\n")
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_each_says_what_it_needs(path: Path) -> None:
-    """A header as of PEP 723 names the Python and the packages, and every package that is imported is among them."""
+    """A PEP 723 header names the Python and the packages, and every package that is imported is among them."""
     found = HEADER.match(path.read_text("utf-8"))
     assert found
     needs = tomllib.loads(re.sub(r"(?m)^# ?", "", found[1]))
@@ -64,7 +64,7 @@ def start(box: Sandbox, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_a_job_runs_on_its_fleet(vpsorg_sandbox: Sandbox) -> None:
-    """The command finds the addresses, its exit code is the run's; the fleet is deleted, other servers are not."""
+    """The command gets the addresses, its exit code is the run's; the fleet is deleted, other servers are not."""
     vpsorg_sandbox.world.add(1, name="cinema-1")
     job = "import os; print(os.environ['FLEET']); raise SystemExit(7)"
     with start(
@@ -101,7 +101,7 @@ def test_a_fleet_with_troubles_is_deleted(
     vpsorg_settings: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A lost answer, or a refused create: the job runs only on a whole fleet, and nothing is left either way."""
+    """With a lost response, or a refused create: the job runs only on a whole fleet, and no server is left."""
     ci = example("ci_fleet")
     runs: list[Any] = []
 
@@ -138,7 +138,7 @@ def test_the_sweep(example: Load, vpsorg_run: RunVirtually) -> None:
 
 
 def test_a_rolling_reboot(example: Load, vpsorg_run: RunVirtually, ports: Any, capsys: Any) -> None:
-    """All come back, never more than two away at once, each asked at its port before the next."""
+    """All come back, never more than two unavailable, each checked at its port before the next."""
     rolling = example("rolling_kernel_reboot")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
@@ -166,7 +166,7 @@ def test_a_rolling_reboot(example: Load, vpsorg_run: RunVirtually, ports: Any, c
 
 
 def test_a_kernel_that_does_not_come_up(example: Load, vpsorg_run: RunVirtually, ports: Any) -> None:
-    """The first server goes alone; when its port stays closed, no other is touched."""
+    """The canary goes alone; when its port stays closed, no other server is touched."""
     rolling = example("rolling_kernel_reboot")
     ports.open = False
 
@@ -212,7 +212,7 @@ async def test_rolling_reboot_as_a_command(
 
 
 def test_a_pool_follows_its_load(example: Load, vpsorg_run: RunVirtually) -> None:
-    """More servers at once, fewer after patience; a server that dies is replaced; none is created twice."""
+    """More servers under load, fewer after patience; a server that dies is replaced; none is created twice."""
     scaler = example("autoscaler")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
@@ -246,7 +246,7 @@ def test_a_pool_follows_its_load(example: Load, vpsorg_run: RunVirtually) -> Non
 
 @pytest.mark.parametrize("vpsorg_settings", [{"credit": 1}])
 def test_a_pool_that_is_not_paid_for(example: Load, vpsorg_run: RunVirtually) -> None:
-    """What every further step would meet again ends the autoscaler."""
+    """An error that every further step would meet again ends the autoscaler."""
     scaler = example("autoscaler")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
@@ -258,7 +258,7 @@ def test_a_pool_that_is_not_paid_for(example: Load, vpsorg_run: RunVirtually) ->
 
 @pytest.mark.parametrize("content", ["12.5\n", None, "", "many"], ids=repr)
 def test_a_load_in_a_file(example: Load, tmp_path: Path, content: str | None) -> None:
-    """The number in the file is the load; while there is none, the last one holds."""
+    """The number in the file is the load; while there is none, the last one applies."""
     file = tmp_path / "load"
     read = example("autoscaler").number_in(file)
     file.write_text("12.5")

@@ -24,7 +24,7 @@ def service(example: Callable[[str], ModuleType]) -> ModuleType:
 
 
 async def ask(app: Any, method: str, path: str, body: Any = None) -> tuple[int, list[Any]]:
-    """One request; returns the status and the lines of the answer as they came."""
+    """Send one request; return the status and the lines of the response as they came."""
     answer: list[Any] = []
     lines: list[Any] = []
     given = [{"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}]
@@ -76,7 +76,7 @@ def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> No
             assert of_one[-1]["address"].startswith("203.0.113.")
             assert lines[-1] == {"fleet": "shop", "done": 2, "of": 2}
 
-            # asked for again, and larger: completed
+            # requested again, and larger: completed
             assert (await ask(service.app, "POST", "/fleets", {**order, "count": 3}))[0] == 202
             assert (await ask(service.app, "GET", "/fleets/shop/progress"))[1][-1]["done"] == 3
             assert_committed(box, create=3)
@@ -91,7 +91,7 @@ def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> No
 @pytest.mark.vpsorg_faults("create", "drop_after", nth=2)
 @pytest.mark.parametrize("vpsorg_settings", [{"credit": 2}])
 def test_troubles_are_told(service: ModuleType, vpsorg_run: RunVirtually) -> None:
-    """A lost answer and a refusal are steps like others; the service continues."""
+    """A lost response and a refusal are steps like others; the service continues."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         async with service.lifespan(service.app):
@@ -105,7 +105,7 @@ def test_troubles_are_told(service: ModuleType, vpsorg_run: RunVirtually) -> Non
 
 
 def test_bad_orders(service: ModuleType, vpsorg_run: RunVirtually) -> None:
-    """What can't be a fleet is refused at the door."""
+    """An invalid fleet is refused before it starts."""
 
     async def scenario(vps: Client, box: Sandbox) -> None:
         async with service.lifespan(service.app):

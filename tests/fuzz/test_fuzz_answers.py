@@ -1,6 +1,6 @@
-"""Any answer is a record or an error of ours: the documented answers, mutated by field and by byte.
+"""Any response gives a record or an error of this package: the documented ones, mutated by field and by byte.
 
-``FUZZ_EXAMPLES=2000 python -m pytest tests/fuzz`` tries so many for each answer; by default it is a hundred.
+``FUZZ_EXAMPLES=2000 python -m pytest tests/fuzz`` tries that number for each response; by default it is a hundred.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ READERS: dict[str, tuple[str, Callable[[bytes], object], Any]] = {
     "GET list": ("list", documented.read_page, Page),
     "POST": ("create", documented.read_server, Server),
     "GET": ("detail", documented.read_server, Server),
-    # the page shows no answer, so any will do
+    # the page shows no response, so any will do
     "PUT and PATCH": ("detail", documented.read_changed, Server | None),
     "start": ("start", lambda body: documented.read_action(body, 12345), ActionAccepted),
     "stop": ("stop", lambda body: documented.read_action(body, 12345), ActionAccepted),
     "reboot": ("reboot", lambda body: documented.read_action(body, 12345), ActionAccepted),
     "provider: GET list": ("provider list", provider.read_page, Page),
     "provider: GET": ("provider detail", provider.read_server, Server),
-    # what only describes a server may be missing from these
+    # descriptive fields of a server may be missing from these
     "loosely: GET": ("detail", lambda body: documented.read_loosely(body)[0], Server),
     "loosely: provider: GET": ("provider detail", lambda body: provider.read_loosely(body)[0], Server),
 }
@@ -183,7 +183,7 @@ def mutants(draw: st.DrawFn, sample: Any) -> bytes:
 
 
 def fits(value: object, shape: Any) -> bool:
-    """Whether a value is what its annotation says, to the bottom: nothing was bent to fit."""
+    """Whether a value matches its annotation at every level, without conversions."""
     if shape is Any:
         return True
     if typing.get_origin(shape) in (types.UnionType, typing.Union):
@@ -222,7 +222,7 @@ def test_a_list_can_t_claim_to_have_no_end() -> None:
 @by_hand
 @given(data=st.data())
 def test_any_answer_is_a_record_or_a_decode_error(endpoint: str, data: st.DataObject) -> None:
-    """Whatever a documented answer has become, it is read exactly or refused with reasons."""
+    """Any mutation of a documented response is read exactly or refused with reasons."""
     sample, read, shape = READERS[endpoint]
     body = data.draw(mutants((DOCUMENTED | OTHERS)[sample]))
 
@@ -265,9 +265,9 @@ Send = Callable[[str, bytes], object]
 
 @pytest.fixture(scope="module")
 def send() -> Iterator[Send]:
-    """Make a call to a server that answers so and hangs up; what it returns, or an error of ours.
+    """Make a call to a server that sends this response and disconnects; return its result, or one of our errors.
 
-    Each by a client of its own: to one that has seen a server before, that server is no answer to a create.
+    Each call has a client of its own: to one that has seen a server before, that server is no response to a create.
     """
     with asyncio.Runner() as runner:
         server = runner.run(RawServer().__aenter__())
@@ -289,7 +289,7 @@ def send() -> Iterator[Send]:
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_the_answers_as_they_are_documented_are_records(operation: str, send: Send) -> None:
-    """The answers that are mutated below are accepted by the call."""
+    """The responses that are mutated below are accepted by the call."""
     outcome = send(operation, answer(200, json.dumps(DOCUMENTED[CALLS[operation][0]]).encode()))
 
     assert not isinstance(outcome, VpsOrgError), outcome

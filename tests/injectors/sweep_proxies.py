@@ -1,8 +1,8 @@
-"""Faults made by programs that are not ours, between the client and the sandbox: HAProxy, nginx, mitmproxy.
+"""Faults produced by third-party programs between the client and the sandbox: HAProxy, nginx, mitmproxy.
 
 `python3 noxfile.py -s faults` runs them, and installs mitmproxy beside; HAProxy and nginx come from the system
-(`apt-get install haproxy nginx-light`). What is not there is skipped, with its reason. The ledger of the sandbox says
-what was really carried out.
+(`apt-get install haproxy nginx-light`). A missing program skips its tests, with the reason. The ledger of the sandbox
+says what was really applied.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ async def lost(box: Sandbox, url: str) -> errors.OutcomeUnknownError:
 
 
 async def test_haproxy_with_a_dead_backend(box: Sandbox, between: Callable[..., str]) -> None:
-    """Its 503 page: a read fails after its attempts; of a create nothing is known, and nothing was executed."""
+    """Its 503 page: a read fails after its attempts; the outcome of a create is unknown, and nothing was applied."""
     url = between("haproxy", dead=True)
 
     async with client(box, url) as vps:
@@ -167,7 +167,7 @@ async def test_haproxy_with_a_dead_backend(box: Sandbox, between: Callable[..., 
 async def test_a_gateway_time_out_after_the_commit(
     box: Sandbox, between: Callable[..., str], name: str
 ) -> None:
-    """The service was carrying it out when the proxy answered 504: sent once, unknown, and adopted by a fleet."""
+    """The service was applying the create when the proxy sent 504: sent once, unknown, and adopted by a fleet."""
     url = between(name)
     box.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=2))
 
@@ -182,7 +182,7 @@ async def test_a_gateway_time_out_after_the_commit(
 
 
 async def test_haproxy_rejects(box: Sandbox, between: Callable[..., str]) -> None:
-    """A connection closed without an answer: unknown for a create, repeated for a read."""
+    """A connection closed without a response: unknown for a create, retried for a read."""
     url = between("haproxy", "http-request silent-drop if METH_POST\n  http-request reject if METH_GET")
 
     async with client(box, url, timeout=Timeout(total=1)) as vps:
@@ -205,7 +205,7 @@ async def test_haproxy_limits(box: Sandbox, between: Callable[..., str]) -> None
 
 
 async def test_nginx_limits_without_a_hint(box: Sandbox, between: Callable[..., str]) -> None:
-    """Its 429 carries no Retry-After; with no patience the caller gets `RateLimitError`, and nothing was done."""
+    """Its 429 carries no Retry-After; with no patience the caller gets `RateLimitError`, and nothing was applied."""
     url = between("nginx", "limit_req zone=one;")
 
     async with client(box, url, retry=RetryPolicy(rate_limit_patience=0)) as vps:
@@ -217,7 +217,7 @@ async def test_nginx_limits_without_a_hint(box: Sandbox, between: Callable[..., 
 
 
 async def test_nginx_closes(box: Sandbox, between: Callable[..., str]) -> None:
-    """`return 444` closes without an answer."""
+    """`return 444` closes without a response."""
     assert isinstance((await lost(box, between("nginx", "return 444;"))).reason, errors.ConnectionLostError)
     assert box.ledger == ()
 
@@ -228,7 +228,7 @@ async def test_nginx_closes(box: Sandbox, between: Callable[..., str]) -> None:
 async def test_mitmproxy_loses_the_answer_after_the_commit(
     box: Sandbox, between: Callable[..., str], rule: str
 ) -> None:
-    """Killed, turned into a 502, or cut: the server exists, the caller knows that it may, and nothing is sent twice."""
+    """Killed, turned into a 502, or cut: the server exists, the error says that it may, and nothing is sent twice."""
     await lost(box, between("mitmdump", rule))
 
     assert len(box.servers) == 1

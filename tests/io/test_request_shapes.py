@@ -343,7 +343,7 @@ async def test_a_page_outside_of_the_api_is_not_fetched(
 async def test_a_count_that_is_too_high(
     vps: Client, mocked: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A list that is shorter than its count is read again, four times in all; its rows are returned, and it's logged."""
+    """A list shorter than its count is read again, four times in all; its rows are returned, and it is logged."""
     mocked.get(SERVERS, payload={**json.loads(sample("list")), "count": 9}, repeat=True)
 
     with caplog.at_level(logging.WARNING):

@@ -1,4 +1,4 @@
-"""A service whose every answer a test decides, on a real socket."""
+"""A service whose every response a test decides, on a real socket."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Handler = Callable[[str, str, Any], "Reply | Awaitable[Reply | None] | None"]
 
 
 def reply(status: int, body: object = b"") -> Reply:
-    """An answer: bytes as they are, a text as UTF-8, anything else as JSON."""
+    """A response: bytes as they are, a text as UTF-8, anything else as JSON."""
     if isinstance(body, str):
         return status, body.encode()
     return status, body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 NOT_FOUND = reply(404, {"detail": "Not found."})
-"""The API's own word that there is no such server."""
+"""The API's own response that there is no such server."""
 
 GATEWAY = {
     "a page": "<html><title>404 Not Found</title><body>nginx</body></html>",
@@ -47,7 +47,7 @@ GATEWAY = {
     "half an object": '{"detail": "Not f',
     "null": "null",
 }
-"""Bodies that something in front of the API may send."""
+"""Bodies that a gateway in front of the API may send."""
 
 
 def row(number: int | str, name: str, status: str = "active", **more: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def specs(*names: str) -> list[ServerSpec]:
 
 
 class Service:
-    """Asks ``handler`` (method, path with query, decoded body) what to answer; None closes the connection."""
+    """Calls ``handler`` (method, path with query, decoded body) for the response; None closes the connection."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -90,7 +90,7 @@ class Service:
 
     @property
     def changes(self) -> list[str]:
-        """What was asked to change, as ``POST /api/...``."""
+        """The requested changes, as ``POST /api/...``."""
         return [f"{method} {path}" for method, path in self.requests if method != "GET"]
 
     def count(self, method: str) -> int:

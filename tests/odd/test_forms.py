@@ -93,7 +93,7 @@ def test_a_next_link_is_taken_by_path_and_query(link: str, base: str) -> None:
     ],
 )
 def test_a_link_outside_of_the_api_is_not_followed(link: str) -> None:
-    """The list is incomplete, what it shows is listed, and nothing else is asked for."""
+    """The list is incomplete, its rows are listed, and nothing else is requested."""
 
     @virtual
     async def play() -> None:

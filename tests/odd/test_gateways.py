@@ -1,4 +1,4 @@
-"""What counts as the API's own word: a JSON object. Pages, texts and empty bodies are a gateway's."""
+"""Only a JSON object is the API's own response. Pages, texts and empty bodies are a gateway's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_list(path: str) -> bool:
 
 
 def shown(*rows: dict[str, Any]) -> Callable[[str], Reply]:
-    """What an account with these servers answers to a read of that path."""
+    """The response of an account with these servers to a read of that path."""
 
     def answer(path: str) -> Reply:
         if is_list(path):
@@ -90,7 +90,7 @@ async def test_the_apis_404_ends_a_wait_when_a_second_read_repeats_it() -> None:
 
 @virtual
 async def test_the_apis_own_403_ends_a_wait() -> None:
-    """The token may not read: waiting on would not help."""
+    """The token may not read: further waiting would not help."""
 
     async with connected(lambda *_: reply(403, {"detail": "no scope"}), **WAITS) as (_, vps):
         with pytest.raises(errors.PermissionDeniedError) as raised:
@@ -103,7 +103,7 @@ async def test_the_apis_own_403_ends_a_wait() -> None:
     [("whole", False, True), ("short", False, False), ("shows it", False, False), ("whole", True, False)],
 )
 def test_an_api_without_a_form_of_its_own(lists: str, json_error: bool, gone: bool) -> None:
-    """Where no error ever came as JSON, a 404 through `grace` and a whole list without the server are believed."""
+    """Where no error ever came as JSON, a 404 through `grace` and a whole list without the server are accepted."""
 
     @virtual
     async def play() -> None:
@@ -148,7 +148,7 @@ async def test_a_wrong_base_path_proves_nothing() -> None:
 
 @pytest.mark.parametrize("body", GATEWAY.values(), ids=GATEWAY)
 def test_a_repeated_delete_is_not_done_by_a_gateways_404(body: str) -> None:
-    """The first attempt was lost, the next ones are answered by a gateway: what became of it is not known."""
+    """The first attempt was lost, and a gateway responds to the next ones: the outcome is unknown."""
 
     @virtual
     async def play() -> None:
@@ -172,7 +172,7 @@ def test_a_repeated_delete_is_not_done_by_a_gateways_404(body: str) -> None:
 
 @virtual
 async def test_a_repeated_delete_is_done_by_the_apis_404() -> None:
-    """The API says that the server is not there, after an attempt that may have been applied."""
+    """The API reports no such server, after an attempt that may have been applied."""
     deletes = 0
 
     def api(method: str, path: str, _: Any) -> Reply | None:

@@ -87,7 +87,7 @@ async def test_only_the_part_of_a_plan_that_does_not_fit_is_lost() -> None:
 )
 @pytest.mark.parametrize("dialect", ["documented", "provider"])
 def test_times_without_a_zone_or_a_time_are_utc(text: str, meant: datetime | None, dialect: str) -> None:
-    """Date-only and naive timestamps are read, as UTC; what is no time is None."""
+    """Date-only and naive timestamps are read as UTC; an invalid time is None."""
 
     @virtual
     async def play() -> None:
@@ -105,7 +105,7 @@ def test_times_without_a_zone_or_a_time_are_utc(text: str, meant: datetime | Non
 
 @pytest.mark.parametrize("dialect", ["documented", "provider"])
 def test_the_id_of_a_created_server_reaches_the_caller(dialect: str) -> None:
-    """A create is answered with an odd descriptive field: its server comes back."""
+    """A create whose response has an odd descriptive field returns its server."""
 
     @virtual
     async def play() -> None:
@@ -141,7 +141,7 @@ UNREADABLE: dict[str, Any] = {
 
 @pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_row_that_can_not_be_read_hides_no_other(odd: dict[str, Any]) -> None:
-    """It is left out of the list and reported once; the others are listed, waited for and found."""
+    """The row is left out of the list and reported once; the others are listed, waited for and found."""
 
     @virtual
     async def play() -> None:
@@ -160,7 +160,7 @@ def test_a_row_that_can_not_be_read_hides_no_other(odd: dict[str, Any]) -> None:
 
 @virtual
 async def test_a_search_finds_beside_an_odd_row() -> None:
-    """A create whose answer was lost is found, whatever the other rows contain."""
+    """A create whose response was lost is found, whatever the other rows contain."""
     rows = [row(1, "a") | {"id": None}, row(2, "b") | {"plan": 5}]
 
     def api(method: str, path: str, asked: Any) -> Reply | None:
@@ -189,7 +189,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_list_is_given_up_early(body: bytes) -> None:
-    """What is no list of servers is an error that names few problems, for lists and polls alike."""
+    """A body that is no list of servers is an error that names few problems, for lists and polls alike."""
 
     @virtual
     async def play() -> None:

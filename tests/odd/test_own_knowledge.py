@@ -1,4 +1,4 @@
-"""What this client knows itself: open commands, echoes of its own attempts, creates whose outcome is unknown."""
+"""The client's own knowledge: open commands, echoes of its own attempts, creates whose outcome is unknown."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_ensure_waits_for_its_own_reboot_and_start() -> None:
 
 @virtual
 async def test_a_start_that_is_refused_because_it_runs_has_reached_its_goal() -> None:
-    """Somebody else started it between the list and the command."""
+    """Another client started the server between the list and the command."""
     async with account(Rule("start", faults.SetStatus("active"))) as (box, vps):
         box.world.add(1, name="web-000", status="stopped")
         report = await vps.fleet.ensure(specs(1), timeout=600)
@@ -100,7 +100,7 @@ async def test_a_start_that_is_refused_for_another_reason_fails_with_it() -> Non
 
 @virtual
 async def test_an_old_command_that_changed_nothing_is_forgotten() -> None:
-    """A reboot that no wait followed and that is long over is no reason to wait."""
+    """A reboot that no wait followed and that is long over delays nothing."""
     async with account() as (box, vps):
         (server,) = box.world.add(1, name="web-000")
         await vps.servers.reboot(server.id)
@@ -138,7 +138,7 @@ async def test_a_list_that_lags_brings_no_deleted_server_back() -> None:
 @pytest.mark.parametrize("again", ["create", "ensure"])
 @pytest.mark.parametrize("call", ["servers", "fleet"])
 def test_a_server_that_this_client_created_and_no_list_shows_yet(call: str, again: str) -> None:
-    """An acknowledged create is reckoned with: fleet calls of its name adopt its server, and create no other."""
+    """After an acknowledged create, fleet calls of its name adopt its server, and create no other."""
 
     @virtual
     async def play() -> None:
@@ -189,7 +189,7 @@ async def test_a_rejected_answer_is_not_adopted_by_the_search() -> None:
 @pytest.mark.parametrize("status", [400, 404, 409])
 @pytest.mark.parametrize("command", ["start", "stop", "delete"])
 def test_an_echo_of_an_own_attempt_is_no_refusal(command: str, status: int) -> None:
-    """The answer was lost, and trying again is answered by "already": the target decides."""
+    """The response was lost, and the retry is answered by "already": the target decides."""
 
     @virtual
     async def play() -> None:
@@ -285,7 +285,7 @@ async def test_a_put_repeated_within_one_call() -> None:
 
 @virtual
 async def test_a_refused_create_after_an_unknown_one_is_looked_for() -> None:
-    """The name exists already, because an earlier create of this client made it: it is adopted, not refused."""
+    """The name exists because an earlier create of this client was applied: the server is adopted, not refused."""
     async with account(Rule("create", faults.CommitLater(20), times=1)) as (box, vps):
         with pytest.raises(errors.OutcomeUnknownError):
             await vps.servers.create(specs(1)[0])
@@ -325,7 +325,7 @@ ENDS: dict[str, Callable[[Sandbox], None]] = {
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("command", ["reboot", "stop", "create"])
 def test_an_acknowledged_command_is_never_sent_again(command: str, end: Callable[[Sandbox], None]) -> None:
-    """Whatever ended its wait: the outcome says that it was acknowledged, and trying again only waits."""
+    """Whatever ended its wait: the outcome says that the command was acknowledged, and a retry only waits."""
 
     @virtual
     async def play() -> None:
@@ -456,7 +456,7 @@ async def test_a_cancelled_create_leaves_word(caplog: pytest.LogCaptureFixture) 
 
 @virtual
 async def test_a_cancelled_create_that_never_was_is_made_again() -> None:
-    """Once the settle window has passed without it, `ensure` creates it; a create that had not left leaves no word."""
+    """Once the settle window has passed without the server, `ensure` creates it; an unsent create leaves no record."""
     async with account(Rule("create", faults.NeverAnswer(applied=False), times=1)) as (box, vps):
         (wanted,) = specs(1)
         creating = asyncio.ensure_future(vps.servers.create(wanted))
@@ -471,7 +471,7 @@ async def test_a_cancelled_create_that_never_was_is_made_again() -> None:
 
 @virtual
 async def test_an_unknown_create_is_reckoned_with() -> None:
-    """The same after an answer that was lost: a server that shows late is adopted, not made a second time."""
+    """The same after a response that was lost: a server that shows late is adopted, not created a second time."""
     async with account(Rule("create", (faults.DropAfter(), faults.HideCreated(8)), times=1)) as (box, vps):
         with pytest.raises(errors.OutcomeUnknownError):
             await vps.servers.create(specs(1)[0])
@@ -482,7 +482,7 @@ async def test_an_unknown_create_is_reckoned_with() -> None:
 
 @virtual
 async def test_receipts_of_other_processes_are_as_before() -> None:
-    """A receipt is plain data, whatever this client knows beside it."""
+    """A receipt is plain data, whatever else this client knows."""
     async with account() as (box, vps):
         (server,) = box.world.add(1)
         await vps.servers.reboot(server.id)

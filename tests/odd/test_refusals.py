@@ -1,4 +1,4 @@
-"""A good status whose body says no is a failure that quotes the service; an answer is about what was asked for."""
+"""A 2xx whose body refuses is a failure that quotes the service; a response has to be about the requested server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refusing(body: Any) -> Any:
 
 @pytest.mark.parametrize("body", (REFUSALS | EXPLANATIONS).values(), ids=REFUSALS | EXPLANATIONS)
 def test_a_create_that_is_explained_away(body: Any) -> None:
-    """What became of it is not known, and the error's reason carries what the service said."""
+    """The outcome is unknown, and the error's reason quotes the service's message."""
 
     @virtual
     async def play() -> None:
@@ -67,7 +67,7 @@ def test_a_create_that_is_explained_away(body: Any) -> None:
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("body", REFUSALS.values(), ids=REFUSALS)
 def test_a_change_that_is_refused_inside(call: Any, body: Any) -> None:
-    """Every other change raises `APIError` with status, body and the service's words, and leaves no receipt."""
+    """Every other change raises `APIError` with status, body and the service's message, and leaves no receipt."""
 
     @virtual
     async def play() -> None:
@@ -83,7 +83,7 @@ def test_a_change_that_is_refused_inside(call: Any, body: Any) -> None:
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "update", "replace"])
 @pytest.mark.parametrize("body", EXPLANATIONS.values(), ids=EXPLANATIONS)
 def test_an_explanation_instead_of_a_server(operation: str, body: Any) -> None:
-    """Where a server or the documented envelope is due, a text alone explains why there is none."""
+    """Where a server or the documented envelope is expected, a text alone explains why there is none."""
 
     @virtual
     async def play() -> None:
@@ -97,7 +97,7 @@ def test_an_explanation_instead_of_a_server(operation: str, body: Any) -> None:
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "delete"])
 @pytest.mark.parametrize("body", REFUSALS.values(), ids=REFUSALS)
 def test_the_provider_dialect_refuses_inside_as_well(operation: str, body: Any) -> None:
-    """The answer to a power action is not known, but a plain no is one."""
+    """The response to a power action is undocumented, but a plain refusal is one."""
 
     @virtual
     async def play() -> None:
@@ -124,7 +124,7 @@ FINE: dict[str, Any] = {
 @pytest.mark.parametrize("body", FINE.values(), ids=FINE)
 @pytest.mark.parametrize("dialect", ["documented", "provider"])
 def test_what_is_no_refusal(body: Any, dialect: str) -> None:
-    """An answer without a no in it is accepted, in either dialect, by stop and by DELETE."""
+    """A response without a refusal in it is accepted, in either dialect, by stop and by DELETE."""
 
     @virtual
     async def play() -> None:
@@ -149,7 +149,7 @@ async def test_the_services_words_are_redacted() -> None:
 
 @virtual
 async def test_a_page_is_no_answer_to_a_delete() -> None:
-    """An HTML page with a good status is a gateway's: the DELETE may or may not have been applied."""
+    """An HTML page with a 2xx is a gateway's: the DELETE may or may not have been applied."""
     async with connected(refusing(GATEWAY["a page"])) as (_, vps):
         with pytest.raises(errors.OutcomeUnknownError):
             await vps.servers.delete(1)
@@ -160,7 +160,7 @@ async def test_a_page_is_no_answer_to_a_delete() -> None:
 
 @virtual
 async def test_a_read_about_another_server() -> None:
-    """Another id in the answer to a read is an error, and shows nothing to a wait."""
+    """Another id in the response to a read is an error, and shows nothing to a wait."""
     async with connected(lambda *_: reply(200, row(2, "b"))) as (_, vps):
         with pytest.raises(errors.DecodeError, match="not the server that was asked for"):
             await vps.servers.get(1)
@@ -170,7 +170,7 @@ async def test_a_read_about_another_server() -> None:
 
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "update", "replace", "delete"])
 def test_a_change_answered_with_another_server(operation: str) -> None:
-    """The answer concerns another server: the outcome is unknown, unless the server itself shows it."""
+    """The response is about another server: the outcome is unknown, unless the server itself shows it."""
 
     @virtual
     async def play() -> None:
@@ -211,7 +211,7 @@ IDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", IDS.values(), ids=IDS)
 def test_an_id_in_any_answer_to_a_create_reaches_the_caller(body: Any) -> None:
-    """Wherever it stands: the unknown outcome names it."""
+    """An id anywhere in the response is named by the unknown outcome."""
 
     @virtual
     async def play() -> None:
@@ -234,7 +234,7 @@ WORDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", WORDS.values(), ids=WORDS)
 def test_the_reason_of_an_unknown_create_has_the_body(body: Any) -> None:
-    """Whatever a good answer has instead of a server is quoted, and is in the reason's body."""
+    """Whatever a 2xx has instead of a server is quoted, and is in the reason's body."""
 
     @virtual
     async def play() -> None:
@@ -302,7 +302,7 @@ def test_a_create_answered_with_something_else(body: dict[str, Any]) -> None:
 
 @virtual
 async def test_one_id_given_to_two_creates() -> None:
-    """A cached answer: the second create is not taken for the first one's server, side by side or one after another."""
+    """With a cached response the second create does not get the first one's server, concurrently or later."""
 
     def api(method: str, path: str, asked: Any) -> Reply:
         return reply(201, row(5, asked["name"])) if method == "POST" else reply(200, listing())

@@ -1,4 +1,4 @@
-"""A list that is known to lack servers proves no absence: nothing is created, deleted by name or called gone by it."""
+"""A list that is known to lack servers proves no absence: no server is created, deleted by name or gone by it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def account(lists: Callable[[str], Any]) -> Any:
 
 @pytest.mark.parametrize(("dialect", "lists"), SHORT.values(), ids=SHORT)
 def test_nothing_is_created_on_the_word_of_a_short_list(dialect: str, lists: Callable[[str], Any]) -> None:
-    """`create` and `ensure` raise `DecodeError` before any change; what is shown is adopted all the same."""
+    """`create` and `ensure` raise `DecodeError` before any change; servers in the list are adopted all the same."""
 
     @virtual
     async def play() -> None:
@@ -135,7 +135,7 @@ def test_nothing_is_created_on_the_word_of_a_short_list(dialect: str, lists: Cal
 
 @pytest.mark.parametrize("whole_from", [2, 4])
 def test_a_list_that_becomes_whole_in_time(whole_from: int) -> None:
-    """A few passes are made: a list that only lagged is read completely, and the fleet continues."""
+    """After a few passes a list that only lagged is read completely, and the fleet continues."""
 
     @virtual
     async def play() -> None:
@@ -159,7 +159,7 @@ def test_a_list_that_becomes_whole_in_time(whole_from: int) -> None:
 
 @virtual
 async def test_a_short_list_is_reported_once_for_each_change() -> None:
-    """Not at each poll: once when it begins, and once when it changes."""
+    """A short list is reported when it begins and when it changes, not at each poll."""
     short = 1
     seen: list[Any] = []
 
@@ -178,7 +178,7 @@ async def test_a_short_list_is_reported_once_for_each_change() -> None:
 
 @virtual
 async def test_a_wait_goes_on_with_what_a_short_list_shows() -> None:
-    """Servers that it shows are waited for by it; one that it lacks is read by its id, and not called gone."""
+    """Servers in the list are waited for by it; one that it lacks is read by its id, and is not gone."""
 
     def api(method: str, path: str, _: Any) -> Reply:
         if path.endswith("servers/"):

@@ -40,7 +40,7 @@ class Counted(IdGenerator):
 
 @attrs.define
 class Recorder:
-    """What was exported, and ways to read it."""
+    """The exported spans and metrics, and ways to read them."""
 
     spans: InMemorySpanExporter = attrs.field(factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = attrs.field(factory=InMemoryMetricReader)
@@ -90,7 +90,7 @@ class Recorder:
         }
 
     def everything(self) -> str:
-        """All that leaves by way of OpenTelemetry, as text."""
+        """Everything that is exported through OpenTelemetry, as text."""
         data = self.reader.get_metrics_data()
         assert data is not None
         return "\n".join([*(span.to_json() for span in self.finished()), data.to_json()])
@@ -112,7 +112,7 @@ def seconds(span: ReadableSpan) -> float:
 
 @contextlib.asynccontextmanager
 async def traced(*rules: Rule, **settings: Any) -> AsyncIterator[tuple[Recorder, Sandbox, Client]]:
-    """A recorder, a sandbox with these faults and settings, and a client that is followed."""
+    """A recorder, a sandbox with these faults and settings, and a client that is traced."""
     recorder = Recorder()
     options = {"tracing": recorder.tracing()}
     async with account(*rules, options=options, token=CANARY, **settings) as (box, vps):
@@ -159,7 +159,7 @@ async def test_a_call_that_failed_says_what_is_known() -> None:
 
 @virtual
 async def test_a_wait_has_its_transitions() -> None:
-    """The span of a wait has the words that it saw, in the trace of the waiter; polls are separate traces."""
+    """The span of a wait has the statuses that it saw, in the trace of the waiter; polls are separate traces."""
     async with traced() as (recorder, _, vps):
         with recorder.provider.get_tracer("user").start_as_current_span("job"):
             server = await vps.servers.create(specs(1)[0])
@@ -195,7 +195,7 @@ async def test_a_wait_has_its_transitions() -> None:
 
 @virtual
 async def test_waits_that_end_otherwise() -> None:
-    """A wait that times out is an error; one that is cancelled was left, and its span ends all the same."""
+    """A wait that times out is an error; one that is cancelled ends its span too."""
     async with traced() as (recorder, _, vps):
         server = await vps.servers.create(specs(1)[0])
         with pytest.raises(errors.WaitTimeoutError):
@@ -213,7 +213,7 @@ async def test_waits_that_end_otherwise() -> None:
 
 @virtual
 async def test_a_fleet_run() -> None:
-    """Below the run are its creates and its waits; what was out of the ordinary is an event of it."""
+    """Below the run are its creates and its waits; each unusual step is an event of it."""
     async with traced(Rule("create", DropAfter(), times=1), credit=3) as (recorder, _, vps):
         report = await vps.fleet.create(specs(4), timeout=900)
 
@@ -227,7 +227,7 @@ async def test_a_fleet_run() -> None:
     assert names.count("vpsorg.wait") >= 2
     assert [event.name for event in run.events] == ["answer lost", "server failed", "server adopted"]
     assert seconds(run) == pytest.approx(report.seconds, abs=0.01)
-    # the list of names that are taken comes before the run
+    # the list of existing names comes before the run
     assert "vpsorg.list" in [span.name for span in recorder.below(None)]
 
 
@@ -277,7 +277,7 @@ async def test_calls_side_by_side_keep_apart() -> None:
 
 @virtual
 async def test_the_token_is_in_none() -> None:
-    """Whatever happens, and though the service echoes the token, no span and no metric shows it."""
+    """No span and no metric shows the token, even where the service echoes it."""
     echo = Rule("list", Reply(status=500, body=f"sent by {CANARY}"), times=1)
     async with traced(echo, Rule("create", DropAfter(), times=1), credit=2) as (recorder, _, vps):
         await vps.fleet.create(specs(3), timeout=900)
@@ -307,6 +307,6 @@ async def test_the_hook_hears_the_same() -> None:
 
 
 def test_tracing_is_checked() -> None:
-    """What can't follow a client is refused before anything is sent."""
+    """Invalid tracing options are refused before anything is sent."""
     with pytest.raises(errors.ConfigurationError, match="tracing is an OpenTelemetry"):
         Client("vps_x", tracing="yes")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What is known of the account: lists, sightings of servers, acknowledged commands."""
+"""The knowledge of the account: lists, sightings of servers, acknowledged commands."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def acknowledge(account: Account, operation: str, when: float = 10.0, status: st
 
 
 def test_a_receipt_has_what_was_known_before() -> None:
-    """The last sighting of the server is the ground that its command stands on."""
+    """A receipt holds the last sighting of the server before its command."""
     account = Account()
     account.saw(server(), 9.0)
 
@@ -74,7 +74,7 @@ def test_a_receipt_has_what_was_known_before() -> None:
 
 
 def test_nothing_is_known_of_a_server_just_made() -> None:
-    """A create has no before, even where its answer has been seen already."""
+    """A create has no earlier sighting, even where its response has been seen already."""
     account = Account()
     account.saw(server(word="provisioning"), 9.0)
 
@@ -84,7 +84,7 @@ def test_nothing_is_known_of_a_server_just_made() -> None:
 
 
 def test_an_old_sighting_is_no_ground_for_evidence() -> None:
-    """Others may have changed the server since: its updated_at is not what the command found."""
+    """Others may have changed the server since an old sighting: its updated_at is not what the command found."""
     account = Account()
     account.saw(server(), 10.0)
 
@@ -97,7 +97,7 @@ def test_an_old_sighting_is_no_ground_for_evidence() -> None:
 
 
 def test_after_a_command_under_way_its_own_word_is_known() -> None:
-    """A second command on a server finds what the first one left, which nobody has seen yet."""
+    """A second command on a server starts from the status that the first one leads to, which no poll has shown yet."""
     account = Account()
     account.saw(server(), 9.0)
     acknowledge(account, "reboot", 10.0, status="rebooting")
@@ -108,7 +108,7 @@ def test_after_a_command_under_way_its_own_word_is_known() -> None:
 
 
 def test_a_lagging_read_does_not_replace_a_newer_sighting() -> None:
-    """What is known of a server never goes back."""
+    """A lagging read does not replace a newer sighting."""
     account = Account()
     account.saw(server(updated=at(5)), 1.0)
     account.saw(server(word="stopped", updated=at(4)), 2.0)
@@ -123,7 +123,7 @@ def test_a_lagging_read_does_not_replace_a_newer_sighting() -> None:
 
 
 def test_the_kind_of_a_server_is_remembered() -> None:
-    """Plan and location, as words: durations are learned by them."""
+    """Plan and location are remembered as words: durations are learned by them."""
     account = Account()
     account.saw(server(), 1.0)
     account.saw(Server(id=8, name="bare", status=ServerStatus.ACTIVE), 1.0)
@@ -137,7 +137,7 @@ def test_the_kind_of_a_server_is_remembered() -> None:
 
 
 def test_a_receipt_is_kept_until_it_was_seen_done() -> None:
-    """Only the command that was waited for is fulfilled, not one that came after it."""
+    """A completed wait removes only the receipt of its own command, not a later one."""
     account = Account()
     first = acknowledge(account, "stop", 10.0)
     second = acknowledge(account, "start", 20.0)
@@ -151,7 +151,7 @@ def test_a_receipt_is_kept_until_it_was_seen_done() -> None:
 
 
 def test_who_listens_is_told_of_every_receipt() -> None:
-    """The poller hears of a command in the middle of a wait."""
+    """The poller is notified of a command in the middle of a wait."""
     account, heard = Account(), []
     account.on_receipt = lambda receipt, when: heard.append((receipt.operation, when))
 
@@ -192,7 +192,7 @@ def test_what_lists_repeat_stays_fresh() -> None:
 
 
 def test_a_list_shows_again_what_was_seen_otherwise_in_between() -> None:
-    """Without timestamps nothing says which of the two is news, if only changed rows are taken over."""
+    """Without timestamps nothing says which of the two is newer, if only changed rows are applied."""
     account = Account()
     listed(account, 10.0, server(7, "active", None))
     account.saw(server(7, "stopped", None), 12.0)
@@ -204,7 +204,7 @@ def test_a_list_shows_again_what_was_seen_otherwise_in_between() -> None:
 
 
 def test_a_lagging_list_does_not_refresh_what_it_does_not_show() -> None:
-    """What is known from elsewhere is newer; the list shows something else, again and again, until it is believed."""
+    """Knowledge from elsewhere is newer than a lagging list, until the list repeats its status often enough."""
     account = Account()
     listed(account, 10.0, server(7, "active", at(0)))
     account.saw(server(7, "stopped", at(5)), 12.0)
@@ -222,7 +222,7 @@ def test_a_lagging_list_does_not_refresh_what_it_does_not_show() -> None:
 
 
 def test_a_list_that_lags_once_refreshes_nothing_from_then_on() -> None:
-    """It shows an older time than it did before, and then goes on to show it unchanged."""
+    """A list shows an older time than it did before, and then repeats it: it refreshes nothing."""
     account = Account()
     listed(account, 10.0, server(7, "stopped", at(5)))
     listed(account, 20.0, server(7, "active", at(0)))
@@ -234,7 +234,7 @@ def test_a_list_that_lags_once_refreshes_nothing_from_then_on() -> None:
 
 
 def test_what_is_forgotten_is_shown_again_by_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list shows it unchanged, and it would stay unknown otherwise."""
+    """The list shows a forgotten server unchanged, and it would stay unknown otherwise."""
     monkeypatch.setattr(Account, "LIMIT", 2)
     account = Account()
     listed(account, 10.0, server(1), server(2))
@@ -247,7 +247,7 @@ def test_what_is_forgotten_is_shown_again_by_the_list(monkeypatch: pytest.Monkey
 
 
 def test_a_record_is_that_of_the_last_read_that_counts() -> None:
-    """A stale row, a row that can't be read and a list without the server take nothing away."""
+    """A stale row, a row that can't be read and a list without the server do not replace the record."""
     account, awaited = Account(), Everything("7")
     first, second = server(7, "provisioning", at(5)), server(7, "stopped", at(9))
     shown = [each for each in account.apply(ListSnapshot(10.0, [first]), awaited) if each]
@@ -265,7 +265,7 @@ def test_a_record_is_that_of_the_last_read_that_counts() -> None:
 
 
 def test_a_list_that_was_overtaken_for_one_server_is_not_believed_of_it() -> None:
-    """A read by id left later, and its answer came first."""
+    """A read by id left later than the list, and its response came first."""
     account = Account()
     account.saw(server(7, "stopped", None), 12.0)
     listed(account, 10.0, server(7, "active", None), server(8))
@@ -274,7 +274,7 @@ def test_a_list_that_was_overtaken_for_one_server_is_not_believed_of_it() -> Non
 
 
 def test_plan_and_location_are_learned_from_a_whole_record() -> None:
-    """A status row has none; a later record of the same status has, and one that lacks them takes nothing away."""
+    """A status row lacks them; a later record of the same status adds them, and one that lacks them removes nothing."""
     account = Account()
     account.saw(StatusRow(7, ServerStatus.ACTIVE, NOON), 10.0)
     account.saw_all([server(7)], 11.0)
@@ -286,7 +286,7 @@ def test_plan_and_location_are_learned_from_a_whole_record() -> None:
 
 
 def test_many_at_once_are_remembered_as_one_by_one() -> None:
-    """Known ones, new ones, changed ones and lagging ones."""
+    """Known, new, changed and lagging servers are remembered in bulk as one by one."""
     rows = [server(1), server(2), server(3, "stopped", at(5)), server(4, "stopped", at(-5))]
     one, many = Account(), Account()
     for account in (one, many):

@@ -1,4 +1,4 @@
-"""Answers to records: the documented samples, field by field, and what does not fit."""
+"""Responses to records: the documented samples, field by field, and bodies that do not fit."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ WEB = Server(id=1, name="web", status=ServerStatus.ACTIVE)
 
 
 def problems(body: bytes) -> tuple[str, ...]:
-    """What is wrong with a server answer."""
+    """The problems of a server response."""
     with pytest.raises(DecodeError) as caught:
         API.read_server(body)
     return caught.value.problems
 
 
 def page_problems(body: bytes) -> tuple[str, ...]:
-    """What is wrong with a list answer."""
+    """The problems of a list response."""
     with pytest.raises(DecodeError) as caught:
         API.read_page(body)
     API.explain(caught.value, body)
@@ -125,7 +125,7 @@ def test_the_create_sample() -> None:
 
 
 def test_the_detail_sample() -> None:
-    """The documented detail has what no other answer has: IPv6, bandwidth, usage."""
+    """The documented detail has fields that no other response has: IPv6, bandwidth, usage."""
     assert API.read_server(sample("detail")) == Server(
         id=12345,
         name="web-server-01",
@@ -170,7 +170,7 @@ def test_every_documented_key_has_a_field(name: str) -> None:
 
 
 def test_the_create_body_sample() -> None:
-    """A spec writes the documented request body, and nothing that was not given."""
+    """A spec writes the documented request body, and only fields that were given."""
     spec = ServerSpec(
         name="web-server-02",
         plan_id=1,
@@ -248,7 +248,7 @@ def test_a_server_without_its_essentials_does_not_fit(key: str) -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in attrs.fields(Server)][3:])
 def test_any_other_field_may_be_null(field: str) -> None:
-    """Null is None, not the text "None" and not a problem."""
+    """Null is None in any other field, neither the text "None" nor a problem."""
     assert API.read_server(server_with(**{field: "null"})) == WEB
 
 
@@ -313,7 +313,7 @@ def test_timestamps(text: str, moment: datetime) -> None:
     ],
 )
 def test_a_time_without_a_zone_is_read_as_utc(text: str, moment: datetime) -> None:
-    """It is no misfit where the reading is lenient, so that all times of a server can be compared."""
+    """A time without a zone is accepted in lenient mode, so that all times of a server can be compared."""
     body = server_with(created_at=f'"{text}"')
 
     server, problems = API.read_loosely(body)
@@ -324,7 +324,7 @@ def test_a_time_without_a_zone_is_read_as_utc(text: str, moment: datetime) -> No
 
 
 def test_an_offset_is_kept() -> None:
-    """The zone in which a moment was written is not lost."""
+    """The zone in which a time was written is kept."""
     created_at = API.read_server(server_with(created_at='"2025-01-10T16:30:00+02:00"')).created_at
 
     assert created_at is not None
@@ -367,7 +367,7 @@ def test_what_is_no_server_is_a_decode_error(body: bytes) -> None:
 
 
 def test_problems_do_not_repeat_values() -> None:
-    """What came over the wire may be secret, and is not quoted."""
+    """Problems do not quote values, which may be secret."""
     assert "hunter2" not in str(problems(server_with(backups_enabled='"hunter2"')))
 
 
@@ -392,7 +392,7 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(JSON)
 def test_any_json_is_a_record_or_a_decode_error(value: Any) -> None:
-    """Nothing else comes out of decoding, whatever the API sends."""
+    """Decoding returns a record or raises DecodeError, whatever the API sends."""
     for read in (API.read_server, API.read_page, lambda body: API.read_action(body, 1)):
         with contextlib.suppress(DecodeError):
             read(json.dumps(value).encode())
@@ -401,7 +401,7 @@ def test_any_json_is_a_record_or_a_decode_error(value: Any) -> None:
 @settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_a_record_or_a_decode_error(body: bytes) -> None:
-    """Decoding raises nothing else, whatever answers in the API's place."""
+    """Decoding raises nothing else, whatever service responds in the API's place."""
     for read in (API.read_server, API.read_page, lambda body: API.read_action(body, 1), loads):
         with contextlib.suppress(DecodeError):
             read(body)
@@ -417,7 +417,7 @@ def test_a_bare_array_is_a_list() -> None:
 
 @pytest.mark.parametrize("body", [b'{"results":[]}', b'{"count":0,"results":[],"next":null}', b"[]"])
 def test_an_empty_list(body: bytes) -> None:
-    """No servers is an answer like any other; count and next may be missing or null."""
+    """An empty list is a valid response; count and next may be missing or null."""
     assert API.read_page(body).results == []
 
 
@@ -440,7 +440,7 @@ def test_problems_name_the_row_of_a_bare_array() -> None:
 
 
 def test_problems_come_to_an_end() -> None:
-    """A long list of which nothing fits does not make a long error."""
+    """The error of a long list without any valid row is short."""
     found = page_problems(b'{"results":[' + b",".join([b"5"] * 50) + b"]}")
 
     assert len(found) == MAX_PROBLEMS
@@ -460,12 +460,12 @@ def test_problems_come_to_an_end() -> None:
     ],
 )
 def test_what_is_no_list(body: bytes, problem: str) -> None:
-    """A list answer has a list of results, and nothing else is guessed."""
+    """A list response needs a list of results, and nothing else is guessed."""
     assert page_problems(body) == (problem,)
 
 
 def test_a_list_decodes_where_its_count_is_wrong() -> None:
-    """The count is not believed over the rows."""
+    """The rows count, whatever the count says."""
     page = API.read_page(b'{"count":3,"results":[' + server_with() + b"]}")
 
     assert (page.count, page.results) == (3, [WEB])
@@ -481,7 +481,7 @@ def test_an_action_may_be_answered_with_nothing(body: bytes) -> None:
 
 
 def test_an_action_answer_may_be_short() -> None:
-    """What an envelope lacks is None; the id is the one that was asked for."""
+    """A field that an envelope lacks is None; the id is the requested one."""
     assert API.read_action(b'{"status":"success"}', 7) == ActionAccepted(server_id=7, status="success")
     assert API.read_action(b'{"server":{"id":7}}', 7) == ActionAccepted(server_id=7)
 
@@ -510,7 +510,7 @@ def test_an_answer_to_a_change_that_is_no_server(body: bytes) -> None:
 @settings(deadline=None)
 @given(JSON)
 def test_json_survives_the_round_trip(value: Any) -> None:
-    """What is written is read again, the same."""
+    """Encoded JSON decodes to the same value."""
     try:
         body = dumps(value)
     except ValueError:
@@ -520,7 +520,7 @@ def test_json_survives_the_round_trip(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"x", "\ud800", {(1,): 2}])
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
-    """Nothing is turned into null, base64 or a list on the way out."""
+    """Encoding converts nothing to null, base64 or a list."""
     with pytest.raises((TypeError, ValueError)):
         dumps({"a": value})
 
@@ -535,7 +535,7 @@ def test_a_decoder_reads_any_shape() -> None:
 
 
 def test_decoding_is_silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Bodies do not get into the log."""
+    """Bodies are not logged."""
     with caplog.at_level(logging.DEBUG), pytest.raises(DecodeError):
         API.read_server(b'{"id":"hunter2"}')
 

@@ -1,4 +1,4 @@
-"""Bodies in the codings that were asked for come out as they went in; all others are named."""
+"""Bodies in the requested codings are decoded exactly; all others are named."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decoded(coding: str, parts: list[bytes]) -> bytes:
 @pytest.mark.parametrize("packer", PACKERS)
 @given(data=st.binary(), size=st.integers(1, 50))
 def test_any_body_in_any_parts(packer: str, data: bytes, size: int) -> None:
-    """However the bytes arrive, the body is what was packed."""
+    """However the bytes arrive, decoding returns the original body."""
     coding, pack = PACKERS[packer]
     packed = pack(data)
 
@@ -51,7 +51,7 @@ def test_any_body_in_any_parts(packer: str, data: bytes, size: int) -> None:
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5_000_000])
 @pytest.mark.parametrize("fill", [b" ", bytes(range(256))], ids=["blanks", "bytes"])
 def test_large_bodies_come_in_pieces(packer: str, size: int, fill: bytes) -> None:
-    """No piece is longer than allowed, and nothing gets lost between two of them."""
+    """No piece is longer than allowed, and no byte is lost between two of them."""
     coding, pack = PACKERS[packer]
     data = (fill * (size // len(fill) + 1))[:size]
 
@@ -84,7 +84,7 @@ def test_a_body_cut_anywhere_is_noticed(packer: str) -> None:
     ],
 )
 def test_a_body_that_is_something_else(coding: str, body: bytes) -> None:
-    """It may be a broken line, so it is not final."""
+    """A body that does not match its coding may come from a broken connection, so the error is not final."""
     with pytest.raises(Undecodable, match=f"is not {coding}, though its header says so") as caught:
         decoded(coding, [body])
 
@@ -93,7 +93,7 @@ def test_a_body_that_is_something_else(coding: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "gzip, gzip", "\udc80"])
 def test_a_coding_that_was_not_asked_for(coding: str) -> None:
-    """It is named, and is final; where there is no body there is nothing to decode."""
+    """An unrequested coding is named, and is final; an empty body needs no decoding."""
     with pytest.raises(Undecodable, match="was not asked for") as caught:
         decoded(coding, [b"x"])
 

@@ -16,13 +16,13 @@ from vpsorg_async.http.exchange import Priority
 
 
 async def settle() -> None:
-    """Let every task go as far as it can."""
+    """Let every task run as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def test_a_rate_limit_halves_the_limit() -> None:
-    """Each burst of 429s halves the number of requests at once, and one is always allowed."""
+    """Each burst of 429s halves the concurrency, and one request is always allowed."""
     limit = AdaptiveLimit(32)
 
     limits = [(limit.limited(now), limit.current) for now in (0.0, 10.0, 20.0, 30.0, 40.0, 50.0)]
@@ -31,7 +31,7 @@ def test_a_rate_limit_halves_the_limit() -> None:
 
 
 def test_the_answers_to_one_burst_count_once() -> None:
-    """Sixteen 429s to sixteen requests sent together are one piece of news."""
+    """Sixteen 429s to sixteen requests sent together count once."""
     limit = AdaptiveLimit(32)
 
     assert [limit.limited(5.0 + n / 20) for n in range(16)] == [True] + [False] * 15
@@ -56,7 +56,7 @@ def test_the_window_recovers_by_one_per_round() -> None:
 
 @given(st.integers(1, 100), st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=200))
 def test_the_window_keeps_its_bounds(maximum: int, events: list[tuple[bool, float]]) -> None:
-    """Whatever the answers were, between one request and the maximum are allowed."""
+    """Whatever the responses were, the limit stays between one and the maximum."""
     limit, now = AdaptiveLimit(maximum), 0.0
 
     for good, passed in events:
@@ -92,7 +92,7 @@ async def test_places_go_by_priority_then_by_arrival() -> None:
 
 
 async def test_the_last_in_line_are_not_forgotten() -> None:
-    """While work of a higher priority never ends, a poll waits for a few places, not for all."""
+    """While work of a higher priority never ends, a poll waits for a few slots, not for all."""
     limiter = ConcurrencyLimiter(1)
     await limiter.acquire(Priority.USER)
     poll = asyncio.create_task(limiter.acquire(Priority.POLL))
@@ -159,7 +159,7 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
 
 
 async def test_a_place_handed_to_a_cancelled_request_goes_on() -> None:
-    """The place that was given at the very moment of the cancellation reaches the next in line."""
+    """A slot that was handed over at the very moment of the cancellation reaches the next in line."""
     limiter = ConcurrencyLimiter(1)
     await limiter.acquire(Priority.USER)
     leaver = asyncio.create_task(limiter.acquire(Priority.USER))
@@ -174,7 +174,7 @@ async def test_a_place_handed_to_a_cancelled_request_goes_on() -> None:
 
 
 async def test_a_request_that_stopped_waiting_holds_up_nobody() -> None:
-    """A slot that is free is taken at once, although a cancelled request has queued for one before."""
+    """A free slot is taken immediately, although a cancelled request has queued for one before."""
     limiter = ConcurrencyLimiter(2)
     await limiter.acquire(Priority.USER)
     await limiter.acquire(Priority.USER)
@@ -192,7 +192,7 @@ async def test_a_request_that_stopped_waiting_holds_up_nobody() -> None:
 
 
 async def test_a_request_behind_one_that_leaves_is_admitted() -> None:
-    """A request that meets a queue of requests about to leave queues behind them, and gets the free slot."""
+    """A request that joins a queue of cancelled requests gets the free slot after they leave."""
     limiter = ConcurrencyLimiter(2)
     await limiter.acquire(Priority.USER)
     await limiter.acquire(Priority.USER)
@@ -211,7 +211,7 @@ async def test_a_request_behind_one_that_leaves_is_admitted() -> None:
 
 
 async def test_a_limit_that_rises_admits_the_next_in_line() -> None:
-    """Nobody waits beside a free slot until some other request ends."""
+    """When the limit rises, no request stays queued beside a free slot."""
     limiter = ConcurrencyLimiter(2)
     await limiter.acquire(Priority.USER)
     limiter.limit.limited(0.0)
@@ -228,7 +228,7 @@ async def test_a_limit_that_rises_admits_the_next_in_line() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_random_cancels_leak_no_place(seed: int) -> None:
-    """A thousand requests, cancelled at random moments under a limit that moves: all places come back."""
+    """A thousand requests, cancelled at random moments under a changing limit: all slots are released."""
     rng, limiter = random.Random(seed), ConcurrencyLimiter(5)
     most = 0
 

@@ -1,4 +1,4 @@
-"""Settings: what is taken, and what is refused before anything can be sent."""
+"""Settings: accepted values, and values that are refused before anything can be sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_SECONDS = [
 
 @pytest.mark.parametrize("value", NO_SECONDS, ids=lambda value: type(value).__name__)
 def test_what_is_no_number_of_seconds(value: object) -> None:
-    """Durations are finite numbers, not below zero; True is no 1."""
+    """Durations are finite numbers, not below zero; True is not 1."""
     for zero in (False, True):
         with pytest.raises(ConfigurationError, match=r"^timeout is a "):
             check_seconds(value, "timeout", zero=zero)
@@ -58,7 +58,7 @@ def test_what_is_a_number_of_seconds(value: float) -> None:
 @pytest.mark.parametrize("value", [*NO_SECONDS, 0], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("field", ["connect", "total"])
 def test_timeouts_are_checked(field: str, value: Any) -> None:
-    """There is no limit that never ends, and none that has ended."""
+    """A timeout is neither infinite nor zero or negative."""
     with pytest.raises(ConfigurationError, match=field):
         Timeout(**{field: value})
 
@@ -66,7 +66,7 @@ def test_timeouts_are_checked(field: str, value: Any) -> None:
 @pytest.mark.parametrize("value", NO_SECONDS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("field", ["min_interval", "max_interval", "grace", "quiet", "visibility"])
 def test_wait_policies_are_checked(field: str, value: Any) -> None:
-    """The numbers of a wait are numbers of seconds, also where the client is given them."""
+    """The numbers of a wait policy are numbers of seconds, also where the client is given them."""
     with pytest.raises(ConfigurationError, match=field):
         WaitPolicy(**{field: value})
     with pytest.raises(ConfigurationError, match=field):
@@ -81,7 +81,7 @@ def test_intervals_are_in_order() -> None:
 
 
 def test_a_wait_policy_is_given_once() -> None:
-    """The numbers of waits come as a `WaitPolicy` or one by one; both would leave open which one counts."""
+    """The numbers of waits come as a `WaitPolicy` or one by one; both together are refused as ambiguous."""
     Client(TOKEN, waiting=WaitPolicy(grace=30))
     for number in ("min_interval", "max_interval", "grace", "quiet", "visibility"):
         with pytest.raises(ConfigurationError, match=f"^give {number} to the WaitPolicy"):
@@ -104,7 +104,7 @@ def test_a_wait_policy_is_given_once() -> None:
     ids=str,
 )  # fmt: skip
 def test_retry_policies_are_checked(policy: dict[str, Any]) -> None:
-    """A policy that would try never, for ever, or at a time that is none, is refused when it is made."""
+    """A policy with no attempts, endless attempts or invalid times is refused when it is created."""
     with pytest.raises(ConfigurationError):
         RetryPolicy(**policy)
 
@@ -121,7 +121,7 @@ def test_limits_are_checked(field: str, value: Any) -> None:
     "options", [{"timeout": 30}, {"timeout": 0}, {"retry": 3}, {"retry": False}], ids=str
 )
 def test_a_number_is_neither_timeout_nor_policy(options: dict[str, Any]) -> None:
-    """What would fail at the first call, or be ignored, is refused at once."""
+    """A number that would fail at the first call, or be ignored, is refused immediately."""
     with pytest.raises(ConfigurationError, match=r"Timeout|RetryPolicy"):
         Client(TOKEN, **options)
 
@@ -136,7 +136,7 @@ def test_a_number_is_neither_timeout_nor_policy(options: dict[str, Any]) -> None
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_token(token: Any) -> None:
-    """A token can stand in a header; one that can't is refused, and the message does not repeat it."""
+    """A token that is invalid in a header is refused, and the message does not repeat it."""
     with pytest.raises(ConfigurationError, match="API token") as caught:
         Client(token)
 
@@ -168,7 +168,7 @@ def test_a_token_is_trimmed() -> None:
     ],
 )
 def test_base_urls(given: str, taken: str) -> None:
-    """https anywhere, plain http on this machine; a trailing slash is as good as none."""
+    """https is accepted anywhere, plain http on this machine; a trailing slash makes no difference."""
     assert check_base_url(given) == taken
 
 
@@ -194,7 +194,7 @@ def test_base_urls(given: str, taken: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_base_url(url: Any, reason: str) -> None:
-    """What would send the token in the clear, elsewhere, or to a path that swallows ours, is refused by reason."""
+    """An address that would send the token in the clear, elsewhere, or to a wrong path is refused with the reason."""
     with pytest.raises(ConfigurationError, match=reason) as caught:
         Client(TOKEN, base_url=url)
 
@@ -228,7 +228,7 @@ def test_plain_http_is_had_by_asking() -> None:
 def test_what_the_environment_says(
     environ: dict[str, str], token: str, base_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The own name goes before the provider's; a name without a value is not set."""
+    """This package's variable overrides the provider's; a variable without a value is not set."""
     found, settings = from_environment(environ)
 
     assert (found, settings.get("base_url", DEFAULT_BASE_URL)) == (token, base_url)
@@ -280,7 +280,7 @@ def test_no_token_in_the_environment(environ: dict[str, str], monkeypatch: pytes
 
 
 def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written in the program is meant."""
+    """Options in the program override the environment."""
     monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
     monkeypatch.setenv("VPSORG_BASE_URL", "https://from-the-environment.example")
 
@@ -292,7 +292,7 @@ def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address from the environment gets no more trust than one from the program."""
+    """An address from the environment is checked like one from the program."""
     monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
     monkeypatch.setenv("VPSORG_BASE_URL", "http://127.0.0.1.evil.example")
 
@@ -301,7 +301,7 @@ def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_traceback_does_not_show_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tools that print the variables of each frame find no token of ours in them."""
+    """Tools that print the variables of each frame find no token in the frames of this package."""
     monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
     monkeypatch.setenv("VPSORG_BASE_URL", "ftp://admin.vps.org")
 

@@ -1,4 +1,4 @@
-"""What waits are for, and what ends them: targets, readings, and the contract as the guide prints it."""
+"""Targets, readings, and the contract of waits as the guide prints it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ OF: list[tuple[Any, set[str], bool, set[str]]] = [
 
 @pytest.mark.parametrize(("wanted", "statuses", "gone", "failures"), OF, ids=range(len(OF)))
 def test_targets_are_made_of_words(wanted: Any, statuses: set[str], gone: bool, failures: set[str]) -> None:
-    """A word, a status, several, "settled" and "gone" make a target; what is wanted is no failure."""
+    """A word, a status, several, "settled" and "gone" make a target; a wanted status is no failure."""
     target = Target.of(wanted)
 
     assert (set(target.statuses), target.gone, set(target.failures)) == (statuses, gone, failures)
@@ -68,14 +68,14 @@ def test_targets_are_made_of_words(wanted: Any, statuses: set[str], gone: bool, 
     "wanted", ["", "activ", "Active", "ready", [], [1], [["active"]], 5, None, b"active"]
 )
 def test_what_is_no_target(wanted: Any) -> None:
-    """A word that no server is known to have would be waited for in vain: it is refused at once."""
+    """A wait for an unknown word would never end: it is refused immediately."""
     with pytest.raises(errors.ConfigurationError):
         Target.of(wanted)
 
 
 @pytest.mark.parametrize("statuses", ["active", [""], [3], []])
 def test_a_target_of_ones_own_is_checked(statuses: Any) -> None:
-    """A string in place of a set of strings would be taken letter by letter: it is refused."""
+    """A string in place of a set of strings would be read letter by letter: it is refused."""
     with pytest.raises(errors.ConfigurationError):
         Target(statuses)
 
@@ -89,7 +89,7 @@ def test_a_refused_word_is_told_the_way_out() -> None:
 
 
 def test_targets_read_well() -> None:
-    """A target is named in messages as it would be said."""
+    """Messages name a target in plain words."""
     assert [str(Target.of(target)) for target in ("active", ["stopped", "active"], "gone")] == [
         "active",
         "active or stopped",
@@ -106,7 +106,7 @@ def test_every_reading_has_its_rule() -> None:
 
 
 def test_the_words_fit_together() -> None:
-    """Settled and moving words don't overlap, and what is known of commands speaks of them alone."""
+    """Settled and moving words don't overlap, and the table of commands uses only these."""
     assert not SETTLED & MOVING
     assert {command.before for command in IN_PLACE.values()} <= SETTLED
     assert {command.target for command in COMMANDS.values()} <= SETTLED | {GONE}
@@ -115,7 +115,7 @@ def test_the_words_fit_together() -> None:
 
 
 def test_outcomes_are_plain_data() -> None:
-    """What a wait leaves behind can be stored and sent to another process."""
+    """The outcome of a wait can be stored and sent to another process."""
     outcome = WaitOutcome(
         server_id=7,
         server=Server(id=7, name="a", status=ServerStatus.ACTIVE),

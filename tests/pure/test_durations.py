@@ -1,4 +1,4 @@
-"""How long commands take, as far as is known: the prior, what is learned, and what is kept on disk."""
+"""The durations of commands: the prior, the learned models, and the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def learned(durations: list[float], operation: str = "create") -> Model:
 
 
 def survival(model: Model, until: float, step: float = 0.05) -> float:
-    """The share of commands that take longer than that, by what the model says from moment to moment."""
+    """The share of commands that take longer than that, by the model's rates."""
     total = sum(model.hazard((n + 0.5) * step) * step for n in range(int(until / step)))
     return math.exp(-total)
 
@@ -41,7 +41,7 @@ def test_the_prior_is_the_documented_span() -> None:
 
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "delete"])
 def test_other_commands_are_expected_soon(operation: str) -> None:
-    """Nothing is documented of them: the sooner the likelier."""
+    """Other commands have no documented durations: the sooner the likelier."""
     model = Model(operation)
 
     assert model.hazard(1) > model.hazard(5) > model.hazard(20)
@@ -54,7 +54,7 @@ def test_other_commands_are_expected_soon(operation: str) -> None:
     st.floats(0.3, LONGEST / 2),
 )
 def test_no_moment_is_impossible(operation: str, seen: list[float], age: float) -> None:
-    """Whatever was seen, at every age there is some chance, and it is a number."""
+    """Whatever was seen, the chance at every age is a number above zero."""
     hazard = Model(operation, seen).hazard(age)
 
     assert 0 < hazard < math.inf
@@ -62,7 +62,7 @@ def test_no_moment_is_impossible(operation: str, seen: list[float], age: float) 
 
 @given(st.lists(st.floats(1.0, 600.0), min_size=LEARNED, max_size=60))
 def test_the_chances_add_up(seen: list[float]) -> None:
-    """By far beyond all that was seen, nearly every command is done; before all of it, nearly none."""
+    """Far beyond all that was seen, nearly every command is done; before all of it, nearly none."""
     model = Model("create", seen)
 
     assert survival(model, 2 * max(seen) + 60, step=0.1) < 0.1
@@ -71,7 +71,7 @@ def test_the_chances_add_up(seen: list[float]) -> None:
 
 @given(st.lists(st.floats(1.0, 600.0), min_size=1, max_size=30), st.floats(0.1, 700.0))
 def test_the_order_of_what_was_seen_is_of_no_matter(seen: list[float], age: float) -> None:
-    """A model is a density over what it remembers, however that came in."""
+    """A model is a density over its samples, in whatever order they came."""
     assert Model("create", sorted(seen)).hazard(age) == pytest.approx(Model("create", seen).hazard(age))
 
 
@@ -85,7 +85,7 @@ def test_what_was_seen_replaces_the_prior() -> None:
 
 
 def test_one_duration_is_not_taken_for_all() -> None:
-    """What was seen once says little: the documented span stays possible."""
+    """A single sample changes little: the documented span stays possible."""
     model = learned([20.0])
 
     assert not model.learned
@@ -100,7 +100,7 @@ def run(model: Model, durations: list[float]) -> None:
 
 
 def test_a_run_is_learned_at_its_end() -> None:
-    """The first to end are the fastest of their kind and would mislead: they wait for the others."""
+    """The fastest of a run end first and would mislead: they are learned together with the others."""
     model = Model("create")
     hazards = [model.hazard(age) for age in (130.0, 180.0, 250.0)]
     for seconds in (130.0, 140.0, 150.0):
@@ -113,7 +113,7 @@ def test_a_run_is_learned_at_its_end() -> None:
 
 
 def test_a_large_run_leaves_its_quantiles() -> None:
-    """A thousand durations are remembered as a few dozen that are spread like them, the newest runs last."""
+    """A thousand durations are reduced to a few dozen with the same spread, the newest runs last."""
     rng = random.Random(1)
     model = Model("create")
     for _ in range(3):
@@ -125,7 +125,7 @@ def test_a_large_run_leaves_its_quantiles() -> None:
 
 
 def test_a_surprising_first_sighting_moves_the_model() -> None:
-    """A server that is there after 12 seconds tells that the whole kind is ten times faster."""
+    """A server that is ready after 12 seconds shows that its whole kind is ten times faster."""
     model = Model("create")
     before = model.hazard(20.0)
 
@@ -137,7 +137,7 @@ def test_a_surprising_first_sighting_moves_the_model() -> None:
 
 
 def test_an_expected_first_sighting_moves_nothing() -> None:
-    """The first of many to end is early for one, and not early for the first of so many."""
+    """An early end is a surprise for a single server, but expected for the first of many."""
     one, many = Model("create"), Model("create")
     before = many.hazard(180.0)
 
@@ -148,7 +148,7 @@ def test_an_expected_first_sighting_moves_nothing() -> None:
 
 
 def test_where_waits_keep_coming_the_complete_ones_are_learned() -> None:
-    """A run that never ends is learned from those whose elders have all ended, once they are enough."""
+    """A run that never ends is learned from members whose elders have all ended, once there are enough."""
     model = Model("create")
     for n in range(PER_RUN):
         model.sighted(60.0 * n, 180.0 + n % 7, 3)
@@ -163,7 +163,7 @@ def test_where_waits_keep_coming_the_complete_ones_are_learned() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
 def test_what_is_no_duration_is_left_out(seconds: float) -> None:
-    """A clock that was set, or a file that was edited, does no harm."""
+    """Invalid durations from a changed clock or an edited file are ignored."""
     model = Model("create", [seconds])
     model.sighted(0.0, seconds, 1)
     model.run_ended()
@@ -172,13 +172,13 @@ def test_what_is_no_duration_is_left_out(seconds: float) -> None:
 
 
 def test_stuck_is_slower_than_practically_all() -> None:
-    """Before anything was seen it is well beyond what is documented; then beyond the slowest seen."""
+    """The threshold is well beyond the documented durations at first; then beyond the slowest seen."""
     assert [Model(operation).stuck_after for operation in ("create", "reboot")] == [420.0, 180.0]
     assert learned([float(n) for n in range(100, 200)]).stuck_after == 199 * 1.5
 
 
 def test_kinds_are_learned_apart_and_together() -> None:
-    """Plan and location have models of their own; one not seen yet begins with what is known of all."""
+    """Plan and location have models of their own; a new one starts with the model of all."""
     durations = Durations()
     for kind, base in ((KIND, 20.0), (("create", "2", "us-west"), 200.0)):
         for n in range(20):
@@ -192,7 +192,7 @@ def test_kinds_are_learned_apart_and_together() -> None:
 
 
 def test_what_to_expect_is_told_for_people() -> None:
-    """The time until the last of so many is done: documented for creates, learned for the rest."""
+    """The time until the last of several is done: documented for creates, learned for the rest."""
     durations = Durations()
 
     first = durations.expected("create", 50)
@@ -230,12 +230,12 @@ GARBAGE: list[Any] = [
 
 @pytest.mark.parametrize("data", GARBAGE)
 def test_what_is_not_ours_is_left_out(data: Any) -> None:
-    """A file that something else wrote teaches nothing, and stops nobody."""
+    """A file that another program wrote is ignored, and causes no error."""
     assert Durations.from_json(data).to_json() == []
 
 
 def test_huge_numbers_in_the_file_do_no_harm() -> None:
-    """A duration that no float can hold is none."""
+    """A duration that no float can hold is ignored."""
     assert Durations.from_json([["create", "1", "us", [10**400, 20.0]]]).to_json() == [
         ["create", "1", "us", [20.0]]
     ]
@@ -268,7 +268,7 @@ ANYTHING = st.recursive(
     st.lists(EXTREME, max_size=20),
 )
 def test_whatever_the_file_holds_the_models_work(data: Any, operation: str, seconds: list[float]) -> None:
-    """From any plain data come models whose every answer is a finite number, before and after they learn more."""
+    """Models from any plain data give finite numbers, before and after they learn more."""
     durations = Durations.from_json(data)
     kind = (operation, "1", "us-west")
 
@@ -289,7 +289,7 @@ def test_whatever_the_file_holds_the_models_work(data: Any, operation: str, seco
 
 @pytest.mark.parametrize("seconds", [5e-324, 1e-300, 1e-9, 0.0004])
 def test_durations_below_a_millisecond_teach_nothing(seconds: float) -> None:
-    """What the file would keep as 0.000 is no duration, neither in the file nor when it is seen."""
+    """A duration that the file would store as 0.000 is ignored, both in the file and when it is seen."""
     durations = Durations.from_json([["create", "1", "us-west", [seconds] * 20]])
     durations.sighted(KIND, 0.0, seconds, 1)
     durations.run_ended(KIND)

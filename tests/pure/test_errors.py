@@ -1,4 +1,4 @@
-"""The error tree: what is caught by what, what each error says, and that it survives travel."""
+"""The error tree: which class catches which errors, their texts, and pickling."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CLASSES = {
 
 
 def drawn() -> dict[str, str]:
-    """Each class of the tree in the module's docstring, with the one it hangs from."""
+    """Each class of the tree in the module's docstring, with its parent."""
     parents: dict[str, str] = {}
     branch: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -57,7 +57,7 @@ def drawn() -> dict[str, str]:
 
 
 def test_the_tree_is_as_drawn() -> None:
-    """The docstring draws every public error, and hangs it where the class hangs."""
+    """The docstring shows every public error below its real parent."""
     tree = drawn()
 
     assert tree.keys() == CLASSES.keys()
@@ -76,13 +76,13 @@ def test_the_tree_is_as_drawn() -> None:
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_errors_are_caught_by_python_s_own_names(error: Exception, caught_as: type[Exception]) -> None:
-    """Who catches what Python itself would raise, catches these as well."""
+    """Python's own exception classes catch the errors that correspond to them."""
     assert isinstance(error, caught_as)
     assert isinstance(error, VpsOrgError)
 
 
 def test_not_everything_is_a_timeout() -> None:
-    """A lost connection is no time-out, and a wait for another status is none either."""
+    """A lost connection is no timeout, and neither is a wait that ended on another status."""
     for error in (ConnectError(), ConnectionLostError(), ServiceError(), UnexpectedStatusError()):
         assert not isinstance(error, TimeoutError)
 
@@ -100,12 +100,12 @@ def test_not_everything_is_a_timeout() -> None:
     ],
 )
 def test_what_is_known_of_the_request(cls: Any, sent: Sent) -> None:
-    """Each class knows whether its request may have been carried out."""
+    """Each class knows whether its request may have been applied."""
     assert cls().sent is sent
 
 
 def test_what_is_known_can_be_less_or_more() -> None:
-    """What an attempt proved goes before what its class supposes."""
+    """What an attempt proved overrides the default of its class."""
     assert ConnectionLostError("reset", sent=Sent.NO).sent is Sent.NO
     assert APIError("late", status=504, sent=Sent.MAYBE).sent is Sent.MAYBE
 
@@ -163,7 +163,7 @@ FULL = [
 
 
 def state(error: BaseException) -> tuple[Any, ...]:
-    """All that an error holds, in a form that compares."""
+    """The whole state of an error, in a form that compares."""
     return type(error), str(error), repr(error.args), repr(vars(error))
 
 
@@ -174,7 +174,7 @@ def test_every_class_is_among_the_samples() -> None:
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_errors_survive_travel(error: VpsOrgError) -> None:
-    """Pickled, copied, deep-copied: nothing an error knows is lost."""
+    """Pickling, copying and deep-copying an error loses nothing."""
     error.add_note("seen by a test")
 
     assert state(pickle.loads(pickle.dumps(error))) == state(error)
@@ -184,7 +184,7 @@ def test_errors_survive_travel(error: VpsOrgError) -> None:
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_errors_can_always_be_shown(error: VpsOrgError) -> None:
-    """Every error has a text, and every one can be made without arguments but the group."""
+    """Every error has a text, and every one but the group can be created without arguments."""
     assert str(error)
     assert repr(error)
     if not isinstance(error, FleetError):
@@ -225,7 +225,7 @@ def test_a_fleet_error_is_filtered_as_a_fleet_error() -> None:
 
 
 def test_a_fleet_error_is_caught_whole() -> None:
-    """Who does not care for the parts catches the root."""
+    """The root class catches the whole group."""
     with pytest.raises(VpsOrgError, match="3 of 5 failed"):
         raise fleet_error()
 

@@ -10,7 +10,7 @@ from vpsorg_async.http import events as http_events
 
 
 def test_the_unions_hold_every_event() -> None:
-    """A hook that handles the members of the union handles everything that it is called with."""
+    """A hook that handles the members of the union handles every event that it is called with."""
     of_requests = {getattr(http_events, name) for name in http_events.__all__}
     of_fleets = {getattr(fleet_events, name) for name in fleet_events.__all__ if name != "FleetEvent"}
 

@@ -1,4 +1,4 @@
-"""The look-ups: plans, locations, systems, keys and the account, in both dialects."""
+"""The reads of plans, locations, systems, keys and the account, in both dialects."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_prices(told: dict[str, Any], month: str | None) -> None:
 
 @pytest.mark.parametrize("row", [{}, {"name": "Standard"}, {"uuid": 3}, {"uuid": None, "id": None}, 1])
 def test_a_plan_without_an_id(row: Any) -> None:
-    """A plan that can't be ordered by its id is an answer that does not fit."""
+    """A plan without an id can't be ordered: the response does not fit."""
     with pytest.raises(DecodeError):
         provider.plans(None).read(json.dumps([row]).encode())
 
@@ -211,6 +211,6 @@ def test_little_of_an_account_is_enough() -> None:
     ],
 )
 def test_what_a_dialect_has_none_of(ask: Any, reason: str) -> None:
-    """Refused before anything is sent."""
+    """An endpoint that a dialect lacks is refused before anything is sent."""
     with pytest.raises(ConfigurationError, match=reason):
         ask()

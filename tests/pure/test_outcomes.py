@@ -1,4 +1,4 @@
-"""What a fleet call reports: counting, raising, storing; and what is left to do of it, as a table."""
+"""The report of a fleet call: counting, raising, storing; and the table of what can be retried."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ REPORT = Report(operation="create", outcomes=(DONE, LATE, UNKNOWN, LEFT), second
 
 
 def test_a_report_sorts_its_outcomes() -> None:
-    """Each outcome is in one of three groups, in the order asked; the servers are those of what worked."""
+    """Each outcome is in one of three groups, in the order asked; the servers are those of the successes."""
     assert REPORT.succeeded == (DONE,)
     assert REPORT.failed == (LATE, UNKNOWN)
     assert REPORT.skipped == (LEFT,)
@@ -108,7 +108,7 @@ def test_json_has_a_row_for_each() -> None:
 
 
 def test_a_report_survives_pickling() -> None:
-    """A stored report has the same outcomes, errors with their attributes, and no way back to the client."""
+    """A stored report has the same outcomes, errors with their attributes, and no reference to the client."""
 
     async def again(report: Report) -> Report:
         return report
@@ -154,12 +154,12 @@ def test_failures_are_raised_as_a_group() -> None:
 
 
 async def test_a_stored_report_can_not_try_again() -> None:
-    """Without its client a report says so, and does nothing."""
+    """Without its client a report refuses to retry, with an error that says so."""
     with pytest.raises(ConfigurationError, match="no client"):
         await REPORT.retry_failed()
 
 
-# -- what is left to do ---------------------------------------------------------------------------------------------
+# -- retrying -------------------------------------------------------------------------------------------------------
 
 TIMEOUT = WaitTimeoutError("late", server_id=7)
 UNKNOWN_FATE = OutcomeUnknownError("lost", subject=7)
@@ -197,7 +197,7 @@ AGAIN = [(True, *row) for row in TAKEN] + [(False, *row) for row in NOT_TAKEN]
 def test_what_is_tried_again(
     acknowledged: bool, operation: str, error: VpsOrgError, command: str, echo: bool
 ) -> None:
-    """Acknowledged: only waited for, whatever failed; maybe carried out: a refusal can be its echo; else sent again."""
+    """Acknowledged: only waited for, whatever failed; maybe applied: a refusal can be its echo; else sent again."""
     target = Target.of("active")
     report = Report(operation=operation, outcomes=(Failed(7, error, server_id=7, acknowledged=acknowledged),))
 
@@ -209,7 +209,7 @@ def test_what_is_tried_again(
 
 
 def test_an_unknown_reboot_is_left_alone() -> None:
-    """A second reboot could reboot it twice: it fails as it did, and nothing is sent."""
+    """A second reboot could reboot the server twice: its failure stays, and nothing is sent."""
     report = Report(operation="reboot", outcomes=(Failed(7, UNKNOWN_FATE, server_id=7),))
 
     (job,) = jobs_again(report, "reboot", Target.of("active"))
@@ -218,12 +218,12 @@ def test_an_unknown_reboot_is_left_alone() -> None:
 
 
 def test_only_what_is_open_is_tried_again() -> None:
-    """Failed and skipped ones, and no others."""
+    """Only failed and skipped servers are retried."""
     assert [job.key for job in jobs_again(REPORT, "stop", None)] == ["web-01", "web-02", "web-03"]
 
 
 def test_a_second_try_completes_the_first() -> None:
-    """New outcomes take the places of the old ones; what had worked stays; the order is that of the first call."""
+    """New outcomes replace the old ones; successes stay; the order is that of the first call."""
     newer = Report(
         operation="ensure",
         outcomes=(Succeeded("web-03", WEB, how="created"), Succeeded("web-01", WEB, how="adopted")),
@@ -275,7 +275,7 @@ def test_a_step_becomes_a_job(statuses: list[str], fits: Callable[[Any], bool]) 
 
 
 def test_every_outcome_has_a_server_and_an_error() -> None:
-    """A caller can read both of any outcome; None stands for what it does not have."""
+    """A caller can read both of any outcome; None stands for a missing one."""
     error = ConnectError("refused")
     outcomes: tuple[Outcome, ...] = (Succeeded("a", None), Failed("b", error), Skipped("c", "why"))
 
@@ -284,7 +284,7 @@ def test_every_outcome_has_a_server_and_an_error() -> None:
 
 
 def test_outcomes_match_by_what_they_have() -> None:
-    """`match` tells the outcomes apart by class, error and reason."""
+    """`match` distinguishes the outcomes by class, error and reason."""
 
     def said(outcome: Outcome) -> str:
         match outcome:

@@ -1,4 +1,4 @@
-"""What `ensure` plans: a step for each spec, from what the account shows."""
+"""The plan of `ensure`: a step for each spec, from what the account shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = ["active", "stopped", "suspended", "provisioning", "starting", "stopping
 
 
 def server(number: int = 7, status: str = "active", **fields: Any) -> Server:
-    """A server as a list shows it, made from the spec."""
+    """A server as a list shows it, created from the spec."""
     return Server(
         **{
             "id": number,
@@ -86,7 +86,7 @@ OPEN: list[tuple[str, str, StepKind, bool]] = [
 
 @pytest.mark.parametrize(("status", "command", "kind", "after"), OPEN)
 def test_own_commands_that_are_open(status: str, command: str, kind: StepKind, after: bool) -> None:
-    """The list may lag: a server on which a command of this client is open is planned by where it is heading."""
+    """The list may lag: a server with an open command of this client is planned by the status it is heading for."""
     shown = server(7, status)
 
     (step,) = plan_fleet([SPEC], [shown], heading=lambda _: command).steps
@@ -96,7 +96,7 @@ def test_own_commands_that_are_open(status: str, command: str, kind: StepKind, a
 
 
 def test_what_is_leaving_does_not_count_beside_what_stays() -> None:
-    """Of two servers of the name one is being deleted: the other is the one that is meant."""
+    """Of two servers of the name one is being deleted: the other one is used."""
     leaving, staying = server(7), server(8, "stopped")
 
     (step,) = plan_fleet([SPEC], [leaving, staying], heading=lambda s: "delete" if s.id == 7 else "").steps
@@ -105,7 +105,7 @@ def test_what_is_leaving_does_not_count_beside_what_stays() -> None:
 
 
 def test_what_a_spec_and_its_servers_have_in_common_is_said_by_the_caller() -> None:
-    """By default it is the name, in any case of letters; a dialect may show servers under another one."""
+    """The key of a spec is its name by default, in any case; a dialect may show servers under another one."""
     upper, elsewhere = server(7, name="WEB-01"), server(8, name="", hostname="web-01")
 
     assert plan_fleet([SPEC], [upper]).steps[0].server == upper
@@ -118,7 +118,7 @@ def test_what_a_spec_and_its_servers_have_in_common_is_said_by_the_caller() -> N
 
 
 def test_several_of_one_name_are_named() -> None:
-    """Where the name does not say which server is meant, all of them are named."""
+    """Where the name is ambiguous, all servers of the name are listed."""
     step = only(SPEC, server(7), server(8), server(9, name="web-02"))
 
     assert step.kind is StepKind.REFUSE
@@ -140,7 +140,7 @@ DIFFERENCES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {"plan": Plan(id=2), "os": OperatingSystem(id=3), "location": "us-east"},
         ["plan_id", "os_id", "location"],
     ),
-    # what the spec leaves open, and what the answer does not tell, is no difference
+    # a field that the spec leaves open, or that the response lacks, is no difference
     ({}, {"hostname": "b.example.com", "backups_enabled": True}, []),
     ({"hostname": "a.example.com", "backups_enabled": True}, {}, []),
     ({}, {"plan": None, "os": None, "location": None}, []),
@@ -152,7 +152,7 @@ DIFFERENCES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("asked", "shown", "fields"), DIFFERENCES)
 def test_differences(asked: dict[str, Any], shown: dict[str, Any], fields: list[str]) -> None:
-    """An existing server is left as it is, and the plan says where that is not as the spec has it."""
+    """An existing server is not changed, and the plan lists how it differs from the spec."""
     step = only(attrs.evolve(SPEC, **asked), server(**shown))
 
     assert step.kind is StepKind.KEEP
@@ -160,7 +160,7 @@ def test_differences(asked: dict[str, Any], shown: dict[str, Any], fields: list[
 
 
 def test_a_difference_says_both() -> None:
-    """What is, and what was asked for."""
+    """A difference shows the actual and the requested value."""
     (line,) = only(SPEC, server(location="us-east")).differences
 
     assert "'us-east'" in line

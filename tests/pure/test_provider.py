@@ -1,4 +1,4 @@
-"""The provider's form of the API: its requests, its refusals, and answers of every shape that it may have."""
+"""The provider's form of the API: its requests, its refusals, and responses of every shape."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_one_server_is_read() -> None:
 
 
 def test_little_is_enough() -> None:
-    """An id and a status are all that must be there; the rest is None."""
+    """An id and a status are the only required fields; the rest is None."""
     server = dialect.read_server(json.dumps({"uuid": UUID, "status": "of tomorrow"}).encode())
 
     assert {name for name, value in attrs.asdict(server).items() if value not in (None, "")} == {
@@ -123,7 +123,7 @@ def test_addresses(changes: dict[str, Any], address: str | None) -> None:
     ],
 )
 def test_times(said: Any, meant: datetime | None) -> None:
-    """A time without a zone is in UTC; one in a form that is not known is None, and makes no answer unreadable."""
+    """A time without a zone is in UTC; one in an unknown form is None, and makes no response unreadable."""
     server = read(created_at=said, updated_at=said)
 
     assert (server.created_at, server.updated_at) == (meant, meant)
@@ -185,7 +185,7 @@ def test_names_and_ids() -> None:
     ],
 )
 def test_what_does_not_fit(body: Any, problem: str) -> None:
-    """No id, no status: no server. A wrong guess here would be about another one."""
+    """A server needs an id and a status; a guess could be about another server."""
     with pytest.raises(DecodeError) as caught:
         dialect.read_server(json.dumps(body).encode())
     with pytest.raises(DecodeError):
@@ -222,7 +222,7 @@ def test_lists_come_in_pages_or_bare() -> None:
     ],
 )
 def test_pages_that_follow(count: int | None, shown: int, pages: list[int]) -> None:
-    """A thousand servers are ten requests; pages that are shorter than asked for are not skipped over."""
+    """A thousand servers are ten requests; pages that are shorter than requested are followed too."""
     paths = [f"/api/v1/servers/?page={page}&page_size=100" for page in pages]
 
     assert list(dialect.further_pages(count, shown)) == paths
@@ -251,7 +251,7 @@ def test_a_password_is_not_shown() -> None:
 
 @pytest.mark.parametrize("said", [None, "", 7, ["x"]])
 def test_no_password(said: Any) -> None:
-    """A value that is no text is no password, but the server was created nevertheless."""
+    """A password that is not a text is ignored, but the server was created."""
     assert read(password=said).password is None
 
 
@@ -281,7 +281,7 @@ def test_the_body_of_a_create() -> None:
     ],
 )
 def test_what_can_not_be_said(change: dict[str, Any], reason: str) -> None:
-    """Refused before anything is sent, with the server's name and the reason."""
+    """A spec that the form can't express is refused before sending, with the server's name and the reason."""
     with pytest.raises(ConfigurationError, match=reason) as caught:
         dialect.create(attrs.evolve(SPEC, **change))
 
@@ -297,7 +297,7 @@ def test_what_can_not_be_said(change: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_what_the_documented_one_can_not_say(change: dict[str, Any], reason: str) -> None:
-    """The documented dialect refuses what only the other one has."""
+    """The documented dialect refuses fields that only the provider's form has."""
     spec = ServerSpec(**{"name": "web-1", "plan_id": 1, "os_id": 5, "location": "us-west", **change})
 
     with pytest.raises(ConfigurationError, match=reason):
@@ -315,7 +315,7 @@ def test_one_key_by_either_field_is_the_documented_one() -> None:
 
 @pytest.mark.parametrize("call", ["replace", "update"])
 def test_there_is_neither_put_nor_patch(call: str) -> None:
-    """Said plainly, and before anything is sent."""
+    """The error says so before anything is sent."""
     with pytest.raises(ConfigurationError, match=f"provider dialect has no {call}"):
         getattr(dialect, call)(UUID, {})
 
@@ -335,14 +335,14 @@ def test_power(operation: Operation, word: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"detail": "Accepted."}', b"null", b"OK", b"[1"])
 def test_the_answer_to_power_is_not_read(body: bytes) -> None:
-    """Whatever it says, it was accepted."""
+    """A power action was accepted, whatever the response says."""
     accepted = dialect.read_action(body, UUID)
 
     assert (accepted.server_id, accepted.server_status) == (UUID, None)
 
 
 def test_a_page_for_people_accepts_nothing() -> None:
-    """An HTML page is no answer of this API, whatever its status: a login page did not reboot a server."""
+    """An HTML page is no response of this API, whatever its status: a login page did not reboot a server."""
     with pytest.raises(DecodeError, match="HTML"):
         dialect.read_action(b"\n<!doctype html><title>Log in</title>", UUID)
 
@@ -385,7 +385,7 @@ DOCUMENTED_ROW = {"id": 1, "name": "web-1", "status": "active"}
 def test_the_other_dialect_is_known_by_its_own_marks(
     body: Any, of_documented: str | None, of_provider: str | None
 ) -> None:
-    """An answer that does not fit is blamed on the dialect only where it has what only the other one has."""
+    """A misfit is blamed on the dialect only where the response has a mark of the other one."""
     text = json.dumps(body).encode()
 
     assert other_dialect("documented", text) == of_documented
@@ -394,7 +394,7 @@ def test_the_other_dialect_is_known_by_its_own_marks(
 
 @pytest.mark.parametrize("word", ["", "Provider", "both", None, 1, []])
 def test_there_are_two_dialects(word: Any) -> None:
-    """Any other word is refused, with those that exist."""
+    """Any other word is refused, with the list of valid ones."""
     with pytest.raises(ConfigurationError, match="documented or provider"):
         check_dialect(word)
 
@@ -421,7 +421,7 @@ DESCRIBING = [
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(DESCRIBING), json_values))
 def test_what_only_describes_never_hides_a_server(changes: dict[str, Any]) -> None:
-    """Whatever comes in these fields, the server with its id and status is read."""
+    """Whatever the descriptive fields contain, the server is read with its id and status."""
     server = read(**changes)
 
     assert (server.id, server.status) == (UUID, "active")

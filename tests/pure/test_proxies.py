@@ -1,4 +1,4 @@
-"""Which proxy is used, by the variables, and which addresses are no proxy: two tables."""
+"""The choice of a proxy by the variables, and invalid proxy addresses: two tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOTH = {"http": "http://plain:1", "https": "http://secure:2", "all": "http://any
 def test_the_variable_that_decides(
     url: str, variables: dict[str, str], chosen: tuple[str, str] | None
 ) -> None:
-    """The one of the scheme, else the one for all; none where the host is exempt."""
+    """The scheme's own variable is used, else the one for all; none where the host is exempt."""
     assert select(url, variables) == chosen
 
 
@@ -110,7 +110,7 @@ def test_hosts_that_are_reached_directly(url: str, no_proxy: str) -> None:
 
 @pytest.mark.parametrize(("url", "no_proxy"), NOT_EXEMPT)
 def test_hosts_that_are_not(url: str, no_proxy: str) -> None:
-    """Another port, another name that ends alike, an entry that says nothing."""
+    """Another port, another name with the same ending, or an empty entry exempts no host."""
     assert select(url, {**BOTH, "no": no_proxy}) is not None
 
 
@@ -186,5 +186,5 @@ def test_addresses_of_none(address: object, words: str) -> None:
 
 @given(st.text() | st.from_regex(r"(http://)?[u:/@\[\]%#?. a1]{0,12}"))
 def test_any_text_is_a_proxy_or_a_problem(address: str) -> None:
-    """Nothing raises, whatever it is."""
+    """Any text gives a proxy or a problem, never an exception."""
     assert problem_of(address) is None or str(problem_of(address)).startswith(("is ", "has "))

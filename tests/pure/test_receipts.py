@@ -25,7 +25,7 @@ STORED: list[Any] = [
 
 @pytest.mark.parametrize("stored", STORED)
 def test_receipts_are_plain_data(stored: Any) -> None:
-    """A receipt can be stored, and handed to another process."""
+    """A receipt can be stored, and passed to another process."""
     receipt = Receipt(
         server_id=7,
         operation="reboot",
@@ -62,6 +62,6 @@ def test_a_time_without_a_zone_is_utc() -> None:
     ],
 )
 def test_what_is_no_receipt_is_refused(text: Any) -> None:
-    """What comes back from a queue is read as strictly as what comes from the network."""
+    """A receipt from a queue is checked as strictly as a response."""
     with pytest.raises(errors.ConfigurationError):
         Receipt.from_json(text)

@@ -1,4 +1,4 @@
-"""A create whose answer was lost: what polls of the account make of it, as a table and for any run of polls."""
+"""The search for a create whose response was lost, by polls of the account, as a table and for any run of polls."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ROWS: list[tuple[set[str], Poll, State | None, tuple[int, ...]]] = [
 
 @pytest.mark.parametrize(("before", "poll", "state", "ids"), ROWS)
 def test_one_poll(before: set[str], poll: Poll, state: State | None, ids: tuple[int, ...]) -> None:
-    """Those not known before: one is adopted, several are named, none is unknown after the window."""
+    """Of servers not known before, one is adopted, several are named; if the window ends with none, it is unknown."""
     found = search(before).observe(poll.servers, 100.0 + poll.at)
 
     assert (None if found is None else found.state) == state
@@ -90,7 +90,7 @@ polls = st.lists(st.builds(Poll, st.floats(0.0, 3 * SETTLE), accounts), max_size
 
 @given(before=st.sets(numbers.map(str)), polls=polls)
 def test_any_run_of_polls(before: set[str], polls: list[Poll]) -> None:
-    """Whatever polls show: what was there before, or is gone, is never adopted, and nothing ends too early."""
+    """A server that existed before, or is gone, is never adopted, and no search ends too early."""
     machine = search(before)
     for poll in sorted(polls, key=lambda poll: poll.at):
         found = machine.observe(poll.servers, 100.0 + poll.at)
@@ -114,7 +114,7 @@ def test_any_run_of_polls(before: set[str], polls: list[Poll]) -> None:
     ids=["none", "several"],
 )
 def test_what_is_said_of_it(servers: list[Server], advice: str) -> None:
-    """The error names the spec, the time, why the answer was lost, what may be its server, what to do; and pickles."""
+    """The error has the spec, the time, why the response was lost, the candidates and the advice; and it pickles."""
     found = search().observe(servers, 100.0 + LATE)
 
     assert found is not None
@@ -129,7 +129,7 @@ def test_what_is_said_of_it(servers: list[Server], advice: str) -> None:
 
 
 def test_a_search_can_be_given_up() -> None:
-    """Where the account can't be read, the outcome is unknown, and the reason is told."""
+    """Where the account can't be read, the outcome is unknown, with the reason."""
     found = search().give_up("the account could not be read: 503")
 
     assert found.state is State.UNKNOWN
@@ -137,14 +137,14 @@ def test_a_search_can_be_given_up() -> None:
 
 
 def test_another_name_can_be_looked_for() -> None:
-    """Whoever polls is told the name to look for: where servers are shown under another one, not the spec's."""
+    """The search uses the name under which servers are shown, where that differs from the spec's."""
     assert search().name == NAME
     assert search(name="web-01.example.com").name == "web-01.example.com"
 
 
 @pytest.mark.parametrize(("lacks", "exhausted"), [("", True), ("it counts 9 and shows 2", False)])
 def test_only_a_whole_list_says_that_there_is_none(lacks: str, exhausted: bool) -> None:
-    """After the window the search ends either way; of an incomplete list the error says that it is one."""
+    """After the window the search ends either way; the error says if the list was incomplete."""
     found = search().observe([], 100.0 + LATE, lacks=lacks)
 
     assert found is not None
@@ -154,7 +154,7 @@ def test_only_a_whole_list_says_that_there_is_none(lacks: str, exhausted: bool) 
 
 
 def test_what_the_answer_named_is_named() -> None:
-    """An id in an answer that was not believed stays a candidate beside those that are seen."""
+    """An id in a response that was not accepted stays a candidate beside the servers that are seen."""
     lost = OutcomeUnknownError("lost", subject=NAME, reason=REASON, candidates=(8, 5))
     spec = ServerSpec(name=NAME, plan_id=1, os_id=5, location="us-west")
 
@@ -164,7 +164,7 @@ def test_what_the_answer_named_is_named() -> None:
 
 
 def test_no_window_still_polls_once() -> None:
-    """A settle window of nothing ends with the first poll, not before it."""
+    """A settle window of zero ends with the first poll, not before it."""
     spec = ServerSpec(name=NAME, plan_id=1, os_id=5, location="us-west")
     machine = Search(spec, LOST, before=(), now=100.0, settle=0.0)
 
@@ -175,7 +175,7 @@ def test_no_window_still_polls_once() -> None:
 
 
 def test_the_guide_prints_the_table() -> None:
-    """docs/fleets.md says of each state what the code says of it, in the same order."""
+    """docs/fleets.md describes each state as the code does, in the same order."""
     guide = Path(__file__).parents[2] / "docs" / "fleets.md"
     assert set(TABLE) == set(State)
 

@@ -64,7 +64,7 @@ def kind(record: object) -> str:
 
 @pytest.mark.parametrize("record", RECORDS, ids=kind)
 def test_records_are_frozen(record: Any) -> None:
-    """No field can be set, and no other attribute put there."""
+    """No field can be set, and no other attribute added."""
     for name in (attrs.fields(type(record))[0].name, "surprise"):
         with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
             setattr(record, name, None)
@@ -172,7 +172,7 @@ def test_an_unknown_status_is_its_word_too(word: str) -> None:
 
 
 def test_unknown_words_do_not_pile_up() -> None:
-    """Words come from the network: they are neither listed nor remembered."""
+    """Unknown words come from the network: they are neither listed nor stored."""
     known = list(ServerStatus)
     for number in range(100):
         ServerStatus(f"odd-{number}")
@@ -186,7 +186,7 @@ def test_unknown_words_do_not_pile_up() -> None:
 
 @pytest.mark.parametrize("value", [None, 1, True, b"active", ["active"]])
 def test_a_status_is_a_word(value: Any) -> None:
-    """What is no string is no status."""
+    """A status has to be a string."""
     with pytest.raises(ValueError, match="is not a valid ServerStatus"):
         ServerStatus(value)
 

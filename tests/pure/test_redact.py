@@ -1,4 +1,4 @@
-"""The token does not come out, however a service spells it; what is no secret stays readable."""
+"""No spelling of the token survives redaction; other text stays readable."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ surroundings = st.text(st.characters(exclude_characters="&%\\", codec="utf-8"), 
 
 
 def shown(token: str, text: str) -> bool:
-    """Whether so much of the token can be read in the text that it is worth something."""
+    """Whether enough of the token can be read in the text to be useful."""
     return any(token[at : at + 8].lower() in text.lower() for at in range(len(token) - 7))
 
 
 @pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("spelling", CHARACTERS)
 def test_each_spelling_of_a_character(spelling: str, token: str) -> None:
-    """Every character spelt in one way: nothing is left of the token, and the words around it stay."""
+    """With every character spelt in one way, nothing of the token is left, and the words around it stay."""
     spelt = "".join(map(CHARACTERS[spelling], token))
 
     assert Redactor(token)(f"<Token '{spelt}' is not known.>") == f"<Token '{BLANK}' is not known.>"
@@ -82,7 +82,7 @@ def test_any_mixture_of_spellings(data: st.DataObject, token: str, before: str, 
 @settings(deadline=None)
 @given(tokens, st.lists(st.sampled_from(sorted(TEXTS)), max_size=3), surroundings, surroundings)
 def test_escapes_within_escapes(token: str, ways: list[str], before: str, after: str) -> None:
-    """JSON in JSON, in HTML, in a URL: what is inside is found, and blanked where it stands outside."""
+    """In JSON in JSON, in HTML, in a URL, the token is found and blanked."""
     spelt = token
     for way in ways:
         spelt = TEXTS[way](spelt)
@@ -177,14 +177,14 @@ HOSTILE = {
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.timeout(30)
 def test_no_text_takes_for_ever(unit: str) -> None:
-    """Three times the longest error body that is read, however contrived, takes no noticeable time."""
+    """Three times the longest error body that is read takes no noticeable time, however contrived."""
     text = "%" + unit * (200_000 // len(unit))
 
     assert TOKENS[0] not in Redactor(TOKENS[0])(text)
 
 
 def test_it_does_not_show_its_token() -> None:
-    """The object that guards the secret does not show it."""
+    """The redactor's repr does not show its token."""
     assert repr(Redactor(TOKENS[0])) == "Redactor(***)"
 
 
@@ -204,5 +204,5 @@ def test_a_token_that_holds_a_backslash(spelling: str) -> None:
 
 
 def test_without_a_token_there_is_nothing_to_blank() -> None:
-    """An empty token is not found everywhere."""
+    """An empty token blanks nothing."""
     assert Redactor("")("No server 7.") == "No server 7."

@@ -1,4 +1,4 @@
-"""What an answer means: messages out of any body, classes by status, hints to wait, no secrets, no other origin."""
+"""Responses: messages out of any body, error classes by status, Retry-After, secrets, and origins."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def refused(status: int, body: bytes = b"", **headers: str) -> APIError:
     ],
 )  # fmt: skip
 def test_messages(body: bytes, message: str) -> None:
-    """Error bodies are documented nowhere: whatever the shape, people get to read it."""
+    """Error bodies are undocumented: a message is found in any shape."""
     assert message_of(body) == message
 
 
@@ -130,7 +130,7 @@ def test_no_body_takes_for_ever(body: bytes) -> None:
 @settings(deadline=None)
 @given(st.binary() | st.text().map(str.encode))
 def test_any_body_has_a_message(body: bytes) -> None:
-    """Making an error never fails, and never leaves it without words."""
+    """Creating an error never fails, and always gives it a message."""
     error = refused(400, body)
 
     assert error.message
@@ -175,7 +175,7 @@ def test_wide_bodies_are_cut() -> None:
     ("status", "phrase"), [(404, "Not Found"), (502, "Bad Gateway"), (599, "no explanation")]
 )
 def test_an_error_without_a_body_is_explained_by_its_status(status: int, phrase: str) -> None:
-    """Nothing said is better than an empty message."""
+    """An empty body gives a message from the status."""
     assert refused(status).message == phrase
     assert refused(status, b'{"detail":""}').message == phrase
 
@@ -228,7 +228,7 @@ def test_the_status_decides(status: int, cls: type[APIError], sent: Sent) -> Non
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_2xx_is_no_error(status: int) -> None:
-    """Any 2xx worked, whatever its body says."""
+    """Any 2xx is a success, whatever its body says."""
     assert refusal(REQUEST, response(status, b'{"detail":"error"}'), Redactor(TOKEN)) is None
 
 
@@ -244,7 +244,7 @@ def test_2xx_is_no_error(status: int) -> None:
     ],
 )
 def test_redirects_are_told_and_not_followed(location: str, where: str) -> None:
-    """The message says where to, without paths, queries and credentials."""
+    """The message names the target's origin, without paths, queries and credentials."""
     error = refused(302, b"<title>Found</title>", location=location)
 
     assert error.message == f"redirected to {where} redirects are not followed"
@@ -270,7 +270,7 @@ NOON = "Thu, 16 Jan 2025 12:00:00 GMT"
     ],
 )
 def test_a_hint_to_wait(value: str, seconds: float) -> None:
-    """Seconds as they are, a date as its distance from the answer's own; the past is now."""
+    """Seconds are used as they are, a date as its distance from the response's own; the past is now."""
     assert retry_after({"retry-after": value, "date": NOON}) == seconds
 
 
@@ -284,7 +284,7 @@ def test_a_hint_to_wait(value: str, seconds: float) -> None:
     ],
 )  # fmt: skip
 def test_a_hint_that_makes_no_sense(value: str) -> None:
-    """Garbage is no hint: the client waits by its own rules."""
+    """An invalid hint is ignored."""
     assert retry_after({"retry-after": value, "date": NOON}) is None
 
 
@@ -308,7 +308,7 @@ def test_any_hint_is_a_number_of_seconds_or_none(value: str, date: str) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 4_000_000_000), st.integers(0, 4_000_000_000))
 def test_dates_are_read_as_they_are_written(until: int, now: int) -> None:
-    """Every HTTP date of the next hundred years counts right."""
+    """Every HTTP date of the next hundred years is read correctly."""
     headers = {"retry-after": formatdate(until, usegmt=True), "date": formatdate(now, usegmt=True)}
 
     assert retry_after(headers) == max(until - now, 0)
@@ -344,7 +344,7 @@ def test_the_hint_is_on_the_error() -> None:
     ids=lambda body: str(body)[:40],
 )
 def test_errors_hold_no_secrets(body: Any) -> None:
-    """A service that echoes the request does not make us print the token or a password."""
+    """A service that echoes the request does not make errors show the token or a password."""
     for raw in (
         json.dumps(body),
         json.dumps(body, indent=2),
@@ -364,7 +364,7 @@ def test_errors_hold_no_secrets(body: Any) -> None:
     "body", [b'{"password": "hunter2 hunter3', b"{'password': 'hunter2 hunter3", b'["vps_hunter2']
 )
 def test_cut_bodies_hold_no_secrets(body: bytes) -> None:
-    """Where the closing quote is missing, the secret ends with the text."""
+    """Where the closing quote is missing, the rest of the text is blanked."""
     assert "hunter" not in str(vars(refused(400, body)))
 
 
@@ -380,7 +380,7 @@ def test_a_token_at_the_cut_leaves_no_first_part() -> None:
 
 
 def test_a_token_in_an_address_is_blanked() -> None:
-    """Percent-escaped is still the token."""
+    """A percent-escaped token is blanked."""
     assert "abc123" not in Redactor("tok+abc123/def")("GET /?token=tok%2Babc123%2Fdef")
 
 
@@ -408,7 +408,7 @@ def test_a_redactor_does_not_show_its_token() -> None:
 
 
 def test_a_bad_body_names_its_request() -> None:
-    """What does not fit is reported with the method and path that asked for it."""
+    """The error of a body that does not fit has the method and path of the request."""
 
     def read(body: bytes) -> object:
         raise DecodeError("the answer does not fit", problems=["$.id: no"])
@@ -418,7 +418,7 @@ def test_a_bad_body_names_its_request() -> None:
 
 
 def test_a_body_that_is_too_long_is_not_read() -> None:
-    """The beginning of an answer is no answer, even where it would fit."""
+    """A truncated response does not decode, even where its beginning would fit."""
     cut = Response(status=200, headers={}, body=b"12", requested_at=0.0, received_at=0.0, cut_at=2)
 
     with pytest.raises(DecodeError, match="longer than 2 bytes"):
@@ -488,7 +488,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("link", OUTSIDE)
 def test_a_list_does_not_go_on_outside_of_the_api(link: str) -> None:
-    """The token is not sent to another part of the site: such a link is an error and not a page."""
+    """The token is not sent to another part of the site: such a link is an error."""
     with pytest.raises(DecodeError, match="outside /api/v1") as caught:
         next_path(HERE, link)
 

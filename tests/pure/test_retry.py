@@ -1,4 +1,4 @@
-"""Whether a failed attempt is followed by another, and when: the whole table, and the numbers."""
+"""Whether and when a failed attempt is retried: the whole table, and the numbers."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_every_row_has_a_sample() -> None:
 
 
 def test_the_table_in_the_text_is_the_table_in_the_code() -> None:
-    """The module says what it does."""
+    """The table in the module's docstring is the one in the code."""
     words = {
         "always": RetryRule.ALWAYS,
         "always, after the hint": RetryRule.ALWAYS,
@@ -149,7 +149,7 @@ def test_the_table_in_the_text_is_the_table_in_the_code() -> None:
 def test_a_pause_is_finite_and_never_negative(
     error: Failure, operation: Operation, tries: int, limits: int, used: float, rng: random.Random
 ) -> None:
-    """Whatever failed and however often, the answer is to give up or a pause that ends."""
+    """Whatever failed and however often, the result is to give up or a finite pause."""
     policy = RetryPolicy()
 
     after = pause(
@@ -168,7 +168,7 @@ def test_a_caller_can_forbid_the_second_attempt(error: Failure, operation: Opera
 
 @given(st.integers(1, 12))
 def test_attempts_are_all_tries_of_a_call(attempts: int) -> None:
-    """A call that keeps failing is tried exactly so often."""
+    """A call that keeps failing makes exactly this number of attempts."""
     policy, tries = RetryPolicy(attempts=attempts), 1
 
     while pause(ConnectionLostError(), policy, tries=tries) is not None:
@@ -192,7 +192,7 @@ def test_jitter_is_full(
 
 
 def test_jitter_uses_the_whole_range() -> None:
-    """Clients that failed together do not come back together."""
+    """Clients that failed together do not retry together."""
     backoff = Backoff(initial=1.0, maximum=8.0)
     rng = random.Random(7)
 
@@ -204,7 +204,7 @@ def test_jitter_uses_the_whole_range() -> None:
 
 @given(st.integers(0, 10**15 - 1), st.integers(1, 9), randoms)
 def test_retry_after_is_obeyed_and_clamped(asked: int, limits: int, rng: random.Random) -> None:
-    """Never earlier than asked, up to the clamp; later by the jitter alone, and never later than the clamp."""
+    """A retry is never earlier than Retry-After, up to the clamp; later by the jitter alone, never beyond the clamp."""
     policy = RetryPolicy(rate_limit_patience=1e9)
 
     after = pause(limited({"retry-after": str(asked)}), policy, limited=limits, rng=rng)
@@ -249,7 +249,7 @@ def test_the_hint_of_an_answer(headers: dict[str, str], least: float) -> None:
 
 
 def test_a_503_with_a_hint_waits_for_it() -> None:
-    """A service that says when it is back is not asked before."""
+    """A 503 with Retry-After is retried no earlier than it says."""
     error = limited({"retry-after": "9"}, status=503)
 
     assert pause(error) == 9.0
@@ -258,7 +258,7 @@ def test_a_503_with_a_hint_waits_for_it() -> None:
 
 @given(st.floats(0, 1e9), st.one_of(st.none(), st.integers(0, 10**6)), randoms)
 def test_patience_with_rate_limits_has_an_end(used: float, asked: int | None, rng: random.Random) -> None:
-    """No pause goes beyond the patience of the policy, which is all that ends the waiting for a rate limit."""
+    """No pause exceeds the policy's patience, which alone ends the waiting for a rate limit."""
     policy = RetryPolicy()
 
     after = pause(
@@ -270,7 +270,7 @@ def test_patience_with_rate_limits_has_an_end(used: float, asked: int | None, rn
 
 @given(st.sampled_from([{}, {"retry-after": "0"}, {"retry-after": "0.001"}]), st.floats(0, 0.01))
 def test_waiting_for_a_rate_limit_ends_even_without_back_off(headers: dict[str, str], initial: float) -> None:
-    """A service that says 429 and "wait 0 seconds" for ever is left in the end."""
+    """A service that endlessly sends 429 with "wait 0 seconds" is given up in the end."""
     policy = RetryPolicy(backoff=Backoff(initial=initial, maximum=initial), rate_limit_patience=5.0)
     used, most = 0.0, round(policy.rate_limit_patience / SHORTEST_PAUSE)
 
@@ -283,7 +283,7 @@ def test_waiting_for_a_rate_limit_ends_even_without_back_off(headers: dict[str, 
 
 
 def test_rate_limits_use_up_neither_attempts_nor_quota() -> None:
-    """A request to wait is no failure."""
+    """A 429 uses up no attempt and no quota."""
     quota = RetryQuota(1)
 
     assert pause(RateLimitError(status=429), tries=99, quota=quota) is not None
@@ -310,7 +310,7 @@ def test_an_outage_costs_a_tenth_more(
 
 
 def test_the_quota_fills_again() -> None:
-    """After an outage the retries come back, one for about ten calls, and never more than at first."""
+    """After an outage the quota recovers, one retry for about ten calls, up to its initial size."""
     quota = RetryQuota(3)
     assert [quota.take() for _ in range(4)] == [True, True, True, False]
 

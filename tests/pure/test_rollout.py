@@ -1,4 +1,4 @@
-"""Who may go next in a rolling operation: the window's arithmetic, and what holds for any course of events."""
+"""Which server is next in a rolling operation: the window's arithmetic, and invariants for any course of events."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ WINDOWS: list[tuple[int | float, int, int]] = [
 
 @pytest.mark.parametrize(("max_unavailable", "servers", "size"), WINDOWS)
 def test_the_window(max_unavailable: int | float, servers: int, size: int) -> None:
-    """A number is that number; a share is rounded down, and lets at least one go."""
+    """A number is that number; a share is rounded down, and is at least one."""
     assert window(max_unavailable, servers) == size
 
 
 @given(share=st.floats(0, 1, exclude_min=True, exclude_max=True), servers=st.integers(1, 100_000))
 def test_a_share_is_never_exceeded(share: float, servers: int) -> None:
-    """Never more than the share, but for the one without which nothing would ever happen."""
+    """The window never exceeds the share, except that it is at least one."""
     assert 1 <= window(share, servers) <= max(1.0, share * servers + 1e-6)
 
 
@@ -48,7 +48,7 @@ def test_a_share_is_never_exceeded(share: float, servers: int) -> None:
     "bad", [0, -1, 0.0, 1.0, 1.5, -0.1, float("nan"), float("inf"), True, "3", None, [1]]
 )
 def test_windows_that_are_none(bad: Any) -> None:
-    """Refused: nothing, everything as a share, and what is no number."""
+    """Zero, a share of everything, and a value that is no number are refused."""
     with pytest.raises(ConfigurationError, match=r"max_unavailable|share"):
         window(bad, 10)
 
@@ -66,7 +66,7 @@ def test_windows_that_are_none(bad: Any) -> None:
     ],
 )
 def test_limits_that_are_none(limits: dict[str, Any]) -> None:
-    """Refused, and the message names which it is."""
+    """Invalid limits are refused, and the message names the limit."""
     with pytest.raises(ConfigurationError, match=next(iter(limits))):
         Rollout({}, **{"max_unavailable": 1, "max_failures": 1, **limits})
 
@@ -91,7 +91,7 @@ def test_any_course_of_events(
     canary: int,
     data: st.DataObject,
 ) -> None:
-    """Never more than the window away; canaries alone; nothing after max_failures; everybody ends in one state."""
+    """Never more than the window unavailable; canaries alone; nothing after max_failures; each ends in one state."""
     rollout = Rollout(locations, max_unavailable=max_unavailable, max_failures=max_failures, canary=canary)
     size = window(max_unavailable, len(locations))
     away: list[int | str] = []
@@ -114,7 +114,7 @@ def test_any_course_of_events(
         healthy = data.draw(st.booleans(), label="well")
         rollout.settled(settled, healthy)
         (done if healthy else failed).append(settled)
-    # nobody is under way: either all had their turn, or the rollout says why they did not
+    # no server is in progress: either all had their turn, or the rollout says why they did not
     assert rollout.left == () or rollout.stopped
 
 
@@ -122,7 +122,7 @@ def test_any_course_of_events(
 def test_the_window_is_filled(
     locations: dict[int | str, str], max_unavailable: int | float, data: st.DataObject
 ) -> None:
-    """While all goes well no place is wasted: as many are away as may be, or none is left."""
+    """While all goes well the window is full: as many are unavailable as allowed, or none is left."""
     rollout = Rollout(locations, max_unavailable=max_unavailable, max_failures=1, canary=0)
     away: list[int | str] = []
     rounds = 0
@@ -138,19 +138,19 @@ def test_the_window_is_filled(
 
 @given(locations=fleets, size=st.integers(1, 9))
 def test_locations_are_spread(locations: dict[int | str, str], size: int) -> None:
-    """The next one is taken where the fewest are away, so that no place loses more than one above the others."""
+    """The next server comes from the location with the fewest unavailable, so that none loses more than one extra."""
     rollout = Rollout(locations, max_unavailable=size, max_failures=1, canary=0)
 
     begun = Counter(locations[key] for key in rollout.begin())
 
     left = {locations[key] for key in rollout.left}
     for place in left:
-        # who still has servers to give was not spared at the cost of another place
+        # a location that still has servers was not spared at the cost of another one
         assert all(count <= begun[place] + 1 for count in begun.values())
 
 
 def test_a_failure_counts_for_its_location() -> None:
-    """Where one has failed and stays away, another place gives the next one."""
+    """Where a server has failed and stays unavailable, the next one comes from another location."""
     rollout = Rollout({1: "a", 2: "a", 3: "b", 4: "b"}, max_unavailable=2, max_failures=4, canary=0)
     assert rollout.begin() == [1, 3]
 
@@ -161,7 +161,7 @@ def test_a_failure_counts_for_its_location() -> None:
 
 
 def test_a_pause_starts_nobody() -> None:
-    """While it is paused nobody goes; those under way are still counted; afterwards it goes on."""
+    """While paused no server is started on; those in progress are still counted; afterwards the rollout continues."""
     rollout = Rollout({1: "a", 2: "a", 3: "a"}, max_unavailable=1, max_failures=1, canary=0)
     assert rollout.begin() == [1]
 
@@ -176,7 +176,7 @@ def test_a_pause_starts_nobody() -> None:
 
 
 def test_why_it_stopped() -> None:
-    """It says whether the failures were too many, or fill the window."""
+    """The reason says whether there were too many failures, or whether they fill the window."""
     many = Rollout({1: "a", 2: "a"}, max_unavailable=2, max_failures=1, canary=0)
     many.begin()
     many.settled(1, False)

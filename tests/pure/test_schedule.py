@@ -1,4 +1,4 @@
-"""When to poll next: the bounds, the prior, what is learned, and what it all costs. No loop, no clock."""
+"""When to poll next: the bounds, the prior, what is learned, and the cost. No loop, no clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def uniform(rng: random.Random) -> float:
 
 @attrs.frozen
 class Course:
-    """What it came to: polls, and how late each server was noticed."""
+    """The result of a run: polls, and how late each server was noticed."""
 
     polls: int
     lags: list[float]
@@ -52,7 +52,7 @@ def play(
     min_interval: float = WaitPolicy().min_interval,
     kind: Kind = KIND,
 ) -> Course:
-    """Servers that take so long, all begun within ``spread`` seconds, or one ``every`` so many."""
+    """Servers with these durations, all begun within ``spread`` seconds, or one ``every`` that number of seconds."""
     schedule = Schedule(WaitPolicy(min_interval=min_interval), known)
     step = every or spread / len(durations)
     coming = [(step * n, seconds) for n, seconds in enumerate(durations)]
@@ -77,7 +77,7 @@ def play(
 
 
 def fleets(draw: Draw, servers: int, seeds: int, runs: int = 2) -> list[list[Course]]:
-    """For each seed, fleets one after the other, the later ones with what the earlier ones taught."""
+    """For each seed, consecutive fleets, the later ones with the durations that the earlier ones taught."""
     played = []
     for seed in range(seeds):
         rng, known = random.Random(seed), Durations()
@@ -131,7 +131,7 @@ def test_a_thousand_servers_cost_the_polls_of_fifty(draw: Draw) -> None:
 def test_a_wait_lies_behind_by_a_small_share_of_its_age(
     ready: float, seen: list[float], min_interval: float
 ) -> None:
-    """Whatever is known: a server that takes no less time than all before it is noticed within that share."""
+    """Whatever is known: a server no faster than all before it is noticed within that share of its age."""
     known = Durations.from_json([[*KIND, seen]])
     assume(ready >= known.model(KIND).fastest or not known.model(KIND).learned)
 
@@ -150,7 +150,7 @@ def test_a_wait_lies_behind_by_a_small_share_of_its_age(
 def test_the_last_one_lies_behind_by_a_smaller_share(
     first: float, times: float, others: int, seen: list[float], min_interval: float
 ) -> None:
-    """Once others of its run are done, whatever was known before: nobody waits long for a last one."""
+    """Once others of its run are done, the last one is noticed soon, whatever was known before."""
     known = Durations.from_json([[*KIND, seen]])
     assume(first >= known.model(KIND).fastest or not known.model(KIND).learned)
     last = first * times + 2 * START * min_interval
@@ -170,7 +170,7 @@ def test_the_prior_is_no_blindfold(ready: float) -> None:
 
 
 def test_the_first_sighting_tunes_the_rest_of_the_fleet() -> None:
-    """Where servers take 12 to 30 seconds, the first one tells: the others are noticed within a second."""
+    """Where servers take 12 to 30 seconds, the first one sets the pace: the others are noticed within a second."""
     rng = random.Random(5)
 
     course = play([12.0, *(rng.uniform(12, 30) for _ in range(49))], Durations())
@@ -228,7 +228,7 @@ def test_the_last_of_many_are_not_left_alone() -> None:
 
 
 def test_while_waits_keep_coming_it_is_quiet_at_the_age_at_which_nothing_can_have_happened() -> None:
-    """That others of their kind are done already is no reason to poll the young ones all the time."""
+    """Finished waits of the same kind are no reason to poll the young ones all the time."""
     rng, known = random.Random(11), Durations()
     play([triangular(rng) for _ in range(50)], known)
     schedule = Schedule(WaitPolicy(), known)
@@ -242,7 +242,7 @@ def test_while_waits_keep_coming_it_is_quiet_at_the_age_at_which_nothing_can_hav
 
 
 def test_where_waits_keep_coming_they_are_learned_and_not_starved() -> None:
-    """One server a minute, without a pause: the schedule gets better with time, not slower."""
+    """With one server a minute, without a pause, the schedule gets better with time, not slower."""
     rng, known = random.Random(9), Durations()
 
     course = play([triangular(rng) for _ in range(500)], known, every=60.0)
@@ -253,7 +253,7 @@ def test_where_waits_keep_coming_they_are_learned_and_not_starved() -> None:
 
 
 def test_stop_start_and_reboot_are_polled_at_once() -> None:
-    """Nothing is documented of them: a reboot of 3 seconds is noticed within one."""
+    """Stop, start and reboot have no documented durations: a reboot of 3 seconds is noticed within one."""
     course = play([3.0, 3.1, 3.2], Durations(), kind=("reboot", "1", "us-west"))
 
     assert max(course.lags) <= 1.2
@@ -286,7 +286,7 @@ def test_pauses_stay_within_the_users_bounds(
 
 
 def test_a_wait_without_a_command_is_polled_evenly() -> None:
-    """What somebody else began can be at any stage: the pauses grow with patience, to a few seconds."""
+    """A change that another party began can be at any stage: the pauses grow with patience, to a few seconds."""
     schedule = Schedule(WaitPolicy(), Durations())
     schedule.add(NOBODY, 0.0)
 
@@ -296,7 +296,7 @@ def test_a_wait_without_a_command_is_polled_evenly() -> None:
 
 
 def test_waits_without_a_command_teach_nothing() -> None:
-    """How long it took before somebody waited is not known."""
+    """A wait without a command does not know when the change began, so it records no duration."""
     known = Durations()
     schedule = Schedule(WaitPolicy(), known)
     key = schedule.add(NOBODY, 0.0)

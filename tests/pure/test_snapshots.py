@@ -1,4 +1,4 @@
-"""Polls and what is compared between them: which rows have to be read, and what the waits are told of."""
+"""The comparison of polls: which rows have to be read, and which changes the waits get."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def row(number: int, word: str = "active", updated: int = 0) -> Server:
 
 
 class Lists:
-    """The last list, and what each next one says against it."""
+    """The last list, and the difference of each next one from it."""
 
     def __init__(self) -> None:
         self.last = LastList()
 
     def next(self, snapshot: ListSnapshot) -> tuple[list[object], set[str] | None, int]:
-        """The ids that changed, those that are gone, and how many rows had to be read."""
+        """The ids that changed, those that are gone, and the number of rows that had to be read."""
         statuses = {position: snapshot.status(position) for position in self.last.differing(snapshot)}
         self.last, changed, news = self.last.followed_by(snapshot, statuses)
         ids = [snapshot.rows[position].id for position in changed]
@@ -41,12 +41,12 @@ class Lists:
 
 
 def test_everything_is_new_at_first() -> None:
-    """Who has seen nothing yet knows of nobody that is gone."""
+    """The first list reports no server as gone."""
     assert Lists().next(ListSnapshot(1.0, [row(1), row(2)])) == ([1, 2], None, 2)
 
 
 def test_only_what_differs_is_read() -> None:
-    """A status or a time that moved is a change; the rest is not even read."""
+    """A changed status or time is a change; the other rows are not even read."""
     lists = Lists()
     lists.next(ListSnapshot(1.0, [row(n) for n in range(1, 9)]))
 
@@ -59,7 +59,7 @@ def test_only_what_differs_is_read() -> None:
 
 
 def test_servers_that_come_and_go() -> None:
-    """What moves to another place is read, but told of only if it changed."""
+    """A row that moves to another place is read, but reported only if it changed."""
     lists = Lists()
     lists.next(ListSnapshot(1.0, [row(1), row(2), row(3)]))
 
@@ -80,7 +80,7 @@ def test_a_server_shown_twice_counts_once() -> None:
 
 
 def test_a_row_that_comes_to_count_is_news() -> None:
-    """It was there before, but another one of the same server counted, which is gone now."""
+    """The row was there before, but another row of the same server counted, which is gone now."""
     lists = Lists()
     lists.next(ListSnapshot(1.0, [row(1), row(2, "active"), row(2, "provisioning")]))
 
@@ -95,7 +95,7 @@ ACCOUNTS = st.lists(
 
 @given(polls=st.lists(ACCOUNTS, min_size=1, max_size=6))
 def test_nothing_is_missed(polls: list[list[tuple[int, str, int]]]) -> None:
-    """Whatever the order, also with servers shown twice: told are those that are new or differ, and those gone."""
+    """In any order, also with servers shown twice: new, different and gone servers are reported, and no others."""
     lists = Lists()
     before: dict[int, tuple[str, int]] | None = None
     for number, account in enumerate(polls):

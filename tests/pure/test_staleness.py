@@ -52,5 +52,5 @@ READS: list[tuple[datetime | None, datetime | None, float | None, bool, float | 
 def test_a_stale_read_counts_after_a_time_of_nothing_else(
     shown: datetime | None, newest: datetime | None, since: float | None, counts: bool, then: float | None
 ) -> None:
-    """Replicas lag for a while only; what is still shown after that is how things are."""
+    """Replicas lag for a while only; a status that is still shown after that counts."""
     assert judge(shown, newest, since, 100.0, PATIENCE) == (counts, then)

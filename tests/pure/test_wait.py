@@ -42,7 +42,7 @@ def receipt(operation: str, before: str | None = None, updated: float | None = N
 
 
 ACCOUNTS: dict[Wait, Account] = {}
-"""What is known to each wait: it has the records."""
+"""What each wait knows: it has the records."""
 
 
 def waiting(
@@ -71,7 +71,7 @@ def waiting(
 
 
 def show(wait: Wait, word: str, when: float, updated: float | None = None) -> Reached | Ended | None:
-    """A poll that left and came back at once, so many seconds after the wait began."""
+    """A poll that left and came back instantly, this number of seconds after the wait began."""
     ACCOUNTS[wait].read(server(word, updated), BEGAN + when, {"7"})
     return wait.observe(server(word, updated), BEGAN + when, BEGAN + when)
 
@@ -113,7 +113,7 @@ def test_a_status_does_what_the_contract_says(word: str, target: str, operation:
     wait = waiting(target, operation)
     patience = 0.0 if rule.after is None else getattr(POLICY, rule.after)
     if reading is Reading.TARGET:
-        # a word that the command began from proves nothing
+        # a status from which the command began proves nothing
         proof = "assumed" if found_so(operation, word) else "observed"
         patience = patience if proof == "assumed" else 0.0
     else:
@@ -159,7 +159,7 @@ def test_absence_does_what_the_contract_says(
 
 
 def test_a_server_not_visible_yet_is_not_gone() -> None:
-    """404 by id right after a create is no end of the server; after the time for that it is."""
+    """404 by id right after a create does not mean that the server is gone; after the patience it does."""
     wait = waiting("gone", "create")
 
     assert wait.absent(BEGAN + 1, BEGAN + 1) is None
@@ -168,7 +168,7 @@ def test_a_server_not_visible_yet_is_not_gone() -> None:
 
 
 def test_gone_returns_the_last_record() -> None:
-    """The server of a wait for "gone" is as it was last seen, with a status that doesn't lie."""
+    """The server of a wait for "gone" is as it was last seen, with a status that is true."""
     wait = waiting("gone", "delete")
     assert show(wait, "active", 0.5) is None
 
@@ -186,7 +186,7 @@ EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
     ("start", "stopped", 0, [(1, "active", 0)], "observed"),
     ("start", None, None, [(1, "active", None)], "observed"),
     ("stop", "active", 0, [(1, "stopped", 0)], "observed"),
-    # whatever is still shown after a delete is from before it
+    # a status that is still shown after a delete is from before it
     ("delete", "stopped", 0, [(1, "active", 0)], "goes on"),
     ("delete", "stopped", None, [(1, "active", None), (16, "active", None)], "assumed"),
     # a reboot comes back to where it began: the word alone proves nothing
@@ -209,9 +209,9 @@ EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
     ("reboot", None, None, [(1, "provisioning", None), (2, "active", None)], "goes on"),
     ("reboot", None, None, [(1, "starting", None), (2, "active", None)], "goes on"),
     ("start", "active", None, [(1, "stopping", None), (2, "active", None)], "goes on"),
-    # what was known before the command is no news after it: another reboot was under way
+    # what was known before the command is no news after it: another reboot was in progress
     ("reboot", "rebooting", None, [(1, "rebooting", None), (9, "active", None)], "goes on"),
-    # the command was taken, so the status known before was out of date
+    # the command was accepted, so the status known before was out of date
     ("start", "active", 0, [(1, "active", 0)], "goes on"),
     ("start", "active", 0, [(1, "starting", 1), (2, "active", 2)], "observed"),
     ("start", "active", 0, [(1, "active", 3)], "updated"),
@@ -224,7 +224,7 @@ EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
 def test_evidence(
     operation: str, before: str | None, updated: float | None, polls: Polls, expected: str
 ) -> None:
-    """A wait believes its command by what was seen after it, and says by what."""
+    """A wait accepts only evidence from after its command, and names it."""
     wait = waiting("stopped" if operation == "stop" else "active", operation, before=before, updated=updated)
 
     *early, last = [show(wait, word, when, moved) for when, word, moved in polls]
@@ -246,7 +246,7 @@ def test_settled_is_not_the_status_before(operation: str, word: str) -> None:
 
 
 def test_leaving_the_target_begins_the_quiet_period_anew() -> None:
-    """The target has to hold: what interrupts it sets the quiet period back."""
+    """The target has to hold: an interruption restarts the quiet period."""
     wait = waiting("active", "reboot", before="rebooting")
     assert show(wait, "active", 1) is None
     assert show(wait, "rebooting", 10) is None
@@ -256,7 +256,7 @@ def test_leaving_the_target_begins_the_quiet_period_anew() -> None:
 
 
 def test_a_failed_poll_does_not_interrupt_the_quiet_period() -> None:
-    """No answer is no news: a target that was held before and after it was held."""
+    """A failed poll is no news: a target that held before and after it did hold."""
     wait = waiting("active", "reboot")
     assert show(wait, "active", 1) is None
     assert wait.failed(errors.ServiceError("x", status=503), BEGAN + 8) is None
@@ -288,7 +288,7 @@ LEFT: list[tuple[str, float, bool]] = [
 
 @pytest.mark.parametrize(("operation", "left", "counts"), LEFT)
 def test_a_poll_counts_only_if_it_left_after_the_command(operation: str, left: float, counts: bool) -> None:
-    """What left before the command, or before the wait, shows the past, whenever it arrives."""
+    """A poll that left before the command, or before the wait, shows the past, whenever it arrives."""
     wait = waiting("stopped", operation)
 
     verdict = wait.observe(server("stopped"), left, BEGAN + 5)
@@ -306,7 +306,7 @@ def test_an_early_poll_that_found_nothing_does_not_count_either() -> None:
 
 
 def test_stale_reads_are_not_counted() -> None:
-    """A record older than one already seen is a lagging read: it ends nothing, and is named."""
+    """A record older than one already seen is a lagging read: it ends nothing, and is marked as stale."""
     wait = waiting("active", "start", before="stopped", updated=50)
 
     assert told(show(wait, "active", 1, 40)) == "goes on"
@@ -330,7 +330,7 @@ def test_what_the_client_saw_before_the_wait_tells_stale_reads() -> None:
 
 
 def test_timestamps_that_went_back_for_good_only_delay() -> None:
-    """A target that held long enough is believed, whatever its timestamps; another status is not."""
+    """A target that held long enough is accepted, whatever its timestamps; another status is not."""
     wait = waiting("active", "reboot")
     assert show(wait, "active", 1, 100) is None
     assert show(wait, "suspended", 17, 10) is None
@@ -362,7 +362,7 @@ def test_a_command_in_the_middle_begins_the_wait_anew() -> None:
 
 
 def test_a_command_in_the_middle_resets_grace_and_quiet() -> None:
-    """Patience spent before a command is not charged to it."""
+    """Patience spent before a command does not count against it."""
     wait = waiting("active", "reboot")
     assert show(wait, "stopped", 1) is None
 
@@ -374,7 +374,7 @@ def test_a_command_in_the_middle_resets_grace_and_quiet() -> None:
 
 
 def test_a_command_that_takes_long_to_show_is_waited_for() -> None:
-    """A word from before an acknowledged command says that nothing shows yet; after a moving one it is an end."""
+    """A status from before an acknowledged command means no effect yet; after a moving one it is an end."""
     slow, undone = waiting("stopped", "stop"), waiting("stopped", "stop")
 
     assert told(show(slow, "active", 1)) == told(show(slow, "active", 12)) == "goes on"
@@ -395,7 +395,7 @@ def test_timestamps_that_are_always_behind_are_believed_in_the_end() -> None:
 
 @pytest.mark.parametrize("error", [errors.AuthenticationError, errors.PermissionDeniedError])
 def test_what_polling_again_cannot_mend_ends_the_wait(error: type[errors.APIError]) -> None:
-    """401 and 403 end a wait at once; each waiter gets an exception of its own."""
+    """401 and 403 end a wait immediately; each waiter gets an exception of its own."""
     shared = error("no", status=401)
 
     verdicts = [waiting().failed(shared, BEGAN + 1) for _ in range(2)]
@@ -418,7 +418,7 @@ def test_what_polling_again_cannot_mend_ends_the_wait(error: type[errors.APIErro
     ids=lambda error: type(error).__name__,
 )
 def test_a_failed_poll_ends_nothing(error: errors.VpsOrgError) -> None:
-    """Whatever else goes wrong with a poll is counted and told, and the wait goes on."""
+    """Any other failure of a poll is counted and reported, and the wait goes on."""
     wait = waiting()
 
     assert [wait.failed(error, BEGAN + second) for second in (1, 2, 3)] == [None] * 3
@@ -428,7 +428,7 @@ def test_a_failed_poll_ends_nothing(error: errors.VpsOrgError) -> None:
 
 
 def test_the_timeline_has_every_change_once() -> None:
-    """What was seen is told when it began, with what is special about it."""
+    """Each change is reported once, with the time when it began and its special conditions."""
     wait = waiting("active", "create")
     for when, word in [(1, "provisioning"), (2, "provisioning"), (30, "migrating"), (40, "provisioning")]:
         assert show(wait, word, when) is None
@@ -447,7 +447,7 @@ def test_the_timeline_has_every_change_once() -> None:
 
 
 def test_the_deadline() -> None:
-    """A wait is over when its time is, and not before."""
+    """A wait is over at its deadline, and not before."""
     wait = waiting(timeout=30.0)
 
     assert wait.expire(BEGAN + 29.9) is None
@@ -533,7 +533,7 @@ def test_wait_errors_pickle() -> None:
 
 
 def test_a_list_without_the_server_proves_nothing() -> None:
-    """Absence from a list is worth a read by id: at once, but for a server just created."""
+    """Absence from a list calls for a read by id: immediately, except for a server just created."""
     created, unknown, gone = waiting("active", "create"), waiting("active"), waiting("gone", "create")
 
     assert [wait.suspicious(BEGAN + 1) for wait in (created, unknown, gone)] == [False, True, True]

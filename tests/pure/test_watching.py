@@ -1,4 +1,4 @@
-"""The account from poll to poll: what is told as a difference."""
+"""The account from poll to poll: which differences are reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def told(
 
 
 def test_the_first_poll_tells_everything() -> None:
-    """Who watches knows from the start what there is."""
+    """The first poll reports every existing server."""
     view = AccountChanges(PATIENCE)
 
     assert told(view, 10.0, [server(1), server(2, "stopped")]) == [
@@ -50,7 +50,7 @@ def test_the_first_poll_tells_everything() -> None:
 
 
 def test_a_lagging_poll_tells_nothing() -> None:
-    """Replicas that lag by different times make no changes back and forth; time set back is believed in the end."""
+    """Replicas that lag differently cause no changes back and forth; time set back is accepted in the end."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1, "active", 0)])
 
@@ -60,7 +60,7 @@ def test_a_lagging_poll_tells_nothing() -> None:
 
 
 def test_only_what_is_news_is_read() -> None:
-    """Lists that were not read are made up for by the news of the next one."""
+    """Lists that were not read are covered by the news of the next one."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1), server(2)])
     missed = news(11.0, [server(1, "stopped", 5), server(2)], {"1"})
@@ -84,7 +84,7 @@ DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str
 def test_differences(
     before: Server | None, after: Server | None, difference: tuple[str, str | None, str | None] | None
 ) -> None:
-    """Each server is told by what became of it between two polls, and how far these lie apart."""
+    """Each server is reported with its change between two polls, and the time between these."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [each for each in (before, server(2)) if each])
 
@@ -94,7 +94,7 @@ def test_differences(
 
 
 def test_absence_from_a_list_is_not_gone() -> None:
-    """A server that the poll lacks is to be read by id; found so, it is there, and its changes are told."""
+    """A server that the poll lacks is to be read by id; found so, it exists, and its changes are reported."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1), server(2)])
 
@@ -114,7 +114,7 @@ def test_absence_from_a_list_is_not_gone() -> None:
 
 
 def test_a_blind_time_is_told() -> None:
-    """After polls that failed, what follows is one difference over all that time, and said to be."""
+    """After failed polls, the changes are one difference over all that time, and marked so."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1)])
 
@@ -126,7 +126,7 @@ def test_a_blind_time_is_told() -> None:
 
 
 def test_before_the_first_poll_nobody_is_blind() -> None:
-    """A stream that begins during an outage has missed nothing that it could have told."""
+    """A stream that begins during an outage has missed nothing that it could have reported."""
     view = AccountChanges(PATIENCE)
 
     assert [change[0] for change in told(view, 10.0, [server(1)], blind=True)] == ["present"]
