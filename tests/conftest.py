@@ -51,7 +51,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
         yield mock
 
 
-# The sweeps are long runs of what the tests do in short. They are run when named, and print their figures at the end.
+# The sweeps are long forms of the tests. They run only when named, and print their figures at the end.
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Note a line for the summary."""
+    """Record a line for the summary."""
     return pytestconfig.stash[FIGURES].append
 
 

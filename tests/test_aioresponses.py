@@ -10,7 +10,7 @@ URL = "https://api.example/servers/"
 
 
 async def test_mocked_answers_and_records_the_request(mocked: aioresponses) -> None:
-    """A test sees what was sent, and its code gets the answer that the test gave."""
+    """A test sees the request, and its code gets the response that the test gave."""
     mocked.post(URL, status=201, payload={"id": 7})
 
     async with aiohttp.ClientSession() as session, session.post(URL, json={"name": "web"}) as response:
@@ -21,7 +21,7 @@ async def test_mocked_answers_and_records_the_request(mocked: aioresponses) -> N
 
 
 async def test_mocked_raises_the_failure_it_was_given(mocked: aioresponses) -> None:
-    """Failures are played back as they are."""
+    """A failure that the test gave is raised unchanged."""
     mocked.get(URL, exception=aiohttp.ServerDisconnectedError())
 
     async with aiohttp.ClientSession() as session:
@@ -30,7 +30,7 @@ async def test_mocked_raises_the_failure_it_was_given(mocked: aioresponses) -> N
 
 
 async def test_the_shim_is_still_needed() -> None:
-    """aioresponses by itself fails on this aiohttp; once it does not, the shim goes."""
+    """aioresponses alone fails on this aiohttp; once it does not, the shim can be removed."""
     failure = ""
     with aioresponses() as mock:
         mock.get(URL, payload={})

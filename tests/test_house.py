@@ -1,4 +1,4 @@
-"""The house rules that a machine can check. The rules are data; CONTRIBUTING.md says what the rooms are for."""
+"""The house rules that a machine can check. The rules are data; CONTRIBUTING.md describes the rooms."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ STRANGERS = [("http", "lifecycle")]
 # The sandbox is an independent witness: it imports no other room, and only these import it.
 SANDBOX = "sandbox"
 KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
-# The permitted imports. A room stands for all of its modules.
+# The rooms that may import each module. A room stands for all of its modules.
 HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.transport", "http.resolver", SANDBOX},
     "cattrs": {"codec"},
@@ -61,7 +61,7 @@ HOMES: dict[str, set[str]] = {
     "pytest": {"pytest_plugin"},
 }
 READS_THE_WALL_CLOCK = {"timing", SANDBOX}
-# What `import vpsorg_async` leaves for later.
+# Modules that `import vpsorg_async` does not import.
 LATE = {"aiohttp", "cattrs", "cyclopts", "opentelemetry", "rich", "vpsorg_async.sandbox"}
 # Libraries whose package has another name.
 PACKAGES = {"opentelemetry": "opentelemetry-api"}
@@ -94,7 +94,7 @@ def lives_in(module: str, homes: set[str]) -> bool:
 
 
 def imports(module: str) -> Iterator[str]:
-    """All that a module imports, absolute, wherever the import stands: in a function, under TYPE_CHECKING."""
+    """All imports of a module, absolute, wherever they stand: in a function, under TYPE_CHECKING."""
     package = NAME if module == "__init__" else f"{NAME}.{module}"
     if SOURCES[module].name != "__init__.py":
         package = package.rpartition(".")[0]
@@ -124,7 +124,7 @@ def layer(module: str) -> int:
 
 
 def test_every_module_has_a_room() -> None:
-    """A new module is given its place in the layers before it is used."""
+    """Every module has a place in the layers."""
     known = set().union(*LAYERS, {SANDBOX})
 
     assert {module for module in SOURCES if room(module) not in known} == set()
@@ -143,7 +143,7 @@ def test_imports_have_no_circles() -> None:
 
 
 def test_strangers_stay_strangers() -> None:
-    """Rooms that are handed each other's work as plain callables do not import each other."""
+    """Rooms that exchange their work as plain callables do not import each other."""
     rooms = {(room(module), room(target)) for module, target in EDGES}
 
     assert [pair for pair in STRANGERS if pair in rooms or pair[::-1] in rooms] == []
@@ -192,7 +192,7 @@ def test_every_library_is_declared() -> None:
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_a_module_is_short(module: str) -> None:
-    """A module is one noun that can be read in one go."""
+    """A module is one noun that can be read in one sitting."""
     assert len(SOURCES[module].read_text("utf-8").splitlines()) <= MAX_LINES
 
 
@@ -224,7 +224,7 @@ def attributes(owner: ast.ClassDef) -> set[str]:
 
 
 def test_classes_with_state_are_small() -> None:
-    """What changes over time while servers are waited for is spread over objects that can be understood one by one."""
+    """State that changes during waits is spread over objects that can be understood one by one."""
     large = {
         f"{module}.{owner.name}": len(attributes(owner))
         for module in SOURCES
@@ -237,7 +237,7 @@ def test_classes_with_state_are_small() -> None:
 
 
 def defined(module: str) -> Iterator[str]:
-    """The names that a module gives to something: what it defines, and the attributes that it sets."""
+    """The names that a module defines, and the attributes that it sets."""
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -262,7 +262,7 @@ def test_what_is_private_stays_in_its_module(module: str) -> None:
 
 
 def test_fields_are_written_by_their_owner() -> None:
-    """In fleet/ no object sets a field of another: each has a method for what changes it."""
+    """In fleet/ no object sets a field of another: each has a method for its changes."""
     written = [
         f"{module}: {ast.unparse(node)}"
         for module in SOURCES
@@ -277,7 +277,7 @@ def test_fields_are_written_by_their_owner() -> None:
 
 
 def likeness(name: str) -> str:
-    """What is left of a word without the ending that makes it another form of the same word."""
+    """A word without its ending, so that different forms of one word compare equal."""
     return re.sub(r"(ings?|ers?|e?s|ed|e)$", "", name)
 
 
@@ -296,7 +296,7 @@ def test_names_of_modules_differ() -> None:
 
 
 def test_the_map_names_every_module() -> None:
-    """CONTRIBUTING.md says of every module what is changed there."""
+    """CONTRIBUTING.md names every module and the changes that belong there."""
     page = Path(__file__).parents[1] / "CONTRIBUTING.md"
     rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
 
@@ -323,7 +323,7 @@ def test_all_is_what_can_be_imported() -> None:
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if not name.endswith("__main__")])
 def test_each_all_holds_true(module: str) -> None:
-    """What a module's ``__all__`` names is there."""
+    """Every name in a module's ``__all__`` exists."""
     loaded = importlib.import_module(NAME if module == "__init__" else f"{NAME}.{module}")
 
     assert [name for name in getattr(loaded, "__all__", ()) if not hasattr(loaded, name)] == []

@@ -18,7 +18,7 @@ BEFORE_NOX = SOURCE.partition("\nimport nox")[0]
 
 
 class Checkout:
-    """The part of noxfile.py that makes environments, in a folder of its own, with an installer that only notes."""
+    """The part of noxfile.py that creates environments, in a folder of its own, with an installer that only records."""
 
     def __init__(self, folder: Path) -> None:
         self.module = ModuleType("noxfile")
@@ -62,7 +62,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 
 def test_an_old_python_is_told_so() -> None:
-    """The file can be read by Pythons that are too old, and asks for the version before anything else."""
+    """Outdated Pythons can read the file, which checks the version before anything else."""
     statements = ast.parse(SOURCE, feature_version=(3, 8)).body
 
     assert [type(statement) for statement in statements[:3]] == [ast.Expr, ast.Import, ast.If]
@@ -88,7 +88,7 @@ runpy.run_path({str(tmp_path / "noxfile.py")!r}, run_name="__main__")
 
 
 def test_a_whole_environment_is_used_again(checkout: Checkout) -> None:
-    """Nothing is installed twice."""
+    """A complete environment is used again, and nothing is installed twice."""
     first = checkout.environment("a>=1")
     again = checkout.environment("a>=1")
 
@@ -97,7 +97,7 @@ def test_a_whole_environment_is_used_again(checkout: Checkout) -> None:
 
 
 def test_other_requirements_make_another_environment(checkout: Checkout) -> None:
-    """What is no longer required does not linger."""
+    """A package that is no longer required is removed."""
     leftover = checkout.environment("a>=1") / "leftover"
     leftover.touch()
 

@@ -121,7 +121,7 @@ async def test_every_server_is_back_from_its_reboot() -> None:
 
 
 async def test_fleets_are_parallel() -> None:
-    """No create waits for its sibling's provisioning: all leave while none of the servers can become active."""
+    """No create waits for another server's provisioning: all leave while none of the servers can become active."""
     clock = ManualClock()
     async with Sandbox(clock=clock) as box, client(box, max_in_flight=4) as vps:
         call = asyncio.create_task(vps.fleet.create(specs(20), timeout=30))
@@ -147,7 +147,7 @@ async def test_outcomes_are_in_the_order_asked(box: Sandbox, vps: Client) -> Non
 
 
 async def test_ids_may_come_from_anywhere(box: Sandbox, vps: Client) -> None:
-    """Specs and ids are taken from any iterable, ids also as strings; keys are what was given."""
+    """Specs and ids are accepted from any iterable, ids also as strings; keys are the given ids."""
     report = await vps.fleet.create((spec for spec in specs(3)), timeout=30)
     report = await vps.fleet.stop((str(server.id) for server in report.servers), timeout=30)
 
@@ -203,7 +203,7 @@ async def test_what_is_skipped_after_a_401(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("operation", ["start", "stop", "reboot", "delete"])
 async def test_unknown_ids_among_good_ones(operation: str, box: Sandbox, vps: Client) -> None:
-    """A server that does not exist is a failure of its own, and disturbs no sibling."""
+    """A server that does not exist fails alone, and disturbs no other."""
     ids = [one.id for one in box.world.add(5, status="stopped" if operation == "start" else "active")]
     wanted = [ABSENT, *ids[:3], ABSENT + 1, *ids[3:]]
 
@@ -282,7 +282,7 @@ async def test_names_that_are_taken(box: Sandbox, vps: Client) -> None:
 
 
 async def test_names_that_are_given_twice(box: Sandbox, vps: Client) -> None:
-    """A name that is asked for twice is refused before anything is sent."""
+    """A name that is requested twice is refused before anything is sent."""
     with pytest.raises(ConfigurationError, match="given more than once: web-00"):
         await vps.fleet.create([*specs(3), specs(1)[0]], timeout=30)
 

@@ -17,7 +17,7 @@ def programs() -> list[str]:
 
 
 def test_the_readme_program_runs_as_it_stands() -> None:
-    """Copied from the README into a file and run with the two variables set, it works, silently but for its print."""
+    """Copied from the README into a file and run with the two variables set, it works, and prints nothing else."""
     (program,) = programs()
     with Sandbox(speed=300) as box:
         ended = subprocess.run(

@@ -344,7 +344,7 @@ async def test_what_may_happen_twice_is_repeated(box: Sandbox) -> None:
     "target", ["active", ServerStatus.ACTIVE, "settled", ["stopped", "active"]], ids=repr
 )
 async def test_targets(target: Any, box: Sandbox, vps: Client) -> None:
-    """A word, a status, several, or any settled one."""
+    """A target is a word, a status, several, or any settled one."""
     server = await vps.servers.create(SPEC)
 
     assert (await vps.wait_until(server, target, timeout=30)).status == "active"
@@ -360,7 +360,7 @@ async def test_a_wait_for_what_is_already_so(box: Sandbox, vps: Client) -> None:
 
 
 async def test_a_wait_after_a_reboot_does_not_end_early() -> None:
-    """A server that is active while its reboot has not begun yet is not taken for one that came back."""
+    """A server that is active because its reboot has not begun yet does not end the wait."""
     async with Sandbox(durations=Durations(rebooting=0.1)) as box, client(box) as vps:
         (server,) = box.world.add()
         before = await vps.servers.get(server.id)

@@ -92,7 +92,7 @@ async def test_fifty_waits_after_one_such_fleet() -> None:
 
 @virtual
 async def test_a_thousand_waits_cost_no_more_polls() -> None:
-    """Twenty times the servers are seen by the same polls."""
+    """A thousand servers are seen by the same number of polls."""
     async with account(seed=1) as (box, vps):
         course = await provision(box, vps, 1000, triangular, 1)
 
@@ -388,7 +388,7 @@ async def test_closing_the_client_ends_its_waits() -> None:
 
 @virtual
 async def test_a_receipt_of_a_machine_whose_clock_is_wrong_teaches_nothing() -> None:
-    """An hour between two clocks makes no wait late, calls nothing stuck, and leaves no durations of an hour."""
+    """An hour between two clocks delays no wait, makes no server stuck, and leaves no durations of an hour."""
     told: list[object] = []
     async with (
         account(durations=Durations(rebooting=8.0)) as (box, vps),

@@ -20,7 +20,7 @@ FAILURES: dict[str, Callable[[], BaseException]] = {
     "the end of an iteration": lambda: StopIteration("not mine"),
     "a cancellation of its own": lambda: asyncio.CancelledError("not mine"),
 }
-"""What a hook can raise by mistake."""
+"""The errors that a hook can raise by mistake."""
 
 STOPS: dict[str, Callable[[], BaseException]] = {
     "Ctrl-C": lambda: KeyboardInterrupt("mine"),
@@ -28,7 +28,7 @@ STOPS: dict[str, Callable[[], BaseException]] = {
     "a failed test": lambda: pytest.fail.Exception("mine"),
     "a skipped test": lambda: pytest.skip.Exception("mine"),
 }
-"""What a hook raises to end everything."""
+"""The errors that a hook raises to end everything."""
 
 
 def paired(kinds: Iterable[str], errors: dict[str, Callable[[], BaseException]]) -> list[Any]:
@@ -42,7 +42,7 @@ def paired(kinds: Iterable[str], errors: dict[str, Callable[[], BaseException]])
 
 
 def raises(error: BaseException) -> Any:
-    """Raise it."""
+    """Raise the error."""
     raise error
 
 

@@ -37,9 +37,9 @@ DELETES = 32.0
 QUICK = Durations(provisioning=(1, 2), starting=(0.5, 1), stopping=(0.5, 1), rebooting=(0.5, 1))
 
 SECONDS = ("cancel", "shut down")
-"""What comes second: the same once more, or the end of the loop, as by a second Ctrl-C."""
+"""The second event: the same cancellation again, or the end of the loop, as by a second Ctrl-C."""
 LATER = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-"""How many steps later it comes."""
+"""The number of steps after which the second event comes."""
 
 
 class SteppingLoop(VirtualTimeLoop):
@@ -68,7 +68,7 @@ class SteppingLoop(VirtualTimeLoop):
 
 @attrs.frozen
 class Moment:
-    """The step of the first cancellation; how many steps later the second comes (0: never), and what it is."""
+    """The step of the first cancellation; the number of steps until the second (0: never), and its kind."""
 
     first: int
     later: int = 0
@@ -89,7 +89,7 @@ class Scene:
         self.created: list[Server] = []
 
     def told(self, event: Any) -> None:
-        """For the fleet's ``on_event``."""
+        """Record an event of the fleet's ``on_event``."""
         self.heard.append(event)
         if isinstance(event, ServerSettled):
             self.outcomes[event.key] = event.outcome
@@ -388,7 +388,7 @@ def _client_ends(name: str, moment: Moment, *, closed: bool) -> bool:
 
 
 def cancelled_owner(name: str, moment: Moment) -> bool:
-    """Cancel the task that makes the call and then closes the client. False where it had ended before."""
+    """Cancel the task that runs the call and then closes the client. False where it had ended before."""
     return _client_ends(name, moment, closed=False)
 
 

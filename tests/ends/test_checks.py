@@ -1,4 +1,4 @@
-"""Ready and health checks get the current server; what they raise is a failed check, or ends everything."""
+"""Ready and health checks get the current server; an Exception is a failed check, a BaseException ends everything."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_every_kind_of_event_is_played() -> None:
 
 @attrs.define
 class Played:
-    """What was seen of a run."""
+    """The results of a run."""
 
     run: Any = None
     box: Any = None

@@ -180,7 +180,7 @@ class Check:
 @pytest.mark.parametrize("seconds", [30.0, 1000.0])
 @pytest.mark.parametrize("moment", [0.5, 1.0, 3.0, 5.0, 9.0, 11.0, 12.0])
 def test_a_ready_check_has_its_time_once_more(moment: float, seconds: float) -> None:
-    """A check suspended past its deadline, or between two calls, is called once more, for as long as it takes."""
+    """After a suspension past the deadline, in a check or between two, it is called once more, in full."""
 
     async def play(loop: Suspendable) -> None:
         loop.suspend(moment, seconds)

@@ -121,7 +121,7 @@ def test_a_fleet_with_troubles_is_deleted(
 
 
 def test_the_sweep(example: Load, vpsorg_run: RunVirtually) -> None:
-    """What a killed run left over is deleted by its name."""
+    """Servers that a killed run left over are deleted by name."""
     ci = example("ci_fleet")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
@@ -180,7 +180,7 @@ def test_a_kernel_that_does_not_come_up(example: Load, vpsorg_run: RunVirtually,
 
 
 def test_a_reboot_that_is_held_up(example: Load, vpsorg_run: RunVirtually, ports: Any, capsys: Any) -> None:
-    """Ctrl-C starts nothing more, waits for what is in progress, and reports the rest as not sent."""
+    """Ctrl-C sends nothing more, waits for servers in progress, and reports the rest as not sent."""
     rolling = example("rolling_kernel_reboot")
 
     async def scenario(vps: Client, box: Sandbox) -> None:

@@ -281,7 +281,7 @@ async def test_an_exception_after_the_last_server_settled() -> None:
                     pass
                 raise ZeroDivisionError
 
-        # the call had come to its end
+        # the call had ended
         assert len(box.servers) == 3
 
 

@@ -193,7 +193,7 @@ def takes_the_name(box: Sandbox, name: str | None = None) -> Any:
 )
 @virtual
 async def test_only_a_server_of_the_name_is_adopted(name: str, adopted: bool) -> None:
-    """Exactly this name, in any case of letters: services store names in lower case."""
+    """Only a server of exactly this name is adopted, in any case of letters: services store names in lower case."""
     async with account(Rule("create", faults.DropBefore())) as (box, vps):
         report = await vps.fleet.create(specs(1), timeout=TIMEOUT, on_event=takes_the_name(box, name))
 
@@ -320,7 +320,7 @@ async def test_a_search_where_only_lists_are_forbidden(body: Any) -> None:
 
 
 class Wire:
-    """The order of what left and what was read, as the client itself saw it."""
+    """The order of requests sent and responses read, as the client itself saw it."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -727,7 +727,7 @@ async def test_closing_the_client_ends_the_call(fault: faults.Action) -> None:
 )
 @virtual
 async def test_bad_input_sends_nothing(given: Any, options: dict[str, Any], word: str) -> None:
-    """A clear error that names what is wrong, before any request."""
+    """The error names the mistake, and is raised before any request."""
     async with account() as (box, vps):
         with pytest.raises(ConfigurationError, match=word):
             await vps.fleet.create(given, **{"timeout": TIMEOUT, **options})

@@ -234,7 +234,7 @@ async def test_an_account_that_can_not_be_read() -> None:
 )
 @virtual
 async def test_bad_input_sends_nothing(given: Any, options: dict[str, Any], word: str) -> None:
-    """A clear error that names what is wrong, before any request."""
+    """The error names the mistake, and is raised before any request."""
     async with account() as (box, vps):
         with pytest.raises(ConfigurationError, match=word):
             await vps.fleet.ensure(given, **{"timeout": TIMEOUT, **options})

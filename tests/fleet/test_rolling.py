@@ -678,7 +678,7 @@ async def test_a_first_refusal_is_no_echo() -> None:
 )
 @virtual
 async def test_bad_input_sends_nothing(ids: Any, options: dict[str, Any], word: str) -> None:
-    """A clear error that names what is wrong, before any request."""
+    """The error names the mistake, and is raised before any request."""
     async with account() as (box, vps):
         with pytest.raises(ConfigurationError, match=word):
             await vps.fleet.rolling_reboot(ids, **{"timeout": 600, **options})

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def program(name: str) -> str:
-    """The path of a program, or a skip that says what is missing."""
+    """The path of a program, or a skip that names it."""
     found = os.environ.get(name.upper()) or shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
     if not found:
         pytest.skip(f"{name} is not installed: nothing is known of faults made by it")

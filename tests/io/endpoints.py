@@ -275,7 +275,7 @@ def tls(
 
 
 def not_tls(greet: Script) -> Play:
-    """The address says https, but what listens does not speak TLS."""
+    """An https address whose listener does not speak TLS."""
 
     @asynccontextmanager
     async def endpoint() -> AsyncIterator[Endpoint]:

@@ -1,6 +1,6 @@
 """The fault matrix as data: each fault, how it is produced, and how a read and a create have to end.
 
-The tests play every row, and hold ``docs/fault-matrix.md`` against it.
+The tests play every row, and compare ``docs/fault-matrix.md`` with it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Ends:
 
 @attrs.frozen
 class Fault:
-    """One row. ``heard`` is False where the server never gets to read a request."""
+    """One row. ``heard`` is False where the server never reads a request."""
 
     name: str
     injected: str

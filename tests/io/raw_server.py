@@ -61,7 +61,7 @@ class Line:
         return Heard(self.number, method, target, headers, body)
 
     def send(self, data: bytes) -> None:
-        """Send; what is sent in one go arrives in one go, as far as the buffers reach."""
+        """Send; bytes that are sent in one call arrive together, as far as the buffers reach."""
         if not self.is_open:
             raise ConnectionResetError
         self._writer.write(data)
@@ -78,11 +78,11 @@ class Line:
         await self._writer.drain()
 
     def close(self) -> None:
-        """FIN, after what was sent."""
+        """Send FIN, after all bytes."""
         self._writer.close()
 
     def reset(self) -> None:
-        """RST, at once."""
+        """Send RST, immediately."""
         peer: socket.socket = self._writer.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
@@ -100,7 +100,7 @@ Script = Callable[[Line], Awaitable[None]]
 class RawServer:
     """``async with RawServer() as server``: plays one script for each request, the last one over and over.
 
-    ``greet`` is played when a connection is made, before anything is read; where it closes the line, nothing is.
+    ``greet`` is played when a connection opens, before anything is read; if it closes the connection, nothing is read.
     """
 
     def __init__(

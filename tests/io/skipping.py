@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """Sockets are real; the clock is the machine's, plus what was skipped."""
+    """Sockets are real; the clock is the machine's, plus the skipped time."""
 
     skipped = 0.0
 

@@ -368,7 +368,7 @@ async def test_a_client_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 async def test_max_in_flight(limit: int) -> None:
-    """Exactly this number of requests are in flight at once, reads and changes together."""
+    """Exactly this number of requests are in flight, reads and changes together."""
     async with Desk(hold=limit) as desk, desk.client(max_in_flight=limit) as vps:
         calls: list[Awaitable[object]] = []
         for _ in range(3 * limit):
@@ -400,7 +400,7 @@ async def test_the_default_limit_is_32() -> None:
         assert desk.peak == 32
 
 
-# -- what goes over the wire ------------------------------------------------------------------------------------------
+# -- requests on the wire -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,7 @@ async def test_the_token_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_error_keeps_no_answer_alive() -> None:
-    """What errors hold can be pickled, and holds no connection."""
+    """An error can be pickled, and holds no connection."""
     async with Desk(status=400, body=b'{"name":["Too long."]}') as desk, desk.client() as vps:
         with pytest.raises(APIError) as caught:
             await vps.servers.create(SPEC)

@@ -63,7 +63,7 @@ async def test_start_and_delete_take_a_server() -> None:
 
 
 async def test_a_listing_finds_servers_by_name() -> None:
-    """Listing the account returns its servers by their names."""
+    """A listing of the account finds its servers by name."""
     async with Sandbox() as box, Client(box.token, base_url=box.url) as vps:
         server = await vps.servers.create(SPEC)
         listing = await vps.listing()

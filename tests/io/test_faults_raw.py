@@ -100,7 +100,7 @@ def test_the_parser_is_the_one_asked_for() -> None:
 
 
 def test_the_page_shows_the_matrix() -> None:
-    """The documentation shows what the tests play: ``python -m tests.io.faults`` prints the table."""
+    """The documentation shows the tested matrix: ``python -m tests.io.faults`` prints the table."""
     assert matrix() in PAGE.read_text("utf-8")
 
 

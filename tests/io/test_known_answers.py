@@ -28,7 +28,7 @@ def listing(*changed: int, rows: int = COUNT, word: str = "active") -> bytes:
 
 
 async def ended(*answers: bytes, wanted: int, **options: Any) -> Any:
-    """The results of waits for that server and another one, given these responses, the last one repeated."""
+    """The outcome of a wait for that server beside many others, given these responses, the last one repeated."""
     async with (
         RawServer(*(sends(answer(200, body)) for body in answers)) as server,
         Client(

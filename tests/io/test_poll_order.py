@@ -168,7 +168,7 @@ async def test_waits_that_time_out_together_give_way() -> None:
 
 @virtual
 async def test_a_list_that_is_being_shown_is_counted_once() -> None:
-    """A wait that is notified during a list's distribution has as many polls as its neighbours."""
+    """A wait that gets a failure while a list is distributed counts that list once, like its neighbours."""
     provider = Read(*(after(n, 10) for n in range(1, 200)))
     async with Harness(provider, min_interval=1.0, max_interval=1.0) as harness:
         waiting = harness.begin(range(1, 200))

@@ -128,7 +128,7 @@ async def test_a_vanished_server_ends_its_wait_at_once() -> None:
 @pytest.mark.parametrize("timeout", [0.3, 7.0, 61.0])
 @virtual
 async def test_the_deadline_has_one_last_poll(timeout: float) -> None:
-    """A wait ends at its deadline with a poll made then, not before and hardly after."""
+    """A wait ends at its deadline with a poll sent then, not before and hardly after."""
     async with Harness(Provider(after(1, 1000))) as harness:
         harness.command(1, "create")
 

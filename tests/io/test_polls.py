@@ -35,7 +35,7 @@ async def test_a_row_is_read_when_it_changes() -> None:
 
 @virtual
 async def test_a_row_that_can_not_be_read_fails_its_own_wait() -> None:
-    """A row that can't be read fails its own wait, which is not taken for gone; the others succeed."""
+    """A row that can't be read fails its own wait, and does not count as gone; the others succeed."""
     provider = Read(*(after(n, 20) for n in range(1, 5)), after(5, 300))
     provider.reader.spoiled.add(3)
     async with Harness(provider, max_interval=1.0) as harness:
@@ -221,7 +221,7 @@ async def test_a_wait_is_not_lost_where_a_server_stands_on_two_pages() -> None:
 
 
 class Spoiled(Read):
-    """No row of its lists has a status that can be read; nor has what is read by id, where ``everywhere``."""
+    """No row of its lists has a readable status; nor has a read by id, where ``everywhere``."""
 
     def __init__(self, *courses: Any, everywhere: bool = False) -> None:
         super().__init__(*courses)

@@ -72,7 +72,7 @@ SPEC = ServerSpec(
     backups_enabled=True,
 )
 NINE: dict[str, tuple[str, str, int, str | None, str | None, Call]] = {
-    # what: method, address, status, answer, request body, call
+    # name: method, address, status, response, request body, call
     "list": ("GET", SERVERS, 200, "list", None, lambda vps: vps.servers.list()),
     "create": ("POST", SERVERS, 201, "create", "create-body", lambda vps: vps.servers.create(SPEC)),
     "get": ("GET", f"{SERVERS}12345/", 200, "detail", None, lambda vps: vps.servers.get(12345)),
@@ -234,7 +234,7 @@ async def test_a_base_url_with_a_path(mocked: aioresponses) -> None:
 async def test_a_change_that_shows_no_server_is_read_again(
     what: str, body: str, vps: Client, mocked: aioresponses
 ) -> None:
-    """The page does not show what PUT and PATCH answer: where it is no server, the server is read."""
+    """The page does not show the responses to PUT and PATCH: where one is no server, the server is read."""
     method, url, _, answer, _, call = NINE[what]
     mocked.add(url, method, body=body)
     mocked.get(url, body=sample("detail"))
@@ -424,7 +424,7 @@ async def test_empty_json_is_a_body(value: Any, vps: Client, mocked: aioresponse
 
 
 async def test_any_request_that_is_refused(vps: Client, mocked: aioresponses) -> None:
-    """Errors are the same as everywhere, and so is what does not decode."""
+    """Refusals and undecodable bodies raise the same errors as elsewhere."""
     mocked.get("https://admin.vps.org/api/v1/plans/", status=404, payload={"detail": "No."})
     mocked.get("https://admin.vps.org/api/v1/plans/", body="<html>")
 

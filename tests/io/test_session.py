@@ -223,7 +223,7 @@ async def test_a_taken_change_is_not_told_as_refused(operation: str, reading: Sc
     assert len(server.requests) >= 2
 
 
-# -- what is reported -------------------------------------------------------------------------------------------------
+# -- events -----------------------------------------------------------------------------------------------------------
 
 
 @skipping
@@ -268,7 +268,7 @@ async def test_every_attempt_has_its_end() -> None:
 @pytest.mark.parametrize("operation", ["get", "create", "delete"])
 @skipping
 async def test_a_hook_that_fails_is_harmless(operation: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What a hook raises changes no outcome; it is logged, once for each event."""
+    """An exception of the hook changes no outcome; it is logged, once for each event."""
 
     def hook(event: object) -> None:
         raise ZeroDivisionError

@@ -108,7 +108,7 @@ class Provider:
         return asked, servers[int(server_id)]
 
     async def _answer(self, asked: float) -> dict[int, Server]:
-        # as the account is half-way between question and answer
+        # the account as it is halfway between request and response
         await asyncio.sleep(self.latency / 2)
         trouble, servers = self.trouble(asked), self.servers(asyncio.get_running_loop().time())
         await asyncio.sleep(self.latency / 2)
@@ -199,7 +199,7 @@ class Harness:
     def begin(
         self, numbers: Iterable[int], target: Any = "active", timeout: float = 600.0
     ) -> list[asyncio.Task[WaitOutcome]]:
-        """A waiting task for each."""
+        """Begin a waiting task for each."""
         return [asyncio.create_task(self.wait(number, target, timeout)) for number in numbers]
 
     def polling(self) -> bool:

@@ -1,4 +1,4 @@
-"""A provider as pure data, for the state machine of waits: what is true at each moment, and what a read shows of it."""
+"""A provider as pure data, for the state machine of waits: the truth at each moment, and what a read shows of it."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class Truth:
     """When another party last changed it, or will have."""
 
     def at(self, moment: float) -> str | None:
-        """The status then; None where there was no server."""
+        """The status at that time; None where there was no server."""
         if not self.born <= moment < self.gone:
             return None
         return self.states[bisect.bisect_right(self.states, moment, key=lambda state: state[0]) - 1][1]
 
     def changed(self, moment: float) -> float:
-        """When it came to be as it was then."""
+        """When the status at that time began."""
         return max([self.born, *(when for when, _ in self.states if when <= moment)])
 
     def became(self, word: str, since: float, until: float) -> bool:
-        """Whether it came to that status within that time."""
+        """Whether the server reached that status within that time."""
         return any(state == word and since <= when <= min(until, self.gone) for when, state in self.states)
 
     def was(self, word: str | None, since: float, until: float) -> bool:
-        """Whether it was so at any moment of that time."""
+        """Whether the server had that status at any moment of that time."""
         moments = [since, until, *(when for when, _ in self.states if since <= when <= until)]
         return any(self.at(moment) == word for moment in [*moments, min(max(self.gone, since), until)])
 

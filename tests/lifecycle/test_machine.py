@@ -1,8 +1,8 @@
-"""Any course of events: waits, commands, and a provider with lagging reads, held against what was really true.
+"""Any course of events: waits, commands, and a provider with lagging reads, compared with what was really true.
 
 The machine knows the truth at every moment, and checks each wait that ends: it never succeeds on a state that did not
 come after the command, is never late, and is never lost. At the end the rules are broken one by one, and the machine
-has to notice each time.
+must notice each time.
 
 Left out is what no client can distinguish (see `vpsorg_async.lifecycle.wait`): commands on one server that follow each
 other within the lag, changes by others shortly before a command, and replicas that lag differently without a moving
@@ -46,7 +46,7 @@ TARGETS = ["active", "stopped", "suspended", "settled", "gone", "rebooting", ("a
 
 
 class JumpingClock(LoopClock):
-    """Its time of day is wrong, and jumps."""
+    """A clock whose time of day is wrong, and jumps."""
 
     def __init__(self) -> None:
         self.skew = 0.0
@@ -57,7 +57,7 @@ class JumpingClock(LoopClock):
 
 @attrs.define(eq=False)
 class Waiting:
-    """A wait in progress, and what it was begun with."""
+    """A wait in progress, and its parameters."""
 
     number: int
     began: float
@@ -228,7 +228,7 @@ class Waits(RuleBasedStateMachine):
         else:
             self.clock.skew = 60 * (seconds - 20)
 
-    # time passes, and what ended is held against the truth
+    # time passes, and waits that ended are compared with the truth
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 0.6, 0.6, 1.5]))
     def a_moment(self, seconds: float) -> None:
@@ -276,7 +276,7 @@ class Waits(RuleBasedStateMachine):
                 self._check_error(waiting, error, server)
 
     def _shown_since(self, waiting: Waiting) -> float:
-        """The earliest moment that the poll which ended it can have shown."""
+        """The earliest moment that the poll which ended the wait can have shown."""
         slow = 12.0 if self.account.slow_until > waiting.ended - 13 else 0.0
         return waiting.ended - self.account.lag - self.account.latency - slow - 0.01
 
@@ -318,7 +318,7 @@ COURSES = settings(
 
 
 def test_any_course_of_events() -> None:
-    """No wait lies, is late or is lost, whatever the provider, the network and other waiters do."""
+    """No wait succeeds wrongly, is late or is lost, whatever the provider, the network and other waiters do."""
     run_state_machine_as_test(Waits, settings=COURSES)
 
     # enough waits ended for the rules to have been tried; the number depends on the drawn examples

@@ -155,7 +155,7 @@ def test_a_soft_deleted_server_is_gone(word: str, in_list: bool) -> None:
 
 @virtual
 async def test_a_filter_by_a_known_word_asks_for_the_services_own() -> None:
-    """With ``status_words`` the service is asked in its own words; with several for one, the filter is applied here."""
+    """With ``status_words`` requests use the service's words; with several for one, the filter is applied locally."""
     rows = [row(1, "a", "running"), row(2, "b", "off"), row(3, "c", "halted"), row(4, "d", "provisioning")]
 
     def api(method: str, path: str, _: Any) -> Reply:

@@ -68,7 +68,7 @@ def test_an_odd_field_is_none(odd: dict[str, Any]) -> None:
 
 @virtual
 async def test_only_the_part_of_a_plan_that_does_not_fit_is_lost() -> None:
-    """The path names the inner field, and the rest of the plan is there."""
+    """The reported path names the inner field, and the rest of the plan is there."""
     odd = row(1, "a") | {"plan": {"id": 1, "name": "nano", "memory": 0.5, "vcpus": 1}}
     async with connected(served(odd)) as (_, vps):
         assert (await vps.servers.get(1)).plan == Plan(id=1, name="nano", vcpus=1)

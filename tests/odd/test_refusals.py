@@ -155,7 +155,7 @@ async def test_a_page_is_no_answer_to_a_delete() -> None:
             await vps.servers.delete(1)
 
 
-# -- about what was asked for -----------------------------------------------------------------------------------------
+# -- about the requested server ---------------------------------------------------------------------------------------
 
 
 @virtual
@@ -366,7 +366,7 @@ STORES: dict[str, Any] = {
 
 @pytest.mark.parametrize("store", STORES.values(), ids=STORES)
 def test_a_second_ensure_finds_what_the_first_one_made(store: Any) -> None:
-    """Names are compared as services store them, wherever they are compared."""
+    """Every comparison of names treats them as services store them."""
 
     @virtual
     async def play() -> None:

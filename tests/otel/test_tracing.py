@@ -1,4 +1,4 @@
-"""Traces and metrics, as the SDK of OpenTelemetry gets them, of a client in virtual time against the sandbox."""
+"""Traces and metrics, as the OpenTelemetry SDK gets them, of a client in virtual time against the sandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CANARY = "vps_canary_5f1d0c"
 
 
 class Counted(IdGenerator):
-    """Ids in the order in which spans begin: in virtual time many begin at once."""
+    """Ids in the order in which spans begin: in virtual time many begin at the same moment."""
 
     def __init__(self) -> None:
         self._count = itertools.count(1)

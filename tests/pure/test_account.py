@@ -46,7 +46,7 @@ class Everything:
 
 
 def listed(account: Account, when: float, *rows: Server, awaited: Everything | None = None) -> None:
-    """A list, requested at that time, is taken over."""
+    """Apply a list that was requested at that time."""
     for _ in account.apply(ListSnapshot(when, rows), awaited or Everything()):
         pass
 
@@ -137,7 +137,7 @@ def test_the_kind_of_a_server_is_remembered() -> None:
 
 
 def test_a_receipt_is_kept_until_it_was_seen_done() -> None:
-    """A completed wait removes only the receipt of its own command, not a later one."""
+    """Only the wait for a command removes its receipt, not one for an earlier command."""
     account = Account()
     first = acknowledge(account, "stop", 10.0)
     second = acknowledge(account, "start", 20.0)

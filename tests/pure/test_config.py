@@ -202,7 +202,7 @@ def test_what_is_no_base_url(url: Any, reason: str) -> None:
 
 
 def test_plain_http_is_had_by_asking() -> None:
-    """``allow_insecure`` permits what is refused by default, and nothing else."""
+    """``allow_insecure`` permits plain http, and nothing else."""
     assert check_base_url("http://gateway.internal", allow_insecure=True) == "http://gateway.internal"
     assert "gateway.internal" in repr(Client(TOKEN, base_url="http://gateway.internal", allow_insecure=True))
     with pytest.raises(ConfigurationError):
@@ -271,7 +271,7 @@ def test_the_providers_address_goes_with_its_token(environ: dict[str, str], sett
     "environ", [{}, {"VPSORG_API_TOKEN": ""}, {"VPSORG_TOKEN": "x"}, {"VPS_API_TOKEN": " "}]
 )
 def test_no_token_in_the_environment(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a token the error names what to set."""
+    """Without a token the error names the variables to set."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 

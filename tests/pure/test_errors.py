@@ -105,13 +105,13 @@ def test_what_is_known_of_the_request(cls: Any, sent: Sent) -> None:
 
 
 def test_what_is_known_can_be_less_or_more() -> None:
-    """What an attempt proved overrides the default of its class."""
+    """The evidence of an attempt overrides the default of its class."""
     assert ConnectionLostError("reset", sent=Sent.NO).sent is Sent.NO
     assert APIError("late", status=504, sent=Sent.MAYBE).sent is Sent.MAYBE
 
 
 def test_what_a_transport_error_says() -> None:
-    """The request, what happened, and how often it was tried."""
+    """The text has the request, the failure, and the number of attempts."""
     error = RequestTimeoutError("no complete answer within 30 s", request="GET /api/v1/servers/")
     assert str(error) == "GET /api/v1/servers/: no complete answer within 30 s"
 
@@ -121,7 +121,7 @@ def test_what_a_transport_error_says() -> None:
 
 
 def test_what_an_api_error_says() -> None:
-    """The request, the status, and the API's own words; the rest is in attributes."""
+    """The text has the request, the status, and the API's own message; the rest is in attributes."""
     error = RateLimitError(
         "slow down", status=429, body='{"detail":"slow down"}', request="GET /x/", retry_after=1.5
     )
@@ -216,7 +216,7 @@ def test_a_fleet_error_is_split_by_what_is_inside() -> None:
 
 
 def test_a_fleet_error_is_filtered_as_a_fleet_error() -> None:
-    """``subgroup`` and ``split`` keep the class, and the attributes of what is inside."""
+    """``subgroup`` and ``split`` keep the class, and the attributes of the errors inside."""
     missing, others = fleet_error().split(NotFoundError)
 
     assert isinstance(missing, FleetError)
@@ -232,7 +232,7 @@ def test_a_fleet_error_is_caught_whole() -> None:
 
 @pytest.mark.parametrize("cls", [TransportError, APIError, DecodeError, OutcomeUnknownError])
 def test_a_failed_request_says_what_is_known_of_it(cls: type[RequestError]) -> None:
-    """One base for all errors of one request: whether it was sent, which it was, and how often it was tried."""
+    """All errors of one request share a base with its knowledge, its request and its attempts."""
     error = cls("what happened", request="GET /api/v1/servers/")
 
     assert isinstance(error, RequestError)

@@ -73,7 +73,7 @@ def test_a_documented_plan() -> None:
 
 
 def test_a_provider_plan() -> None:
-    """The same record from the other names; what is missing is None."""
+    """The same record from the other names; a missing field is None."""
     assert plan(**PROVIDER_PLAN) == PlanOffer(
         id="p-1",
         vcpus=2,

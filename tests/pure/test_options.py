@@ -8,7 +8,7 @@ from vpsorg_async import Client, ClientOptions
 
 
 def test_the_type_of_options_names_every_option() -> None:
-    """`from_env` offers what `Client` takes, no more and no less."""
+    """`from_env` accepts the options of `Client`, no more and no less."""
     parameters = inspect.signature(Client).parameters.values()
     options = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 

@@ -37,7 +37,7 @@ def only(spec: ServerSpec, *servers: Server) -> Step:
     return step
 
 
-# the servers of this name, by status; what is done; whether that changes the account
+# the servers of this name, by status; the planned step; whether that changes the account
 ROWS: list[tuple[list[str], StepKind, bool]] = [
     ([], StepKind.CREATE, True),
     (["active"], StepKind.KEEP, False),
@@ -65,7 +65,7 @@ def test_what_is_done(statuses: list[str], kind: StepKind, changes: bool) -> Non
     assert made.steps[0].server == (found[0] if len(found) == 1 else None)
 
 
-# what the list shows, the own command that is still open; what is done, whether after it is over
+# what the list shows, the own command that is still open; the planned step, whether after it is over
 OPEN: list[tuple[str, str, StepKind, bool]] = [
     ("active", "delete", StepKind.CREATE, True),
     ("stopped", "delete", StepKind.CREATE, True),
@@ -188,7 +188,7 @@ def test_any_account(wanted: list[str], account: list[tuple[str, str]]) -> None:
 
 
 def test_a_plan_reads_well() -> None:
-    """Printed: the totals, a line for each server with what is done and why, and the differences below it."""
+    """The printed plan has the totals, a line with action and reason for each server, and the differences below it."""
     specs = [attrs.evolve(SPEC, name=name) for name in ("a", "b", "c", "d", "e")]
     servers = [
         server(1, "active", name="b", location="us-east"),

@@ -105,7 +105,7 @@ def test_little_is_enough() -> None:
     ],
 )
 def test_addresses(changes: dict[str, Any], address: str | None) -> None:
-    """A list, one string, or either of the second package's names; what is none of these is no address."""
+    """A list, one string, or either of the second package's names; any other value is no address."""
     assert read(**changes).ip_address == address
 
 

@@ -104,7 +104,7 @@ NOT_EXEMPT = [
 
 @pytest.mark.parametrize(("url", "no_proxy"), EXEMPT)
 def test_hosts_that_are_reached_directly(url: str, no_proxy: str) -> None:
-    """Names with all below them, addresses, networks, each perhaps on one port only."""
+    """Names with their subdomains, addresses and networks are exempt, each perhaps on one port only."""
     assert select(url, {**BOTH, "no": no_proxy}) is None
 
 
@@ -140,7 +140,7 @@ def test_any_exemptions_can_be_read(no_proxy: str, url: str) -> None:
     ],
 )
 def test_addresses_of_proxies(address: str) -> None:
-    """With or without a scheme, a port, and credentials."""
+    """A proxy's address may have a scheme, a port, and credentials."""
     assert problem_of(address) is None
     assert with_scheme(address).lower().startswith("http")
 
@@ -176,7 +176,7 @@ def test_addresses_of_proxies(address: str) -> None:
     ],
 )
 def test_addresses_of_none(address: object, words: str) -> None:
-    """The problem is named, and the address is not repeated."""
+    """The error names the problem, and does not repeat the address."""
     problem = problem_of(address)
 
     assert problem is not None

@@ -44,7 +44,7 @@ class Poll:
 
 EARLY, LATE = 1.0, SETTLE
 
-# ids known before, the poll, what follows (None: goes on polling), and the ids that are named
+# ids known before, the poll, the result (None: goes on polling), and the ids that are named
 ROWS: list[tuple[set[str], Poll, State | None, tuple[int, ...]]] = [
     (set(), Poll(EARLY, []), None, ()),
     (set(), Poll(LATE, []), State.UNKNOWN, ()),

@@ -72,7 +72,7 @@ def test_records_are_frozen(record: Any) -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=kind)
 def test_records_are_values(record: Any) -> None:
-    """Equal, hashable and copied by what they hold."""
+    """Records are equal, hashable and copied by their values."""
     twin = attrs.evolve(record)
 
     assert twin == record
@@ -297,7 +297,7 @@ def test_what_a_spec_needs(missing: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_spec_can_hold(field: str, value: object) -> None:
-    """What the page allows is accepted unchanged."""
+    """Any spec that the page allows is accepted unchanged."""
     assert getattr(ServerSpec(**{**GIVEN, field: value}), field) == value
 
 

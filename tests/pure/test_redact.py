@@ -96,7 +96,7 @@ def test_escapes_within_escapes(token: str, ways: list[str], before: str, after:
 @settings(deadline=None)
 @given(tokens, st.booleans(), st.booleans(), st.booleans(), st.binary(max_size=9), st.binary(max_size=9))
 def test_base64(token: str, urlsafe: bool, padded: bool, escaped: bool, before: bytes, after: bytes) -> None:
-    """Alone, behind ``Bearer``, behind a user, within anything: in either alphabet, padded or not, escaped or not."""
+    """A base64 token is found in either alphabet, alone or within other text, padded or not, escaped or not."""
     encode = base64.urlsafe_b64encode if urlsafe else base64.b64encode
     for inner in (token, f"Bearer {token}", f"user:{token}", f"{token}:", before + token.encode() + after):
         coded = encode(inner if isinstance(inner, bytes) else inner.encode()).decode()
@@ -148,7 +148,7 @@ def test_other_text_is_left_as_it_is(token: str, text: str) -> None:
 @settings(deadline=None)
 @given(st.text(st.sampled_from('\\%&#;ux0123456789abcdef{}vps_CANARY0f9d/aB+12 "=')), tokens)
 def test_any_text_can_be_read(text: str, token: str) -> None:
-    """No text makes it fail, and the token in plain letters never comes out."""
+    """Redaction fails on no text, and the token in plain letters never comes out."""
     clean = Redactor(token)(text + token)
 
     assert token.lower() not in clean.lower()

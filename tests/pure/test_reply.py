@@ -217,7 +217,7 @@ def test_an_error_without_a_body_is_explained_by_its_status(status: int, phrase:
     ],
 )
 def test_the_status_decides(status: int, cls: type[APIError], sent: Sent) -> None:
-    """The class, and what is known of the request, follow from the status alone."""
+    """The class, and the knowledge of the request, follow from the status alone."""
     error = refused(status, b'{"detail":"why","status":404}')
 
     assert type(error) is cls
@@ -369,7 +369,7 @@ def test_cut_bodies_hold_no_secrets(body: bytes) -> None:
 
 
 def test_a_token_at_the_cut_leaves_no_first_part() -> None:
-    """Where the body shown ends within the token, and blanking has made the text short enough to show its end."""
+    """No first part of the token stays where the body shown ends within it."""
     secrets = b"password=" + b"x" * 7000 + b" "
     for visible in range(len(TOKEN)):
         filler = b"." * (4 * MAX_BODY - len(secrets) - visible)
@@ -400,7 +400,7 @@ def test_other_words_are_left_alone(text: str) -> None:
 
 
 def test_a_redactor_does_not_show_its_token() -> None:
-    """The object that guards the secret does not show it."""
+    """The redactor's repr does not show its token."""
     assert repr(Redactor(TOKEN)) == "Redactor(***)"
 
 
@@ -466,7 +466,7 @@ def test_a_list_goes_on_where_it_says(link: str, path: str) -> None:
     ],
 )
 def test_of_a_link_only_path_and_query_are_used(link: str) -> None:
-    """Every request carries the token, so it stays on the client's origin and path, whatever a proxy hears itself."""
+    """Every request carries the token, so it stays on the client's origin and path, whatever origin a proxy writes."""
     assert next_path(HERE, link) == "/api/v1/servers/?page=2"
 
 

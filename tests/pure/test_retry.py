@@ -113,7 +113,7 @@ def limited(headers: dict[str, str], status: int = 429) -> APIError:
 
 @pytest.mark.parametrize(("expected", "error"), [(row, error) for row, error, _ in ROWS])
 def test_each_failure_has_its_row(expected: FailureKind, error: Failure) -> None:
-    """What a failure proves puts it into one row of the table."""
+    """The evidence in a failure puts it into one row of the table."""
     assert failure_kind(error) is expected
 
 
@@ -227,7 +227,7 @@ DATE = "Fri, 10 Jan 2025 14:30:00 GMT"
         ({"retry-after": "Fri, 10 Jan 2025 14:30:09 GMT", "date": DATE}, 9.0),
         ({"retry-after": "Fri, 10 Jan 2025 14:29:00 GMT", "date": DATE}, 0.0),
         ({"retry-after": "999999999999999"}, 60.0),
-        # nothing that makes sense: a whole second and more, growing
+        # no valid hint: a whole second and more, growing
         ({}, 1.0),
         ({"retry-after": "1" + "0" * 20}, 1.0),
         ({"retry-after": "-5"}, 1.0),

@@ -71,7 +71,7 @@ def test_servers_that_come_and_go() -> None:
 
 
 def test_a_server_shown_twice_counts_once() -> None:
-    """Pages that shift while they are read show a server on both: the later one is taken."""
+    """Pages that shift while they are read show a server on both: the later row counts."""
     lists = Lists()
 
     assert lists.next(ListSnapshot(1.0, [row(1), row(2, "stopping"), row(2, "stopped")])) == ([1, 2], None, 3)

@@ -143,7 +143,7 @@ ABSENT: list[tuple[str, str, bool, str | None, float, Reading]] = [
 def test_absence_does_what_the_contract_says(
     target: str, operation: str, seen: bool, before: str | None, patience: float, reading: Reading
 ) -> None:
-    """404 by id is the target, a loss, or a server not visible yet, by what is known of the server."""
+    """404 by id is the target, a loss, or a server not visible yet, depending on the known history of the server."""
     rule = CONTRACT[reading]
     wait = waiting(target, operation, before=before)
     if seen:
@@ -178,7 +178,7 @@ def test_gone_returns_the_last_record() -> None:
     assert (verdict.server.name, verdict.server.status) == ("web", "gone")
 
 
-# command, status and updated_at known before, the polls that follow (second, word, updated_at), what they come to
+# command, status and updated_at known before, the polls that follow (second, word, updated_at), the verdict
 Polls = Sequence[tuple[float, str, float | None]]
 EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
     ("create", None, None, [(1, "provisioning", 0), (200, "active", 200)], "observed"),
@@ -202,10 +202,10 @@ EVIDENCE: list[tuple[str, str | None, float | None, Polls, str]] = [
     ("reboot", "active", 0, [(1, "active", 0), (15.9, "active", 0)], "goes on"),
     ("reboot", "active", 0, [(1, "active", 0), (16, "active", 0)], "assumed"),
     ("reboot", "active", None, [(1, "active", None), (16, "active", None)], "assumed"),
-    # with nothing known before, the first sighting is what later ones are compared with
+    # with nothing known before, later sightings are compared with the first one
     ("reboot", None, None, [(1, "active", 0), (9, "active", 5)], "updated"),
     ("reboot", None, None, [(1, "active", 0), (9, "active", 0)], "goes on"),
-    # what led to the status that the command began from may still be shown by a lagging read
+    # a lagging read may still show the change that led to the status from which the command began
     ("reboot", None, None, [(1, "provisioning", None), (2, "active", None)], "goes on"),
     ("reboot", None, None, [(1, "starting", None), (2, "active", None)], "goes on"),
     ("start", "active", None, [(1, "stopping", None), (2, "active", None)], "goes on"),
@@ -339,7 +339,7 @@ def test_timestamps_that_went_back_for_good_only_delay() -> None:
 
 
 def test_naive_and_aware_timestamps_are_compared() -> None:
-    """A timestamp without a zone is taken as UTC."""
+    """A timestamp without a zone is read as UTC."""
     wait = waiting("active", "reboot", before="active", updated=0)
     naive = Server(id=7, name="web", status=ServerStatus.ACTIVE, updated_at=datetime(2025, 1, 16, 12, 0, 1))  # noqa: DTZ001
 
@@ -455,7 +455,7 @@ def test_the_deadline() -> None:
 
 
 def test_the_timeout_error_reads_well() -> None:
-    """It says what was wanted, what was seen when, what the last failed poll said, and what to do."""
+    """The error has the target, the sightings, the last failed poll, and the advice."""
     wait = waiting("active", "create", timeout=300.0)
     assert show(wait, "provisioning", 1) is None
     assert show(wait, "migrating", 100) is None
@@ -490,7 +490,7 @@ MESSAGES: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("shown", "target", "message"), MESSAGES)
 def test_errors_say_what_happened(shown: str, target: str, message: str) -> None:
-    """Every error names the server, the target and what was seen."""
+    """Every error names the server, the target and the statuses seen."""
     wait = waiting(target)
     verdict: Reached | Ended | None = None
     for when in (0.0, 20.0):
@@ -503,7 +503,7 @@ def test_errors_say_what_happened(shown: str, target: str, message: str) -> None
 
 
 def test_a_wait_for_what_was_never_there_does_not_advise_to_go_on() -> None:
-    """A deadline before the patience with an absent server is up asks whether it exists."""
+    """If the deadline comes within the patience for an absent server, the error asks whether the server exists."""
     wait = waiting("active", timeout=5.0)
     assert wait.absent(BEGAN + 1, BEGAN + 1) is None
 
@@ -516,7 +516,7 @@ def test_a_wait_for_what_was_never_there_does_not_advise_to_go_on() -> None:
 
 
 def test_wait_errors_pickle() -> None:
-    """A wait's error keeps all it knows on its way to another process."""
+    """A wait's error keeps all its attributes on its way to another process."""
     wait = waiting("active", "create", timeout=10.0)
     show(wait, "provisioning", 1, 1)
     wait.failed(errors.RequestTimeoutError("late", request="GET /api/v1/servers/7/"), BEGAN + 2)
