@@ -214,6 +214,16 @@ def test_once_learned_it_is_quiet_while_nothing_can_have_happened() -> None:
     assert polls <= 6
 
 
+def test_a_server_slower_than_all_before_is_not_polled_all_the_time() -> None:
+    """However sure the model is that it ends now: polls closer together than a small share of its age gain nothing."""
+    known = Durations.from_json([[*KIND, [150.0 + n / 2 for n in range(100)]]])
+
+    course = play([400.0], known)
+
+    assert course.polls <= 180
+    assert course.mean <= SHARE * 400.0
+
+
 def test_the_last_of_many_are_not_left_alone() -> None:
     """Two of a thousand take longer than any before: they are noticed within a small share of their age."""
     rng, known = random.Random(10), Durations()

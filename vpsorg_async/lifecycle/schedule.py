@@ -16,6 +16,7 @@ time that the age grows by a factor of e, however many waits there are.
 limit            why
 ===============  ======================================================================================
 ``FEWEST``       a span of a few seconds gets its few dozen polls too: they cost little
+``FINEST``       but nobody minds less than this share of the age, so rates alone do not ask for more
 ``SHARE``        of the age of a wait: the most by which it may lie behind, and by no more than ``BLIND``
 ``START``        young waits: this many times ``min_interval``, because a share of their age is nothing
 ``STARTED``      once the first of its run is done, the last ones delay everybody: a smaller share
@@ -42,6 +43,7 @@ C_LEARNED = 0.012
 END = 0.25
 """What the lag of the last wait is worth, beside the mean lag of all."""
 FEWEST = 1.5
+FINEST = 1 / 400
 SHARE = 0.07
 """The share of its age by which a wait may lie behind."""
 START = 1.5
@@ -135,7 +137,8 @@ class Schedule:
 
     def _best(self, now: float) -> float:
         """Return the best pause if the rates stayed as they are at that time."""
-        rate, waits, longest, shortest = 0.0, 0, self._policy.max_interval, self._policy.min_interval
+        rate, waits, youngest = 0.0, 0, math.inf
+        longest, shortest = self._policy.max_interval, self._policy.min_interval
         for (kind, since), count in self._cohorts.items():
             age = max(now - since, 0.0)
             if not kind[0]:
@@ -143,13 +146,13 @@ class Schedule:
                 longest = min(longest, max(age * UNKNOWN_GROWTH, shortest), UNKNOWN_LONGEST)
                 continue
             model = self._durations.model(kind)
-            waits += count
+            waits, youngest = waits + count, min(youngest, age)
             rate += count * model.hazard(age) / (C_LEARNED if model.learned else C)
             longest = min(longest, self._bound(model, age))
         if rate > 0:
             # each by its share of the mean, or all that are open by the chance that the end is near
             rate *= max(1 / max(self._joined.total(), 1), END / waits**2)
-            longest = min(longest, math.sqrt(2 / rate), FEWEST / rate)
+            longest = min(longest, max(min(math.sqrt(2 / rate), FEWEST / rate), youngest * FINEST))
         return longest
 
     def _bound(self, model: Model, age: float) -> float:
