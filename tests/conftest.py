@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from aioresponses import aioresponses
+
+# no test depends on speed
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 FIGURES = pytest.StashKey[list[str]]()
 

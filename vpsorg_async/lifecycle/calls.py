@@ -78,7 +78,8 @@ class _Promise(asyncio.Future[Verdict | BaseException]):
 def _id(subject: ServerId | Server | Receipt | None) -> ServerId:
     if subject is None:
         raise ConfigurationError(
-            "a wait needs a server, not None: receipt() returns None when no command is open; pass the id then"
+            "a server id is a positive integer or a non-empty string, not None: receipt() returns None when no command "
+            "is open; pass the id then"
         )
     return check_id(subject.server_id) if isinstance(subject, Receipt) else id_of(subject)
 
