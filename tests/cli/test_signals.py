@@ -1,6 +1,7 @@
 """Signals: each of the three ends a command as Ctrl-C does, and loses nothing that it knows."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -215,15 +216,24 @@ def test_a_result_that_nobody_reads(start: Start, box: Sandbox, line: tuple[str,
     assert (code, err) == (143, "vpsorg: ended by SIGTERM\n")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_report_that_nobody_reads(start: Start, box: Sandbox, unbuffered: str) -> None:
-    """A report that is stuck on a pipe goes to standard error when the third signal comes."""
+@pytest.fixture
+def small_pipe() -> tuple[int, int]:
+    """A pipe that takes less than a report of forty servers: its two ends, for reading and for writing."""
+    if sys.platform != "linux":
+        pytest.skip("the size of a pipe is set as Linux does")
     import fcntl
-    import os
 
     mine, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    return mine, theirs
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_report_that_nobody_reads(
+    start: Start, box: Sandbox, small_pipe: tuple[int, int], unbuffered: str
+) -> None:
+    """A report that is stuck on a pipe goes to standard error when the third signal comes."""
+    mine, theirs = small_pipe
     servers = 40
     new = ("--name", "w-{n}", "--count", str(servers), *NEW)
     env = {"PYTHONUNBUFFERED": unbuffered}
@@ -242,14 +252,11 @@ def test_a_report_that_nobody_reads(start: Start, box: Sandbox, unbuffered: str)
     assert fleet.returncode in (129, 130, 143)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
-def test_one_signal_ends_a_report_that_nobody_reads(start: Start, box: Sandbox) -> None:
+def test_one_signal_ends_a_report_that_nobody_reads(
+    start: Start, box: Sandbox, small_pipe: tuple[int, int]
+) -> None:
     """A supervisor sends SIGTERM once: the report goes to standard error when the shutdown time is over."""
-    import fcntl
-    import os
-
-    mine, theirs = os.pipe()
-    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    mine, theirs = small_pipe
     new = ("--name", "w-{n}", "--count", "40", *NEW)
     with start("fleet", "create", *new, "--json", "-q", stdout=theirs) as fleet:
         assert os.read(mine, 1)
@@ -291,14 +298,9 @@ def test_a_terminal_that_goes_away_at_a_question(terminal: Any, slow: Sandbox) -
     assert slow.servers == ()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is set as Linux does")
-def test_a_signal_cuts_no_report_short(start: Start, box: Sandbox) -> None:
+def test_a_signal_cuts_no_report_short(start: Start, box: Sandbox, small_pipe: tuple[int, int]) -> None:
     """A report that waits for its reader while a signal comes is written whole, also with PYTHONUNBUFFERED."""
-    import fcntl
-    import os
-
-    mine, theirs = os.pipe()
-    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    mine, theirs = small_pipe
     new = ("--name", "w-{n}", "--count", "40", *NEW)
     env = {"PYTHONUNBUFFERED": "1"}
     with start("fleet", "create", *new, "--json", "-q", stdout=theirs, env=env) as fleet:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any, ParamSpec
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
+from tests.virtual import virtual
 from vpsorg_async import Client, Failed, Report, ServerSpec, Succeeded
 from vpsorg_async.errors import OutcomeUnknownError
 from vpsorg_async.sandbox import Rule, Sandbox
-from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+from vpsorg_async.virtual_time import LoopClock
 
 __all__ = [
     "LOCATIONS",
@@ -30,28 +29,7 @@ __all__ = [
     "virtual",
 ]
 
-P = ParamSpec("P")
-
 LOCATIONS = ("us-west", "us-east", "eu-central")
-
-
-def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test on a loop where waiting takes no time; it may leave neither task nor warning behind."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        complaints: list[str] = []
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            loop = runner.get_loop()
-            loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
-            runner.run(test(*args, **kwargs))
-            left = [repr(task) for task in asyncio.all_tasks(loop)]
-            # objects that were never awaited or retrieved warn when they are collected
-            gc.collect()
-        assert left == []
-        assert complaints == []
-
-    return run
 
 
 def client(box: Sandbox, **options: Any) -> Client:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import gc
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec
+from typing import Any
 
 import attrs
 
+from tests.virtual import virtual
 from vpsorg_async import Receipt, Server, ServerStatus, Target, WaitOutcome, errors
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.config import WaitPolicy
@@ -22,33 +21,12 @@ from vpsorg_async.lifecycle.calls import Waiter
 from vpsorg_async.lifecycle.durations import Durations
 from vpsorg_async.lifecycle.poller import Poller
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
-from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
+from vpsorg_async.virtual_time import LoopClock
 
 __all__ = ["Counting", "Harness", "Provider", "Read", "after", "record", "virtual"]
 
-P = ParamSpec("P")
-
 Course = Callable[[float], Server | None]
 Trouble = Callable[[float], BaseException | None]
-
-
-def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test on a loop where waiting takes no time; it may leave neither task nor warning behind."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        complaints: list[str] = []
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            loop = runner.get_loop()
-            loop.set_exception_handler(lambda _, context: complaints.append(repr(context)))
-            runner.run(test(*args, **kwargs))
-            left = [repr(task) for task in asyncio.all_tasks(loop)]
-            # objects that were never awaited or retrieved warn when they are collected
-            gc.collect()
-        assert left == []
-        assert complaints == []
-
-    return run
 
 
 def record(number: int, word: str, updated: float | None = None) -> Server:
