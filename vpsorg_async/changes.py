@@ -11,7 +11,7 @@ import contextlib
 import copy
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
@@ -32,7 +32,8 @@ from .hooks import Hook, emit
 from .http.events import ChangeAbandoned
 from .http.exchange import Operation, Request, Response
 from .http.reply import Expected
-from .http.session import Sender
+from .http.senders import Sender
+from .http.session import BeforeSend
 from .lifecycle.account import Account
 from .lifecycle.commands import COMMANDS, GONE, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
@@ -80,17 +81,16 @@ class Changes:
         other._session, other._read = session, read
         return other
 
-    async def create(self, spec: ServerSpec) -> Server:
+    async def create(self, spec: ServerSpec, before_send: BeforeSend | None = None) -> Server:
         """Create a server. The request is sent once."""
         request = self._dialect.create(spec)
         sent_at, began, known = self._clock.wall(), self._clock.now(), self._account.mark()
         name = self._dialect.shown_name(spec)
         earlier = self.creations.doubt(name, began)
         try:
-            with self._noted(request, spec.name):
-                response = await self._session.send(request)
-                misfit = self._answers.refused(request, response, Expected.SERVER)
-                server = None if misfit else self._server_in(request, response, spec, known)
+            with _Departure(request, spec.name, sent_at, self._on_event):
+                response = await self._session.send(request, before_send=before_send)
+                server = self._server_in(request, response, spec, known)
         except (TransportError, APIError) as error:
             # a refusal may be the echo of an earlier create whose outcome is unknown
             echo = earlier is not None and isinstance(error, APIError) and error.status in ECHOES
@@ -107,19 +107,20 @@ class Changes:
                 self.creations.doubted(Doubt(name, began, unknown, known))
             raise
         if not isinstance(server, Server):
-            reason = misfit or server
-            assert reason is not None
-            unknown = _unknown_of(request, spec.name, reason, sent_at, self._answers.ids(response))
+            unknown = _unknown_of(request, spec.name, server, sent_at, self._answers.ids(response))
             self.creations.doubted(Doubt(name, began, unknown, known))
-            raise unknown from reason
+            raise unknown from server
         self.created(name, server)
         self._acknowledged(server.id, Operation.CREATE, server.status)
         return server
 
     def _server_in(
         self, request: Request, response: Response, spec: ServerSpec, known: int
-    ) -> Server | DecodeError:
+    ) -> Server | APIError | DecodeError:
         """Return the new server in the answer to a create, or the error that says why it is not of this create."""
+        refused = self._answers.refused(request, response, Expected.SERVER)
+        if refused is not None:
+            return refused
         try:
             server = self._answers.created(request, response, spec)
         except DecodeError as error:
@@ -149,7 +150,7 @@ class Changes:
         sent_at = self._clock.wall()
         lost: TransportError | APIError | DecodeError | None = None
         try:
-            with self._noted(request, server_id):
+            with _Departure(request, server_id, sent_at, self._on_event):
                 response = await self._session.send(request)
         except (TransportError, APIError) as error:
             if is_cut_short(error):
@@ -192,13 +193,13 @@ class Changes:
             raise lost
         _unknown(request, server_id, lost, sent_at)
 
-    async def delete(self, server_id: ServerId) -> None:
+    async def delete(self, server_id: ServerId, before_send: BeforeSend | None = None) -> None:
         """Delete a server."""
         request = self._dialect.delete(server_id)
         sent_at = self._clock.wall()
         try:
-            with self._noted(request, server_id):
-                response = await self._session.send(request)
+            with _Departure(request, server_id, sent_at, self._on_event):
+                response = await self._session.send(request, before_send=before_send)
         except APIError as error:
             if error.status not in ECHOES or not self._may_echo(server_id, Operation.DELETE, error):
                 self._note_unknown(server_id, Operation.DELETE, error)
@@ -236,13 +237,15 @@ class Changes:
             return server.status == GONE or server.status in LEAVING
         return operation in READ_AFTERWARDS and server.status in COMMANDS[operation.value].shows_accepted
 
-    async def act(self, operation: Operation, server_id: ServerId) -> ActionAccepted:
+    async def act(
+        self, operation: Operation, server_id: ServerId, before_send: BeforeSend | None = None
+    ) -> ActionAccepted:
         """Send a start, a stop or a reboot."""
         request = self._dialect.action(operation, server_id)
         sent_at = self._clock.wall()
         try:
-            with self._noted(request, server_id):
-                response = await self._session.send(request)
+            with _Departure(request, server_id, sent_at, self._on_event):
+                response = await self._session.send(request, before_send=before_send)
             refused = self._answers.refused(request, response, self._dialect.action_form)
             accepted = None if refused else self._answers.accepted(request, response, server_id)
         except (TransportError, APIError, DecodeError) as error:
@@ -286,35 +289,6 @@ class Changes:
             return False
         return error.sent is Sent.MAYBE or self._unknown.get(str(server_id)) is operation
 
-    @contextlib.contextmanager
-    def _noted(self, request: Request, subject: ServerId) -> Iterator[None]:
-        """Report a change that is ended after it has left by anything but an error.
-
-        That is a cancellation, or an exception that a hook raises to end everything. It gets a note and is raised
-        again.
-        """
-        sent_at = self._clock.wall()
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException as stop:
-            if request.left:
-                what = request.operation.value
-                text = (
-                    f"{what} of {subject!r} was sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC and cancelled before its "
-                    "answer came: its outcome is unknown"
-                )
-                stop.add_note(text)
-                log.warning(text)
-                event = ChangeAbandoned(
-                    operation=what, request=str(request), subject=subject, sent_at=sent_at
-                )
-                # the hook has already stopped everything
-                with contextlib.suppress(BaseException):
-                    emit(self._on_event, event, log)
-            raise
-
     async def _afterwards(self, server_id: ServerId) -> Server | None:
         """Read the server after a change whose answer was lost; None if it can't be read either."""
         try:
@@ -327,6 +301,41 @@ class Changes:
         self._account.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )
+
+
+class _Departure:
+    """Reports a change that is ended after it has left by anything but an error.
+
+    That is a cancellation, or an exception that a hook raises to end everything. It gets a note and is raised again.
+    """
+
+    __slots__ = ("_on_event", "_request", "_sent_at", "_subject")
+
+    def __init__(self, request: Request, subject: ServerId, sent_at: datetime, on_event: Hook | None) -> None:
+        self._request = request
+        self._subject = subject
+        self._sent_at = sent_at
+        self._on_event = on_event
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, stop: BaseException | None, __: object) -> None:
+        if stop is None or isinstance(stop, Exception) or not self._request.left:
+            return
+        what = self._request.operation.value
+        text = (
+            f"{what} of {self._subject!r} was sent at {self._sent_at:%Y-%m-%d %H:%M:%S} UTC and cancelled before its "
+            "answer came: its outcome is unknown"
+        )
+        stop.add_note(text)
+        log.warning(text)
+        event = ChangeAbandoned(
+            operation=what, request=str(self._request), subject=self._subject, sent_at=self._sent_at
+        )
+        # the hook has already stopped everything
+        with contextlib.suppress(BaseException):
+            emit(self._on_event, event, log)
 
 
 def _is_echo(error: TransportError | APIError) -> bool:

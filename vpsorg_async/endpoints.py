@@ -6,14 +6,14 @@ Input is checked already. Each read and each change is recorded in the account, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, Self
 
 from .answers import Answers
 from .changes import Changes
 from .hooks import Hook
 from .http.exchange import Operation, Priority
-from .http.session import Bulk, Sender
+from .http.senders import Bulk, Sender
+from .http.session import BeforeSend
 from .lifecycle.account import Account
 from .lifecycle.creations import Creations
 from .lifecycle.snapshots import ListSnapshot
@@ -44,14 +44,9 @@ class Endpoints:
         self._lists = Lists(answers)
         self._changes = Changes(session, answers, account, clock, self.get, on_event)
 
-    def for_bulk(self, before_send: Callable[[], None]) -> Self:
-        """Return the same endpoints with a lower priority than the user's own calls.
-
-        Args:
-            before_send: Called when the turn of a change comes; raises `SendCancelled` to hold it back
-                (`Session.send`).
-        """
-        return self.over(Bulk(self._session, before_send))
+    def for_bulk(self) -> Self:
+        """Return the same endpoints with a lower priority than the user's own calls."""
+        return self.over(Bulk(self._session))
 
     def over(self, session: Sender) -> Self:
         """Return the same endpoints over another session, with the same knowledge of the account."""
@@ -108,10 +103,11 @@ class Endpoints:
         return response.requested_at, self._answers.server(request, response, server_id)
 
     # -- changes ----------------------------------------------------------------------------------------------------
+    # `before_send` is called when the turn of the request comes; it raises `SendCancelled` to hold it back.
 
-    async def create(self, spec: ServerSpec) -> Server:
+    async def create(self, spec: ServerSpec, before_send: BeforeSend | None = None) -> Server:
         """Create one server; the request is sent once."""
-        return await self._changes.create(spec)
+        return await self._changes.create(spec, before_send)
 
     async def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Server:
         """Set all fields of a server (PUT), and return the server afterwards."""
@@ -121,21 +117,21 @@ class Endpoints:
         """Set some fields of a server (PATCH), and return the server afterwards."""
         return await self._changes.edit(self._dialect.update(server_id, fields), server_id, fields)
 
-    async def delete(self, server_id: ServerId) -> None:
+    async def delete(self, server_id: ServerId, before_send: BeforeSend | None = None) -> None:
         """Delete one server."""
-        await self._changes.delete(server_id)
+        await self._changes.delete(server_id, before_send)
 
-    async def start(self, server_id: ServerId) -> ActionAccepted:
+    async def start(self, server_id: ServerId, before_send: BeforeSend | None = None) -> ActionAccepted:
         """Start one server."""
-        return await self._changes.act(Operation.START, server_id)
+        return await self._changes.act(Operation.START, server_id, before_send)
 
-    async def stop(self, server_id: ServerId) -> ActionAccepted:
+    async def stop(self, server_id: ServerId, before_send: BeforeSend | None = None) -> ActionAccepted:
         """Stop one server."""
-        return await self._changes.act(Operation.STOP, server_id)
+        return await self._changes.act(Operation.STOP, server_id, before_send)
 
-    async def reboot(self, server_id: ServerId) -> ActionAccepted:
+    async def reboot(self, server_id: ServerId, before_send: BeforeSend | None = None) -> ActionAccepted:
         """Reboot one server; the request is sent once."""
-        return await self._changes.act(Operation.REBOOT, server_id)
+        return await self._changes.act(Operation.REBOOT, server_id, before_send)
 
     # -- what is known ----------------------------------------------------------------------------------------------
 

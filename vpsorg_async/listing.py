@@ -20,7 +20,7 @@ from .dialects import Dialect, Page, RawPage
 from .errors import DecodeError, NotFoundError, Sent
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
-from .http.session import Sender
+from .http.senders import Sender
 from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
 from .specs import name_key

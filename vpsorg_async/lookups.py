@@ -9,7 +9,7 @@ from .errors import ConfigurationError, DecodeError
 from .http.exchange import Operation, Request
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import read_answer
-from .http.session import Sender
+from .http.senders import Sender
 from .raw import send_raw
 from .records import Account, Location, OperatingSystemVersion, PlanOffer, ServerId, SSHKey
 from .specs import check_id

@@ -10,7 +10,7 @@ from .config import API_PREFIX
 from .errors import ConfigurationError, OutcomeUnknownError, RequestTimeoutError, is_cut_short
 from .http.exchange import Operation, Request, Response
 from .http.reply import read_answer
-from .http.session import Sender
+from .http.senders import Sender
 
 __all__ = ["raw_request", "read_raw", "send_raw"]
 

@@ -22,7 +22,8 @@ from .http.options import CallOptions
 from .http.proxies import problem_of
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
-from .http.session import Sender, Session, Tuned
+from .http.senders import Sender, Tuned
+from .http.session import Session
 from .lifecycle.account import Account
 from .lifecycle.account_reader import Source
 from .lifecycle.calls import Waiter

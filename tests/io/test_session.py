@@ -42,7 +42,8 @@ from vpsorg_async.http.events import (
 from vpsorg_async.http.exchange import Operation, Priority, Request, Response
 from vpsorg_async.http.options import CallOptions
 from vpsorg_async.http.retry import RetryPolicy
-from vpsorg_async.http.session import SendCancelled, Session, Tuned
+from vpsorg_async.http.senders import Tuned
+from vpsorg_async.http.session import SendCancelled, Session
 from vpsorg_async.timing import Backoff, Random
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from ..endpoints import Endpoints
 from ..errors import OutcomeUnknownError
-from ..http.session import SendCancelled
+from ..http.session import BeforeSend, SendCancelled
 from ..records import Server, ServerId
 from .events import CommandAnswered, CommandSent
 from .jobs import JobRun, RunContext
@@ -21,9 +21,14 @@ class CommandSender:
 
     def __init__(self, context: RunContext, outcomes: OutcomeLog, why_stopped: Callable[[], str]) -> None:
         """``why_stopped`` returns why no further command is sent; empty while they are."""
-        self._context = context
+        self._clock = context.clock
+        self._endpoints = context.endpoints.for_bulk()
         self._outcomes = outcomes
         self._why_stopped = why_stopped
+
+    def begin(self) -> Endpoints:
+        """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
+        return self._endpoints.begin()
 
     async def send(
         self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str] = ()
@@ -32,7 +37,7 @@ class CommandSender:
 
         Args:
             job_run: The job run; it counts the attempts and records the acknowledgement.
-            endpoints: Those of this command, whose deadline has begun.
+            endpoints: Those of this command, from `begin`.
             ids_before: Ids of servers that existed before, none of which can be the result of a create.
 
         Raises:
@@ -40,10 +45,10 @@ class CommandSender:
             VpsOrgError: What the endpoint raises.
         """
         job = job_run.job
-        endpoints = endpoints.for_bulk(functools.partial(self._before_send, job_run))
+        before_send = functools.partial(self._before_send, job_run)
         server: Server | None = None
         if job.spec is not None:
-            server = await endpoints.create(job.spec)
+            server = await endpoints.create(job.spec, before_send)
             if str(server.id).casefold() in ids_before:
                 raise OutcomeUnknownError(
                     f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
@@ -52,17 +57,15 @@ class CommandSender:
                 )
         else:
             assert job.server_id is not None
-            command: Callable[[ServerId], Awaitable[object]] = getattr(endpoints, job.command)
-            await command(job.server_id)
+            command: Callable[[ServerId, BeforeSend], Awaitable[object]] = getattr(endpoints, job.command)
+            await command(job.server_id, before_send)
         job_run.accepted()
         server_id = job.server_id if server is None else server.id
         self._outcomes.emit(
-            CommandAnswered(
-                operation=self._outcomes.operation,
-                command=job.command,
-                key=job.key,
-                server_id=job.key if server_id is None else server_id,
-            )
+            CommandAnswered,
+            command=job.command,
+            key=job.key,
+            server_id=job.key if server_id is None else server_id,
         )
         return server
 
@@ -73,7 +76,5 @@ class CommandSender:
             raise SendCancelled(why)
         job = job_run.job
         if not job_run.attempts:
-            self._outcomes.emit(
-                CommandSent(operation=self._outcomes.operation, command=job.command, key=job.key)
-            )
-        job_run.sent(self._context.clock.now(), self._context.clock.wall())
+            self._outcomes.emit(CommandSent, command=job.command, key=job.key)
+        job_run.sent(self._clock.now(), self._clock.wall())

@@ -50,6 +50,7 @@ class OpenWaits:
         self._fail = fail
         self._broke = broke
         self._open: dict[Wait, tuple[JobRun, Server | None, str]] = {}
+        self._verdicts: list[tuple[Wait, Verdict | BaseException]] = []
 
     def begin(self, context: contextvars.Context | None) -> None:
         """Settle by verdicts on the running loop, in this context, or in a copy of the caller's (None)."""
@@ -90,7 +91,14 @@ class OpenWaits:
 
     def _waited(self, wait: Wait, verdict: Verdict | BaseException) -> None:
         # the user's hooks must not delay the poller, nor run in its context
-        self._loop.call_soon(self._judge, wait, verdict, context=self._contextvars)
+        if not self._verdicts:
+            self._loop.call_soon(self._judge_all, context=self._contextvars)
+        self._verdicts.append((wait, verdict))
+
+    def _judge_all(self) -> None:
+        verdicts, self._verdicts = self._verdicts, []
+        for wait, verdict in verdicts:
+            self._judge(wait, verdict)
 
     def _judge(self, wait: Wait, verdict: Verdict | BaseException) -> None:
         """Settle a job run by the verdict of its wait. If that fails it stays open until the run is left."""

@@ -158,7 +158,7 @@ class RollingRun(OutcomeStream):
         job_run = self._job_runs[key] = JobRun(job, self._context.clock.now())
         outcome: Outcome
         try:
-            await self._sender.send(job_run, self._context.endpoints.begin())
+            await self._sender.send(job_run, self._sender.begin())
             waited = await self._context.waiter.wait(key, Target.of(command.target), self._timeout)
             server = waited.server
             if self._health is not None:

@@ -149,7 +149,7 @@ class Run(OutcomeStream):
     async def _send(self, job_run: JobRun) -> None:
         """Send the command of a job run, and settle it, wait for its target or search for its server."""
         job = job_run.job
-        endpoints = self._context.endpoints.begin()  # what is read after the command is within its deadline
+        endpoints = self._sender.begin()
         self._in_flight[job.key] = job_run
         try:
             server = await self._sender.send(job_run, endpoints, self._ids_before)
@@ -157,8 +157,7 @@ class Run(OutcomeStream):
             self._outcomes.settle(job.key, Skipped(job.key, str(cancelled)))
         except OutcomeUnknownError as error:
             if job.spec is not None:
-                lost = CommandLost(operation=self._outcomes.operation, key=job.key, message=str(error))
-                self._outcomes.emit(lost)
+                self._outcomes.emit(CommandLost, key=job.key, message=str(error))
                 self._searches.open(job_run, job.spec, error)
             elif job.command == "reboot":
                 self._fail(job_run, error)
@@ -218,9 +217,7 @@ class Run(OutcomeStream):
         if job_run.doubt is None:
             self._created[key] = found.server.id  # otherwise an earlier call created it
         self._context.endpoints.adopt(found.server)
-        self._outcomes.emit(
-            ServerAdopted(operation=self._outcomes.operation, key=key, server_id=found.server.id)
-        )
+        self._outcomes.emit(ServerAdopted, key=key, server_id=found.server.id)
         self._await(job_run, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class OutcomeLog:
         self._outcomes[key] = outcome
         self._ended = self._context.clock.now()
         self._settled.put_nowait(outcome)
-        self.emit(ServerSettled(operation=self.operation, key=key, outcome=outcome))
+        self.emit(ServerSettled, key=key, outcome=outcome)
 
     def revise(self, key: ServerId, outcome: Outcome) -> None:
         """Replace the outcome of a key in the report."""
@@ -153,8 +153,11 @@ class OutcomeLog:
         self._given += 1
         return outcome
 
-    def emit(self, event: FleetEvent) -> None:
-        """Hand an event to the trace and to the user's hook."""
+    def emit(self, kind: type[FleetEvent], **details: Any) -> None:
+        """Hand an event of this run to its trace and to the user's hook; without either there is none."""
+        if self._trace is None and self._on_event is None:
+            return
+        event = kind(operation=self.operation, **details)
         try:
             if self._trace is not None:
                 self._trace.emit(event)

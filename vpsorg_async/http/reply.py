@@ -19,7 +19,9 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ..codec import loads
+import msgspec
+
+from ..codec import Decoder, loads
 from ..errors import (
     APIError,
     AuthenticationError,
@@ -142,7 +144,9 @@ def refused_inside(
     The caller judges a server's record, which has an id and a name. ``status_words`` are words for a server's status,
     in lower case: an answer that shows only such a word is no refusal.
     """
-    if response.cut_at is not None or not _says_no(_json(response.body), expected, status_words):
+    if response.cut_at is not None or _is_record(response.body):
+        return None
+    if not _says_no(_json(response.body), expected, status_words):
         return None
     return explained(request, response, redact)
 
@@ -155,6 +159,37 @@ def explained(request: Request, response: Response, redact: Callable[[str], str]
         APIError(
             _clip(message, MAX_MESSAGE), status=response.status, body=_clip(text, MAX_BODY), sent=Sent.MAYBE
         )
+    )
+
+
+class _Marks(msgspec.Struct, gc=False):
+    """What tells a server's record from a refusal."""
+
+    id: Any = None
+    uuid: Any = None
+    name: Any = None
+    hostname: Any = None
+    success: Any = None
+    ok: Any = None
+    data: Any = None
+    response: Any = None
+    status: Any = None
+
+
+_marks = Decoder[_Marks](_Marks)
+
+
+def _is_record(body: bytes) -> bool:
+    """Return whether a body is a server's record and nothing else. That is the usual case, and quickly seen."""
+    try:
+        marks = _marks(body)
+    except DecodeError:
+        return False
+    return (
+        not (marks.id is None and marks.uuid is None)
+        and (isinstance(marks.name, str) or isinstance(marks.hostname, str))
+        and marks.success is marks.ok is marks.data is marks.response is None
+        and isinstance(marks.status, str)
     )
 
 

@@ -25,11 +25,10 @@ from ..timing import Clock, Random
 from .concurrency import ConcurrencyLimiter
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
-from .options import Call, CallOptions
 from .reply import refusal
 from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind, rate_limit_pause
 
-__all__ = ["Bulk", "SendCancelled", "Sender", "Session", "Transport", "Tuned"]
+__all__ = ["BeforeSend", "SendCancelled", "Session", "Transport"]
 
 log = logging.getLogger("vpsorg_async.http")
 
@@ -43,7 +42,11 @@ class Transport(Protocol):
 
 
 class SendCancelled(Exception):
-    """The request is not to be sent any more, for this reason. Raised by ``before_send`` hooks only."""
+    """The request is not to be sent any more, for this reason. Raised by `BeforeSend` hooks only."""
+
+
+BeforeSend = Callable[[], None]
+"""Called right before an attempt is sent; what it raises ends the call."""
 
 
 @attrs.define
@@ -123,7 +126,7 @@ class Session:
         request: Request,
         priority: Priority = Priority.USER,
         *,
-        before_send: Callable[[], None] | None = None,
+        before_send: BeforeSend | None = None,
     ) -> Response:
         """Send the request until it succeeds or must not be retried, and return the answer.
 
@@ -343,55 +346,3 @@ def _late(request: Request, progress: _Progress, why: str = "") -> RequestTimeou
     )
     error.attempts = progress.attempts
     return error
-
-
-class Tuned:
-    """A session with options for each call: the same limiter, quota and connections."""
-
-    def __init__(
-        self, session: Session, options: CallOptions, clock: Clock, call: Call | None = None
-    ) -> None:
-        self._session = session
-        self._options = options
-        self._clock = clock
-        self._call = call
-
-    def begin(self) -> Tuned:
-        """Return the session for one call, which may send several requests: its deadline counts from here."""
-        if self._call is not None:
-            return self
-        return Tuned(self._session, self._options, self._clock, self._options.begin(self._clock.now()))
-
-    async def send(
-        self,
-        request: Request,
-        priority: Priority = Priority.USER,
-        *,
-        before_send: Callable[[], None] | None = None,
-    ) -> Response:
-        """Send like `Session.send`, with the options."""
-        request.call = self._call or self._options.begin(self._clock.now())
-        return await self._session.send(request, priority, before_send=before_send)
-
-
-class Bulk:
-    """A session for bulk work: it has a lower priority than user calls, and a hook before each change is sent."""
-
-    def __init__(self, session: Sender, before_send: Callable[[], None]) -> None:
-        self._session: Session | Tuned = session._session if isinstance(session, Bulk) else session.begin()
-        self._before_send = before_send
-
-    def begin(self) -> Bulk:
-        """Return this session: each call has one of its own."""
-        return self
-
-    async def send(self, request: Request, priority: Priority = Priority.BULK) -> Response:
-        """Send like `Session.send`, but never with a priority above that of bulk work."""
-        change = request.method != "GET"
-        return await self._session.send(
-            request, max(priority, Priority.BULK), before_send=self._before_send if change else None
-        )
-
-
-Sender = Session | Tuned | Bulk
-"""What sends requests. ``begin()`` returns the sender of one call."""
