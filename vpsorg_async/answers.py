@@ -102,7 +102,7 @@ class Answers:
 
     def server(self, request: Request, response: Response, server_id: ServerId) -> Server:
         """Return the requested server. Raises `DecodeError`, also for an answer about another one."""
-        server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
+        server = self._read(request, response, lambda body: self._record(body, request, "$"))
         if not same_id(server.id, server_id):
             # some services have two ids for a server; both are accepted
             if not any(same_id(found, server_id) for found in self.ids(response)):
@@ -112,7 +112,7 @@ class Answers:
 
     def created(self, request: Request, response: Response, spec: ServerSpec) -> Server:
         """Return the server created from the spec. Raises `DecodeError`, also for a server of another name."""
-        server = self._read(request, response, lambda body: self._record(body, str(request), "$"))
+        server = self._read(request, response, lambda body: self._record(body, request, "$"))
         if name_key(self.dialect.name_of(server)) != name_key(self.dialect.shown_name(spec)):
             raise _foreign(request, "$.name: not the name that was asked for")
         return self.spoken(server)
@@ -200,7 +200,7 @@ class Answers:
         unfit = 0
         for start in range(0, len(raw.results), ROWS_AT_A_TIME):
             await asyncio.sleep(0)
-            some, lost = self._some(raw.results[start : start + ROWS_AT_A_TIME], str(request))
+            some, lost = self._some(raw.results[start : start + ROWS_AT_A_TIME], request)
             results += some
             unfit += lost
             if unfit > MOST_UNREADABLE and not results:
@@ -211,10 +211,10 @@ class Answers:
     def rows(self, request: Request, response: Response) -> RawPage:
         """Read one page without reading its rows. Raises `DecodeError`."""
         page = self._read(request, response, self.dialect.read_rows)
-        self._report(str(request), page.problems, "$")
+        self._report(request, page.problems, "$")
         return page
 
-    def status(self, row: Raw, request: str) -> StatusRow:
+    def status(self, row: Raw, request: Request) -> StatusRow:
         """Read id, status and time of a row. Raises `DecodeError` if id or status can't be read."""
         try:
             try:
@@ -231,7 +231,7 @@ class Answers:
             status = StatusRow(status.id, status.status, at.replace(tzinfo=UTC))
         return StatusRow(status.id, self.word(status.status), status.updated_at) if self.words else status
 
-    def record(self, row: Raw, request: str) -> Server:
+    def record(self, row: Raw, request: Request) -> Server:
         """Read the record of a row; its name is empty if it can't be read. Raises `DecodeError`."""
         try:
             return self.shared(self.spoken(self._record(row, request, "$.results[]")))
@@ -294,7 +294,7 @@ class Answers:
             )
             raise request.about(DecodeError(why, problems=problems)) from None
 
-    def _record(self, row: bytes | Raw, request: str, place: str) -> Server:
+    def _record(self, row: bytes | Raw, request: Request, place: str) -> Server:
         try:
             return self.dialect.read_server(row)
         except DecodeError:
@@ -304,7 +304,7 @@ class Answers:
         self._report(request, problems, place)
         return server
 
-    def _some(self, rows: Sequence[Raw], request: str) -> tuple[list[Server], int]:
+    def _some(self, rows: Sequence[Raw], request: Request) -> tuple[list[Server], int]:
         """Read some rows, and return their records and the number of unidentifiable rows."""
         with contextlib.suppress(DecodeError):
             records = self.dialect.read_page(b"[" + b",".join(rows) + b"]").results
@@ -325,13 +325,13 @@ class Answers:
                 records.append(server)
         return records, len(rows) - len(records) + _unnamed(records)
 
-    def _unreadable(self, error: DecodeError, request: str) -> DecodeError:
+    def _unreadable(self, error: DecodeError, request: Request) -> DecodeError:
         self._report(request, error.problems, "$.results[]", row=True)
-        error.request = request
+        error.request = str(request)
         # the frames below hold the raw row, which a traceback with local variables would show
         return error.with_traceback(None)
 
-    def _report(self, request: str, problems: Iterable[str], place: str, *, row: bool = False) -> None:
+    def _report(self, request: Request, problems: Iterable[str], place: str, *, row: bool = False) -> None:
         """Report each problem the first time that it occurs."""
         for problem in problems:
             if (problem, row) in self._heard:
@@ -345,7 +345,7 @@ class Answers:
             log.warning(
                 "%s: %s (%s)", request, line, "the row is left out" if row else "the field is left out"
             )
-            emit(self._on_event, AnswerMisfit(request=request, problem=line, row=row), log)
+            emit(self._on_event, AnswerMisfit(request=str(request), problem=line, row=row), log)
 
 
 def _unnamed(servers: Sequence[Server]) -> int:

@@ -31,6 +31,7 @@ __all__ = [
     "dumps",
     "loads",
     "problem_of",
+    "read_marks",
     "read_specs",
     "unstructure",
 ]
@@ -98,6 +99,24 @@ class Decoder(Generic[T]):
     def explain(self, error: DecodeError, body: bytes) -> None:
         """Put all problems of a list into its error, with their places. This costs as much as reading the list."""
         error.problems = tuple(_explain(self._shape, body, error.problems[0]))
+
+
+class _Marks(msgspec.Struct, gc=False):
+    """What tells a server's record from a refusal, whatever else an object has."""
+
+    id: Any = None
+    uuid: Any = None
+    name: Any = None
+    hostname: Any = None
+    success: Any = None
+    ok: Any = None
+    data: Any = None
+    response: Any = None
+    status: Any = None
+
+
+read_marks: Decoder[_Marks] = Decoder(_Marks)
+"""Reads these few fields of an answer, in a third of the time of the whole."""
 
 
 def problem_of(unfit: Exception) -> str:

@@ -73,10 +73,10 @@ class _Rows:
         return self.found.pages
 
     def status(self, row: Raw) -> StatusRow:
-        return self.answers.status(row, str(self.request))
+        return self.answers.status(row, self.request)
 
     def record(self, row: Raw) -> Server:
-        return self.answers.record(row, str(self.request))
+        return self.answers.record(row, self.request)
 
     def lacks(self, shown: int, unreadable: int, *, report: bool) -> str:
         lacks = self.found.lacks(shown, unreadable)

@@ -5,6 +5,7 @@ Source: https://www.vps.org/api/v1/docs/servers/
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -41,6 +42,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
+# a fleet call compares each name a dozen times
+@functools.lru_cache(maxsize=16_384)
 def name_key(name: str) -> str:
     """Return the form in which names are compared: services store lower case, and host names without the final dot."""
     return name.strip().rstrip(".").casefold()
@@ -120,6 +123,8 @@ def _valid_key(_: Any, __: Any, value: Any) -> None:
 
 
 def _keys(value: Iterable[int | str]) -> tuple[int | str, ...]:
+    if type(value) is tuple:
+        return value
     # a string is iterable, but its letters are not keys
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ConfigurationError(f"ssh_key_ids is a list of ids, not {_shown(value)}")

@@ -51,7 +51,11 @@ class Launcher:
 
         async def prepare() -> Work:
             before, plan = await self._survey.begin().untaken(wanted)
-            return Work([attrs.evolve(job_of(step), target=target) for step in plan.steps], before)
+            jobs = map(job_of, plan.steps)
+            # nearly always all of them wait for this target already
+            return Work(
+                [job if job.target is target else attrs.evolve(job, target=target) for job in jobs], before
+            )
 
         return self._run_of(wanted, options, "create", prepare)
 

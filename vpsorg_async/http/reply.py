@@ -19,9 +19,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
-
-from ..codec import Decoder, loads
+from ..codec import loads, read_marks
 from ..errors import (
     APIError,
     AuthenticationError,
@@ -162,27 +160,10 @@ def explained(request: Request, response: Response, redact: Callable[[str], str]
     )
 
 
-class _Marks(msgspec.Struct, gc=False):
-    """What tells a server's record from a refusal."""
-
-    id: Any = None
-    uuid: Any = None
-    name: Any = None
-    hostname: Any = None
-    success: Any = None
-    ok: Any = None
-    data: Any = None
-    response: Any = None
-    status: Any = None
-
-
-_marks = Decoder[_Marks](_Marks)
-
-
 def _is_record(body: bytes) -> bool:
     """Return whether a body is a server's record and nothing else. That is the usual case, and quickly seen."""
     try:
-        marks = _marks(body)
+        marks = read_marks(body)
     except DecodeError:
         return False
     return (

@@ -289,7 +289,9 @@ class Account:
     def knew(self, server_id: ServerId, mark: int) -> bool:
         """Return whether the server was seen before that point, or a create of this client made it."""
         key = str(server_id)
-        found = map(self._sightings.get, {key, key.lower(), key.upper()})  # services may change a UUID's case
+        # services may change a UUID's case
+        keys = (key,) if isinstance(server_id, int) else {key, key.lower(), key.upper()}
+        found = map(self._sightings.get, keys)
         return any(known is not None and (known.number <= mark or known.created) for known in found)
 
     # -- commands -----------------------------------------------------------------------------------------------------
