@@ -230,7 +230,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
-    pins = [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in RUNTIME + EXTRAS["otel"]]
+    wanted = RUNTIME + EXTRAS["otel"] + EXTRAS["ssh"]
+    pins = [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in wanted]
     env = environment("lowest", pins + group("tests"), wheel=True, python=session.python)
     session.run(env / "bin" / "python", "-Im", "pytest", *session.posargs)
 

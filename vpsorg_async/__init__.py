@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors, events
+    from . import errors, events, ready
     from .client import Client
     from .config import RetryPolicy, Timeout, WaitPolicy
     from .errors import Sent
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
     from .lifecycle.events import PollStatistics, ServerStuck
-    from .lifecycle.ready import ReadyCheck, tcp_port
+    from .lifecycle.readiness import ReadyCheck
     from .lifecycle.receipts import Receipt
     from .lifecycle.watching import Change, StatusChange
     from .options import ClientOptions
+    from .ready import tcp_port
     from .records import (
         Account,
         ActionAccepted,
@@ -81,6 +82,7 @@ __all__ = [
     "__version__",
     "errors",
     "events",
+    "ready",
     "tcp_port",
 ]
 
@@ -94,7 +96,7 @@ _HOMES = {
     "Evidence": "lifecycle.contract",
     "Failed": "fleet",
     "FleetPlan": "fleet",
-    "ReadyCheck": "lifecycle.ready",
+    "ReadyCheck": "lifecycle.readiness",
     "Receipt": "lifecycle.receipts",
     "Outcome": "fleet",
     "PollStatistics": "lifecycle.events",
@@ -111,7 +113,7 @@ _HOMES = {
     "Timeout": "config",
     "WaitOutcome": "lifecycle.calls",
     "WaitPolicy": "config",
-    "tcp_port": "lifecycle.ready",
+    "tcp_port": "ready",
 }
 
 if not TYPE_CHECKING:
@@ -119,7 +121,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name in ("errors", "events"):
+        if name in ("errors", "events", "ready"):
             return import_module(f".{name}", __name__)
         value = globals()[name] = getattr(import_module(f".{_HOMES.get(name, 'records')}", __name__), name)
         return value

@@ -16,10 +16,11 @@
     │   │   └── ServiceError 5xx                a *server* is the product, so not "server error"
     │   ├── DecodeError          .problems      an answer that does not fit, as "$.path: what" lines
     │   └── OutcomeUnknownError  .reason        a change may have been applied: check before repeating it
-    ├── WaitError                .server_id .target .last_seen .timeline
+    ├── WaitError                .server_id .target .last_seen .timeline .reason
     │   ├── WaitTimeoutError (TimeoutError)
     │   ├── UnexpectedStatusError           the server settled elsewhere, or was suspended
-    │   └── ServerGoneError                 the server does not exist (any more)
+    │   ├── ServerGoneError                 the server does not exist (any more)
+    │   └── NeverReadyError                 a ready check found that the server has failed for good
     └── FleetError (ExceptionGroup)         only from Report.raise_for_failures()
 
 A class exists where a caller reacts differently. All of them pickle, and none holds headers or the token.
@@ -45,6 +46,7 @@ __all__ = [
     "ConnectionLostError",
     "DecodeError",
     "FleetError",
+    "NeverReadyError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PaymentRequiredError",
@@ -297,6 +299,7 @@ class WaitError(VpsOrgError):
         last_seen: The server as it was seen last; None where it never was.
         timeline: The statuses seen, with their times.
         last_failure: The last failed poll.
+        reason: Why its ready check did not pass last; empty where no check had been made.
     """
 
     def __init__(
@@ -308,6 +311,7 @@ class WaitError(VpsOrgError):
         last_seen: Server | None = None,
         timeline: Sequence[Seen] = (),
         last_failure: Exception | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.server_id = server_id
@@ -315,6 +319,7 @@ class WaitError(VpsOrgError):
         self.last_seen = last_seen
         self.timeline: tuple[Seen, ...] = tuple(timeline)
         self.last_failure = last_failure
+        self.reason = reason
 
 
 class WaitTimeoutError(WaitError, TimeoutError):
@@ -327,6 +332,10 @@ class UnexpectedStatusError(WaitError):
 
 class ServerGoneError(WaitError):
     """The server does not exist: it vanished during the wait, or never was."""
+
+
+class NeverReadyError(WaitError):
+    """A ready check found that the server has failed for good, so that waiting on is of no use."""
 
 
 class FleetError(VpsOrgError, ExceptionGroup[Exception]):

@@ -15,7 +15,7 @@ from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
 from .lifecycle.events import PollStatistics
-from .lifecycle.ready import ReadyCheck, ReadyPolicy
+from .lifecycle.readiness import ReadyCheck, ReadyPolicy
 from .lifecycle.receipts import Receipt
 from .lifecycle.watching import StatusChange
 from .listing import Listing

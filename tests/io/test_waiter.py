@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from tests.lifecycle.harness import Harness, Provider, after, record, virtual
-from vpsorg_async import Server, Target, WaitOutcome, errors, tcp_port
-from vpsorg_async.lifecycle.ready import ReadyPolicy
+from vpsorg_async import Server, Target, WaitOutcome, errors
+from vpsorg_async.lifecycle.readiness import ReadyPolicy
 
 ACTIVE = Target.of("active")
 
@@ -217,7 +217,7 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 async def test_a_check_that_hangs_is_cut_off() -> None:
     """A check that never returns holds the caller hardly longer than the deadline."""
     async with Harness(Provider(after(1, 0))) as harness:
-        with pytest.raises(errors.WaitTimeoutError, match="last: TimeoutError"):
+        with pytest.raises(errors.WaitTimeoutError, match="last: it did not answer within 30 s"):
             await ready(harness, Door(1000.0), 30)
 
         assert 30 <= harness.now <= 36
@@ -249,16 +249,3 @@ async def test_a_mistake_in_a_check_is_its_reason() -> None:
     async with Harness(Provider(after(1, 0))) as harness:
         with pytest.raises(errors.WaitTimeoutError, match="last: ZeroDivisionError"):
             await ready(harness, Door(ZeroDivisionError()), 30)
-
-
-@pytest.mark.parametrize("port", [0, -1, 65536, True, "22", 22.0, None])
-def test_a_port_is_a_port(port: Any) -> None:
-    """An invalid port is refused when the check is created."""
-    with pytest.raises(errors.ConfigurationError):
-        tcp_port(port)
-
-
-@virtual
-async def test_a_server_without_an_address_is_not_ready() -> None:
-    """A server without an address is not ready, since nothing can be connected to."""
-    assert await tcp_port(22)(record(1, "active")) is False

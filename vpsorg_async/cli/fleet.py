@@ -217,10 +217,10 @@ def rolling_reboot(
     output: Output = OUTPUT,
 ) -> int:
     """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped."""
-    from ..lifecycle.ready import tcp_port
+    from ..ready import tcp
 
     limit = _limit(max_unavailable)
-    health = None if port is None else tcp_port(port)
+    health = None if port is None else tcp(port)
     settings = account.settings()
     found = _found(settings, ids, servers, output)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..lifecycle.ready import ReadyPolicy
+from ..lifecycle.readiness import ReadyPolicy
 from ..records import Server, ServerId
 from ..specs import id_of
 from ..timing import Backoff

@@ -9,7 +9,7 @@ from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, 
 from ..http.session import SendCancelled
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
-from ..lifecycle.ready import ReadyCheck, ReadyPolicy
+from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
 from ..records import Server, ServerId
 from .adoption import stops_all
 from .command_sender import CommandSender

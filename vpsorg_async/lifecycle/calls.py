@@ -22,7 +22,7 @@ from .account import Account
 from .commands import GONE, SETTLED
 from .contract import Evidence, Target
 from .poller import Poller
-from .ready import ReadyCheck, ReadyPolicy, wait_until_ready
+from .readiness import ReadyCheck, ReadyPolicy, wait_until_ready
 from .receipts import Receipt
 from .snapshots import ListNews
 from .wait import Reached, Verdict, Wait

@@ -13,14 +13,31 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from ..config import check_seconds
-from ..errors import ConfigurationError, ServerGoneError, VpsOrgError, WaitError, WaitTimeoutError, is_absence
+from ..errors import (
+    ConfigurationError,
+    NeverReadyError,
+    ServerGoneError,
+    VpsOrgError,
+    WaitError,
+    WaitTimeoutError,
+    is_absence,
+)
 from ..hooks import FAILURES
 from ..records import Seen, Server, ServerId
 from ..timing import Backoff, Clock
 from .commands import GONE
 
-__all__ = ["ReadyCheck", "ReadyPolicy", "ask", "tcp_port", "wait_until_ready"]
+__all__ = [
+    "Check",
+    "Hopeless",
+    "NotReady",
+    "ReadyCheck",
+    "ReadyPolicy",
+    "ask",
+    "name_of",
+    "time_of",
+    "wait_until_ready",
+]
 
 PAUSES = Backoff(initial=0.5, maximum=5.0)
 LAST_CHECK = 5.0
@@ -29,8 +46,52 @@ LAST_CHECK = 5.0
 STOOD_STILL = 1.0
 """Seconds by which a check goes past its time where the process was suspended, or its loop blocked."""
 
+TIME_OF_FUNCTION = 30.0
+"""Seconds for a check that is a function of the user, which says nothing about its own time."""
+
 ReadyCheck = Callable[[Server], Awaitable[bool] | bool]
-"""Returns whether the server can be used; async, or quick. An exception counts as False, with that reason."""
+"""Returns whether the server can be used; async, or quick.
+
+An exception counts as False, with that reason. `NotReady` is an exception whose text alone is the reason, and
+`Hopeless` ends the wait."""
+
+
+class NotReady(VpsOrgError):
+    """A check raises this to say no, with a reason. The server is checked again."""
+
+
+class Hopeless(VpsOrgError):
+    """A check raises this to say never, with a reason: the server has failed for good, and its wait ends at once."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Check:
+    """A check with a name and a time limit of its own. Its repr is its name."""
+
+    name: str
+    """What the check is, as it was written: ``tcp(22)``."""
+    timeout: float
+    """The most seconds that one call takes. It is interrupted then."""
+    call: Callable[[Server], Awaitable[bool]]
+
+    def __call__(self, server: Server) -> Awaitable[bool]:
+        """Check the server once. Raises `NotReady` or `Hopeless`, with the reason."""
+        return self.call(server)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def name_of(check: ReadyCheck) -> str:
+    """Return the name of a check, for reasons."""
+    return (
+        check.name if isinstance(check, Check) else getattr(check, "__qualname__", type(check).__qualname__)
+    )
+
+
+def time_of(check: ReadyCheck) -> float:
+    """Return the most seconds that one call of the check takes."""
+    return check.timeout if isinstance(check, Check) else TIME_OF_FUNCTION
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +125,7 @@ class ReadyPolicy:
                 target="ready",
                 last_seen=server,
                 timeline=timeline,
+                reason=reason,
             )
         return WaitError(
             f"server {server.id} is {server.status}, but its health check did not pass in {tries} tries, "
@@ -72,6 +134,7 @@ class ReadyPolicy:
             target="healthy",
             last_seen=server,
             timeline=timeline,
+            reason=reason,
         )
 
 
@@ -98,6 +161,7 @@ async def wait_until_ready(
 
     Raises:
         WaitTimeoutError: The check did not pass within ``policy.timeout``.
+        NeverReadyError: The check raised `Hopeless`.
         WaitError: The check did not pass in ``policy.tries`` tries.
         ServerGoneError: The server does not exist any more.
     """
@@ -107,8 +171,18 @@ async def wait_until_ready(
         if tries or pause:
             await clock.sleep(pause)
             server = await _read_again(read, server)
-        reason = await ask(check, server, policy.time_for_check(ends - clock.now()), LAST_CHECK)
         tries += 1
+        try:
+            reason = await ask(check, server, policy.time_for_check(ends - clock.now()), LAST_CHECK)
+        except Hopeless as never:
+            raise NeverReadyError(
+                f"server {server.id} is {server.status}, but never gets ready: {never}",
+                server_id=server.id,
+                target="ready",
+                last_seen=server,
+                timeline=timeline,
+                reason=str(never),
+            ) from never
         if not reason:
             return server
         left = ends - clock.now()
@@ -137,10 +211,13 @@ async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0
     """Call a check with a server; returns why it did not pass, empty if it did.
 
     Args:
-        check: the check. What it raises is a reason, and so is a `CancelledError` of its own.
-        server: the server.
-        timeout: seconds for the check.
-        last: seconds at least for a second try, which is made if the process was suspended during the first.
+        check: The check. What it raises is a reason, and so is a `CancelledError` of its own.
+        server: The server.
+        timeout: Seconds for the check.
+        last: Seconds at least for a second try, which is made if the process was suspended during the first.
+
+    Raises:
+        Hopeless: The check raised it, or can never pass because it is written wrongly.
     """
     now = asyncio.get_running_loop().time
     began = now()
@@ -154,52 +231,25 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
     task = asyncio.current_task()
     # the caller may have been cancelled before, and call this while it cleans up
     cancelled = 0 if task is None else task.cancelling()
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout):
+        async with limit:
             said = check(server)
             # a plain function does as well: a server has been rebooted for its answer
-            if await said if inspect.isawaitable(said) else said:
-                return ""
-        return "it said no"
+            passed = await said if inspect.isawaitable(said) else said
+    except Hopeless:
+        raise
+    except NotReady as no:
+        return str(no) or type(no).__name__
+    except ConfigurationError as mistake:
+        raise Hopeless(str(mistake)) from mistake
     except FAILURES as failure:
         if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling() > cancelled:
             raise
+        if isinstance(failure, TimeoutError) and limit.expired():
+            return f"it did not answer within {timeout:g} s"
         return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
-
-
-def tcp_port(port: int, *, timeout: float = 5.0) -> Callable[[Server], Awaitable[bool]]:
-    """Return a check that one of the server's addresses accepts TCP connections, IPv4 first.
-
-    Args:
-        port: The port, from 1 to 65535.
-        timeout: Seconds for each address.
-
-    Returns:
-        A check for ``ready=`` of a wait, or for ``health=`` of a rolling operation.
-
-    Raises:
-        ConfigurationError: If the port is not between 1 and 65535.
-
-    Example::
-
-        await vps.wait_until(server.id, "active", timeout=600, ready=tcp_port(22))
-    """
-    check_seconds(timeout, "timeout")
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-        raise ConfigurationError(f"a port is a number from 1 to 65535, not {port!r}")
-
-    async def check(server: Server) -> bool:
-        addresses = [address for address in (server.ip_address, server.ipv6_address) if address is not None]
-        for number, address in enumerate(addresses, 1):
-            try:
-                async with asyncio.timeout(timeout):
-                    _, writer = await asyncio.open_connection(address, port)
-            except OSError:
-                if number == len(addresses):
-                    raise
-                continue
-            writer.close()
-            return True
-        return False
-
-    return check
+    if callable(passed):
+        # a check that was not called is true, and the wait would end on it
+        raise Hopeless(f"{name_of(check)} returned {passed!r} instead of True or False")
+    return "" if passed else "it said no"
