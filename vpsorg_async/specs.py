@@ -22,12 +22,14 @@ __all__ = [
     "check_id",
     "check_name",
     "id_of",
+    "key_of",
     "name_key",
     "same_id",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 _CODE_LIMIT = 100  # the maximum length of a datacenter code, which is usually short
+_DIGITS = 19  # of ids as numbers; longer texts are no integers that a service would count with
 _ID_LIMIT = 10**100  # far beyond any id, but short enough to be written as digits
 # A host name as people type it: labels of letters, digits, hyphens and underscores, separated by dots.
 _HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -52,6 +54,15 @@ def name_key(name: str) -> str:
 def same_id(first: object, second: object) -> bool:
     """Return whether both identify the same server: ids are compared as texts, UUIDs in any case."""
     return str(first).casefold() == str(second).casefold()
+
+
+def key_of(server_id: ServerId) -> ServerId:
+    """Return an id as a key: ``"12"`` is the key 12, so that both find the same server."""
+    # integers are their own keys: a text for each would be larger, and take longer
+    if isinstance(server_id, int):
+        return server_id
+    is_number = server_id.isdecimal() and server_id.isascii() and server_id[0] != "0"
+    return int(server_id) if is_number and len(server_id) < _DIGITS else server_id
 
 
 def check_name(value: object) -> str:

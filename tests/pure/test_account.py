@@ -12,6 +12,7 @@ from vpsorg_async import Plan, Receipt, Server, ServerStatus
 from vpsorg_async.codec import StatusRow
 from vpsorg_async.lifecycle.account import FRESH, Account
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
+from vpsorg_async.records import ServerId
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
 
@@ -34,14 +35,14 @@ def server(number: int = 7, word: str = "active", updated: datetime | None = NOO
 class Everything:
     """These servers are waited for, and are shown by every list."""
 
-    def __init__(self, *keys: str) -> None:
-        self.restless = dict.fromkeys(keys)
+    def __init__(self, *keys: ServerId) -> None:
+        self.restless: dict[ServerId, None] = dict.fromkeys(keys)
 
     @property
-    def keys(self) -> Set[str]:
+    def keys(self) -> Set[ServerId]:
         return self.restless.keys()
 
-    def listing(self, news: Set[str] | None) -> Iterator[None]:
+    def listing(self, news: Set[ServerId] | None) -> Iterator[None]:
         return iter(())
 
 
@@ -89,7 +90,7 @@ def test_an_old_sighting_is_no_ground_for_evidence() -> None:
     account.saw(server(), 10.0)
 
     fresh = acknowledge(account, "reboot", 10.0 + FRESH)
-    account.fulfilled(7, fresh, 10.0, gone=False)
+    account.fulfilled(server(7), fresh, 10.0)
     old = acknowledge(account, "reboot", 10.1 + FRESH)
 
     assert (fresh.status_before, fresh.updated_before) == ("active", NOON)
@@ -132,8 +133,8 @@ def test_the_kind_of_a_server_is_remembered() -> None:
 
     assert known is not None
     assert bare is not None
-    assert (known.plan, known.location) == ("3", "us-west")
-    assert (bare.plan, bare.location) == ("", "")
+    assert known.plan_and_location == ("3", "us-west")
+    assert bare.plan_and_location == ("", "")
 
 
 def test_a_receipt_is_kept_until_it_was_seen_done() -> None:
@@ -142,11 +143,11 @@ def test_a_receipt_is_kept_until_it_was_seen_done() -> None:
     first = acknowledge(account, "stop", 10.0)
     second = acknowledge(account, "start", 20.0)
 
-    account.fulfilled(7, first, 25.0, gone=False)
+    account.fulfilled(server(7), first, 25.0)
     assert account.receipt(7) == (second, 20.0)
-    account.fulfilled(7, None, 25.0, gone=False)
+    account.fulfilled(server(7), None, 25.0)
     assert account.receipt(7) == (second, 20.0)
-    account.fulfilled(7, second, 25.0, gone=False)
+    account.fulfilled(server(7), second, 25.0)
     assert account.receipt(7) is None
 
 
@@ -248,20 +249,20 @@ def test_what_is_forgotten_is_shown_again_by_the_list(monkeypatch: pytest.Monkey
 
 def test_a_record_is_that_of_the_last_read_that_counts() -> None:
     """A stale row, a row that can't be read and a list without the server do not replace the record."""
-    account, awaited = Account(), Everything("7")
+    account, awaited = Account(), Everything(7)
     first, second = server(7, "provisioning", at(5)), server(7, "stopped", at(9))
     shown = [each for each in account.apply(ListSnapshot(10.0, [first]), awaited) if each]
-    assert [(each.key, each.server) for each in shown] == [("7", first)]
-    assert account.record("7") == first
+    assert [(each.key, each.record()) for each in shown] == [(7, first)]
+    assert account.record(7) == first
 
     listed(account, 11.0, server(7, "active", at(0)), awaited=awaited)
-    assert account.record("7") == first
+    assert account.record(7) == first
     listed(account, 12.0, awaited=awaited)
-    assert account.record("7") == first
-    account.read(second, 13.0, {"7"})
-    assert account.record("7") == second
-    account.release("7")
-    assert account.record("7") is None
+    assert account.record(7) == first
+    account.read(second, 13.0, {7})
+    assert account.record(7) == second
+    account.release(7)
+    assert account.record(7) is None
 
 
 def test_a_list_that_was_overtaken_for_one_server_is_not_believed_of_it() -> None:
@@ -282,7 +283,7 @@ def test_plan_and_location_are_learned_from_a_whole_record() -> None:
 
     known = account.known(7)
     assert known is not None
-    assert (known.plan, known.location, known.status) == ("3", "us-west", "stopped")
+    assert (known.plan_and_location, known.status) == (("3", "us-west"), "stopped")
 
 
 def test_many_at_once_are_remembered_as_one_by_one() -> None:
@@ -301,3 +302,16 @@ def test_many_at_once_are_remembered_as_one_by_one() -> None:
         assert first is not None
         assert second is not None
         assert attrs.evolve(first) == attrs.evolve(second)
+
+
+def test_an_id_and_its_text_are_the_same_server() -> None:
+    """Services name a server by a number here and by its digits there."""
+    account = Account()
+    account.saw_all([attrs.evolve(server(7, "stopped"), id="7")], 10.0)
+    account.saw_all([server(7, "stopped"), attrs.evolve(server(8), id="08")], 11.0)
+
+    known = account.known("7")
+    assert known is not None
+    assert known is account.known(7)
+    assert known.at == 11.0
+    assert account.known(8) is None

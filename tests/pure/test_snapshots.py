@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vpsorg_async import Server, ServerStatus
 from vpsorg_async.lifecycle.snapshots import LastList, ListSnapshot
+from vpsorg_async.records import ServerId
 
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
 
@@ -28,14 +29,14 @@ class Lists:
     def __init__(self) -> None:
         self.last = LastList()
 
-    def next(self, snapshot: ListSnapshot) -> tuple[list[object], set[str] | None, int]:
+    def next(self, snapshot: ListSnapshot) -> tuple[list[object], set[ServerId] | None, int]:
         """The ids that changed, those that are gone, and the number of rows that had to be read."""
         statuses = {position: snapshot.status(position) for position in self.last.differing(snapshot)}
         self.last, changed, news = self.last.followed_by(snapshot, statuses)
         ids = [snapshot.rows[position].id for position in changed]
         if news is None:
             return ids, None, len(statuses)
-        told = {str(each) for each in ids}
+        told = set(ids)
         assert news >= told
         return ids, set(news) - told, len(statuses)
 
@@ -64,9 +65,9 @@ def test_servers_that_come_and_go() -> None:
     lists.next(ListSnapshot(1.0, [row(1), row(2), row(3)]))
 
     assert lists.next(ListSnapshot(2.0, [row(1), row(2), row(3), row(4)])) == ([4], set(), 1)
-    assert lists.next(ListSnapshot(3.0, [row(1), row(3), row(4, "stopped")])) == ([4], {"2"}, 2)
+    assert lists.next(ListSnapshot(3.0, [row(1), row(3), row(4, "stopped")])) == ([4], {2}, 2)
     assert lists.next(ListSnapshot(4.0, [row(4, "stopped"), row(3), row(1)])) == ([], set(), 2)
-    assert lists.next(ListSnapshot(5.0, [])) == ([], {"1", "3", "4"}, 0)
+    assert lists.next(ListSnapshot(5.0, [])) == ([], {1, 3, 4}, 0)
     assert lists.next(ListSnapshot(6.0, [row(1)])) == ([1], set(), 1)
 
 
@@ -75,7 +76,7 @@ def test_a_server_shown_twice_counts_once() -> None:
     lists = Lists()
 
     assert lists.next(ListSnapshot(1.0, [row(1), row(2, "stopping"), row(2, "stopped")])) == ([1, 2], None, 3)
-    assert lists.last.places == {"1": 0, "2": 2}
+    assert lists.last.places == {1: 0, 2: 2}
     assert lists.next(ListSnapshot(2.0, [row(1), row(2, "stopped"), row(2, "stopped")])) == ([], set(), 1)
 
 
@@ -104,5 +105,5 @@ def test_nothing_is_missed(polls: list[list[tuple[int, str, int]]]) -> None:
         changed, gone, _ = lists.next(ListSnapshot(float(number), [row(*each) for each in account]))
 
         assert set(changed) == {each for each in now if (before or {}).get(each) != now[each]}
-        assert gone == (None if before is None else {str(each) for each in before.keys() - now.keys()})
+        assert gone == (None if before is None else before.keys() - now.keys())
         before = now

@@ -72,7 +72,7 @@ def waiting(
 
 def show(wait: Wait, word: str, when: float, updated: float | None = None) -> Reached | Ended | None:
     """A poll that left and came back instantly, this number of seconds after the wait began."""
-    ACCOUNTS[wait].read(server(word, updated), BEGAN + when, {"7"})
+    ACCOUNTS[wait].read(server(word, updated), BEGAN + when, {7})
     return wait.observe(server(word, updated), BEGAN + when, BEGAN + when)
 
 

@@ -9,6 +9,7 @@ import pytest
 from vpsorg_async import Change, Server, ServerStatus, StatusChange
 from vpsorg_async.lifecycle.snapshots import LastList, ListNews, ListSnapshot, list_is_cheaper
 from vpsorg_async.lifecycle.watching import AccountChanges
+from vpsorg_async.records import ServerId
 
 PATIENCE = 3.0
 NOON = datetime(2025, 1, 16, 12, tzinfo=UTC)
@@ -19,7 +20,7 @@ def server(number: int, word: str = "active", updated: float | None = 0) -> Serv
     return Server(id=number, name=f"web-{number}", status=ServerStatus(word), updated_at=moment)
 
 
-def news(when: float, servers: list[Server], changed: set[str] | None = None) -> ListNews:
+def news(when: float, servers: list[Server], changed: set[ServerId] | None = None) -> ListNews:
     """A list, requested at that time, of which everything is news, or only these servers."""
     snapshot = ListSnapshot(when, servers)
     statuses = {position: snapshot.status(position) for position in LastList().differing(snapshot)}
@@ -30,7 +31,7 @@ def told(
     view: AccountChanges,
     when: float,
     servers: list[Server],
-    still: dict[str, Server] | None = None,
+    still: dict[ServerId, Server] | None = None,
     *,
     blind: bool = False,
 ) -> list[tuple[str, object, str | None, str | None, float]]:
@@ -63,8 +64,8 @@ def test_only_what_is_news_is_read() -> None:
     """Lists that were not read are covered by the news of the next one."""
     view = AccountChanges(PATIENCE)
     told(view, 10.0, [server(1), server(2)])
-    missed = news(11.0, [server(1, "stopped", 5), server(2)], {"1"})
-    latest = news(12.0, [server(1, "stopped", 5), server(2, "stopped", 5)], {"2"})
+    missed = news(11.0, [server(1, "stopped", 5), server(2)], {1})
+    latest = news(12.0, [server(1, "stopped", 5), server(2, "stopped", 5)], {2})
 
     assert [change.server_id for change in view.update(latest.after(missed))] == [1, 2]
     assert latest.after(news(11.0, [server(1)])).changed is None
@@ -100,7 +101,7 @@ def test_absence_from_a_list_is_not_gone() -> None:
 
     assert list(view.update(news(15.0, [server(2)]))) == []
     assert [each.id for each in view.missing()] == [1]
-    (change,) = view.settle({"1": server(1, "stopped", 5)})
+    (change,) = view.settle({1: server(1, "stopped", 5)})
 
     assert (str(change.change), change.server_id, change.before, change.after, change.seconds) == (
         "changed",

@@ -11,6 +11,7 @@ for each server that is new or changed. Rows that are as they were cost a compar
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
@@ -18,21 +19,23 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Protocol
 
-import attrs
-
 from ..codec import StatusRow
 from ..config import WaitPolicy
 from ..errors import DecodeError
 from ..records import Server, ServerId
+from ..specs import key_of
+from .commands import GONE
 from .receipts import Receipt
-from .sightings import ListTime, Sighting
-from .snapshots import LastList, ListSnapshot
+from .sightings import NOT_KNOWN, ListTime, Sighting
+from .snapshots import LastList, ListSnapshot, Shown
 from .staleness import judge
 
-__all__ = ["FRESH", "Account", "Awaited", "Shown"]
+__all__ = ["FRESH", "Account", "Awaited"]
 
 FRESH = 60.0
 """Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
+FORGOTTEN = 50
+"""The share of the sightings that is forgotten at once where there are too many."""
 MOST_UNREADABLE = 1000
 """The number of unreadable rows from which on an answer is no list of servers."""
 
@@ -43,26 +46,18 @@ class Awaited(Protocol):
     """The servers that are waited for."""
 
     @property
-    def keys(self) -> Set[str]:
-        """Their ids: of these a list is read in full."""
+    def keys(self) -> Set[ServerId]:
+        """Their keys, see `key_of`."""
         ...
 
     @property
-    def restless(self) -> Mapping[str, None]:
+    def restless(self) -> Mapping[ServerId, None]:
         """Those that are to be shown by the next list even if it shows them unchanged."""
         ...
 
-    def listing(self, news: Set[str] | None) -> Iterator[None]:
-        """A list is about to be applied; ``news`` are the ids that it shows otherwise, None: everything is news."""
+    def listing(self, news: Set[ServerId] | None) -> Iterator[None]:
+        """A list is about to be applied; ``news`` are the keys that it shows otherwise, None: everything is news."""
         ...
-
-
-@attrs.frozen
-class Shown:
-    """A server that is waited for, as a list shows it: the record, or why it can't be read."""
-
-    key: str
-    server: Server | DecodeError
 
 
 class _Read(enum.Enum):
@@ -86,19 +81,19 @@ class Account:
         self.dropped = False
         """Whether a receipt was forgotten."""
         self.last_list = LastList()
-        self.news: Set[str] | None = None
-        """The ids of the servers that the last list showed otherwise than the one before; None: everything is news."""
+        self.news: Set[ServerId] | None = None
+        """The keys of the servers that the last list showed otherwise than the one before; None: everything is news."""
         self.lists = 0
         """The number of lists that were applied, the one in progress included."""
         self.listed_at = -math.inf
         """When the last list was requested that was applied to its end."""
-        self._pending: tuple[LastList, set[str]] = (self.last_list, set())
-        self._records: dict[str, Server] = {}
-        self._sightings: OrderedDict[str, Sighting] = OrderedDict()
-        self._receipts: OrderedDict[str, tuple[Receipt, float]] = OrderedDict()
-        self._gone: OrderedDict[str, float] = OrderedDict()
+        self._pending: tuple[LastList, set[ServerId]] = (self.last_list, set())
+        self._records: dict[ServerId, Server] = {}
+        self._sightings: dict[ServerId, Sighting] = {}
+        self._receipts: OrderedDict[ServerId, tuple[Receipt, float]] = OrderedDict()
+        self._gone: OrderedDict[ServerId, float] = OrderedDict()
         self._list_time = ListTime()
-        self._untold: set[str] = set()
+        self._untold: set[ServerId] = set()
         self._count = 0
 
     # -- lists ------------------------------------------------------------------------------------------------------
@@ -128,7 +123,7 @@ class Account:
             self._keep_record(key)
             yield None
         for position in dict.fromkeys((*changed, *rest)):
-            yield self._show(snapshot, position, statuses.get(position), awaited.keys)
+            yield from self._show(snapshot, position, statuses.pop(position, None), awaited.keys)
         self._pending = (latest, set())
         self.listed_at = snapshot.requested_at
         latest.comparable = True
@@ -139,8 +134,8 @@ class Account:
         self._pending = (self.last_list, set())
         self._records.clear()
 
-    def _turn(self, latest: LastList, news: Set[str] | None, awaited: Set[str]) -> set[str]:
-        """Put a list in the place of the last one; returns the ids that it has to show even if it has no news of them.
+    def _turn(self, latest: LastList, news: Set[ServerId] | None, awaited: Set[ServerId]) -> set[ServerId]:
+        """Put a list in the place of the last one; returns the keys that it has to show even if it has no news of them.
 
         Those were seen otherwise in between, or have been forgotten.
         """
@@ -163,38 +158,37 @@ class Account:
         return untold
 
     def _show(
-        self, snapshot: ListSnapshot, position: int, status: StatusRow | None, awaited: Container[str]
-    ) -> Shown | None:
-        """Take over a row; returns it if its server is waited for. Only then the whole record is decoded."""
-        key, asked = self.last_list.ids[position], snapshot.requested_at
-        if key not in awaited:
-            self._note(status or snapshot.status(position), asked, listed=True)
-            return None
-        shown: Server | DecodeError
-        try:
-            shown = snapshot.record(position)
-        except DecodeError as error:
-            # the waits keep it: its frames hold the whole list
-            shown = error.with_traceback(None)
-            self._note(status or snapshot.status(position), asked, listed=True)
-            self._keep_record(key)
+        self, snapshot: ListSnapshot, position: int, row: StatusRow | None, awaited: Container[ServerId]
+    ) -> Iterator[Shown | None]:
+        """Take over a row, and yield it if its server is waited for."""
+        key = self.last_list.ids[position]
+        assert key is not None
+        # a row that is as it was, and counted then, has been read
+        known = self._sightings.get(key)
+        if row is None and known is not None and known.listed is self._list_time:
+            seen: StatusRow | Sighting = known
         else:
-            read = self._note(shown, asked, listed=True)
-            if read is _Read.COUNTS:
-                self._records.pop(key, None)
-            elif read is _Read.STALE:
-                self._keep_record(key)
+            seen = row or snapshot.status(position)
+        read = self._note(key, seen, snapshot.requested_at, listed=True)
+        if key not in awaited:
+            yield None
+            return
+        shown = Shown(key, seen.status, seen.updated_at, snapshot, position)
+        yield shown
+        if key in awaited and (read is _Read.STALE or shown.unreadable):
+            self._keep_record(key)
+        elif read is _Read.COUNTS:
+            self._records.pop(key, None)
         self._pending[1].discard(key)
-        return Shown(key, shown)
 
-    def _keep_record(self, key: str) -> None:
+    def _keep_record(self, key: ServerId) -> None:
         """Keep the record of the list before: the last list does not show the server like that."""
         if key not in self._records and (record := self.record(key)) is not None:
             self._records[key] = record
 
     # -- single servers -----------------------------------------------------------------------------------------------
 
-    def record(self, key: str) -> Server | None:
+    def record(self, key: ServerId) -> Server | None:
         """Return the record of a server that is waited for, as a poll that counted showed it last."""
         kept = self._records.get(key)
         if kept is not None:
@@ -202,43 +196,44 @@ class Account:
         before, pending = self._pending
         return (before if key in pending else self.last_list).record(key)
 
-    def read(self, server: Server, at: float, awaited: Container[str]) -> None:
+    def read(self, server: Server, at: float, awaited: Container[ServerId]) -> None:
         """A poll read a server by its id."""
-        key = str(server.id)
-        if self._note(server, at) is not _Read.COUNTS or key not in awaited:
+        key = key_of(server.id)
+        if self._note(key, server, at) is not _Read.COUNTS or key not in awaited:
             return
         # a record that the last list has is not kept twice
         if self._sightings[key].listed is None or key not in self.last_list.places:
             self._records[key] = server
 
-    def release(self, key: str) -> None:
+    def release(self, key: ServerId) -> None:
         """Nothing waits for that server any more."""
         self._records.pop(key, None)
 
     def saw(self, server: Server | StatusRow, at: float) -> None:
         """A server was read by a request that left at that time."""
-        self._note(server, at)
+        self._note(key_of(server.id), server, at)
 
     def saw_all(self, servers: Sequence[Server], at: float) -> None:
         """Many servers were read by one request."""
-        ids = map(str, map(_id, servers))
-        for before, server in zip(map(self._sightings.get, ids), servers, strict=True):
+        # an id that is no key of its own, a number as a text, is not found, and noted below
+        for before, server in zip(map(self._sightings.get, map(_id, servers)), servers, strict=True):
             # of thousands nearly all are as they were, and that has to cost nearly nothing
             if (
                 before is not None
                 and before.updated_at == server.updated_at
                 and (before.status is server.status or before.status == server.status)
-                and (before.plan or before.location)
+                and before.plan_and_location is not NOT_KNOWN
                 and before.shown
                 and before.stale_since is None
             ):
                 if at > before.read_at:
                     before.read_at = at
             else:
-                self._note(server, at)
+                self._note(key_of(server.id), server, at)
 
-    def _note(self, server: Server | StatusRow, at: float, *, listed: bool = False) -> _Read:
-        key = str(server.id)
+    def _note(
+        self, key: ServerId, server: Server | StatusRow | Sighting, at: float, *, listed: bool = False
+    ) -> _Read:
         known = self._sightings.get(key)
         if known is not None:
             if at < known.at:  # another request left later, and its answer came first
@@ -256,41 +251,47 @@ class Account:
         list_time = self._list_time if listed else None
         if known is not None and known.status == server.status and known.updated_at == server.updated_at:
             known.repeated(at, server)
-            known.listed = list_time or known.listed
-            self._sightings.move_to_end(key)
+            if list_time is not None:
+                known.listed = list_time
+            else:
+                self._sightings[key] = self._sightings.pop(key)  # as the one used last
             return _Read.COUNTS
         new = Sighting(server.status, server.updated_at, at, listed=list_time)
         new.repeated(at, server)
         if known is None:
-            self._count += 1
             new.number = self._count
         else:
             new.number, new.created = known.number, known.created
             if known.listed is not None and not listed:
                 self._untold.add(key)
-            if not new.plan and not new.location:
-                new.plan, new.location = known.plan, known.location
+            if new.plan_and_location is NOT_KNOWN:
+                new.plan_and_location = known.plan_and_location
+            del self._sightings[key]
         self._sightings[key] = new
-        self._sightings.move_to_end(key)
         if len(self._sightings) > self.LIMIT:
-            forgotten, last = self._sightings.popitem(last=False)
-            if last.listed is self._list_time:
-                self._untold.add(forgotten)
+            self._forget()
         return _Read.COUNTS
+
+    def _forget(self) -> None:
+        """Forget the servers that were used longest ago: many at once, because the first of a dict takes a search."""
+        for key in list(itertools.islice(self._sightings, max(self.LIMIT // FORGOTTEN, 1))):
+            if self._sightings.pop(key).listed is self._list_time:
+                self._untold.add(key)
 
     def known(self, server_id: ServerId) -> Sighting | None:
         """Return the last sighting of a server; None where there is none."""
-        return self._sightings.get(str(server_id))
+        return self._sightings.get(key_of(server_id))
 
     def mark(self) -> int:
         """Return a point in the order of first sightings, for `knew`."""
-        return self._count
+        self._count += 1  # what is seen from now on comes after it
+        return self._count - 1
 
     def knew(self, server_id: ServerId, mark: int) -> bool:
         """Return whether the server was seen before that point, or a create of this client made it."""
-        key = str(server_id)
         # services may change a UUID's case
-        keys = (key,) if isinstance(server_id, int) else {key, key.lower(), key.upper()}
+        text = str(server_id)
+        keys = (server_id,) if isinstance(server_id, int) else {key_of(server_id), text.lower(), text.upper()}
         found = map(self._sightings.get, keys)
         return any(known is not None and (known.number <= mark or known.created) for known in found)
 
@@ -301,9 +302,9 @@ class Account:
         known = self.known(server.id)
         shown = known is not None and known.shown
         self.saw(server, at)
-        known = self._sightings[str(server.id)]
+        known = self._sightings[key_of(server.id)]
         known.created, known.shown = True, shown
-        self._gone.pop(str(server.id), None)
+        self._gone.pop(key_of(server.id), None)
 
     def acknowledged(
         self, server_id: ServerId, operation: str, *, at: float, wall: datetime, status: str | None
@@ -311,7 +312,8 @@ class Account:
         """A command was acknowledged at ``at``, which is ``wall`` by the time of day; returns its receipt."""
         before = None if operation == "create" else self.known(server_id)
         in_progress = self.receipt(server_id)
-        status_before = updated_before = None
+        status_before: str | None = None
+        updated_before = None
         if before is not None:
             status_before = before.status
             if in_progress is None and at - before.at <= FRESH:
@@ -326,8 +328,9 @@ class Account:
             status_before=status_before,
             updated_before=updated_before,
         )
-        self._receipts[str(server_id)] = (receipt, at)
-        self._receipts.move_to_end(str(server_id))
+        key = key_of(server_id)
+        self._receipts[key] = (receipt, at)
+        self._receipts.move_to_end(key)
         if len(self._receipts) > self.LIMIT:
             self._receipts.popitem(last=False)
             self.dropped = True
@@ -337,23 +340,26 @@ class Account:
 
     def receipt(self, server_id: ServerId) -> tuple[Receipt, float] | None:
         """Return the last acknowledged command on a server that no wait has seen done, and when that was."""
-        return self._receipts.get(str(server_id))
+        return self._receipts.get(key_of(server_id))
 
     def is_open(self, server_id: ServerId, receipt: Receipt | None) -> bool:
         """Return whether that is the last command on the server, and no wait has seen it done."""
         current = self.receipt(server_id)
         return current is not None and current[0] is receipt
 
-    def fulfilled(self, server_id: ServerId, receipt: Receipt | None, at: float, *, gone: bool) -> None:
+    def fulfilled(self, server: Server, receipt: Receipt | None, at: float) -> None:
         """A wait saw that command done: later waits on the server need no evidence of it any more.
 
-        ``gone``: the server was deleted. Lists that lag may still show it for a while.
+        Lists that lag may show a server that is gone for a while.
         """
-        if not self.is_open(server_id, receipt):
+        key = key_of(server.id)
+        known = self._sightings.get(key)
+        if known is not None:
+            known.describe(server)
+        if not self.is_open(server.id, receipt):
             return
-        key = str(server_id)
         del self._receipts[key]
-        if gone:
+        if server.status == GONE:
             self._gone[key] = at
             self._sightings.pop(key, None)
             if len(self._gone) > self.LIMIT:
@@ -361,4 +367,4 @@ class Account:
 
     def gone_since(self, server_id: ServerId) -> float | None:
         """Return when a server that this client deleted was seen to be gone; None where it was not."""
-        return self._gone.get(str(server_id))
+        return self._gone.get(key_of(server_id))

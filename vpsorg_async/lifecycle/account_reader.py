@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..records import Server, ServerId
 from ..shielding import side_by_side
+from ..specs import key_of
 from ..timing import Backoff, Clock, Random
 from .account import Account
 from .events import PollStatistics
@@ -244,10 +245,11 @@ class AccountReader:
         async with self._applying:
             if asked < account.listed_at:
                 return []  # another one overtook it, and what that one showed is newer
+            now = self._clock.now()  # one for all waits: they see the list together
             for number, shown in enumerate(account.apply(snapshot, self._registry)):
                 await yield_to_loop(number)
                 if shown is not None:
-                    await run_steps(self._registry.show(shown, asked, self._clock.now()))
+                    await run_steps(self._registry.show(shown, asked, now))
             latest, self._health.failures = account.last_list, 0
             whole = not latest.lacks(report=True)
             self._size = len(latest.places)
@@ -308,7 +310,7 @@ class AccountReader:
             only = not self._source.json_errors()
             await run_steps(self._registry.unproven(server_id, failure, asked, now, only=only))
         else:
-            await run_steps(self._registry.failed(str(server_id), failure, now))
+            await run_steps(self._registry.failed(key_of(server_id), failure, now))
 
 
 def _is_general(error: VpsOrgError) -> bool:

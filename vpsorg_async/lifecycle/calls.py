@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..records import Seen, Server, ServerId
 from ..shielding import side_by_side
-from ..specs import check_id, id_of
+from ..specs import check_id, id_of, key_of
 from ..timing import Clock
 from .account import Account
 from .commands import GONE, SETTLED
@@ -187,7 +187,7 @@ class Waiter:
         """Yield every difference between lists. Raises what ends polling for good: 401, 403, a closed client."""
         mailbox = ListMailbox()
         changes = AccountChanges(self._account.policy.quiet)
-        unproven: dict[str, float] = {}
+        unproven: dict[ServerId, float] = {}
         self.poller.subscribe(mailbox.put, check_seconds(interval, "interval"))
         try:
             while True:
@@ -203,20 +203,20 @@ class Waiter:
             self.poller.unsubscribe(mailbox.put)
 
     async def _still_there(
-        self, missing: Sequence[Server], news: ListNews, unproven: dict[str, float]
-    ) -> dict[str, Server]:
+        self, missing: Sequence[Server], news: ListNews, unproven: dict[ServerId, float]
+    ) -> dict[ServerId, Server]:
         """Return the servers that a list lacks and that exist all the same, as far as can be known.
 
         ``unproven`` holds since when reads were answered by a 404 that may be a gateway's.
         """
-        still: dict[str, Server] = {}
+        still: dict[ServerId, Server] = {}
         since, now = dict(unproven), self._clock.now()
         unproven.clear()
         queue = iter(missing)
 
         async def confirm() -> None:
             for server in queue:
-                key = str(server.id)
+                key = key_of(server.id)
                 try:
                     _, still[key] = await self.poller.read(server.id)
                 except VpsOrgError as error:

@@ -63,9 +63,9 @@ class Grounds:
         """Return whether a read left before the command, or before a read that counted."""
         return requested_at < self._not_before
 
-    def fresh(self, server: Server, now: float, patience: float) -> bool:
+    def fresh(self, updated_at: datetime | None, now: float, patience: float) -> bool:
         """Return whether a read is not stale, by `judge`."""
-        counts, self._stale_since = judge(server.updated_at, self._newest, self._stale_since, now, patience)
+        counts, self._stale_since = judge(updated_at, self._newest, self._stale_since, now, patience)
         return counts
 
     def counted(self, requested_at: float, updated_at: datetime | None = None) -> None:
@@ -97,7 +97,7 @@ class Grounds:
 
     def evidence(self, server: Server) -> Evidence | None:
         """Return what proves that a status of the target came after the command; None where nothing does yet."""
-        if not self.was_before(str(server.status)) or self._moved:
+        if not self.was_before(server.status) or self._moved:
             return Evidence.OBSERVED
         if self._baseline is None:
             # nothing was known before the command: the first sighting is what later ones are compared with

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from datetime import datetime
+from operator import ne
 from typing import Any, Protocol
 
 import attrs
 
 from ..codec import StatusRow
 from ..errors import DecodeError
-from ..records import Server, ServerId
+from ..records import Server, ServerId, ServerStatus
+from ..specs import key_of
 
-__all__ = ["LastList", "ListNews", "ListSnapshot", "RowReader", "list_is_cheaper"]
+__all__ = ["LastList", "ListNews", "ListSnapshot", "RowReader", "Shown", "list_is_cheaper"]
 
 REQUEST_COST = 64 * 1024
 """What a request costs apart from its bytes, in bytes: rate limits count requests."""
@@ -112,10 +116,42 @@ class ListSnapshot:
         return f"{unreadable} of its rows can't be read" if unreadable else ""
 
 
+class Shown:
+    """A server as a list shows it. Its whole record is decoded only for the waits that may end with it."""
+
+    __slots__ = ("_position", "_record", "_snapshot", "key", "status", "unreadable", "updated_at")
+
+    def __init__(
+        self,
+        key: ServerId,
+        status: ServerStatus,
+        updated_at: datetime | None,
+        snapshot: ListSnapshot,
+        position: int,
+    ) -> None:
+        self.key = key
+        self.status = status
+        self.updated_at = updated_at
+        self.unreadable = False
+        """Whether `record` was asked for, and raised."""
+        self._snapshot = snapshot
+        self._position = position
+        self._record: Server | None = None
+
+    def record(self) -> Server:
+        """Return the whole record. Raises `DecodeError`."""
+        # thousands can wait for one server
+        if self._record is None:
+            self.unreadable = True
+            self._record = self._snapshot.record(self._position)
+            self.unreadable = False
+        return self._record
+
+
 class LastList:
     """The account as the last list showed it, and what the next one says against it.
 
-    ``ids`` has the server of each row (empty for a row that can't be read), ``places`` the row of each server.
+    ``ids`` has the key of each row's server (None for a row that can't be read), ``places`` the row of each server.
     """
 
     __slots__ = ("comparable", "ids", "places", "snapshot")
@@ -123,13 +159,13 @@ class LastList:
     def __init__(
         self,
         snapshot: ListSnapshot | None = None,
-        ids: list[str] | None = None,
-        places: dict[str, int] | None = None,
+        ids: list[ServerId | None] | None = None,
+        places: dict[ServerId, int] | None = None,
     ) -> None:
         # the whole snapshot: while it is kept, `Lists` compares the bytes of the next answer with it
         self.snapshot = snapshot
-        self.ids = ids or []
-        self.places = places or {}
+        self.ids: list[ServerId | None] = ids or []
+        self.places: dict[ServerId, int] = places or {}
         self.comparable = snapshot is not None
         """Whether the next list can be compared with it; False while not all of it was taken over."""
 
@@ -143,7 +179,7 @@ class LastList:
     def _rows(self) -> Sequence[Any] | None:
         return self.snapshot.rows if self.comparable and self.snapshot is not None else None
 
-    def record(self, key: str) -> Server | None:
+    def record(self, key: ServerId) -> Server | None:
         """Return the record of a server; None where the list has none that can be read."""
         position = self.places.get(key)
         if position is None or self.snapshot is None:
@@ -155,7 +191,7 @@ class LastList:
 
     def lacks(self, *, report: bool = False) -> str:
         """Return why the list is known to lack servers; empty: nothing says so."""
-        unreadable = self.ids.count("") if len(self.places) < len(self.ids) else 0
+        unreadable = self.ids.count(None) if len(self.places) < len(self.ids) else 0
         return (
             "" if self.snapshot is None else self.snapshot.lacks(len(self.places), unreadable, report=report)
         )
@@ -169,13 +205,12 @@ class LastList:
         for start in range(0, min(len(rows), len(old)), ROWS_AT_ONCE):
             some, before = rows[start : start + ROWS_AT_ONCE], old[start : start + ROWS_AT_ONCE]
             if some != before:
-                pairs = enumerate(zip(some, before, strict=False), start)
-                changed += [position for position, (row, was) in pairs if row != was]
+                changed += itertools.compress(itertools.count(start), map(ne, some, before))
         return [*changed, *range(len(old), len(rows))]
 
     def followed_by(
         self, snapshot: ListSnapshot, statuses: Mapping[int, StatusRow | None]
-    ) -> tuple[LastList, Sequence[int], Set[str] | None]:
+    ) -> tuple[LastList, Sequence[int], Set[ServerId] | None]:
         """Return the list that takes the place of this one, and what it has news of.
 
         Args:
@@ -184,7 +219,7 @@ class LastList:
                 no server.
 
         Returns:
-            The new list, the positions of servers that are new or changed, and the ids of all servers that there is
+            The new list, the positions of servers that are new or changed, and the keys of all servers that there is
             news of, those that are gone included; None where everything is news.
         """
         rows, old = snapshot.rows, self._rows
@@ -192,39 +227,41 @@ class LastList:
             return LastList(snapshot, self.ids, self.places), (), frozenset()
         were, places = (self.ids, self.places) if old is not None else ([], {})
         ids = were[: len(rows)]
-        ids.extend("" for _ in range(len(rows) - len(ids)))
+        ids.extend([None] * (len(rows) - len(ids)))
         for position, status in statuses.items():
-            ids[position] = "" if status is None else str(status.id)
+            ids[position] = key_of(status.id) if status is not None and status.id != "" else None
         candidates: Iterable[int] = statuses
         now = places
         if ids == were:
             ids = were
         else:
             # the last one counts where pages that shifted show a server twice
-            now = {key: position for position, key in enumerate(ids) if key}
+            now = {key: position for position, key in enumerate(ids) if key is not None}
             if len(places) < len(were) or len(now) < len(ids):
                 candidates = now.values()  # a row may come to count without having changed
         latest = LastList(snapshot, ids, now)
         if old is None:
             return latest, list(now.values()), None
         changed = []
+        news = set() if now is places else places.keys() - now.keys()
         for position in candidates:
-            if not ids[position]:
+            key = ids[position]
+            if key is None:
                 continue
-            before = places.get(ids[position])
+            before = places.get(key)
             new = before is None or old[before] != rows[position]
-            if new and now[ids[position]] == position:
+            if new and now[key] == position:
                 changed.append(position)
-        gone = set() if now is places else places.keys() - now.keys()
-        return latest, changed, {ids[position] for position in changed} | gone
+                news.add(key)
+        return latest, changed, news
 
 
 @attrs.frozen(eq=False)
 class ListNews:
-    """A list for those who watch: the list, and the ids of the servers that it has news of (None: of all)."""
+    """A list for those who watch: the list, and the keys of the servers that it has news of (None: of all)."""
 
     list: LastList
-    changed: Set[str] | None
+    changed: Set[ServerId] | None
 
     def after(self, missed: ListNews) -> ListNews:
         """Return the news of this list and of one before it that was not read."""

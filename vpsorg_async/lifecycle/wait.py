@@ -23,6 +23,7 @@ The machine can be wrong about:
 from __future__ import annotations
 
 import copy
+import functools
 from datetime import datetime
 
 import attrs
@@ -30,11 +31,13 @@ import attrs
 from ..config import WaitPolicy
 from ..errors import VpsOrgError, WaitError, is_forbidden
 from ..records import Seen, Server, ServerId, ServerStatus
+from ..specs import key_of
 from .account import Account
 from .commands import GONE
 from .contract import CONTRACT, Evidence, Reading, Target
 from .grounds import Grounds
 from .receipts import Receipt
+from .snapshots import Shown
 
 __all__ = ["Ended", "Reached", "Verdict", "Wait"]
 
@@ -59,6 +62,15 @@ class Ended:
 
 Verdict = Reached | Ended
 
+PASSING = frozenset({Reading.MOVING, Reading.UNKNOWN})
+"""What ends no wait: the server is on its way."""
+
+
+@functools.lru_cache(64)
+def _followed_by(seen: tuple[Seen, ...], at: float, status: str, note: str) -> tuple[Seen, ...]:
+    """Return a timeline with one line more. Waits that saw the same at the same time share it."""
+    return (*seen, Seen(at, status, note))
+
 
 class Wait:
     """One wait. ``observe``, ``absent``, ``failed`` and ``expire`` give a verdict, or None: go on.
@@ -67,8 +79,8 @@ class Wait:
     """
 
     __slots__ = (
-        "_account", "_elsewhere_since", "_grounds", "_held_since", "_last", "_polls", "_seen", "deadline",
-        "failed_polls", "last_failure", "server_id", "started", "steady", "target", "timeline",
+        "_account", "_elsewhere_since", "_grounds", "_held_since", "_last", "_moments", "_polls", "_seen", "deadline",
+        "failed_polls", "last_failure", "server_id", "started", "steady", "target",
     )  # fmt: skip
 
     def __init__(
@@ -101,9 +113,10 @@ class Wait:
         self.deadline = now + timeout
         self.failed_polls = 0
         self.last_failure: VpsOrgError | None = None
-        self.timeline: tuple[Seen, ...] = ()
         self.steady = False
         """Whether another poll that shows the same changes nothing but the number of polls."""
+        # by the clock: counted from the beginning of each wait, no two would share theirs
+        self._moments: tuple[Seen, ...] = ()
         self._account: Account | None = account
         # each list is a poll of every wait, whether there is news of its server or not
         self._polls = -account.lists
@@ -142,7 +155,14 @@ class Wait:
         """The record that was seen last."""
         if self._account is None:
             return self._last
-        return self._account.record(str(self.server_id)) if self._seen else None
+        return self._account.record(key_of(self.server_id)) if self._seen else None
+
+    @property
+    def timeline(self) -> tuple[Seen, ...]:
+        """What was seen, in seconds since the wait began."""
+        return tuple(
+            Seen(max(seen.at - self.started, 0.0), str(seen.status), seen.note) for seen in self._moments
+        )
 
     @property
     def receipt(self) -> Receipt | None:
@@ -174,27 +194,37 @@ class Wait:
         self._polls -= self.polls > 0
 
     def observe(
-        self, server: Server, requested_at: float, now: float, *, listed: bool = False
+        self, shown: Server | Shown, requested_at: float, now: float, *, listed: bool = False
     ) -> Verdict | None:
-        """A poll showed the server; ``listed``: by a list, which counts as a poll by itself."""
+        """A poll showed the server; ``listed``: by a list, which counts as a poll by itself.
+
+        Raises `DecodeError` if the record that could end the wait can't be read: the poll is a failed one.
+        """
         self._polls += not listed
         self.steady = False
         if self._grounds.overtaken(requested_at):
             return None
-        word = str(server.status)
+        word = shown.status
         reading = self.target.reading(word)
         # timestamps that went back for good must not keep a target, once held long enough, from being believed
         believed = reading is Reading.TARGET and self._held_long(now)
-        if not self._grounds.fresh(server, now, self._policy.quiet) and not believed:
+        if not self._grounds.fresh(shown.updated_at, now, self._policy.quiet) and not believed:
             self._note(now, word, "stale")
             return None
-        self._grounds.counted(requested_at, server.updated_at)
+        passing = reading in PASSING
+        server = shown.record() if isinstance(shown, Shown) and not passing else shown
+        self._grounds.counted(requested_at, shown.updated_at)
         self._seen = True
         self._note(now, word, "an unknown word" if reading is Reading.UNKNOWN else "")
-        return self._judge(server, word, reading, now)
+        if isinstance(server, Server) and not passing:
+            return self._judge(server, word, reading, now)
+        self._held_since = self._elsewhere_since = None
+        self._grounds.on_its_way(word)
+        self.steady = True
+        return None
 
     def _judge(self, server: Server, word: str, reading: Reading, now: float) -> Verdict | None:
-        """Return the verdict on a poll that counts."""
+        """Return the verdict on a poll that counts and may end the wait."""
         if reading is Reading.TARGET:
             return self._at_target(server, now)
         if reading is Reading.GONE:
@@ -204,18 +234,13 @@ class Wait:
             return self._end(reading, now, "it was deleted", server)
         if reading is Reading.FAILURE:
             return self._end(reading, now, f"it is {word}", server)
-        if reading is Reading.ELSEWHERE:
-            if self._elsewhere_since is None:
-                self._elsewhere_since = now
-            why = f"it is {word}, and nothing is changing it"
-            if self._grounds.was_before(word) and not self._grounds.moved:
-                reading = Reading.UNMOVED
-                why = f"it is {word}, as before its {self.operation or 'last command'}"
-            return self._end(reading, now, why, server, since=self._elsewhere_since)
-        self._elsewhere_since = None
-        self._grounds.on_its_way(word)
-        self.steady = True
-        return None
+        if self._elsewhere_since is None:
+            self._elsewhere_since = now
+        why = f"it is {word}, and nothing is changing it"
+        if self._grounds.was_before(word) and not self._grounds.moved:
+            reading = Reading.UNMOVED
+            why = f"it is {word}, as before its {self.operation or 'last command'}"
+        return self._end(reading, now, why, server, since=self._elsewhere_since)
 
     def absent(self, requested_at: float, now: float) -> Verdict | None:
         """The server was read by its id, and the answer was 404."""
@@ -283,8 +308,9 @@ class Wait:
         return self._held_since is not None and now - self._held_since >= self._policy.quiet
 
     def _note(self, now: float, status: str, note: str = "") -> None:
-        if not self.timeline or (self.timeline[-1].status, self.timeline[-1].note) != (status, note):
-            self.timeline = (*self.timeline, Seen(now - self.started, str(status), note))
+        last = self._moments[-1] if self._moments else None
+        if last is None or last.status != status or last.note != note:
+            self._moments = _followed_by(self._moments, now, status, note)
 
     def _end(
         self, reading: Reading, now: float, why: str, last: Server | None, *, since: float | None = None
@@ -294,14 +320,15 @@ class Wait:
         if rule.after is not None and since is not None and now - since < getattr(self._policy, rule.after):
             return None
         lines = [f"server {self.server_id} is not {self.target}: {why}"]
-        if self.timeline:
-            lines.append("seen: " + ", ".join(map(str, self.timeline[-8:])))
+        timeline = self.timeline
+        if timeline:
+            lines.append("seen: " + ", ".join(map(str, timeline[-8:])))
         if self.last_failure is not None:
             lines.append(
                 f"{self.failed_polls} of {self.polls} polls failed, the last with: {self.last_failure}"
             )
         if reading is Reading.DEADLINE:
-            never = last is None and self.timeline and self.timeline[-1].status == ABSENT
+            never = last is None and timeline and timeline[-1].status == ABSENT
             later = f"it may still become {self.target}: wait again, or read the server"
             lines.append("does it exist?" if never else later)
             word = "" if last is None else str(last.status)
@@ -317,7 +344,7 @@ class Wait:
                 server_id=self.server_id,
                 target=str(self.target),
                 last_seen=last,
-                timeline=self.timeline,
+                timeline=timeline,
                 last_failure=self.last_failure,
             )
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Set
 
 import attrs
 
+from ..records import ServerId
+from ..specs import key_of
 from .durations import Kind
 from .wait import Verdict, Wait
 
@@ -56,10 +58,10 @@ class WaitIndex:
 
     def __init__(self) -> None:
         # most servers have one wait, which needs no dict of its own; one server can have ten thousand
-        self._by_id: dict[str, OpenWait | dict[Wait, OpenWait]] = {}
+        self._by_id: dict[ServerId, OpenWait | dict[Wait, OpenWait]] = {}
         self._count = 0
         self._first_deadline: float | None = math.inf
-        self.restless: dict[str, None] = {}
+        self.restless: dict[ServerId, None] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -71,11 +73,11 @@ class WaitIndex:
         return self.of_wait(entry.wait) is entry
 
     @property
-    def keys(self) -> Set[str]:
+    def keys(self) -> Set[ServerId]:
         """The servers that are waited for."""
         return self._by_id.keys()
 
-    def of(self, key: str) -> tuple[OpenWait, ...]:
+    def of(self, key: ServerId) -> tuple[OpenWait, ...]:
         """Return the waits for one server."""
         found = self._by_id.get(key)
         if found is None:
@@ -84,19 +86,19 @@ class WaitIndex:
 
     def of_wait(self, wait: Wait) -> OpenWait | None:
         """Return what is kept beside a wait; None if it is not open."""
-        found = self._by_id.get(str(wait.server_id))
+        found = self._by_id.get(key_of(wait.server_id))
         if isinstance(found, dict):
             return found.get(wait)
         return found if found is not None and found.wait is wait else None
 
-    def any_of(self, key: str) -> OpenWait:
+    def any_of(self, key: ServerId) -> OpenWait:
         """Return one of the waits for a server that is waited for."""
         found = self._by_id[key]
         return found if isinstance(found, OpenWait) else next(iter(found.values()))
 
     def add(self, entry: OpenWait) -> None:
         """Add a wait."""
-        key = str(entry.wait.server_id)
+        key = key_of(entry.wait.server_id)
         others = self._by_id.get(key)
         if others is None:
             self._by_id[key] = entry
@@ -113,7 +115,7 @@ class WaitIndex:
         """Take a wait out; returns False if it was not there."""
         if entry not in self:
             return False
-        key = str(entry.wait.server_id)
+        key = key_of(entry.wait.server_id)
         others = self._by_id[key]
         if isinstance(others, dict):
             del others[entry.wait]
@@ -131,7 +133,7 @@ class WaitIndex:
             self._first_deadline = min((entry.wait.deadline for entry in self), default=math.inf)
         return self._first_deadline
 
-    def wake(self, key: str, listed_at: float) -> tuple[OpenWait, ...]:
+    def wake(self, key: ServerId, listed_at: float) -> tuple[OpenWait, ...]:
         """Return the waits for a server to which something happens: the next list matters to them, even if unchanged.
 
         ``listed_at`` is when the last list was requested, which they rested on.
@@ -143,13 +145,13 @@ class WaitIndex:
             self.restless[key] = None
         return entries
 
-    def shown(self, key: str) -> None:
+    def shown(self, key: ServerId) -> None:
         """The last list was shown to the waits for a server: they rest if all of them are steady."""
         # one that joined meanwhile is not
         if all(entry.wait.steady for entry in self.of(key)):
             self._rest(key)
 
-    def _rest(self, key: str) -> None:
+    def _rest(self, key: ServerId) -> None:
         self.restless.pop(key, None)
         if not self.restless:
             self.restless = {}  # one that was emptied keeps its room

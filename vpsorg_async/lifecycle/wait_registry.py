@@ -8,13 +8,16 @@ from collections.abc import Callable, Container, Iterator, Mapping, Set
 
 from ..errors import DecodeError, VpsOrgError
 from ..records import Server, ServerId
-from .account import Account, Shown
-from .commands import GONE, MOVING
+from ..specs import key_of
+from .account import Account
+from .commands import MOVING
 from .contract import Evidence
 from .durations import Durations, Kind
 from .events import ServerStuck
 from .receipts import Receipt
 from .schedule import Schedule
+from .sightings import NOT_KNOWN
+from .snapshots import Shown
 from .wait import Ended, Reached, Verdict, Wait
 from .wait_index import Deliver, OnEnd, OpenWait, WaitIndex
 
@@ -38,7 +41,7 @@ class WaitRegistry:
         self._account = account
         self._on_wait = on_wait
         self._index = WaitIndex()
-        self._unproven: dict[str, tuple[float, float]] = {}
+        self._unproven: dict[ServerId, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         return len(self._index)
@@ -47,12 +50,12 @@ class WaitRegistry:
         return iter(self._index)
 
     @property
-    def keys(self) -> Set[str]:
+    def keys(self) -> Set[ServerId]:
         """The servers that are waited for."""
         return self._index.keys
 
     @property
-    def restless(self) -> Mapping[str, None]:
+    def restless(self) -> Mapping[ServerId, None]:
         """Those that are to be shown by the next list even if it shows them unchanged."""
         return self._index.restless
 
@@ -82,7 +85,7 @@ class WaitRegistry:
 
     def acknowledged(self, receipt: Receipt, at: float) -> bool:
         """A command on a server was acknowledged: its waits begin again. Returns False where there are none."""
-        entries = self._wake(str(receipt.server_id))
+        entries = self._wake(key_of(receipt.server_id))
         for entry in entries:
             entry.wait.acknowledge(receipt, at)
             old, entry.cohort = entry.cohort, self._schedule.add(self._kind(entry.wait), at)
@@ -93,8 +96,8 @@ class WaitRegistry:
 
     # -- lists ------------------------------------------------------------------------------------------------------
 
-    def listing(self, news: Set[str] | None) -> Iterator[None]:
-        """A list is about to be applied; ``news`` are the ids that it shows otherwise, None: everything is news."""
+    def listing(self, news: Set[ServerId] | None) -> Iterator[None]:
+        """A list is about to be applied; ``news`` are the keys that it shows otherwise, None: everything is news."""
         shown = self.keys if news is None else self.keys & news
         # no set of them all: ten thousand keys would take half a megabyte
         for key in [key for key in shown if key not in self.restless]:
@@ -104,14 +107,20 @@ class WaitRegistry:
     def show(self, shown: Shown, asked: float, now: float) -> Iterator[None]:
         """Show the waits for a server its row of the list that was requested at ``asked``."""
         for entry in self._wake(shown.key):
-            if isinstance(shown.server, DecodeError):
-                self._settle(entry, entry.wait.failed(shown.server, now, listed=True))
+            try:
+                verdict = entry.wait.observe(shown, asked, now, listed=True)
+            except DecodeError as error:
+                # the wait keeps it: its frames hold the whole list
+                verdict = entry.wait.failed(error.with_traceback(None), now, listed=True)
+                self._settle(entry, verdict)
             else:
-                self._settle(entry, entry.wait.observe(shown.server, asked, now, listed=True), asked)
+                self._settle(entry, verdict, asked)
             yield
         self._index.shown(shown.key)
 
-    def unlisted(self, places: Container[str], asked: float, *, whole: bool) -> list[tuple[OpenWait, ...]]:
+    def unlisted(
+        self, places: Container[ServerId], asked: float, *, whole: bool
+    ) -> list[tuple[OpenWait, ...]]:
         """Return the waits for servers that a list lacks; ``whole``: nothing else is known to be lacking in it."""
         if whole:
             for key, (since, _) in self._unproven.items():
@@ -128,19 +137,19 @@ class WaitRegistry:
 
     def read(self, server_id: ServerId, server: Server, asked: float, now: float) -> Iterator[None]:
         """A server was read by its id."""
-        for entry in self._answered(str(server_id)):
+        for entry in self._answered(key_of(server_id)):
             self._settle(entry, entry.wait.observe(server, asked, now), asked)
             yield
 
     def absent(self, server_id: ServerId, asked: float, now: float, *, repeated: bool) -> Iterator[bool]:
         """The API says that a server does not exist. True for each wait that would end if that were ``repeated``."""
-        for entry in self._answered(str(server_id)):
+        for entry in self._answered(key_of(server_id)):
             verdict = entry.wait.absent(asked, now)
             if verdict is None or repeated:
                 self._settle(entry, verdict, asked)
             yield verdict is not None and not repeated
 
-    def failed(self, key: str, error: VpsOrgError, now: float) -> Iterator[None]:
+    def failed(self, key: ServerId, error: VpsOrgError, now: float) -> Iterator[None]:
         """A poll of that server failed."""
         for entry in self._answered(key):
             self._settle(entry, entry.wait.failed(error, now))
@@ -153,7 +162,7 @@ class WaitRegistry:
 
         Then the same answer through `grace`, and a whole list without the server, are believed together.
         """
-        key = str(server_id)
+        key = key_of(server_id)
         since, unlisted = self._unproven.get(key, (asked, -math.inf))
         yield from self.failed(key, error, now)
         if key not in self.keys:
@@ -169,12 +178,12 @@ class WaitRegistry:
         grace = self._account.policy.grace
         return any(now - since >= grace and unlisted < since for since, unlisted in self._unproven.values())
 
-    def _answered(self, key: str) -> tuple[OpenWait, ...]:
+    def _answered(self, key: ServerId) -> tuple[OpenWait, ...]:
         """Return the waits for a server that was answered with something else than a gateway's 404."""
         self._unproven.pop(key, None)
         return self._wake(key)
 
-    def _wake(self, key: str) -> tuple[OpenWait, ...]:
+    def _wake(self, key: ServerId) -> tuple[OpenWait, ...]:
         return self._index.wake(key, self._account.listed_at)
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -183,7 +192,7 @@ class WaitRegistry:
         """The time of a wait may be up. ``polled_at`` is when its last poll left, None: that one takes too long."""
         if entry not in self._index or (polled_at is not None and entry.wait.begun > polled_at):
             return  # it has ended meanwhile, or had no poll of its own yet
-        self._wake(str(entry.wait.server_id))
+        self._wake(key_of(entry.wait.server_id))
         if polled_at is None:
             self._settle(entry, entry.wait.failed(VpsOrgError("the last poll took too long"), now))
         self._settle(entry, entry.wait.expire(now))
@@ -241,8 +250,7 @@ class WaitRegistry:
             return
         wait = entry.wait
         if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
-            gone = verdict.server.status == GONE
-            self._account.fulfilled(wait.server_id, wait.receipt, asked, gone=gone)
+            self._account.fulfilled(verdict.server, wait.receipt, asked)
             took = entry.took(asked, 4 * self._account.policy.min_interval)
             if took is not None and verdict.evidence is not Evidence.ASSUMED:
                 self._schedule.sighted(entry.cohort, took)
@@ -255,7 +263,7 @@ class WaitRegistry:
         entry.wait.ended(verdict)
         self._index.remove(entry)
         self._schedule.remove(entry.cohort)
-        key = str(entry.wait.server_id)
+        key = key_of(entry.wait.server_id)
         if key not in self.keys:
             self._unproven.pop(key, None)
             self._account.release(key)
@@ -271,4 +279,4 @@ class WaitRegistry:
         if mine is None or mine[0] != wait.receipt:
             return ("", "", "")  # another process's command: its age is unknown
         known = self._account.known(wait.server_id)
-        return (wait.operation, known.plan, known.location) if known is not None else (wait.operation, "", "")
+        return (wait.operation, *(NOT_KNOWN if known is None else known.plan_and_location))

@@ -148,11 +148,11 @@ class AccountChanges:
     def __init__(self, patience: float) -> None:
         """``patience``: seconds of nothing but stale reads after which these are believed."""
         self._patience = patience
-        self._servers: dict[str, Server] | None = None
+        self._servers: dict[ServerId, Server] | None = None
         self._polled_at = 0.0
-        self._missing: dict[str, Server] = {}
+        self._missing: dict[ServerId, Server] = {}
         self._seconds = 0.0
-        self._stale: dict[str, float] = {}
+        self._stale: dict[ServerId, float] = {}
 
     def missing(self) -> list[Server]:
         """Return the servers reported before that the last list lacks: to be read by id."""
@@ -172,7 +172,7 @@ class AccountChanges:
             yield StatusChange(change=Change.BLIND, seconds=self._seconds)
         yield from self._differences(old, shown, first)
 
-    def settle(self, still: Mapping[str, Server]) -> Iterator[StatusChange]:
+    def settle(self, still: Mapping[ServerId, Server]) -> Iterator[StatusChange]:
         """Yield what became of those that the list lacked; ``still`` holds the ones that were found by id."""
         missing, self._missing = self._missing, {}
         yield from self._differences(missing, still, False)
@@ -181,7 +181,7 @@ class AccountChanges:
                 yield self._gone(key, server)
 
     def _differences(
-        self, old: Mapping[str, Server], shown: Mapping[str, Server], first: bool
+        self, old: Mapping[ServerId, Server], shown: Mapping[ServerId, Server], first: bool
     ) -> Iterator[StatusChange]:
         assert self._servers is not None
         for key, server in shown.items():
@@ -202,7 +202,7 @@ class AccountChanges:
                     seconds=self._seconds,
                 )
 
-    def _gone(self, key: str, server: Server) -> StatusChange:
+    def _gone(self, key: ServerId, server: Server) -> StatusChange:
         self._stale.pop(key, None)
         return StatusChange(
             change=Change.GONE,
@@ -213,7 +213,7 @@ class AccountChanges:
             seconds=self._seconds,
         )
 
-    def _server(self, old: Mapping[str, Server], key: str, news: ListNews, position: int) -> Server:
+    def _server(self, old: Mapping[ServerId, Server], key: ServerId, news: ListNews, position: int) -> Server:
         """Return the server as shown, or as known before where this read is stale: no changes back and forth."""
         before = old.get(key)
         changed = news.changed is None or key in news.changed
