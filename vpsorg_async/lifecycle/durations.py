@@ -11,8 +11,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -137,7 +136,9 @@ class Model:
         "_of_all",
         "_own",
         "_run",
+        "_seen",
         "fastest",
+        "learned",
         "operation",
         "stuck_after",
     )
@@ -156,15 +157,6 @@ class Model:
     def seen(self) -> tuple[float, ...]:
         """The durations remembered of this kind, oldest first."""
         return tuple(self._own)
-
-    @property
-    def _seen(self) -> tuple[float, ...]:
-        return self.seen if len(self._own) >= LEARNED else (*self._of_all, *self._own)
-
-    @property
-    def learned(self) -> bool:
-        """Whether enough has been seen to be quiet while nothing can have happened."""
-        return len(self._seen) >= LEARNED
 
     @property
     def started(self) -> bool:
@@ -208,8 +200,10 @@ class Model:
     def _build(self) -> None:
         """Build the spans from what is remembered: the prior, or a kernel around each duration."""
         prior: tuple[_Span, ...] = _PROVISIONING if self.operation == "create" else _SHORT
-        seen = self._seen
+        seen = self._seen = self.seen if len(self._own) >= LEARNED else (*self._of_all, *self._own)
         count = len(seen)
+        self.learned = count >= LEARNED
+        """Whether enough has been seen to be quiet while nothing can have happened."""
         self._base: tuple[_Span, ...] = prior
         self.fastest = 0.0
         if count:
@@ -217,7 +211,7 @@ class Model:
             low, high = min(seen), max(seen)
             # few durations say little of their kind: one alone stands for a span as wide as itself
             margin = (MARGIN * (high - low) + low / 2) / count + low / 50
-            width = max(statistics.pstdev(seen) * KERNEL / count ** (1 / 3), 0.05)
+            width = max(_deviation(seen) * KERNEL / count ** (1 / 3), 0.05)
             broad = _Span(max(low - margin, 0.0), high + 3 * margin, BROAD * share)
             self.fastest = min(low, QUIET)
             kernels = [_Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in seen]
@@ -247,6 +241,12 @@ class Model:
     def hazard(self, age: float) -> float:
         """Return the chance per second of being done now, having not been done before."""
         return self._density.hazard(age)
+
+
+def _deviation(seen: Sequence[float]) -> float:
+    # not `statistics.pstdev`: it is exact, and takes a hundred times as long
+    mean = sum(seen) / len(seen)
+    return math.sqrt(sum((seconds - mean) ** 2 for seconds in seen) / len(seen))
 
 
 def _beyond(spans: Iterable[_Span], age: float) -> float:

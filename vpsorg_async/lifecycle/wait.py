@@ -146,6 +146,11 @@ class Wait:
         self._account = None
 
     @property
+    def is_open(self) -> bool:
+        """Whether the wait has neither ended nor been left."""
+        return self._account is not None
+
+    @property
     def polls(self) -> int:
         """The number of polls that this wait had."""
         return self._polls if self._account is None else self._polls + self._account.lists

@@ -69,9 +69,6 @@ class WaitIndex:
     def __iter__(self) -> Iterator[OpenWait]:
         return iter([entry for key in self._by_id for entry in self.of(key)])
 
-    def __contains__(self, entry: OpenWait) -> bool:
-        return self.of_wait(entry.wait) is entry
-
     @property
     def keys(self) -> Set[ServerId]:
         """The servers that are waited for."""
@@ -112,20 +109,19 @@ class WaitIndex:
             self._first_deadline = min(self._first_deadline, entry.wait.deadline)
 
     def remove(self, entry: OpenWait) -> bool:
-        """Take a wait out; returns False if it was not there."""
-        if entry not in self:
-            return False
+        """Take a wait out; returns whether it was the last one for its server."""
         key = key_of(entry.wait.server_id)
         others = self._by_id[key]
         if isinstance(others, dict):
             del others[entry.wait]
-        if isinstance(others, OpenWait) or not others:
+        last = isinstance(others, OpenWait) or not others
+        if last:
             del self._by_id[key]
             self._rest(key)
         self._count -= 1
         if entry.wait.deadline == self._first_deadline:
             self._first_deadline = None
-        return True
+        return last
 
     def first_deadline(self) -> float:
         """Return the earliest deadline; infinity where there is no wait."""
@@ -147,8 +143,13 @@ class WaitIndex:
 
     def shown(self, key: ServerId) -> None:
         """The last list was shown to the waits for a server: they rest if all of them are steady."""
+        found = self._by_id.get(key)
         # one that joined meanwhile is not
-        if all(entry.wait.steady for entry in self.of(key)):
+        if isinstance(found, dict):
+            steady = all(entry.wait.steady for entry in found.values())
+        else:
+            steady = found is None or found.wait.steady
+        if steady:
             self._rest(key)
 
     def _rest(self, key: ServerId) -> None:

@@ -190,7 +190,7 @@ class WaitRegistry:
 
     def expire(self, entry: OpenWait, now: float, polled_at: float | None) -> None:
         """The time of a wait may be up. ``polled_at`` is when its last poll left, None: that one takes too long."""
-        if entry not in self._index or (polled_at is not None and entry.wait.begun > polled_at):
+        if not entry.wait.is_open or (polled_at is not None and entry.wait.begun > polled_at):
             return  # it has ended meanwhile, or had no poll of its own yet
         self._wake(key_of(entry.wait.server_id))
         if polled_at is None:
@@ -246,9 +246,9 @@ class WaitRegistry:
         if verdict is None:
             entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
             return
-        if entry not in self._index:
-            return
         wait = entry.wait
+        if not wait.is_open:
+            return
         if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
             self._account.fulfilled(verdict.server, wait.receipt, asked)
             took = entry.took(asked, 4 * self._account.policy.min_interval)
@@ -258,13 +258,13 @@ class WaitRegistry:
 
     def _end(self, entry: OpenWait, verdict: Verdict | BaseException | None) -> None:
         """Take a wait out, and hand over its verdict; None: it was left."""
-        if entry not in self._index:
+        if not entry.wait.is_open:
             return
         entry.wait.ended(verdict)
-        self._index.remove(entry)
+        last = self._index.remove(entry)
         self._schedule.remove(entry.cohort)
-        key = key_of(entry.wait.server_id)
-        if key not in self.keys:
+        if last:
+            key = key_of(entry.wait.server_id)
             self._unproven.pop(key, None)
             self._account.release(key)
         try:
@@ -276,7 +276,7 @@ class WaitRegistry:
 
     def _kind(self, wait: Wait) -> Kind:
         mine = self._account.receipt(wait.server_id)
-        if mine is None or mine[0] != wait.receipt:
+        if mine is None or mine[0] is not wait.receipt:
             return ("", "", "")  # another process's command: its age is unknown
         known = self._account.known(wait.server_id)
         return (wait.operation, *(NOT_KNOWN if known is None else known.plan_and_location))
