@@ -16,11 +16,12 @@ from pathlib import Path
 # run as a module of the checkout as well as as a folder
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from amounts import FULL, QUICK
+from environments import NewerPython, Peers
 from figures import changes, figures
 from machine import HERE, ROOT, about, versions
 from page import write
-from peers import Peers
-from workloads import FULL, PARTS, QUICK, Run
+from workloads import PARTS, Run
 
 BASELINE = HERE / "baseline.json"
 LAST = ROOT / ".nox" / "benchmarks.json"
@@ -30,17 +31,20 @@ LIBRARIES = ("vpsorg-async", "aiohttp", "attrs", "cattrs", "msgspec", "anyio", "
 def main() -> None:
     options = _options()
     if options.page:
-        _publish(_saved() or sys.exit(f"there are no saved results: {BASELINE} is missing"))
+        saved = _saved(options.results) or sys.exit(
+            f"there are no saved results: {options.results} is missing"
+        )
+        _publish(saved, options.folder)
         return
-    peers = Peers()
+    peers, newer = Peers(), NewerPython()
     if not options.no_peers:
         peers.prepare()
-    else:
-        peers.why = "left out"
+    if "python" in (options.only or ([] if options.quick else PARTS)):
+        newer.prepare()
     if not peers.python:
         print(f"\n*** THE LIBRARIES OF OTHERS ARE SKIPPED: {peers.why} ***\n", file=sys.stderr)
     amount = QUICK if options.quick else FULL
-    run = Run(amount, peers)
+    run = Run(amount, peers, newer)
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     results = {
         "date": today,
@@ -66,20 +70,20 @@ def main() -> None:
         if options.only and saved is not None:
             results = _merged(saved, results)
         BASELINE.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-        _publish(results)
+        _publish(results, options.folder)
 
 
-def _saved() -> dict | None:
-    return json.loads(BASELINE.read_text("utf-8")) if BASELINE.is_file() else None
+def _saved(file: Path = BASELINE) -> dict | None:
+    return json.loads(file.read_text("utf-8")) if file.is_file() else None
 
 
 def _show(results: dict, saved: dict | None) -> None:
     print("\nwhat is promised (at most), and what was measured")
     for figure in figures(results):
         unit = figure.form.partition("}")[2]
-        word = "" if figure.met else "  MISSED"
+        limit = "" if figure.limit is None else f"{figure.limit:g}{unit}"
         name = figure.name.replace("`", "")
-        print(f"  {name:<84} {figure.limit:>6g}{unit:<4} {figure.form.format(figure.value):>10}{word}")
+        print(f"  {name:<92} {limit:>9} {figure.shown:>10}{'' if figure.met else '  MISSED'}")
     print(f"\nall results: {LAST}; load of the machine, before and after: {results['load']}")
     if saved is None:
         print("no saved results to compare with")
@@ -109,9 +113,9 @@ def _merged(saved: dict, results: dict) -> dict:
     return saved | parts | {"date": results["date"], "dates": dates, "load": results["load"]}
 
 
-def _publish(results: dict) -> None:
-    for file in write(results, ROOT / "docs"):
-        print(f"wrote {file.relative_to(ROOT)}")
+def _publish(results: dict, folder: Path) -> None:
+    for file in write(results, folder):
+        print(f"wrote {file}")
 
 
 def _options() -> argparse.Namespace:
@@ -123,6 +127,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--page", action="store_true", help="make the page from the saved results, measure nothing"
     )
+    parser.add_argument("--results", type=Path, default=BASELINE, help="with --page: other saved results")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="where the page is written to")
     options = parser.parse_args()
     if options.page and (options.quick or options.only or options.no_peers or options.publish):
         parser.error("--page measures nothing, and goes alone")

@@ -25,6 +25,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bodies import documented, encode, listed
+from figures import END_LIMITS
 
 from vpsorg_async import Client, ServerSpec
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
@@ -174,30 +175,6 @@ def rows(factor: int = 1, only: Iterable[str] = ()) -> list[dict[str, Any]]:
     ]
 
 
-LIMITS: dict[str, tuple[Callable[[dict[str, Any]], bool], str, float]] = {
-    "end, cold, at most": (lambda each: each["fleet"] == "cold", "end", 1.10),
-    "end, second fleet, at most": (lambda each: each["fleet"] == "second", "end", 1.05),
-    "end, 2-5 min, at most": (lambda each: each["shape"].startswith("2-5 min"), "end", 1.015),
-    "polls, 2-5 min, at most": (lambda each: each["shape"].startswith("2-5 min"), "polls", 150),
-    "polls, 50 of 12-30 s, at most": (
-        lambda each: (each["shape"], each["servers"]) == ("12-30 s", 50),
-        "polls",
-        60,
-    ),
-    "polls, 1,000 of 3-6 s, at most": (
-        lambda each: (each["shape"], each["servers"]) == ("3-6 s", 1000),
-        "polls",
-        40,
-    ),
-    "end, 200 of 3-6 s, at most": (
-        lambda each: (each["shape"], each["servers"]) == ("3-6 s", 200),
-        "end",
-        1.10,
-    ),
-}
-"""What is promised: of which rows, which figure, and at most how much. Means over the seeds, the worst row counts."""
-
-
 def show(table: list[dict[str, Any]]) -> None:
     """Print the table, and the limits."""
     print(
@@ -209,14 +186,12 @@ def show(table: list[dict[str, Any]]) -> None:
             f"{each['lag_p99']:>7.2f} s{each['end']:>8.3f}{each['end_worst']:>8.3f}"
         )
     print()
-    for name, (counts, figure, limit) in LIMITS.items():
-        found = [each for each in table if counts(each)]
-        if found:
-            worst = max(found, key=lambda each: each[figure])
-            missed = "" if worst[figure] <= limit else "  MISSED"
-            print(
-                f"{name:<32}{limit:>7g}{worst[figure]:>9g}  ({worst['servers']:,} of {worst['shape']}){missed}"
-            )
+    for each in END_LIMITS:
+        if worst := each.worst(table):
+            missed = "" if worst[each.figure] <= each.limit else "  MISSED"
+            which = f"{worst['servers']:,} of {worst['shape']}"
+            name = f"{each.figure}, {each.which}, at most"
+            print(f"{name:<32}{each.limit:>7g}{worst[each.figure]:>9g}  ({which}){missed}")
 
 
 def main() -> None:

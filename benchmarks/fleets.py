@@ -1,23 +1,26 @@
-"""Create-and-wait, each way in a process of its own: ``python fleets.py <way> <port> <count> [core]``.
+"""Create-and-wait, each way in a process of its own: ``python fleets.py <way> <port> <count> [core] [--account N]``.
 
-The server is told to begin anew; the k-th server is ready after its own delay, the same for every way. What is printed
-is what it cost: wall, CPU (imports excluded), how late each server was seen, requests, connections, memory.
+A small fleet comes first and is not counted: imports and whatever happens only once are no part of the figures. Then
+the server is told to begin anew; the k-th server is ready after its own delay, the same for every way. What is printed
+is what it cost: wall, CPU, how late each server was seen, requests, connections, memory. ``--account`` is the number of
+other servers in the account. A way that ends with ``_uvloop`` runs on uvloop.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import gc
 import http.client
 import importlib
 import json
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,10 +31,27 @@ LATENCY = 0.02
 THREADS = 64
 POLL = 1.0
 """Seconds between two reads of a server, where each is read by itself; the usual default of libraries."""
+LIST_PAUSE = 0.1
+"""Seconds between two reads of the list, where one list is read for all."""
+WARM_UP = 100
+SHORT_DELAYS = (0.2, 0.4)
+"""What the servers of a warm-up take, where nothing is learned from it."""
 
 DURATIONS = os.path.join(tempfile.gettempdir(), f"vpsorg-benchmark-durations-{os.getpid()}.json")
 
 Seen = dict[int, float]
+
+
+class World:
+    """What the ways know of the measurement: how soon a server can be ready, and the event loop to run on."""
+
+    earliest = DELAYS[0]
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+
+
+def run(work: Coroutine[Any, Any, Seen]) -> Seen:
+    with asyncio.Runner(loop_factory=World.loop_factory) as runner:
+        return runner.run(work)
 
 
 def ask(port: int, path: str, body: object = None) -> Any:
@@ -42,8 +62,12 @@ def ask(port: int, path: str, body: object = None) -> Any:
     return answer
 
 
-def begin(port: int, servers: int, delays: tuple[float, float] = DELAYS, made: bool = False) -> None:
-    ask(port, "/_world", {"servers": servers, "delays": delays, "latency": LATENCY, "made": made})
+def begin(
+    port: int, servers: int, delays: tuple[float, float] = DELAYS, made: bool = False, account: int = 0
+) -> None:
+    World.earliest = delays[0]
+    world = {"servers": servers, "delays": delays, "latency": LATENCY, "made": made, "account": account}
+    ask(port, "/_world", world)
 
 
 def spec(number: int) -> dict[str, Any]:
@@ -120,7 +144,9 @@ def pydo(base: str, count: int) -> Seen:
         body = {"region": "nyc3", "size": "s-2vcpu-4gb", "image": "ubuntu-22-04-x64"}
 
         async def one(number: int) -> int:
-            answer = await client.droplets.create(body={"name": f"web-{number}", **body}, enforce_https=False)
+            answer = await client.droplets.create(
+                body={"name": f"web-server-{number + 1}", **body}, enforce_https=False
+            )
             made = answer["droplet"]["id"]
             while True:
                 answer = await client.droplets.get(droplet_id=made, enforce_https=False)
@@ -131,7 +157,7 @@ def pydo(base: str, count: int) -> Seen:
         async with client:
             return await gathered(count, one)
 
-    return asyncio.run(work())
+    return run(work())
 
 
 def aiohttp_gather(base: str, count: int) -> Seen:
@@ -154,7 +180,7 @@ def aiohttp_gather(base: str, count: int) -> Seen:
 
             return await gathered(count, one)
 
-    return asyncio.run(work())
+    return run(work())
 
 
 def aiohttp_shared(base: str, count: int) -> Seen:
@@ -181,18 +207,46 @@ def aiohttp_shared(base: str, count: int) -> Seen:
                     waiting.add(made.decode(await response.read()).id)
 
             creating = asyncio.gather(*(create(number) for number in range(count)))
-            await asyncio.sleep(DELAYS[0])
+            await asyncio.sleep(World.earliest)
             while waiting or not creating.done():
                 async with session.get(url) as response:
                     rows = listed.decode(await response.read()).results
                 ready = {each.id for each in rows if each.status == "active"} & waiting
                 seen.update(dict.fromkeys(ready, time.monotonic()))
                 waiting -= ready
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(LIST_PAUSE)
             await creating
         return seen
 
-    return asyncio.run(work())
+    return run(work())
+
+
+def aiohttp_plain(base: str, count: int) -> Seen:
+    """What most people would write: create all with aiohttp, then decode the whole list ten times a second."""
+    import aiohttp
+
+    seen: Seen = {}
+
+    async def work() -> Seen:
+        url = f"{base}/api/v1/servers/"
+        connector = aiohttp.TCPConnector(limit=FLEET_WIDTH)
+        async with aiohttp.ClientSession(headers=BEARER, connector=connector) as session:
+
+            async def create(number: int) -> int:
+                async with session.post(url, json=spec(number)) as response:
+                    return int((await response.json())["id"])
+
+            waiting = set(await asyncio.gather(*(create(number) for number in range(count))))
+            while waiting:
+                async with session.get(url) as response:
+                    rows = (await response.json())["results"]
+                ready = {row["id"] for row in rows if row["status"] == "active"} & waiting
+                seen.update(dict.fromkeys(ready, time.monotonic()))
+                waiting -= ready
+                await asyncio.sleep(LIST_PAUSE)
+        return seen
+
+    return run(work())
 
 
 def vpsorg(base: str, count: int, **options: Any) -> Seen:
@@ -212,7 +266,7 @@ def vpsorg(base: str, count: int, **options: Any) -> Seen:
         run.report.raise_for_failures()
         return seen
 
-    return asyncio.run(work())
+    return run(work())
 
 
 EAGER: dict[str, Any] = {"min_interval": 0.1, "max_in_flight": FLEET_WIDTH}
@@ -234,6 +288,7 @@ WAYS: dict[str, Callable[[str, int], Seen]] = {
     "hcloud": hcloud,
     "pydo": pydo,
     "aiohttp": aiohttp_gather,
+    "aiohttp_plain": aiohttp_plain,
     "aiohttp_shared": aiohttp_shared,
     "vpsorg": vpsorg_learned,
     "vpsorg_cold": vpsorg_cold,
@@ -244,22 +299,28 @@ MODULES = {
     "hcloud": "hcloud",
     "pydo": "pydo.aio",
     "aiohttp": "aiohttp",
+    "aiohttp_plain": "aiohttp",
     "aiohttp_shared": "aiohttp",
     "vpsorg": "vpsorg_async.http.transport",
     "vpsorg_cold": "vpsorg_async.http.transport",
     "vpsorg_default": "vpsorg_async.http.transport",
 }
+BLOCKING = ("requests", "hcloud")
 
 
-def create_and_wait(way: str, port: int, count: int) -> dict[str, float]:
-    """One way, once."""
+def create_and_wait(way: str, port: int, count: int, account: int = 0) -> dict[str, float]:
+    """One way, once, after its warm-up."""
+    if way.endswith("_uvloop"):
+        World.loop_factory = importlib.import_module("uvloop").new_event_loop
+    way = way.removesuffix("_uvloop")
     importlib.import_module(MODULES[way])
-    base = f"http://127.0.0.1:{port}"
-    if way == "vpsorg":
-        begin(port, 100)
-        vpsorg_learned(base, 100)
-    begin(port, count)
-    before, imported = ask(port, "/_statistics"), peak()
+    base, imported = f"http://127.0.0.1:{port}", peak()
+    # what is learned must be true of the fleet that counts
+    begin(port, WARM_UP, DELAYS if way == "vpsorg" else SHORT_DELAYS)
+    WAYS[way](base, WARM_UP)
+    begin(port, count, account=account)
+    gc.collect()
+    before = ask(port, "/_statistics")
     began, cpu = time.monotonic(), time.process_time()
     seen = WAYS[way](base, count)
     cost = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
@@ -284,11 +345,17 @@ def peak() -> float:
 
 
 def main() -> None:
-    way, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if len(sys.argv) > 4:
-        os.sched_setaffinity(0, {int(sys.argv[4])})
+    parser = argparse.ArgumentParser(description="Create servers and wait for them, in one way.")
+    parser.add_argument("way", choices=[*WAYS, *(f"{way}_uvloop" for way in WAYS if way not in BLOCKING)])
+    parser.add_argument("port", type=int)
+    parser.add_argument("count", type=int)
+    parser.add_argument("core", type=int, nargs="?", help="the core to stay on")
+    parser.add_argument("--account", type=int, default=0, help="other servers in the account")
+    given = parser.parse_args()
+    if given.core is not None:
+        os.sched_setaffinity(0, {given.core})
     try:
-        print(json.dumps(create_and_wait(way, port, count)))
+        print(json.dumps(create_and_wait(given.way, given.port, given.count, given.account)))
     finally:
         with contextlib.suppress(OSError):
             os.remove(DURATIONS)

@@ -3,8 +3,9 @@
 Run as a process of its own: ``python server.py [core]``; it prints its port. It reads no more of a request than it
 must, checks nothing, and is meant to be far faster than any client, which the run shows.
 
-``POST /_world`` with ``{"servers": N, "delays": [low, high], "latency": S, "made": bool}`` begins anew: the k-th server
-that is created becomes active after its own delay, the same in every run, and each answer takes ``latency`` seconds.
+``POST /_world`` with ``{"servers": N, "delays": [low, high], "latency": S, "made": bool, "account": M}`` begins anew:
+the k-th server that is created becomes active after its own delay, the same in every run, each answer takes ``latency``
+seconds, and M other servers, which never change, stand first in every list.
 ``GET /_truth`` tells when each server became active, in monotonic seconds of this machine.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import random
@@ -26,6 +28,8 @@ from bodies import SHAPES, encode, hcloud_action, hcloud_created, listed
 SEED = 42
 NAMED = re.compile(rb'"name": ?"web-server-(\d+)"')
 ONE = 12345
+OTHERS = 1_000_000
+"""The ids of servers that were in the account before are greater than this."""
 LISTS = (100, 1000, 10_000)
 
 
@@ -34,8 +38,15 @@ def answer(body: bytes, status: str = "200 OK") -> bytes:
     return head.encode() + body
 
 
-def page(rows: list[bytes]) -> bytes:
-    return b'{"count":%d,"results":[%s]}' % (len(rows), b",".join(rows))
+def page(rows: list[bytes], more: int = 0) -> bytes:
+    """A list; ``more`` is what the rows hold beyond one server each."""
+    return b'{"count":%d,"results":[%s]}' % (len(rows) + more, b",".join(rows))
+
+
+@functools.lru_cache(maxsize=1)
+def others(count: int) -> list[bytes]:
+    """The rows of servers that never change, joined once: a list of 100,000 is no work for each answer."""
+    return [b",".join(encode(listed(OTHERS + number)) for number in ids(count))] if count else []
 
 
 GETS = {
@@ -64,11 +75,14 @@ class World:
         self.latency = 0.0
         self.ready_at: dict[int, float] = {}
 
-    def begin(self, servers: int, delays: tuple[float, float], latency: float, made: bool) -> None:
+    def begin(
+        self, servers: int, delays: tuple[float, float], latency: float, made: bool, account: int = 0
+    ) -> None:
         rng = random.Random(SEED)
         self.delays = [rng.uniform(*delays) for _ in range(servers)]
         self.latency = latency
         self.rows = [[encode(listed(n, status)) for status in STATES] for n in range(1, servers + 1)]
+        self.others, self.more = others(account), max(account - 1, 0)
         self.ready_at = {}
         self.routes: dict[bytes, Callable[[bytes], bytes]] = {
             b"GET /api/v1/servers/": self.list,
@@ -109,7 +123,8 @@ class World:
 
     def list(self, _: bytes) -> bytes:
         now = time.monotonic()
-        return answer(page([self.rows[number - 1][at <= now] for number, at in self.ready_at.items()]))
+        rows = [self.rows[number - 1][at <= now] for number, at in self.ready_at.items()]
+        return answer(page(self.others + rows, self.more))
 
     def control(self, path: bytes, body: bytes) -> bytes:
         if path == b"/_truth":

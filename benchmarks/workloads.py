@@ -9,80 +9,41 @@ from __future__ import annotations
 import random
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import attrs
 import simulate_waits
+from amounts import Amount
 from clients import FLEET_WIDTH, WIDEST
+from environments import NewerPython, Peers
 from imports import size
 from machine import CLIENT_CORE, Client, Server, once
-from peers import Peers
+from ratios import Costs, Fleet, fleet_table, medians, ratio, spread
 
 OURS = ("raw", "aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_default")
 ON_UVLOOP = ("raw_uvloop", "aiohttp_uvloop", "vpsorg_uvloop")
 THEIRS = ("httpx", "requests", "requests_session", "hcloud", "scaleway", "pydo")
 LISTS = ("aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_poll", "vpsorg_first_poll")
 LISTS_THEIRS = ("httpx", "requests")
+BY_HAND_AND_OURS = ("aiohttp_shared", "vpsorg")
+HERE_AND_NEWER = ("", "@newer")
 
 Table = dict[str, dict[str, Any]]
-
-
-@attrs.frozen
-class Amount:
-    """How much is done."""
-
-    sittings: int
-    rounds: int
-    gets: int
-    gets_at_once: int
-    lists: dict[int, int]
-    fleets: dict[int, dict[str, int]]
-    waiters: tuple[int, ...]
-    imports: int
-
-
-OWN = dict.fromkeys(("vpsorg", "vpsorg_cold", "vpsorg_default"), 3)
-FULL = Amount(
-    sittings=3,
-    rounds=5,
-    gets=150,
-    gets_at_once=640,
-    lists={100: 50, 1000: 5, 10_000: 2},
-    fleets={
-        50: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp", "aiohttp_shared"), 2),
-        200: OWN | dict.fromkeys(("requests", "hcloud", "pydo", "aiohttp", "aiohttp_shared"), 2),
-        # the two that hold a thread for each server take a minute and a half
-        1000: OWN | {"requests": 1, "hcloud": 1, "pydo": 2, "aiohttp": 2, "aiohttp_shared": 3},
-    },
-    waiters=(1000, 10_000),
-    imports=15,
-)
-QUICK = Amount(
-    sittings=1,
-    rounds=5,
-    gets=50,
-    gets_at_once=192,
-    # an even number for the longest: every other answer differs
-    lists={100: 20, 1000: 3, 10_000: 2},
-    fleets={
-        50: dict.fromkeys(("requests", "hcloud", "pydo", "vpsorg"), 1),
-        1000: dict.fromkeys(("aiohttp", "aiohttp_shared", "vpsorg"), 1),
-    },
-    waiters=(10_000,),
-    imports=3,
-)
 
 
 class Run:
     """One run of the benchmarks."""
 
-    def __init__(self, amount: Amount, peers: Peers) -> None:
+    def __init__(self, amount: Amount, peers: Peers, newer: NewerPython) -> None:
         self.amount = amount
         self.peers = peers
+        self.newer = newer
         self.rng = random.Random()
 
     def python(self, name: str) -> str:
+        if name.endswith("@newer"):
+            assert self.newer.python is not None
+            return self.newer.python
         if name in THEIRS:
             assert self.peers.python is not None
             return self.peers.python
@@ -115,24 +76,30 @@ class Run:
     def lists(self) -> dict[str, Table]:
         """Lists of several lengths, and the poll that the waits share."""
         found = {}
-        for count, calls in self.amount.lists.items():
-            work = {"do": "list", "count": count, "calls": calls}
+        for count in self.amount.lists:
             names = self.available((*LISTS, *LISTS_THEIRS))
-            table = self.compare(names, work, calls, against="aiohttp_typed", also="aiohttp_read")
-            found[str(count)] = table
+            found[str(count)] = self.list_table(names, count, also="aiohttp_read")
         return found
+
+    def list_table(self, names: Sequence[str], count: int, also: str | None = None) -> Table:
+        calls = self.amount.lists[count]
+        work = {"do": "list", "count": count, "calls": calls}
+        return self.compare(names, work, calls, against="aiohttp_typed", also=also)
 
     def compare(
         self, names: Sequence[str], work: dict[str, Any], calls: int, *, against: str, also: str | None = None
     ) -> Table:
-        """The same work by each; microseconds for one call, and ratios of those in the same round."""
+        """The same work by each; microseconds for one call, and ratios of those in the same round.
+
+        What runs on another interpreter is held against ``against`` on that one.
+        """
         rounds: list[dict[str, dict[str, float]]] = []
         for _ in range(self.amount.sittings):
             server = Server()
             clients: dict[str, Client] = {}
             try:
                 for name in names:
-                    clients[name] = Client(self.python(name), name, server.port)
+                    clients[name] = Client(self.python(name), name.partition("@")[0], server.port)
                 for client in clients.values():
                     client.ask(**work)
                 for _ in range(self.amount.rounds):
@@ -144,12 +111,13 @@ class Run:
                 server.close()
         table: Table = {}
         for name in names:
+            beside = "".join((against, *name.partition("@")[1:]))
             table[name] = {
                 "cpu": statistics.median(costs[name]["cpu"] for costs in rounds) / calls * 1e6,
                 "wall": statistics.median(costs[name]["wall"] for costs in rounds) / calls * 1e6,
-                "cpu_ratio": ratio(rounds, name, against, "cpu"),
-                "wall_ratio": ratio(rounds, name, against, "wall"),
-                "cpu_spread": spread(rounds, name, against),
+                "cpu_ratio": ratio(rounds, name, beside, "cpu"),
+                "wall_ratio": ratio(rounds, name, beside, "wall"),
+                "cpu_spread": spread(rounds, name, beside),
             }
             if also is not None:
                 table[name][f"cpu_by_{also}"] = ratio(rounds, name, also, "cpu")
@@ -157,35 +125,86 @@ class Run:
 
     def fleets(self) -> dict[str, Table]:
         """Create so many and wait until each is active, each way in turn."""
-        found: dict[str, Table] = {}
+        found = {}
         for count, ways in self.amount.fleets.items():
-            costs: dict[str, list[dict[str, float]]] = {way: [] for way in self.available(list(ways))}
-            for number in range(max(ways.values())):
-                for way in self.rng.sample(list(costs), len(costs)):
-                    if number < ways[way]:
-                        costs[way].append(self.alone("fleets.py", way, count))
-            found[str(count)] = {
-                way: medians(several) | {"rounds": len(several)} for way, several in costs.items()
-            }
+            usable = [
+                way for way in self.available(list(ways)) if has_uvloop() or not way.endswith("_uvloop")
+            ]
+            rounds = self.fleet_rounds({Fleet(way, count): ways[way] for way in usable})
+            found[str(count)] = fleet_table(rounds, count)
         return found
+
+    def growth(self) -> dict[str, Table]:
+        """Fleets of several sizes, by hand and ours."""
+        rounds = self.fleet_rounds(
+            {
+                Fleet(way, count): times
+                for count, times in self.amount.growth.items()
+                for way in BY_HAND_AND_OURS
+            }
+        )
+        return {str(count): fleet_table(rounds, count) for count in self.amount.growth}
+
+    def accounts(self) -> dict[str, Table]:
+        """A fleet of 100 in accounts of several sizes, by hand and ours."""
+        found = {}
+        for others, times in self.amount.accounts.items():
+            rounds = self.fleet_rounds({Fleet(way, 100, others): times for way in BY_HAND_AND_OURS})
+            found[str(others)] = fleet_table(rounds, 100, others)
+        return found
+
+    def fleet_rounds(self, fleets: Mapping[Fleet, int]) -> list[dict[Fleet, Costs]]:
+        """So many rounds of each; in a round, one runs after the other, in random order."""
+        rounds = []
+        for number in range(max(fleets.values(), default=0)):
+            order = [fleet for fleet, times in fleets.items() if number < times]
+            self.rng.shuffle(order)
+            rounds.append({fleet: self.fleet(fleet) for fleet in order})
+        return rounds
+
+    def fleet(self, fleet: Fleet) -> Costs:
+        return self.alone("fleets.py", fleet.way, fleet.count, "--account", str(fleet.account))
+
+    def newer_python(self) -> dict[str, Any]:
+        """Reads, a list and a fleet on a newer Python, beside those on this one."""
+        found: dict[str, Any] = {"why": self.newer.why, "version": self.newer.version}
+        if self.newer.python is None:
+            return found
+
+        def on_both(*names: str) -> list[str]:
+            return [name + python for python in HERE_AND_NEWER for name in names]
+
+        calls = self.amount.gets_at_once
+        work = {"do": "get", "calls": calls, "at_once": WIDEST}
+        rounds = self.fleet_rounds({Fleet(way, 1000): 3 for way in on_both(*BY_HAND_AND_OURS)})
+        return found | {
+            "get": self.compare(on_both("aiohttp", "vpsorg"), work, calls, against="aiohttp"),
+            "list": self.list_table(on_both("aiohttp_typed", "vpsorg"), 1000),
+            "fleet": fleet_table(rounds, 1000),
+        }
 
     def waiters(self) -> Table:
         """Many waits on one client."""
-        rounds = 1 if self.amount is QUICK else 3
         found: Table = {}
-        for count in self.amount.waiters:
+        for count, rounds in self.amount.waiters.items():
             found[str(count)] = {}
             for what in ("each", "in_one", "late", "bare"):
                 costs = [self.alone("waiters.py", what, count) for _ in range(rounds)]
                 found[str(count)] |= medians(costs)
         return found
 
-    def alone(self, script: str, way: str, count: int) -> dict[str, float]:
+    def alone(self, script: str, way: str, count: int, *options: str) -> Costs:
         server = Server()
         try:
-            return dict(once(self.python(way), script, way, server.port, str(count), *CLIENT_CORE))
+            name = way.partition("@")[0]
+            return dict(once(self.python(way), script, name, server.port, str(count), *CLIENT_CORE, *options))
         finally:
             server.close()
+
+    def ends(self) -> list[dict[str, Any]]:
+        """How late the last server of a fleet is noticed by the real client, in virtual time."""
+        only = ["--only", *self.amount.ends] if self.amount.ends else []
+        return list(once(sys.executable, "ends.py", "--json", *only))
 
     def simulation(self) -> list[dict[str, Any]]:
         """How often, and how late, the schedules of other libraries and ours poll, on a virtual clock."""
@@ -243,26 +262,16 @@ def has_uvloop() -> bool:
     return bool(uvloop)
 
 
-def ratio(rounds: list[dict[str, dict[str, float]]], name: str, against: str, kind: str) -> float:
-    return statistics.median(costs[name][kind] / costs[against][kind] for costs in rounds)
-
-
-def spread(rounds: list[dict[str, dict[str, float]]], name: str, against: str) -> tuple[float, float]:
-    """The quartiles of the ratio."""
-    ratios = sorted(costs[name]["cpu"] / costs[against]["cpu"] for costs in rounds)
-    return ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
-
-
-def medians(several: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {key: statistics.median(one[key] for one in several) for key in several[0]}
-
-
 PARTS: dict[str, Callable[[Run], Any]] = {
     "server": Run.capacity,
     "get": Run.gets,
     "list": Run.lists,
     "fleet": Run.fleets,
+    "growth": Run.growth,
+    "account": Run.accounts,
+    "python": Run.newer_python,
     "waiters": Run.waiters,
+    "ends": Run.ends,
     "simulation": Run.simulation,
     "import": Run.imports,
 }
