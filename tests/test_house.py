@@ -29,7 +29,7 @@ NAME = "vpsorg_async"
 # A room is a module or folder of the package. It imports from its own layer and from those further down.
 LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
-    {"__init__", "doctor", "otel"},
+    {"__init__", "doctor", "otel", "plain"},
     {"client"},
     {"facade"},
     {"options"},
@@ -40,7 +40,17 @@ LAYERS: list[set[str]] = [
     {"endpoints"},
     {"changes", "listing"},
     {"answers", "ready"},
-    {"http", "lifecycle", "dialects", "codec", "lenient", "config"},
+    {
+        "http",
+        "lifecycle",
+        "dialects",
+        "codec",
+        "conversion",
+        "error_records",
+        "spec_tables",
+        "lenient",
+        "config",
+    },
     {"specs", "errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
     {"records"},
 ]
@@ -53,7 +63,7 @@ KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
 HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.transport", "http.resolver", "ready.web", SANDBOX},
     "asyncssh": {"ready.ssh_login", SANDBOX},
-    "cattrs": {"codec"},
+    "cattrs": {"conversion"},
     "msgspec": {"codec", "lenient", "records"},
     "random": {"timing", SANDBOX},
     "time": {"timing", SANDBOX},

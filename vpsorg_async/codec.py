@@ -1,26 +1,21 @@
 """JSON to records and back. Pure: bytes in, records out, or a `DecodeError` with paths.
 
 msgspec decodes the wire directly into the attrs records and is strict: ``"12"`` is not 12, null is not ``"None"``,
-``"false"`` is not True. Unknown keys are ignored. `lenient` reads what does not fit again, field by field. cattrs turns
-specs into JSON objects, and spec files into specs. It is as strict, and treats an unknown key as an error.
+``"false"`` is not True. Unknown keys are ignored. `lenient` reads what does not fit again, field by field. Specs and
+plain data are read and written by `conversion`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import typing
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import attrs
 import msgspec
 
-from .errors import ConfigurationError, DecodeError
+from .errors import DecodeError
 from .records import ServerStatus
-from .specs import ServerSpec
 
 __all__ = [
     "UNFIT",
@@ -32,8 +27,6 @@ __all__ = [
     "loads",
     "problem_of",
     "read_marks",
-    "read_specs",
-    "unstructure",
 ]
 
 T = TypeVar("T")
@@ -186,134 +179,3 @@ def _row_of(shape: Any) -> Any:
         if getattr(candidate, "__origin__", None) is list:
             return candidate.__args__[0]
     return None
-
-
-@functools.cache
-def _converter() -> Any:
-    # cattrs takes longer to import than the rest of this package, so it is imported with the first spec
-    import cattrs
-    from cattrs.gen import make_dict_unstructure_fn
-
-    converter = cattrs.Converter()
-    converter.register_unstructure_hook_factory(
-        attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
-    )
-    return converter
-
-
-def unstructure(record: Any) -> dict[str, Any]:
-    """Return the JSON object of an attrs record, without the fields that have their defaults."""
-    data: dict[str, Any] = _converter().unstructure(record)
-    return data
-
-
-def read_specs(data: object) -> list[ServerSpec]:
-    """Read specs from plain data, as a TOML or JSON file contains them.
-
-    The data is a list of objects, or an object with ``servers`` (such a list) and, optionally, ``defaults`` for all of
-    them. Reading is strict: ``"12"`` is not 12, and a key that is not a field of `ServerSpec` is refused. Raises
-    `ConfigurationError` with a line such as ``$.servers[2].plan_id: expected an integer or a string, not true`` for
-    each problem.
-    """
-    table: Mapping[str, Any] = data if isinstance(data, dict) else {"servers": data}
-    rows, defaults = table.get("servers"), table.get("defaults", {})
-    base = "$.servers" if table is data else "$"
-    problems = [
-        f"$.{key}: unknown; known are servers and defaults"
-        for key in table
-        if key not in ("servers", "defaults")
-    ]
-    if not isinstance(defaults, dict):
-        problems.append("$.defaults: expected a table")
-    if not isinstance(rows, list):
-        problems.append(
-            f"{base}: expected a list of servers" + ("" if "servers" in table else ", found none")
-        )
-    elif not rows:
-        problems.append(f"{base}: the list is empty")
-    specs: list[ServerSpec] = []
-    for index, row in enumerate(rows if isinstance(rows, list) and not problems else ()):
-        place = f"{base}[{index}]"
-        if not isinstance(row, dict):
-            problems.append(f"{place}: expected a table")
-            continue
-        for problem in _spec_problems({**defaults, **row}, place, specs):
-            field = problem.removeprefix(f"{place}.").partition(":")[0]
-            if field in defaults and field not in row:
-                problem = problem.replace(place, "$.defaults", 1)
-            if problem not in problems:
-                problems.append(problem)
-    if problems:
-        more = f" and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
-        raise ConfigurationError("\n".join(problems[:MAX_PROBLEMS]) + more)
-    return specs
-
-
-_SHAPES = {int: "an integer", str: "a string", bool: "true or false", type(None): "nothing"}
-
-
-@functools.cache
-def _spec_converter() -> Any:
-    import cattrs
-    from cattrs.gen import make_dict_structure_fn
-
-    converter = cattrs.Converter(forbid_extra_keys=True)
-
-    def strict(value: object, wanted: Any) -> object:
-        kinds = typing.get_args(wanted) or (wanted,)
-        if type(value) not in kinds:
-            names = " or ".join(_SHAPES[kind] for kind in kinds if kind is not type(None))
-            raise ConfigurationError(f"expected {names}, not {json.dumps(value, default=str)}")
-        return value
-
-    def is_tuple(wanted: Any) -> bool:
-        origin: Any = typing.get_origin(wanted)
-        return origin is tuple
-
-    converter.register_structure_hook_func(
-        lambda wanted: all(kind in _SHAPES for kind in typing.get_args(wanted) or (wanted,)), strict
-    )
-    for kind in _SHAPES:
-        # cattrs' own hooks for these types convert, and take precedence over hook functions
-        converter.register_structure_hook(kind, strict)
-    converter.register_structure_hook_func(is_tuple, _strict_tuple(strict))
-    converter.register_structure_hook(
-        ServerSpec, make_dict_structure_fn(ServerSpec, converter, _cattrs_forbid_extra_keys=True)
-    )
-    return converter
-
-
-def _strict_tuple(strict: Callable[[object, Any], object]) -> Callable[[object, Any], tuple[object, ...]]:
-    def structure(value: object, wanted: Any) -> tuple[object, ...]:
-        if not isinstance(value, list):
-            raise ConfigurationError(f"expected a list, not {json.dumps(value, default=str)}")
-        return tuple(strict(item, typing.get_args(wanted)[0]) for item in value)
-
-    return structure
-
-
-def _spec_problems(row: dict[str, Any], place: str, specs: list[ServerSpec]) -> list[str]:
-    """Read one row into ``specs``, or return its problems as lines with their paths."""
-    from cattrs import transform_error
-    from cattrs.errors import ForbiddenExtraKeysError
-
-    def say(error: BaseException, _: Any) -> str:
-        if isinstance(error, ForbiddenExtraKeysError):
-            known = ", ".join(field.name for field in attrs.fields(ServerSpec))
-            return f"unknown: {', '.join(sorted(error.extra_fields))}; known are {known}"
-        return "missing" if isinstance(error, KeyError) else str(error)
-
-    # ids of either dialect are allowed, but an id of digits was meant as a number
-    problems = [
-        f"{place}.{name}: expected an integer, not {json.dumps(value)}"
-        for name, value in row.items()
-        if name.endswith("_id") and isinstance(value, str) and value.isdecimal()
-    ]
-    if problems:
-        return problems
-    try:
-        specs.append(_spec_converter().structure(row, ServerSpec))
-    except Exception as unfit:
-        lines = [line.rpartition(" @ ") for line in transform_error(unfit, place, say)]
-        return [f"{where}: {what}" for what, _, where in lines]
-    return []

@@ -23,7 +23,8 @@
     │   └── NeverReadyError                 a ready check found that the server has failed for good
     └── FleetError (ExceptionGroup)         only from Report.raise_for_failures()
 
-A class exists where a caller reacts differently. All of them pickle, and none holds headers or the token.
+A class exists where a caller reacts differently. All of them pickle, and none holds headers or the token. What an error
+holds is annotated in its class: `vpsorg_async.plain` stores exactly that.
 Python's own `TimeoutError` is an `OSError`: put `except OSError` after these.
 """
 
@@ -104,6 +105,10 @@ class RequestError(VpsOrgError):
             if error.sent is Sent.MAYBE: ...
     """
 
+    sent: Sent
+    request: str
+    attempts: int
+
     def __init__(self, message: str = "", *, sent: Sent = Sent.MAYBE, request: str = "") -> None:
         super().__init__(message)
         self.sent = sent
@@ -115,6 +120,7 @@ class TransportError(RequestError):
     """No usable answer came. ``final`` is True where another attempt cannot help."""
 
     default_sent: ClassVar[Sent] = Sent.MAYBE
+    final: bool
 
     def __init__(
         self, message: str = "", *, sent: Sent | None = None, request: str = "", final: bool = False
@@ -144,6 +150,8 @@ class RequestTimeoutError(TransportError, TimeoutError):
     ``deadline`` is the seconds of the call's deadline, where that has passed (`Client.with_options`); None where the
     time for one attempt has.
     """
+
+    deadline: float | None
 
     def __init__(
         self,
@@ -177,6 +185,11 @@ class APIError(RequestError):
     `APIError` too, with that status.
     Codes: https://www.vps.org/api/v1/docs/servers/
     """
+
+    status: int
+    body: str
+    retry_after: float | None
+    from_api: bool
 
     def __init__(
         self,
@@ -249,9 +262,12 @@ class DecodeError(RequestError):
     of a short answer, with secrets blanked out.
     """
 
+    problems: tuple[str, ...]
+    body: str
+
     def __init__(self, message: str = "", *, problems: Sequence[str] = (), request: str = "") -> None:
         super().__init__(message, request=request)
-        self.problems: tuple[str, ...] = tuple(problems)
+        self.problems = tuple(problems)
         self.body = ""
 
     def __str__(self) -> str:
@@ -271,6 +287,11 @@ class OutcomeUnknownError(RequestError):
         candidates: Ids of servers that may be its result.
     """
 
+    subject: ServerId | None
+    reason: Exception | None
+    sent_at: datetime | None
+    candidates: tuple[ServerId, ...]
+
     def __init__(
         self,
         message: str = "",
@@ -285,7 +306,7 @@ class OutcomeUnknownError(RequestError):
         self.subject = subject
         self.reason = reason
         self.sent_at = sent_at
-        self.candidates: tuple[ServerId, ...] = tuple(candidates)
+        self.candidates = tuple(candidates)
         if isinstance(reason, RequestError):
             self.attempts = reason.attempts
 
@@ -302,6 +323,13 @@ class WaitError(VpsOrgError):
         reason: Why its ready check did not pass last; empty where no check had been made.
     """
 
+    server_id: ServerId | None
+    target: str
+    last_seen: Server | None
+    timeline: tuple[Seen, ...]
+    last_failure: Exception | None
+    reason: str
+
     def __init__(
         self,
         message: str = "",
@@ -317,7 +345,7 @@ class WaitError(VpsOrgError):
         self.server_id = server_id
         self.target = target
         self.last_seen = last_seen
-        self.timeline: tuple[Seen, ...] = tuple(timeline)
+        self.timeline = tuple(timeline)
         self.last_failure = last_failure
         self.reason = reason
 

@@ -17,8 +17,8 @@ import pytest
 from vpsorg_async import __version__, errors
 from vpsorg_async.cli.exits import Exit
 from vpsorg_async.cli.root_command import app
-from vpsorg_async.codec import read_specs
 from vpsorg_async.sandbox import SandboxError
+from vpsorg_async.spec_tables import read_specs
 
 Start = Callable[..., subprocess.Popen[str]]
 

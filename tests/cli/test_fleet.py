@@ -17,7 +17,7 @@ from vpsorg_async.errors import (
     PaymentRequiredError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.plan import plan_fleet
+from vpsorg_async.fleet.planning import plan_fleet
 from vpsorg_async.records import PlanOffer
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.specs import ServerSpec

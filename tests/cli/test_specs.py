@@ -8,8 +8,8 @@ import pytest
 
 from vpsorg_async import ServerSpec
 from vpsorg_async.cli.specs import Selection, Specification
-from vpsorg_async.codec import read_specs
 from vpsorg_async.errors import ConfigurationError
+from vpsorg_async.spec_tables import read_specs
 
 WEB: dict[str, Any] = {"name": "web-1", "plan_id": 1, "os_id": 5, "location": "us-west"}
 FLAGS: dict[str, Any] = {"plan_id": "1", "os_id": "5", "location": "us-west"}

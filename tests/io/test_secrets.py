@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy as copying
+import json
 import logging
 import pickle
 import traceback
@@ -18,6 +19,7 @@ from tests.io.raw_server import RawServer, answer
 from tests.io.skipping import quiet, skipping
 from vpsorg_async import Client
 from vpsorg_async.errors import ConfigurationError, VpsOrgError
+from vpsorg_async.plain import from_plain, to_plain
 
 CANARY = "CANARY"
 PASSWORD = "hunter2-root"
@@ -132,7 +134,11 @@ def inside(value: object, depth: int = 0) -> Iterator[str]:
 def leaks(heard: Heard, caplog: pytest.LogCaptureFixture) -> list[str]:
     """The places where a secret shows."""
     assert heard.error is not None
-    shown: dict[str, str] = {"events": repr(heard.events), "logs": caplog.text}
+    shown: dict[str, str] = {
+        "events": repr(heard.events),
+        "plain data of events": json.dumps(to_plain(heard.events)),
+        "logs": caplog.text,
+    }
     for error in chain(heard.error):
         name = type(error).__name__
         shown[f"str of {name}"] = str(error)
@@ -142,6 +148,8 @@ def leaks(heard: Heard, caplog: pytest.LogCaptureFixture) -> list[str]:
         shown[f"traceback of {name}"] = "".join(
             traceback.TracebackException.from_exception(error, capture_locals=True).format()
         )
+        if isinstance(error, VpsOrgError):
+            shown[f"plain data of {name}"] = json.dumps(to_plain(error, passwords=True))
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             shown[f"pickle {protocol} of {name}"] = pickle.dumps(error, protocol).decode("latin-1")
     return [place for place, text in shown.items() if CANARY in text or PASSWORD in text]
@@ -152,8 +160,8 @@ def check(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
     assert [error for error in chain(heard.error) if not isinstance(error, VpsOrgError)] == []
     assert leaks(heard, caplog) == []
     for error in chain(heard.error):
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy), repr(vars(copy))) == (type(error), str(error), repr(vars(error)))
+        for copy in (pickle.loads(pickle.dumps(error)), from_plain(json.loads(json.dumps(to_plain(error))))):
+            assert (type(copy), str(copy), repr(vars(copy))) == (type(error), str(error), repr(vars(error)))
 
 
 @pytest.mark.parametrize("operation", ["get", "create", "delete", "update", "wait", "fleet"])

@@ -23,7 +23,8 @@ from vpsorg_async import (
     ServerSpec,
     ServerStatus,
 )
-from vpsorg_async.codec import MAX_PROBLEMS, Decoder, dumps, loads, unstructure
+from vpsorg_async.codec import MAX_PROBLEMS, Decoder, dumps, loads
+from vpsorg_async.conversion import unstructure
 from vpsorg_async.dialects import Documented, Page
 from vpsorg_async.errors import DecodeError, Sent
 

@@ -40,7 +40,7 @@ from vpsorg_async.errors import (
     VpsOrgError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet.plan import plan_fleet
+from vpsorg_async.fleet.planning import plan_fleet
 from vpsorg_async.fleet.retry_failed import job_of, jobs_again, merged
 from vpsorg_async.records import Seen
 

@@ -12,7 +12,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.events import FleetEvent
-from ..fleet.plan import FleetPlan, StepKind
+from ..fleet.planning import FleetPlan, StepKind
 from ..lifecycle.commands import GONE
 from ..listing import Listing
 from ..records import ServerId

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..client import Client
 from ..errors import VpsOrgError
-from ..fleet.plan import FleetPlan, plan_fleet
+from ..fleet.planning import FleetPlan, plan_fleet
 from ..records import PlanOffer
 from ..specs import ServerSpec
 

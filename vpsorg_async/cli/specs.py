@@ -14,9 +14,9 @@ import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from ..codec import read_specs
 from ..errors import ConfigurationError
 from ..records import ServerId
+from ..spec_tables import read_specs
 from ..specs import ServerSpec
 from .files import read_text
 

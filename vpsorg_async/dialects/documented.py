@@ -12,8 +12,9 @@ from typing import Any
 
 import attrs
 
-from ..codec import Decoder, Raw, StatusRow, dumps, unstructure
+from ..codec import Decoder, Raw, StatusRow, dumps
 from ..config import API_PREFIX
+from ..conversion import unstructure
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..http.reply import Expected

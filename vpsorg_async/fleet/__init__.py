@@ -6,7 +6,7 @@ from .events import CommandAnswered, CommandLost, CommandSent, FleetEvent, Serve
 from .fleet import Fleet
 from .inputs import ActOptions, CreateOptions, RollingOptions
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
-from .plan import FleetPlan, Step, StepKind
+from .planning import FleetPlan, Step, StepKind
 from .rolling import RollingRun
 from .run import Run
 

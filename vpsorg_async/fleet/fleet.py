@@ -13,7 +13,7 @@ from .inputs import CreateOptions, check_count, options_of
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
-from .plan import FleetPlan
+from .planning import FleetPlan
 from .run import Run
 from .stream import finish
 

@@ -16,7 +16,7 @@ from ..specs import ServerSpec, name_key
 from .inputs import check_ids, no_repeats
 from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
-from .plan import FleetPlan
+from .planning import FleetPlan
 from .retry_failed import job_of, job_waiting, jobs_again, merged
 from .run import Run
 from .stream import finish

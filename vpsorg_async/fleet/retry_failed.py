@@ -9,7 +9,7 @@ from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from .jobs import Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
-from .plan import Step, StepKind
+from .planning import Step, StepKind
 
 __all__ = ["job_of", "job_waiting", "jobs_again", "merged"]
 

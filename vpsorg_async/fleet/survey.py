@@ -15,7 +15,7 @@ from ..lookups import Plans
 from ..records import Server
 from ..specs import ServerSpec
 from .jobs import RunContext
-from .plan import FleetPlan, plan_fleet
+from .planning import FleetPlan, plan_fleet
 
 __all__ = ["Survey"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpsorg_async import OperatingSystem, Plan, Server, ServerSpec, ServerStatus
-from vpsorg_async.fleet.plan import Step, StepKind, plan_fleet
+from vpsorg_async.fleet.planning import Step, StepKind, plan_fleet
 
 SPEC = ServerSpec(name="web-01", plan_id=1, os_id=5, location="us-west")
 WORDS = ["active", "stopped", "suspended", "provisioning", "starting", "stopping", "rebooting", "migrating"]
