@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from vpsorg_async.sandbox import Durations
 from vpsorg_async.sandbox.api import Answer, Api, Call
 from vpsorg_async.sandbox.documented import Documented
+from vpsorg_async.sandbox.ledger import Command
 from vpsorg_async.sandbox.provider import Provider
-from vpsorg_async.sandbox.world import Command, World
+from vpsorg_async.sandbox.world import World
 
 SPEC = {"name": "web-1", "plan_id": 1, "os_id": 5, "location": "us-west"}
 PUT = {"name": "new", "hostname": "new.example.com", "backups_enabled": True}

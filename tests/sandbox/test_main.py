@@ -1,5 +1,6 @@
 """`python -m vpsorg_async.sandbox` as a process, and the API page's own curl lines against it."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +164,14 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
         (["--latency", "nan"], 1),
         (["--token", ""], 1),
         (["--servers", "-1"], 1),
+        (["--boot", "soon"], 1),
+        (["--boot", "20:5"], 1),
+        (["--boot", "-1"], 1),
+        (["--ports", "2222"], 1),
+        (["--ports", "smtp=25"], 1),
+        (["--no-boot", "--ports", "ssh=2222"], 1),
+        (["--authorized-keys", "/nowhere"], 1),
+        (["--max-listening", "0"], 1),
         (["--port", "x"], 2),
         (["--nonsense"], 2),
         (["--dialect", "klingon"], 2),
@@ -187,3 +197,51 @@ def test_nobody_reads() -> None:
 
     assert process.returncode == 1
     assert "Traceback" not in errors
+
+
+def test_servers_answer() -> None:
+    """The servers answer by default; the greeting names the ports, and options choose them."""
+    arguments = ["--port", "0", "--servers", "1", "--boot", "0", "--ports", "http=8181,tcp=8182,tcp=8183"]
+    with sandbox(*arguments, "--max-listening", "7") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        url = lines[1].split()[1]
+        with urllib.request.urlopen(f"{url}/_sandbox/listeners") as response:
+            (row,) = json.load(response)["results"]
+        with urllib.request.urlopen(f"http://{row['host']}:{row['ports']['8181']}/") as response:
+            assert response.read() == b"ok\n"
+
+    expected = "ports http 8181, tcp 8182, tcp 8183: 0 to 0 s after active, up to 7 servers"
+    assert " ".join(lines[3].split()) == expected
+    assert sorted(row["ports"]) == ["8181", "8182", "8183"]
+
+
+def test_keys_for_all_servers(tmp_path: Path) -> None:
+    """A file of keys lets its owner into every server."""
+    asyncssh = pytest.importorskip("asyncssh")
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    keys = tmp_path / "authorized_keys"
+    keys.write_bytes(b"# a comment\n\n" + key.export_public_key())
+
+    async def hostname(host: str, port: int) -> object:
+        options = {"username": "root", "known_hosts": None, "client_keys": [key], "config": None}
+        async with asyncssh.connect(host, port, **options) as connection:
+            return (await connection.run("hostname")).stdout
+
+    arguments = ["--port", "0", "--servers", "1", "--ports", "ssh=8222", "--authorized-keys", str(keys)]
+    with sandbox("--json", *arguments) as process:
+        url = json.loads(first_line(process))["url"]
+        with urllib.request.urlopen(f"{url}/_sandbox/listeners") as response:
+            (row,) = json.load(response)["results"]
+        assert asyncio.run(hostname(row["host"], row["ports"]["8222"])) == "server\n"
+
+
+def test_servers_that_do_not_answer() -> None:
+    """With --no-boot nothing listens, and the greeting has no line about it."""
+    with sandbox("--port", "0", "--servers", "1", "--no-boot") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        with urllib.request.urlopen(f"{lines[1].split()[1]}/_sandbox/listeners") as response:
+            assert json.load(response) == {"count": 0, "results": []}
+
+    assert lines[3] == "Try:\n"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.sandbox.provider_client import ProviderClient, RefusedError
 from vpsorg_async.sandbox import Durations, FaultError, ManualClock, Rule, Sandbox, faults
 from vpsorg_async.sandbox.api import Answer, Call
+from vpsorg_async.sandbox.ledger import Command
 from vpsorg_async.sandbox.provider import Provider
-from vpsorg_async.sandbox.world import Command, World
+from vpsorg_async.sandbox.world import World
 
 SERVERS = "/api/v1/servers/"
 KEYS = "/api/v1/ssh-keys/"

@@ -15,6 +15,7 @@ ONE_OF_EACH: list[faults.Action] = [
     faults.Lag(5, lasting=2),
     faults.HideCreated(5, by_id=False),
     faults.SetStatus("odd", seconds=3, then="stopped", server_id=12345),
+    faults.SetBoot(seconds=3, banner=False, dies_after=5, cloud_init="hangs"),
     faults.Suspend(),
     faults.Vanish(server_id=12345),
     faults.CommitLater(5),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from vpsorg_async.sandbox import Durations, SandboxError
 from vpsorg_async.sandbox.catalogue import PLANS, SYSTEMS, ipv4
 from vpsorg_async.sandbox.errors import Invalid, NoCredit, NotAllowed, NotFound
+from vpsorg_async.sandbox.ledger import Command
 from vpsorg_async.sandbox.records import timestamp
-from vpsorg_async.sandbox.world import Command, World
+from vpsorg_async.sandbox.world import World
 
 FIXED = Durations(provisioning=180.0, starting=10.0, stopping=20.0, rebooting=30.0)
 FIELDS = {

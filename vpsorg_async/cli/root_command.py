@@ -57,6 +57,12 @@ app.meta.suppress_keyboard_interrupt = False  # it does not take this over from 
 
 Seed = Annotated[int, Parameter(help="Seed of the random numbers: the same seed repeats the same run.")]
 
+Boot = Annotated[
+    str,
+    Parameter(help="Seconds from active until a server answers, or a range of them, divided by the speed."),
+]
+NoBoot = Annotated[bool, Parameter(help="Let no server answer.", show_default=False)]
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line, and return the exit code."""
@@ -88,6 +94,8 @@ def demo(
     servers: Annotated[int, Parameter(help="Number of servers.", validator=Number(gte=1))] = 50,
     speed: Annotated[float, Parameter(help="Speed of the sandbox, as a multiple of real time.")] = 60.0,
     seed: Seed = 0,
+    boot: Boot = "5:20",
+    no_boot: NoBoot = False,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print the figures as one JSON document.", show_default=False)
     ] = False,
@@ -105,19 +113,20 @@ def demo(
         from rich.console import Console
 
         from ..sandbox import Sandbox
+        from ..sandbox.__main__ import read_range
         from .demo import DURATIONS, EXPECTED, Demo, Result, reason
         from .display import Chart, progress, table
         from .picture import draw
 
-        # imports aiohttp now, because a late import would stall the running loop
-        import_module("vpsorg_async.sandbox.web_app")
+        import_module("vpsorg_async.sandbox.web_app")  # a late import would stall the running loop
     if svg is not None and not svg.parent.is_dir():
         raise ConfigurationError(f"--svg: there is no folder {svg.parent}")
     # the client's warnings on an interrupt apply to real servers only
     logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
     screen = Console(stderr=True)
     # the sandbox has its own thread and loop, so only sockets connect it with the client
-    with Sandbox(speed=speed, seed=seed, durations=DURATIONS) as box:
+    answering = None if no_boot else read_range(boot)
+    with Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering) as box:
         title = f"{servers} servers in a sandbox at {box.url}, {speed:g} times as fast as real time"
         if not quiet:
             screen.print(title, highlight=False, soft_wrap=True)
@@ -138,8 +147,7 @@ def demo(
         chart = Chart(servers=servers, moments=run.moments)
         svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
     for name, outcome in result.failures[:1]:
-        count = f"{len(result.failures)} of {servers} servers failed"
-        _say(f"{count}; {name} {outcome.key}: {reason(outcome)}")
+        _say(f"{len(result.failures)} of {servers} servers failed; {name} {outcome.key}: {reason(outcome)}")
     return Exit.PARTIAL if result.failures else Exit.OK
 
 
@@ -156,6 +164,17 @@ def sandbox(
     dialect: Annotated[str, Parameter(help="Dialect of the API: documented or provider.")] = "documented",
     order: Annotated[str, Parameter(help="Server that lists show first: oldest or newest.")] = "oldest",
     latency: Annotated[float, Parameter(help="Delay of each answer, in seconds.")] = 0.0,
+    boot: Boot = "5:20",
+    no_boot: NoBoot = False,
+    ports: Annotated[
+        str | None, Parameter(help="Ports of servers: ssh=2222,http=8080 by default; tcp=N only accepts.")
+    ] = None,
+    authorized_keys: Annotated[
+        Path | None, Parameter(help="File of SSH keys that log in to every server (extra ssh).")
+    ] = None,
+    max_listening: Annotated[
+        int | None, Parameter(help="Number of servers that answer at one time; 200 by default.")
+    ] = None,
     servers: Annotated[int, Parameter(help="Number of active servers at the start.")] = 0,
     as_json: Annotated[
         bool, Parameter(name="--json", help="Print one line of JSON with url and token.", show_default=False)
@@ -180,6 +199,11 @@ def sandbox(
             dialect=dialect,
             order=order,
             latency=latency,
+            boot=boot,
+            no_boot=no_boot,
+            ports=ports,
+            authorized_keys=authorized_keys,
+            max_listening=max_listening,
             servers=servers,
             as_json=as_json,
         )

@@ -9,10 +9,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from .box import DIALECTS, ORDERS, Sandbox
 from .errors import SandboxError
+from .machines import MachineSettings
+
+BOOT: Final = "5:20"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,16 +36,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(*, servers: int = 0, as_json: bool = False, **settings: Any) -> None:
+def serve(
+    *,
+    servers: int = 0,
+    as_json: bool = False,
+    boot: str = BOOT,
+    no_boot: bool = False,
+    ports: str | None = None,
+    authorized_keys: Path | None = None,
+    **settings: Any,
+) -> None:
     """Run a sandbox with the settings of `Sandbox` until Ctrl-C or SIGTERM, and print its address.
 
-    `servers`: the number of active servers at the start. Raises `SandboxError`.
+    Args:
+        servers: The number of active servers at the start.
+        as_json: Print one line of JSON instead.
+        boot: The boot time, as a number or as `low:high`.
+        no_boot: Let no server listen.
+        ports: The ports of servers, such as `ssh=2222,http=8080`.
+        authorized_keys: A file of SSH keys that log in to every server.
+        settings: Further settings of `Sandbox`.
+
+    Raises:
+        SandboxError: A setting is invalid, or a port is in use.
     """
-    box = Sandbox(**settings)
+    box = Sandbox(
+        boot=None if no_boot else read_range(boot),
+        ports=_read_ports(ports) if ports else None,
+        authorized_keys=_read_keys(authorized_keys) if authorized_keys else None,
+        **settings,
+    )
     box.world.add(servers)
     # Imports aiohttp now, because a late import would stall the running loop.
     import_module("vpsorg_async.sandbox.web_app")
     asyncio.run(_serve(box, as_json=as_json))
+
+
+def read_range(text: str) -> tuple[float, float]:
+    """Read a number, or a range `low:high`. Raises `SandboxError`."""
+    low, _, high = text.partition(":")
+    try:
+        return (float(low), float(high or low))
+    except ValueError:
+        raise SandboxError(
+            f"a boot time is a number of seconds, or a range such as {BOOT}, not {text!r}"
+        ) from None
+
+
+def _read_ports(text: str) -> dict[str, list[int]]:
+    ports: dict[str, list[int]] = {}
+    try:
+        for one in text.split(","):
+            service, _, port = one.partition("=")
+            ports.setdefault(service, []).append(int(port))
+    except ValueError:
+        raise SandboxError(f"ports are given as ssh=2222,http=8080, not {text!r}") from None
+    return ports
+
+
+def _read_keys(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SandboxError(f"cannot read {path}: {error}") from None
+    return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 async def _serve(box: Sandbox, *, as_json: bool) -> None:
@@ -65,10 +123,17 @@ def _greeting(box: Sandbox) -> str:
         f"VPS.org sandbox (an emulator: nothing here is real or costs money)\n"
         f"  url    {box.url}\n"
         f"  token  {box.token}\n"
+        f"{_listening(box.machines) if box.machines else ''}"
         f"Try:\n"
         f'  curl -H "Authorization: Bearer {box.token}" {box.url}/api/v1/servers/\n'
         f"Press Ctrl-C to stop."
     )
+
+
+def _listening(machines: MachineSettings) -> str:
+    low, high = machines.boot
+    ports = ", ".join(f"{service} {port}" for port, service in machines.ports)
+    return f"  ports  {ports}: {low:g} to {high:g} s after active, up to {machines.max_listening} servers\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +162,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--token", metavar="T", help="token to accept (default: random)")
     add("--latency", type=float, default=0.0, metavar="S", help="delay of each answer, in seconds")
+    add(
+        "--boot",
+        default=BOOT,
+        metavar="S",
+        help="seconds from active until a server answers, or a range of them (default: %(default)s)",
+    )
+    add("--no-boot", action="store_true", help="let no server answer; addresses are unreachable ones")
+    add("--ports", metavar="P", help="ports of servers, as ssh=2222,http=8080 (the default)")
+    add("--authorized-keys", type=Path, metavar="FILE", help="SSH keys that log in to every server")
+    add("--max-listening", type=int, metavar="N", help="servers that answer at one time (default: 200)")
     add("--servers", type=int, default=0, metavar="N", help="active servers at the start (default: none)")
     add(
         "--json",

@@ -22,9 +22,10 @@ from . import records
 from .catalogue import ACCOUNT
 from .errors import Refused
 from .keys import KEY_CHANGES
+from .ledger import Command
 from .records import ServerId
 from .statuses import POWER
-from .world import Command, World
+from .world import World
 
 PREFIX: Final = "/api/v1/"
 

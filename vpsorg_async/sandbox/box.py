@@ -12,13 +12,20 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import fields_dict
+
 from .api import Api
+from .boots import BootPlan
+from .catalogue import ipv4
 from .clock import Clock, running_clock, wall_time
 from .documented import Documented
-from .durations import Durations
+from .durations import Durations, Range
 from .engine import Engine
-from .errors import SandboxError
+from .errors import FaultError, SandboxError
 from .hosts import is_loopback
+from .listeners import Listeners
+from .machines import machine_settings
+from .network import Network
 from .notation import rule_from_json
 from .provider import Provider
 from .rules import Armed, FaultPlan, Rule
@@ -76,37 +83,60 @@ class Hooks:
 
     def add(self, count: int = 1, **settings: Any) -> tuple[Server, ...]:
         """Add servers without a request; settings as for `World.add`."""
-        with self._engine.lock:
-            return self._engine.world.add(count, now=self._engine.clock(), **settings)
+        with self._engine.changing() as (world, now):
+            return world.add(count, now=now, **settings)
 
     def suspend(self, server_id: ServerId) -> Server:
         """Suspend a server."""
-        with self._engine.lock:
-            return self._engine.world.suspend(server_id, self._engine.clock())
+        with self._engine.changing() as (world, now):
+            return world.suspend(server_id, now)
 
     def vanish(self, server_id: ServerId) -> None:
         """Remove a server, without a request."""
-        with self._engine.lock:
-            self._engine.world.vanish(server_id, self._engine.clock())
+        with self._engine.changing() as (world, now):
+            world.vanish(server_id, now)
 
     def set_status(
         self, server_id: ServerId, word: str, *, seconds: float | None = None, then: str = "active"
     ) -> Server:
         """Give a server any status word, for `seconds` if given; see `World.set_status`."""
-        with self._engine.lock:
-            now = self._engine.clock()
-            return self._engine.world.set_status(server_id, word, now, seconds=seconds, then=then)
+        with self._engine.changing() as (world, now):
+            return world.set_status(server_id, word, now, seconds=seconds, then=then)
+
+    def set_boot(self, server_id: ServerId, **plan: Any) -> Server:
+        """Give a server another plan for this boot and the next ones.
+
+        The fields are those of `BootPlan`; those that are left out have their default, so that
+        ``box.world.set_boot(id)`` heals a server. Takes effect at once.
+
+        Raises:
+            SandboxError: The servers of this sandbox do not listen.
+            FaultError: A field is invalid.
+
+        Example:
+            ``box.world.set_boot(server.id, cloud_init="error")``
+        """
+        unknown = plan.keys() - fields_dict(BootPlan).keys()
+        if unknown:
+            raise FaultError(min(unknown), "is not known here")
+        with self._engine.changing() as (world, now):
+            return world.adjust(server_id, now, boot=BootPlan(**plan))
+
+    def change_host_key(self, server_id: ServerId) -> Server:
+        """Give a server another SSH host key, as a reinstallation does. Raises `SandboxError` as `set_boot` does."""
+        with self._engine.changing() as (world, now):
+            server = world.existing(server_id)
+            return world.adjust(server_id, now, host_key=server.host_key + 1 if server else 1)
 
     def hide(self, server_id: ServerId, seconds: float, *, by_id: bool = True, in_list: bool = True) -> None:
         """Hide a server from reads for `seconds`."""
-        with self._engine.lock:
-            now = self._engine.clock()
-            self._engine.world.hide(server_id, seconds, now, by_id=by_id, in_list=in_list)
+        with self._engine.changing() as (world, now):
+            world.hide(server_id, seconds, now, by_id=by_id, in_list=in_list)
 
     def lag(self, seconds: float, *, lasting: float | None = None) -> None:
         """Let reads show the state of `seconds` ago, for `lasting` seconds."""
-        with self._engine.lock:
-            self._engine.world.lag(seconds, self._engine.clock(), lasting=lasting)
+        with self._engine.changing() as (world, now):
+            world.lag(seconds, now, lasting=lasting)
 
 
 class Sandbox:
@@ -136,9 +166,19 @@ class Sandbox:
             within one second may have the same `updated_at`.
         allow_remote: Permit a host other than loopback. The control endpoint `/_sandbox/` needs no token, and can
             then be reached under that host as well.
+        boot: The servers listen on loopback addresses of their own, each from this many seconds after it became
+            active: a number, or a range to draw from, divided by `speed`. None: nothing listens.
+        ports: The ports that a server listens on, by what they speak: ``{"ssh": 2222, "http": 8080}`` by default,
+            and "tcp", which only accepts connections. A number, or several: ``{"tcp": [5432, 6379]}``.
+        cloud_init: Seconds of cloud-init after the boot, 10 to 30 by default, divided by `speed`.
+        ssh: True: SSH servers that run commands (extra `ssh`). False: only their banner. None: the former if
+            asyncssh is installed.
+        authorized_keys: SSH keys that log in to every server, as lines of an authorized_keys file: one text or several.
+        max_listening: The number of servers that listen at the same time, 200 by default. The others wait for one of
+            them to stop; see `unserved`.
 
     Raises:
-        SandboxError: A setting is invalid, or, on entering, the port is in use.
+        SandboxError: A setting is invalid, or, on entering, a port is in use.
 
     Example:
         ``async with Sandbox(speed=60) as box, Client(box.token, base_url=box.url) as vps: ...``
@@ -161,16 +201,14 @@ class Sandbox:
         clock: Clock | None = None,
         distinct_updates: bool = True,
         allow_remote: bool = False,
+        boot: float | Range | None = None,
+        ports: Mapping[str, int | Iterable[int]] | None = None,
+        cloud_init: float | Range | None = None,
+        ssh: bool | None = None,
+        authorized_keys: str | Iterable[str] | None = None,
+        max_listening: int | None = None,
     ) -> None:
-        if not 0 <= port <= 65535:
-            raise SandboxError(f"port is a number from 0 to 65535, not {port!r}")
-        if not (math.isfinite(latency) and latency >= 0):
-            raise SandboxError(f"latency is a finite number of seconds >= 0, not {latency!r}")
-        if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
-            raise SandboxError("a token is printable ASCII without spaces")
-        for name, word, words in (("dialect", dialect, DIALECTS), ("order", order, ORDERS)):
-            if word not in words:
-                raise SandboxError(f"{name} is one of {', '.join(words)}, not {word!r}")
+        _check(port, latency, token, dialect, order)
         self._host = _host(host, allow_remote)
         self._port = port
         self._latency = latency
@@ -180,6 +218,9 @@ class Sandbox:
         self._leave: partial[Any] | None = None
         self.clock = clock or running_clock()
         """The sandbox's clock: a callable that returns seconds."""
+        options = {"ports": ports, "cloud_init": cloud_init, "ssh": ssh, "max_listening": max_listening}
+        machines = machine_settings(boot, seed, speed, **options, authorized_keys=authorized_keys)
+        network = Network([port for port, _ in machines.ports]) if machines else None
         make_world = partial(
             World,
             seed=seed,
@@ -190,14 +231,19 @@ class Sandbox:
             distinct_updates=distinct_updates,
             newest_first=order == "newest",
             identify=DIALECTS[dialect].identify,
+            address=network.address if network else ipv4,
+            track=machines is not None,
         )
-        plan = FaultPlan([_rule(rule) for rule in faults], seed=seed)
+        plan = FaultPlan([_rule(rule) for rule in faults], seed=seed, boots=machines is not None)
         token = token or f"vps_sandbox_{secrets.token_hex(16)}"
         self._engine = Engine(make_world, DIALECTS[dialect], token, self.clock, plan)
+        self.machines = machines
+        """The settings of the servers that listen; None if nothing listens."""
+        self._listeners = Listeners(self._engine, machines, network) if machines and network else None
         self.faults = Faults(self._engine)
         """The active faults: `add`, `clear`, `rules`."""
         self.world = Hooks(self._engine)
-        """What the provider does on its own: `add`, `suspend`, `vanish`, `set_status`, `hide`, `lag`."""
+        """What the provider does on its own: `add`, `suspend`, `vanish`, `set_status`, `set_boot`, ..."""
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.url}>" if self._bound else "<Sandbox, not running>"
@@ -230,6 +276,21 @@ class Sandbox:
         """Every server that exists now, whatever reads show."""
         with self._engine.lock:
             return self._engine.world.truth(self.clock())
+
+    @property
+    def unserved(self) -> tuple[ServerId, ...]:
+        """The servers that should listen and do not: above `max_listening`, or their port is in use (see the log)."""
+        return self._listeners.unserved if self._listeners else ()
+
+    def endpoint(self, server_id: ServerId, port: int) -> tuple[str, int]:
+        """Return the host and port of this machine to connect to for a port of a server.
+
+        They are the server's `ip_address` and the port itself. On a system whose only loopback address is 127.0.0.1
+        (macOS) the port is another one, which is free. Raises `SandboxError` while the server does not listen on it.
+        """
+        if self._listeners is None:
+            raise SandboxError("the servers of this sandbox do not listen: pass boot= to Sandbox")
+        return self._listeners.endpoint(server_id, port)
 
     def reset(self) -> None:
         """Start again: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
@@ -290,11 +351,31 @@ class Sandbox:
             reason = error.strerror or str(error)
             raise SandboxError(f"cannot listen on {self._host} port {self._port}: {reason}") from None
         self._app = app
+        if self._listeners is not None:
+            try:
+                self._listeners.start()
+            except SandboxError:
+                await self._close()
+                raise
 
     async def _close(self) -> None:
+        if self._listeners is not None:
+            await self._listeners.close()
         app, self._app, self._bound = self._app, None, None
         if app is not None:
             await app.stop()
+
+
+def _check(port: int, latency: float, token: str | None, dialect: str, order: str) -> None:
+    if not 0 <= port <= 65535:
+        raise SandboxError(f"port is a number from 0 to 65535, not {port!r}")
+    if not (math.isfinite(latency) and latency >= 0):
+        raise SandboxError(f"latency is a finite number of seconds >= 0, not {latency!r}")
+    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+        raise SandboxError("a token is printable ASCII without spaces")
+    for name, word, words in (("dialect", dialect, DIALECTS), ("order", order, ORDERS)):
+        if word not in words:
+            raise SandboxError(f"{name} is one of {', '.join(words)}, not {word!r}")
 
 
 def _rule(rule: Rule | Mapping[str, Any]) -> Rule:

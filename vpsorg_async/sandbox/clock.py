@@ -27,7 +27,8 @@ def wall_time() -> float:
 class ManualClock:
     """A clock that stands still until `advance(seconds)` is called, so that five minutes pass at once.
 
-    It controls the world of the sandbox (transitions, late commits, lagging reads). Delays on the wire stay real.
+    It controls the world of the sandbox (transitions, late commits, lagging reads, boots). Delays on the wire stay
+    real. Servers that listen have followed when `advance` returns; see `Sandbox`.
 
     Example:
         ``clock = ManualClock()``, ``Sandbox(clock=clock)``, then ``clock.advance(300)``
@@ -36,6 +37,7 @@ class ManualClock:
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
         self._lock = threading.Lock()
+        self._watchers: dict[Callable[[], None], None] = {}
 
     def __call__(self) -> float:
         return self._now
@@ -48,5 +50,15 @@ class ManualClock:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise SandboxError(f"a clock advances by a finite number of seconds >= 0, not {seconds!r}")
         with self._lock:
-            self._now += seconds
-            return self._now
+            self._now = now = self._now + seconds
+        for watcher in tuple(self._watchers):
+            watcher()
+        return now
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` after each advance, in the thread that advances."""
+        self._watchers[watcher] = None
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Stop calling `watcher`."""
+        self._watchers.pop(watcher, None)

@@ -3,8 +3,9 @@
     GET    /_sandbox/ledger      changes committed so far (`?since=<seq>`)
     GET    /_sandbox/requests    requests so far (`?since=<seq>`)
     GET    /_sandbox/faults      active rules, with counters
+    POST   /_sandbox/faults      add rules, or replace the active ones
     DELETE /_sandbox/faults      deactivate all faults
-    POST   /_sandbox/reset       start again
+    GET    /_sandbox/listeners   servers that listen, each with its address and its ports
     POST   /_sandbox/reset       start again
 
 The control endpoint needs no token: any program of this machine can control the sandbox. A web page that is open in a
@@ -105,6 +106,11 @@ def _disarm(engine: Engine, call: Call) -> Answer:
     return Answer(204, headers={})
 
 
+def _listeners(engine: Engine, call: Call) -> Answer:
+    rows = engine.rim.rows() if engine.rim else []
+    return answer(200, {"count": len(rows), "results": rows})
+
+
 def _reset(engine: Engine, call: Call) -> Answer:
     engine.reset()
     return Answer(204, headers={})
@@ -120,6 +126,7 @@ _HANDLERS: Final[Mapping[str, Mapping[str, Callable[[Engine, Call], Answer]]]] =
         "ledger": {"GET": _ledger},
         "requests": {"GET": _requests},
         "faults": {"GET": _faults, "POST": _arm, "DELETE": _disarm},
+        "listeners": {"GET": _listeners},
         "reset": {"POST": _reset},
     }
 )

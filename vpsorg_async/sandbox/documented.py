@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 from . import forms, records
 from .api import Answer, Api, Call, Route, answer, document, paths
 from .catalogue import LOCATIONS, PLANS
-from .world import Command, World
+from .ledger import Command
+from .world import World
 
 _FORMS: Final = MappingProxyType(
     {"create": forms.creation, "replace": forms.replacement, "update": forms.changes}

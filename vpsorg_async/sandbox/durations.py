@@ -11,7 +11,8 @@ from .errors import SandboxError
 Range: TypeAlias = tuple[float, float]
 
 
-def _range(value: float | Range) -> Range:
+def as_range(value: float | Range) -> Range:
+    """Return a duration as a range. Raises `SandboxError`."""
     try:
         low, high = value if isinstance(value, (tuple, list)) else (value, value)
         if 0 <= low <= high:
@@ -28,7 +29,7 @@ class Durations:
     Provisioning takes 2 to 5 minutes, as the API page says; the other durations are assumed.
     """
 
-    provisioning: Range = field(default=(120.0, 300.0), converter=_range)
-    starting: Range = field(default=(5.0, 20.0), converter=_range)
-    stopping: Range = field(default=(5.0, 20.0), converter=_range)
-    rebooting: Range = field(default=(10.0, 40.0), converter=_range)
+    provisioning: Range = field(default=(120.0, 300.0), converter=as_range)
+    starting: Range = field(default=(5.0, 20.0), converter=as_range)
+    stopping: Range = field(default=(5.0, 20.0), converter=as_range)
+    rebooting: Range = field(default=(10.0, 40.0), converter=as_range)

@@ -8,10 +8,11 @@ delays before and after, and the bytes, are in `web_app` and `wire`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -19,11 +20,11 @@ from . import faults, shaping
 from .api import READS, Answer, Api, Call, answer, sorry
 from .clock import Clock
 from .errors import SandboxError
-from .ledger import Change
+from .ledger import Change, Command
 from .log import Entry, RequestLog
 from .records import ServerId
 from .rules import FaultPlan, Rule
-from .world import Command, World
+from .world import World
 
 _NO_ANSWER = (faults.DropBefore, faults.DropAfter, faults.HalfHeaders, faults.Garbage, faults.NeverAnswer)
 
@@ -50,6 +51,17 @@ class Exchange:
         return sum(act.seconds for act in actions if isinstance(act, faults.Delay) and act.after == after)
 
 
+class Rim(Protocol):
+    """The part of a sandbox that keeps the sockets of its servers."""
+
+    def follow(self) -> None:
+        """Open and close what the present state of the servers requires."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the servers that listen, for the control endpoint."""
+        ...
+
+
 class Engine:
     """The state of one sandbox. Every method is safe to call from any thread."""
 
@@ -68,6 +80,8 @@ class Engine:
         self.log = RequestLog(token)
         self._make_world = make_world
         self._make_api = make_api
+        self.rim: Rim | None = None
+        """What must follow changes of the servers, while the sandbox runs."""
         self._start()
 
     def _start(self) -> None:
@@ -80,6 +94,19 @@ class Engine:
             self._start()
             self.log.clear()
             self.plan.clear()
+        self.follow()
+
+    @contextmanager
+    def changing(self) -> Iterator[tuple[World, float]]:
+        """Lock the world for a change, and yield it with the present time."""
+        with self.lock:
+            yield self.world, self.clock()
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the sockets of servers follow a change. Call it without the lock."""
+        if self.rim is not None:
+            self.rim.follow()
 
     def date(self) -> str:
         """Return the world's time as an HTTP date."""
@@ -114,7 +141,8 @@ class Engine:
                 given = self._instead(exchange.ending, given, now)
             silent = isinstance(exchange.ending, _NO_ANSWER)
             self.log.answered(exchange.seq, None if silent else given.status)
-            return given
+        self.follow()
+        return given
 
     def _apply(self, exchange: Exchange, now: float) -> Answer:
         rule, seq = exchange.rule, exchange.seq
@@ -158,6 +186,8 @@ class Engine:
                 match action:
                     case faults.SetStatus(word, seconds, then):
                         self.world.set_status(server_id, word, now, seconds=seconds, then=then)
+                    case faults.SetBoot():
+                        self.world.adjust(server_id, now, boot=action)
                     case faults.Suspend():
                         self.world.suspend(server_id, now)
                     case faults.Vanish():

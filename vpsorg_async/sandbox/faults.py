@@ -4,7 +4,8 @@ All actions of one rule act on the same request. At most one of them is an endin
 instead of the plain answer. Shapes change what the plain answer shows. The other actions prepare something. An ending
 says whether the requested change is applied: always, never, or by its `applied`::
 
-    preparing    delay  lag  hide_created  set_status  suspend  vanish  commit_later  fold_names  soft_delete
+    preparing    delay  lag  hide_created  set_status  set_boot  suspend  vanish  commit_later  fold_names
+                 soft_delete
     shapes       paged  ignore_page  short_list  next_link  odd_field  omit_field
     never        drop_before  rate_limit
     always       drop_after  half_headers  half_body  malformed_chunk  dribble  huge_body  gzip_bomb
@@ -33,6 +34,7 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from . import checks
+from .boots import BootPlan
 from .errors import FaultError
 from .records import ServerId
 
@@ -103,6 +105,13 @@ class SetStatus(OnServer):
     word: str = field(validator=checks.text)
     seconds: float | None = field(default=None, validator=checks.optional(checks.seconds))
     then: str = field(default="active", validator=checks.text)
+
+
+@frozen
+class SetBoot(OnServer, BootPlan):
+    """Give the server a plan for this boot and the next ones; for sandboxes whose servers listen (`Sandbox(boot=)`)."""
+
+    do = "set_boot"
 
 
 @frozen
@@ -371,7 +380,8 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
     {
         kind.do: kind
         for kind in (
-            *(Delay, Lag, HideCreated, SetStatus, Suspend, Vanish, CommitLater, FoldNames, SoftDelete),
+            *(Delay, Lag, HideCreated, SetStatus, SetBoot, Suspend, Vanish),
+            *(CommitLater, FoldNames, SoftDelete),
             *(Paged, IgnorePage, ShortList, NextLink, OddField, OmitField),
             *(DropBefore, DropAfter, HalfHeaders, HalfBody, MalformedChunk, Dribble, HugeBody, GzipBomb),
             *(Html, Gateway, Refuse, Reply, RateLimit, Redirect, Garbage, NeverAnswer),

@@ -43,6 +43,9 @@ class Keyring:
     def __contains__(self, name: str) -> bool:
         return name in self._keys
 
+    def __getitem__(self, name: str) -> SshKey:
+        return self._keys[name]
+
     @property
     def all(self) -> tuple[SshKey, ...]:
         """The keys, oldest first."""

@@ -1,10 +1,22 @@
-"""The ledger: the changes that were committed, whatever answer the client got."""
+"""Commands, and the ledger: the changes that were committed, whatever answer the client got."""
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
 
 from .records import ServerId
+
+
+@frozen
+class Command:
+    """One call of the API, read and validated: an operation, its server, its fields."""
+
+    operation: str
+    server_id: ServerId | None = None
+    fields: Mapping[str, Any] = field(factory=dict[str, Any])
 
 
 @frozen

@@ -32,9 +32,9 @@ from .api import Answer, Api, Call, Route, answer, document, paths
 from .catalogue import PLANS, SYSTEMS, OperatingSystem, Plan, uuid
 from .errors import Refused
 from .keys import KEY_CHANGES, SshKey
+from .ledger import Command
 from .records import Json, Server, encode, timestamp
 from .statuses import POWER
-from .world import Command
 
 _PAGE_SIZE: Final = 20
 _MAX_PAGE_SIZE: Final = 100
@@ -143,6 +143,7 @@ class Provider(Api):
             "plan": given["plan"],
             "os": given["os_version"],
             "backups_enabled": False,
+            "public_keys": tuple(self._world.keys[name].public_key for name in given.get("ssh_keys", ())),
         }
 
     def _ssh_keys(self, value: object) -> list[str]:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
-from .catalogue import LOCATIONS, OperatingSystem, Plan, ipv4, ipv6
+from .boots import BootPlan
+from .catalogue import LOCATIONS, OperatingSystem, Plan, ipv6
 
 Json: TypeAlias = dict[str, Any]
 ServerId: TypeAlias = int | str
@@ -44,16 +45,32 @@ class Server:
     """The end of this state, in seconds of the world's clock; None if it stays."""
     then: str | None = None
     """The status that follows at `until`."""
+    address: str
+    """The IPv4 address, also while reads do not show it yet."""
+    active_since: float | None = None
+    """The beginning of the present boot, in seconds of the world's clock; None if the server is not active."""
+    boots: int = 0
+    """The number of times that the server has become active."""
+    boot: BootPlan = field(factory=BootPlan, repr=False)
+    """What happens when it boots."""
+    public_keys: tuple[str, ...] = field(default=(), repr=False)
+    """The SSH keys that it was created with."""
+    host_key: int = 1
+    """The number of its present SSH host key."""
 
     @property
     def ip_address(self) -> str | None:
         """None while provisioning, as in the page's answer to a create."""
-        return None if self.status == "provisioning" else ipv4(self.number)
+        return None if self.status == "provisioning" else self.address
 
     @property
     def ipv6_address(self) -> str | None:
-        """None while provisioning; an assumption, because the page shows it for an active server only."""
-        return None if self.status == "provisioning" else ipv6(self.number)
+        """None while provisioning; an assumption, because the page shows it for an active server only.
+
+        None for a server that listens on this machine, too: there is only one IPv6 loopback address.
+        """
+        hidden = self.status == "provisioning" or self.address.startswith("127.")
+        return None if hidden else ipv6(self.number)
 
     @cached_property
     def list_json(self) -> bytes:

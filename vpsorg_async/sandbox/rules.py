@@ -27,6 +27,7 @@ from .faults import (
     HideCreated,
     OnField,
     OnServer,
+    SetBoot,
     Shape,
     SoftDelete,
 )
@@ -150,10 +151,14 @@ class Armed:
 
 
 class FaultPlan:
-    """The active rules in order, with their counters. Seeded, so that `probability` is repeatable."""
+    """The active rules in order, with their counters. Seeded, so that `probability` is repeatable.
 
-    def __init__(self, rules: Sequence[Rule] = (), *, seed: int = 0) -> None:
+    Without `boots` the servers never boot, and a rule for their boots is refused.
+    """
+
+    def __init__(self, rules: Sequence[Rule] = (), *, seed: int = 0, boots: bool = True) -> None:
         self._seed = seed
+        self._boots = boots
         self._added = 0
         self._armed: list[tuple[Armed, Random]] = []
         self.add(*rules)
@@ -164,7 +169,9 @@ class FaultPlan:
         return tuple(attrs.evolve(armed) for armed, _ in self._armed)
 
     def add(self, *rules: Rule) -> None:
-        """Append rules to the active ones."""
+        """Append rules to the active ones. Raises `FaultError`; then none is added."""
+        if not self._boots and any(rule.first(SetBoot) for rule in rules):
+            raise FaultError("actions", "set_boot needs servers that listen: pass boot= to Sandbox")
         for rule in rules:
             self._added += 1
             self._armed.append((Armed(rule), Random(f"{self._seed}/{self._added}")))

@@ -12,9 +12,9 @@ from attrs import asdict, evolve
 from . import faults, pagination
 from .api import PREFIX, Answer, Call, answer, parse_json
 from .errors import Refused
+from .ledger import Command
 from .records import Json, encode
 from .statuses import POWER
-from .world import Command
 
 
 def reread(call: Call, operation: str | None, actions: Sequence[faults.Action]) -> Call:

@@ -24,7 +24,6 @@ every status. Names need not be unique, because the page does not say that they 
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -32,42 +31,18 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve
 
 from . import forms
-from .catalogue import FIRST_ID
+from .agenda import Agenda
+from .catalogue import FIRST_ID, ipv4
 from .durations import Durations
 from .errors import NoCredit, NotAllowed, NotFound, Refused, SandboxError
 from .keys import KEY_CHANGES, Keyring, SshKey
-from .ledger import Change
+from .ledger import Change, Command
 from .records import Server, ServerId
+from .slots import Slot
 from .statuses import MOVING, POWER
-
-
-@frozen
-class Command:
-    """One call of the API, read and validated: an operation, its server, its fields."""
-
-    operation: str
-    server_id: ServerId | None = None
-    fields: Mapping[str, Any] = field(factory=dict[str, Any])
-
-
-@define(eq=False)
-class _Slot:
-    states: list[Server]
-    gone: float = math.inf
-    """Until then it can be read by id."""
-    unlisted: float = math.inf
-    """Until then lists show it."""
-    hidden_by_id: float = -math.inf
-    hidden_in_list: float = -math.inf
-    draws: int = 0
-
-    def at(self, moment: float, end: float) -> Server | None:
-        if moment >= end:
-            return None
-        return next((state for state in reversed(self.states) if state.since <= moment), None)
 
 
 class World:
@@ -76,7 +51,8 @@ class World:
     `speed` divides all durations. `credit` is the number of servers that can still be paid for, None for no limit; a
     delete refunds nothing. `epoch` is the POSIX time at clock 0. Timestamps are shown in whole seconds: with
     `distinct_updates`, a second change within one second sets `updated_at` to the next second. `identify` converts a
-    server's number to its id. SSH keys are in `keys`; reads of them never lag.
+    server's number to its id, `address` to its IPv4 address. SSH keys are in `keys`; reads of them never lag. With
+    `track`, the world remembers which servers have changed until `changed` returns them.
     """
 
     def __init__(
@@ -90,6 +66,8 @@ class World:
         distinct_updates: bool = True,
         newest_first: bool = False,
         identify: Callable[[int], ServerId] = int,
+        address: Callable[[int], str] = ipv4,
+        track: bool = False,
     ) -> None:
         if not (math.isfinite(speed) and speed > 0):
             raise SandboxError(f"speed is a finite number > 0, not {speed!r}")
@@ -108,19 +86,19 @@ class World:
         self._distinct_updates = distinct_updates
         self._newest_first = newest_first
         self._identify = identify
-        self._slots: dict[ServerId, _Slot] = {}
-        self._live: dict[ServerId, _Slot] = {}
-        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._address = address
+        self._changed: dict[ServerId, None] | None = {} if track else None
+        self._slots: dict[ServerId, Slot] = {}
+        self._live: dict[ServerId, Slot] = {}
+        self.agenda = Agenda()
         self._entered = 0
-        self._scheduled = 0
         self._lag = 0.0
         self._lag_until = -math.inf
         self._lingering = -math.inf
 
     def at(self, now: float) -> World:
         """Let everything happen that is due by `now`, and return this world; time never goes back."""
-        while self._agenda and self._agenda[0][0] <= now:
-            due, _, event = heapq.heappop(self._agenda)
+        for due, event in self.agenda.due(now):
             self.now = max(self.now, due)
             event(due)
         self.now = max(self.now, now)
@@ -145,7 +123,7 @@ class World:
         if self.lagging or self.now < self._lingering:
             seen = [(slot, slot.at(self._read_at, slot.unlisted)) for slot in self._slots.values()]
         else:
-            seen = [(slot, slot.states[-1]) for slot in self._live.values()]
+            seen = [(slot, slot.server) for slot in self._live.values()]
         shown = [state for slot, state in seen if state is not None and slot.hidden_in_list <= self.now]
         return shown[::-1] if self._newest_first else shown
 
@@ -162,7 +140,18 @@ class World:
     def truth(self, now: float) -> tuple[Server, ...]:
         """Return every server that exists at `now`, whatever reads show."""
         self.at(now)
-        return tuple(slot.states[-1] for slot in self._live.values())
+        return tuple(slot.server for slot in self._live.values())
+
+    def existing(self, server_id: ServerId) -> Server | None:
+        """Return a server as it is, whatever reads show; None if it does not exist."""
+        slot = self._live.get(server_id)
+        return slot.server if slot else None
+
+    def changed(self) -> tuple[ServerId, ...]:
+        """Return the servers that were added, changed or removed since the last call."""
+        changed = tuple(self._changed or ())
+        (self._changed or {}).clear()
+        return changed
 
     def apply(self, command: Command, now: float, request: int | None = None) -> Server:
         """Commit a change, record it in the ledger, and return the server after it (before it, for a delete).
@@ -180,7 +169,7 @@ class World:
     def apply_later(self, command: Command, now: float, delay: float, request: int | None = None) -> None:
         """Commit a change in `delay` seconds. If it is refused then, no one is informed, as with any lost answer."""
         self.at(now)
-        self._schedule(self.now + delay, partial(self._commit_late, command, request))
+        self.agenda.add(self.now + delay, partial(self._commit_late, command, request))
 
     def add(
         self,
@@ -209,10 +198,10 @@ class World:
         for _ in range(count):
             slot = self._enter(fields, status, moment)
             if count > 1:
-                slot.states[0] = evolve(slot.states[0], name=f"{name}-{slot.states[0].number}")
+                slot.adjust(name=f"{name}-{slot.server.number}")
             if status in MOVING:
                 self._run(slot, self.now)
-            added.append(slot.states[-1])
+            added.append(slot.server)
         return tuple(added)
 
     def suspend(self, server_id: ServerId, now: float) -> Server:
@@ -245,7 +234,22 @@ class World:
             self._move_on(slot, self.now + seconds, MOVING.get(word, then))
         elif word in MOVING:
             self._run(slot, self.now)
-        return slot.states[-1]
+        return slot.server
+
+    def adjust(self, server_id: ServerId, now: float, **fields: Any) -> Server:
+        """Change fields of a server that no read shows. Raises `SandboxError`, also if the world does not `track`."""
+        if self._changed is None:
+            raise SandboxError("the servers of this sandbox do not listen: pass boot= to Sandbox")
+        self.at(now)
+        server = self._known(server_id).adjust(**fields)
+        self._note_change(server_id)
+        return server
+
+    def readdress(self) -> None:
+        """Give all servers the addresses that `address` returns now."""
+        for slot in self._slots.values():
+            slot.states = [evolve(state, address=self._address(state.number)) for state in slot.states]
+        self.revision += 1
 
     def hide(
         self, server_id: ServerId, seconds: float, now: float, *, by_id: bool = True, in_list: bool = True
@@ -254,12 +258,9 @@ class World:
         self.at(now)
         slot = self._known(server_id)
         until = self.now + seconds
-        if by_id:
-            slot.hidden_by_id = until
-        if in_list:
-            slot.hidden_in_list = until
+        slot.hide(until, by_id=by_id, in_list=in_list)
         self._touch(self.now)
-        self._schedule(until, self._touch)
+        self.agenda.add(until, self._touch)
 
     def lag(self, seconds: float, now: float, *, lasting: float | None = None) -> None:
         """Let reads show the state of `seconds` ago, for `lasting` seconds (`seconds`, if None)."""
@@ -276,18 +277,18 @@ class World:
                 self.credit -= 1
             slot = self._enter(fields, "provisioning", moment)
             self._run(slot, moment)
-            server = slot.states[-1]
+            server = slot.server
         else:
             slot = self._visible(command.server_id, moment)
             if operation == "delete":
-                server = slot.states[-1]
+                server = slot.server
                 self._remove(slot, moment, **fields)
             elif operation in POWER:
                 server = self._power(slot, operation, moment)
             elif operation in ("replace", "update", "resize"):
                 server = self._change(slot, moment, **fields)
             elif operation in ("backup", "snapshot"):
-                server = slot.states[-1]
+                server = slot.server
             else:
                 raise SandboxError(f"not a change: {operation!r}")
         word = "deleted" if operation == "delete" else server.status
@@ -308,9 +309,9 @@ class World:
     def _note(self, moment: float, operation: str, *rest: Any) -> None:
         self.ledger.append(Change(len(self.ledger) + 1, moment, operation, *rest))
 
-    def _power(self, slot: _Slot, operation: str, moment: float) -> Server:
+    def _power(self, slot: Slot, operation: str, moment: float) -> Server:
         permitted, begun = POWER[operation]
-        status = slot.states[-1].status
+        status = slot.server.status
         if status not in permitted:
             running = operation == "start" and status == "active"
             raise NotAllowed(
@@ -319,44 +320,49 @@ class World:
         self._change(slot, moment, status=begun)
         if begun in MOVING:
             self._run(slot, moment)
-        return slot.states[-1]
+        return slot.server
 
-    def _enter(self, fields: Mapping[str, Any], status: str, moment: float) -> _Slot:
+    def _enter(self, fields: Mapping[str, Any], status: str, moment: float) -> Slot:
         number = FIRST_ID + self._entered
         self._entered += 1
         wall = self.wall(moment)
         known: dict[str, Any] = {"id": self._identify(number), "number": number, "status": status}
-        server = Server(created_at=wall, updated_at=wall, since=moment, **known, **fields)
-        self._slots[server.id] = self._live[server.id] = slot = _Slot([server])
-        self.revision += 1
+        times: dict[str, Any] = {"created_at": wall, "updated_at": wall, "since": moment}
+        if status == "active":
+            times.update(active_since=moment, boots=1)
+        server = Server(address=self._address(number), **known, **times, **fields)
+        self._slots[server.id] = self._live[server.id] = slot = Slot([server])
+        self._note_change(server.id)
         return slot
 
-    def _change(self, slot: _Slot, moment: float, **fields: Any) -> Server:
-        last = slot.states[-1]
-        if "status" in fields:
-            fields = {"until": None, "then": None, **fields}
+    def _change(self, slot: Slot, moment: float, **fields: Any) -> Server:
+        last = slot.server
         updated = self.wall(moment)
         if self._distinct_updates:
             updated = max(updated, math.floor(last.updated_at) + 1)
-        slot.states.append(evolve(last, since=moment, updated_at=max(updated, last.updated_at), **fields))
+        self._note_change(last.id)
+        return slot.change(moment, updated_at=max(updated, last.updated_at), **fields)
+
+    def _note_change(self, server_id: ServerId) -> None:
         self.revision += 1
-        return slot.states[-1]
+        if self._changed is not None:
+            self._changed[server_id] = None
 
     def _remove(
-        self, slot: _Slot, moment: float, word: str = "", seconds: float = 0.0, in_list: bool = False
+        self, slot: Slot, moment: float, word: str = "", seconds: float = 0.0, in_list: bool = False
     ) -> None:
         """Remove a server; with a word, reads show that status for `seconds` more."""
         if word:
             self._change(slot, moment, status=word)
             self._lingering = max(self._lingering, moment + seconds)
-            self._schedule(moment + seconds, self._touch)
+            self.agenda.add(moment + seconds, self._touch)
         slot.gone = moment + seconds
         slot.unlisted = slot.gone if in_list else moment
-        del self._live[slot.states[-1].id]
-        self.revision += 1
+        del self._live[slot.server.id]
+        self._note_change(slot.server.id)
 
-    def _run(self, slot: _Slot, moment: float) -> None:
-        server = slot.states[-1]
+    def _run(self, slot: Slot, moment: float) -> None:
+        server = slot.server
         low, high = getattr(self._durations, server.status)
         slot.draws += 1
         # One draw per server and move, so that one server never changes what another one draws.
@@ -364,30 +370,26 @@ class World:
         seconds = low if low == high else low + (high - low) * draw
         self._move_on(slot, moment + seconds / self._speed, MOVING[server.status])
 
-    def _move_on(self, slot: _Slot, until: float, then: str) -> None:
-        slot.states[-1] = evolve(slot.states[-1], until=until, then=then)
+    def _move_on(self, slot: Slot, until: float, then: str) -> None:
+        slot.adjust(until=until, then=then)
         if math.isfinite(until):
-            self._schedule(until, partial(self._settle, slot))
+            self.agenda.add(until, partial(self._settle, slot))
 
-    def _settle(self, slot: _Slot, moment: float) -> None:
-        server = slot.states[-1]
+    def _settle(self, slot: Slot, moment: float) -> None:
+        server = slot.server
         if slot.gone == math.inf and server.until == moment and server.then is not None:
             self._change(slot, moment, status=server.then)
-
-    def _schedule(self, due: float, event: Callable[[float], None]) -> None:
-        self._scheduled += 1
-        heapq.heappush(self._agenda, (due, self._scheduled, event))
 
     def _touch(self, moment: float) -> None:
         self.revision += 1
 
-    def _known(self, server_id: ServerId) -> _Slot:
+    def _known(self, server_id: ServerId) -> Slot:
         try:
             return self._live[server_id]
         except KeyError:
             raise SandboxError(f"there is no server {server_id}") from None
 
-    def _visible(self, server_id: ServerId | None, moment: float) -> _Slot:
+    def _visible(self, server_id: ServerId | None, moment: float) -> Slot:
         slot = self._live.get(server_id) if server_id is not None else None
         if slot is None or slot.hidden_by_id > moment:
             raise _not_found(server_id)
