@@ -92,10 +92,9 @@ class Listeners:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         allow_open_files(self._settings.max_listening, len(self._settings.ports))
-        before = self._network.address(0)
-        self._network.claim()
+        moved = self._network.claim()
         with self._engine.lock:
-            if self._network.address(0) != before:
+            if moved:
                 self._engine.world.readdress()
             self._engine.rim = self
         if isinstance(self._engine.clock, ManualClock):
@@ -235,7 +234,9 @@ class Listeners:
     def _open(self, server_id: ServerId, machine: Machine) -> None:
         server = machine.server
         if len(self._guests) >= self._settings.max_listening:
-            self._give_up(server_id, f"{self._settings.max_listening} servers listen already (max_listening)")
+            if not self._unserved:
+                _log.warning("%d servers listen (max_listening); the others wait", len(self._guests))
+            self._unserved[server_id] = None
             return
         running = Running(machine, self._settings.speed, self._engine.clock, partial(self._wake, server_id))
         guest = Guest(running, server.address)
@@ -246,7 +247,10 @@ class Listeners:
                 guest.ports[port] = listening.getsockname()[1]
         except OSError as error:
             guest.close()
-            self._give_up(server_id, f"cannot listen on {server.address}: {error.strerror or error}")
+            if server_id not in self._unserved:
+                reason = error.strerror or error
+                _log.warning("server %s cannot listen on %s: %s", server_id, server.address, reason)
+            self._unserved[server_id] = None
             return
         self._unserved.pop(server_id, None)
         self._guests[server_id] = guest
@@ -279,11 +283,6 @@ class Listeners:
             "tcp": partial(Silent, running),
         }
         return protocols[service]
-
-    def _give_up(self, server_id: ServerId, reason: str) -> None:
-        if server_id not in self._unserved:
-            _log.warning("server %s does not listen: %s", server_id, reason)
-            self._unserved[server_id] = None
 
     def _shut(self, server_id: ServerId) -> None:
         self._guests.pop(server_id).close()

@@ -45,24 +45,28 @@ class Network:
         high, low = divmod(number - FIRST_ID, _HOSTS)
         return f"127.{self._chosen}.{high}.{low + 1}" if high <= 254 else ipv4(number)
 
-    def claim(self) -> None:
-        """Find a network that no other sandbox uses, if possible the same as before. Raises `SandboxError`."""
+    def claim(self) -> bool:
+        """Find a network that no other sandbox uses, if possible the same as before. Return if it is another one.
+
+        Raises:
+            SandboxError: A port is in use on all addresses, or needs privileges.
+        """
+        before = (self._chosen, self._mapped)
         # Not seeded: sandboxes with the same seed that start together try different ones.
         choices = [self._chosen, *SystemRandom().sample(_NETWORKS, len(_NETWORKS))]
         for chosen in choices:
             error = self._claimed(f"127.{chosen}.255.254")
-            if error is None:
-                self._chosen, self._mapped = chosen, False
-                return
-            if error.errno == errno.EADDRNOTAVAIL:
-                self._mapped = True
-                return
+            if error is None or error.errno == errno.EADDRNOTAVAIL:
+                self._chosen, self._mapped = chosen, error is not None
+                break
             if error.errno != errno.EADDRINUSE or chosen == choices[-1]:
                 ports = " or ".join(map(str, self._ports))
                 raise SandboxError(
                     f"the servers cannot listen on port {ports} of loopback addresses: "
                     f"{error.strerror or error}; choose other ports (ports=), or none (--no-boot)"
                 )
+
+        return (self._chosen, self._mapped) != before
 
     def _claimed(self, address: str) -> OSError | None:
         """Claim the network by the ports of an address that no server has; return the error if that fails."""

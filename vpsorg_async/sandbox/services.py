@@ -36,6 +36,7 @@ class Running:
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._over = False
         self._notify_at = notify_at
         self._waiters: set[asyncio.Future[None]] = set()
 
@@ -61,6 +62,9 @@ class Running:
         """Add a connection."""
         self._connections.add(connection)
         self._idle.clear()
+        if self._over:
+            # It was accepted while the ports were closed.
+            connection.abort()
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection that is closed."""
@@ -69,7 +73,8 @@ class Running:
             self._idle.set()
 
     def abort(self) -> None:
-        """Cut all connections."""
+        """Cut all connections, and those that are still to come."""
+        self._over = True
         for connection in tuple(self._connections):
             connection.abort()
 
