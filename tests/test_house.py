@@ -61,7 +61,7 @@ SANDBOX = "sandbox"
 KNOW_THE_SANDBOX = {"cli", "pytest_plugin"}
 # The rooms that may import each module. A room stands for all of its modules.
 HOMES: dict[str, set[str]] = {
-    "aiohttp": {"http.transport", "http.resolver", "ready.web", SANDBOX},
+    "aiohttp": {"http.pool", "http.transport", "http.resolver", "ready.web", SANDBOX},
     "asyncssh": {"ready.ssh_login", SANDBOX},
     "cattrs": {"conversion"},
     "msgspec": {"codec", "lenient", "records"},
@@ -80,13 +80,12 @@ PACKAGES = {"opentelemetry": "opentelemetry-api"}
 MAX_LINES = 400
 MAX_ATTRIBUTES = 15
 MAX_FUNCTION_LINES = 60
-# Private names of others: the language's own spelling of public features, and aiohttp's only switch of its retry.
+# Private names of others: the language's own spelling of public features.
 FOREIGN = {
     "os._exit",
     "url._replace",
     "word._name_",
     "type(self)._value2member_map_",
-    "self._reads._retry_connection",
 }
 
 PACKAGE = Path(inspect.getfile(vpsorg_async)).parent

@@ -102,7 +102,7 @@ class Answers:
 
     def server(self, request: Request, response: Response, server_id: ServerId) -> Server:
         """Return the requested server. Raises `DecodeError`, also for an answer about another one."""
-        server = self._read(request, response, lambda body: self._record(body, request, "$"))
+        server = self._one(request, response)
         if not same_id(server.id, server_id):
             # some services have two ids for a server; both are accepted
             if not any(same_id(found, server_id) for found in self.ids(response)):
@@ -112,7 +112,7 @@ class Answers:
 
     def created(self, request: Request, response: Response, spec: ServerSpec) -> Server:
         """Return the server created from the spec. Raises `DecodeError`, also for a server of another name."""
-        server = self._read(request, response, lambda body: self._record(body, request, "$"))
+        server = self._one(request, response)
         if name_key(self.dialect.name_of(server)) != name_key(self.dialect.shown_name(spec)):
             raise _foreign(request, "$.name: not the name that was asked for")
         return self.spoken(server)
@@ -270,6 +270,15 @@ class Answers:
                 if not self.ids(response) and said.body:
                     error.args = (f"{error.args[0]}; it says: {said.message}",)
             raise
+
+    def _one(self, request: Request, response: Response) -> Server:
+        """Return the server that the answer shows. Raises `DecodeError`."""
+        # nearly every answer fits, so it is read without the means to read another one
+        try:
+            return read_answer(request, response, self.dialect.read_server)
+        except DecodeError:
+            pass
+        return self._read(request, response, lambda body: self._record(body, request, "$"))
 
     def _check_id(self, request: Request, response: Response, server_id: ServerId) -> None:
         """Raise `DecodeError` if the answer is the record of another server."""

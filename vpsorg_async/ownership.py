@@ -23,15 +23,14 @@ class LoopOwner:
 
     def check(self) -> None:
         """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
-        # a fork also copies the loop and the thread's number
-        if os.getpid() == self._process:
-            try:
-                if asyncio.get_running_loop() is self._loop:
-                    return
-            except RuntimeError:
-                # no loop is running: a plain function that the loop's own thread calls
-                if threading.get_ident() == self._thread:
-                    return
+        try:
+            # in a forked process no loop is running, even if the fork left one
+            if asyncio.get_running_loop() is self._loop:
+                return
+        except RuntimeError:
+            # a plain function that the loop's own thread calls; a fork copies the thread's number
+            if threading.get_ident() == self._thread and os.getpid() == self._process:
+                return
         raise ConfigurationError(
             "this client was opened on another event loop (in another thread, or before a fork): "
             "open one client for each loop"

@@ -53,7 +53,7 @@ def name_key(name: str) -> str:
 
 def same_id(first: object, second: object) -> bool:
     """Return whether both identify the same server: ids are compared as texts, UUIDs in any case."""
-    return str(first).casefold() == str(second).casefold()
+    return first == second or str(first).casefold() == str(second).casefold()
 
 
 def key_of(server_id: ServerId) -> ServerId:

@@ -55,8 +55,11 @@ from vpsorg_async.errors import (
     TransportError,
     VpsOrgError,
 )
-from vpsorg_async.http import transport
+from vpsorg_async.http import pool
+from vpsorg_async.http.exchange import Operation, Request
 from vpsorg_async.http.retry import RetryPolicy
+from vpsorg_async.http.transport import AiohttpTransport
+from vpsorg_async.timing import SystemClock
 
 GOOD = sends(fits)
 METHODS = ["GET", "PUT", "DELETE", "POST", "PATCH"]
@@ -109,18 +112,18 @@ async def test_changes_do_not_ride_on_idle_connections(operation: str) -> None:
     """A POST or PATCH uses a connection that was active within the last second, or a new one; the rest reuse any."""
     async with RawServer(GOOD) as server, client(server.url) as vps:
         await vps.servers.get(1)
-        skip(transport.FRESH_SECONDS * 0.9)
+        skip(pool.FRESH_SECONDS * 0.9)
         await OPERATIONS[operation](vps)
         assert server.connections == 1
 
-        skip(transport.FRESH_SECONDS * 1.1)
+        skip(pool.FRESH_SECONDS * 1.1)
         await OPERATIONS[operation](vps)
         assert server.connections == (2 if operation in CHANGES else 1)
 
 
 async def test_every_idle_connection_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change does not use the second-best idle connection either; reads still use any."""
-    monkeypatch.setattr(transport, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(pool, "FRESH_SECONDS", -1.0)
     async with RawServer(GOOD) as server, once(server.url) as vps:
         await asyncio.gather(*(vps.servers.get(1) for _ in range(8)))
         before = server.connections
@@ -860,3 +863,17 @@ async def test_closing_the_client_ends_its_calls(
 
 async def call(operation: str, vps: Client) -> object:
     return await OPERATIONS[operation](vps)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_attempt_after_the_end_was_not_sent(method: str) -> None:
+    """A call that gets its slot in the moment in which the client closes sends nothing, and says so."""
+    async with RawServer(GOOD) as server:
+        ended = AiohttpTransport(
+            server.url, token=lambda: TOKEN, timeout=Timeout(), clock=SystemClock(), limit=1, max_body=1000
+        )
+        await ended.close()
+        error = await ended.send(Request(Operation.CHANGE, method, "/api/v1/servers/"))
+
+    assert isinstance(error, ConnectionLostError)
+    assert (error.sent, error.final, server.connections) == (Sent.NO, True, 0)

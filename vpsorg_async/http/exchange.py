@@ -83,7 +83,7 @@ class Request:
     known: bytes | None = attrs.field(default=None, repr=False)
     """The expected answer, usually the last one. If the new body is equal, this object is used instead of a copy."""
     left: bool = attrs.field(default=False, eq=False, repr=False)
-    """Set by the transport: an attempt of a change has left this machine and may have been applied."""
+    """Set by the transport: an attempt had a connection, so it has left this machine and may have been applied."""
 
     attempts: int = attrs.field(default=0, eq=False, repr=False)
     """Set by the session: the number of attempts sent so far, the present one included."""

@@ -153,7 +153,8 @@ class Session:
         while True:
             if call is not None and call.is_over(self._clock.now()):
                 raise _late(request, progress) from progress.last
-            if self._held_until[reading] > self._clock.now() or not self._limiter.take():
+            held_until = self._held_until[reading]
+            if (held_until and held_until > self._clock.now()) or not self._limiter.take():
                 await self._queue(request, priority, progress)
             try:
                 if before_send is not None and not progress.maybe:
@@ -164,20 +165,20 @@ class Session:
                 outcome = await self._transport.send(request)
             finally:
                 self._limiter.release()
-            error = (
-                outcome if isinstance(outcome, TransportError) else refusal(request, outcome, self._redact)
-            )
-            if isinstance(outcome, Response):
-                if error is None:
+            if isinstance(outcome, TransportError):
+                error: TransportError | APIError = outcome
+            else:
+                refused = refusal(request, outcome, self._redact)
+                if refused is None:
                     self._limiter.succeeded()
-                elif progress.maybe and request.operation is Operation.DELETE and is_absence(error):
+                elif progress.maybe and request.operation is Operation.DELETE and is_absence(refused):
                     # the service's text about the absence is no answer to the DELETE
-                    outcome, error = attrs.evolve(outcome, body=b""), None
-                if error is None:
+                    outcome, refused = attrs.evolve(outcome, body=b""), None
+                if refused is None:
                     if self._on_event is not None:
                         self._note_answer(request, outcome, progress.attempts + 1)
                     return outcome
-            assert error is not None
+                error = refused
             await self._pause(self._failed(request, error, progress))
 
     def _failed(self, request: Request, error: TransportError | APIError, progress: _Progress) -> float:

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import ssl
-import weakref
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -35,6 +31,7 @@ from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
 from .options import merge_headers
+from .pool import Answer, Connector, Dropped, Question
 from .proxies import environment_proxy, with_scheme
 from .redact import Redactor
 from .resolver import DaemonResolver
@@ -45,80 +42,7 @@ MAX_ERROR_BODY = 64 * 1024
 MAX_REASON = 200
 URLS = 1024
 """The number of parsed addresses that are cached."""
-
-FRESH_SECONDS = 1.0
-"""A change uses a connection that was used within this time, or a new one.
-
-A service closes idle connections at any time. A POST that meets such a close fails in the same way as one that was
-applied and lost its answer. Bulk changes follow each other faster than this, so they need no handshake each.
-"""
-
-_CAREFUL = frozenset({"POST", "PATCH"})
-
-
-class _Dropped(Exception):
-    """Replaces aiohttp's exception for a dropped connection, which would make aiohttp resend."""
-
-
-async def _no_resend(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise  # nothing was sent, and aiohttp does not resend in this case
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as dropped:
-        raise _Dropped(_reason(dropped)) from None
-
-
-class _Connector(aiohttp.TCPConnector):
-    """One pool for everything. It gives changes only connections that were used recently.
-
-    A connection that received bytes while it was idle is not used again: aiohttp would treat them as the answer to the
-    next request, before the service has even seen it. A connection that was idle when another one turned out to be dead
-    is not used again either.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._time = asyncio.get_running_loop().time
-        self._used_at: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
-        self._unconnected: dict[asyncio.Task[Any] | None, bool] = {}
-
-    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
-        while True:
-            try:
-                connection = await super().connect(req, traces, timeout)
-            except BaseException:
-                self._unconnected[asyncio.current_task()] = True
-                raise
-            protocol = connection.protocol
-            assert protocol is not None
-            used_at = self._used_at.get(protocol)
-            if used_at is None:
-                break
-            longest = FRESH_SECONDS if req.method in _CAREFUL else math.inf
-            if self._time() - used_at < longest and not protocol.should_close:
-                break
-            connection.close()
-        connection.add_callback(functools.partial(self._released, protocol))
-        return connection
-
-    def _released(self, protocol: object) -> None:
-        self._used_at[protocol] = self._time()
-
-    def had_connection(self) -> bool:
-        """Return whether the failed attempt of the running task had a connection, so that it may have been sent."""
-        return not self._unconnected.pop(asyncio.current_task(), False)
-
-    def distrust(self) -> None:
-        """Stop using the idle connections, because an attempt met a dead one and they are probably dead too.
-
-        A balancer that restarts, or a firewall that forgets, breaks all of them at once. Tried one by one, they would
-        use up all attempts of a call. Connections in use now are trusted again once they have answered.
-        """
-        for protocol in self._used_at:
-            self._used_at[protocol] = -math.inf
+_CLOSED = "the client was closed during the call"
 
 
 def _headers(user_agent: str | None) -> dict[str, str]:
@@ -158,16 +82,8 @@ class _Decoded:
         return piece
 
 
-async def _headers_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-    context.trace_request_ctx.append(True)
-
-
 class AiohttpTransport:
-    """One connection pool. Open and use it on the same loop.
-
-    Reads and changes use two aiohttp sessions over the same pool. Only changes need the trace events that prove whether
-    a request left, so only they pay for them.
-    """
+    """One connection pool. Open and use it on the same loop."""
 
     def __init__(
         self,
@@ -206,22 +122,18 @@ class AiohttpTransport:
         always = {} if self._proxy is not None else authorization | dict(headers or {})
         self._own_headers = {} if self._proxy is None else authorization | dict(headers or {})
         self._connect = _connect(timeout)
-        self._connector = _Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
+        self._connector = Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
-        traces = aiohttp.TraceConfig()
-        traces.on_request_headers_sent.append(_headers_sent)
-        common: dict[str, Any] = {
-            "connector": self._connector,
-            "connector_owner": False,
-            "headers": merge_headers(_headers(user_agent), always),
-            "auto_decompress": False,
-            "cookie_jar": aiohttp.DummyCookieJar(),
-            "timeout": self._connect,
-        }
-        self._reads = aiohttp.ClientSession(**common)
-        # a cheaper replacement of the middleware; there is no public switch, and a read may be sent twice
-        self._reads._retry_connection = False
-        self._changes = aiohttp.ClientSession(**common, middlewares=(_no_resend,), trace_configs=[traces])
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=False,
+            headers=merge_headers(_headers(user_agent), always),
+            request_class=Question,
+            response_class=Answer,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._connect,
+        )
 
     def __repr__(self) -> str:
         return f"AiohttpTransport({self._base_url!r})"
@@ -231,8 +143,7 @@ class AiohttpTransport:
         self._closed = True
         # aiohttp wakes neither tasks that wait for a connection nor tasks that wait for a body
         self._deadlines.close()
-        await self._reads.close()
-        await self._changes.close()
+        await self._session.close()
         await self._connector.close()
 
     async def send(self, request: Request) -> Response | TransportError:
@@ -240,14 +151,13 @@ class AiohttpTransport:
 
         The deadline covers sending and reading the body to its end.
         """
-        started = self._clock.now()
-        evidence: list[bool] = []
-        change = request.method != "GET"
-        call = request.call
+        started, call = self._clock.now(), request.call
+        if self._closed:
+            return ConnectionLostError(_CLOSED, sent=Sent.NO, request=str(request), final=True)
         attempt = self._deadlines.enter(None if call is None else call.limit(self._timeout, started))
         answer: aiohttp.ClientResponse | None = None
         try:
-            answer = await (self._changes if change else self._reads).request(
+            answer = await self._session.request(
                 request.method,
                 self._url(request.path),
                 data=request.body,
@@ -255,11 +165,11 @@ class AiohttpTransport:
                 timeout=self._connect if call is None or call.timeout is None else _connect(call.timeout),
                 allow_redirects=False,
                 proxy=self._proxy,
-                trace_request_ctx=evidence if change else None,
             )
             body, cut_at = await self._read(answer, request)
             if cut_at is not None:
                 answer.close()  # unread bytes would precede the next response; a complete answer is released by itself
+            request.left = True
             return Response(
                 status=answer.status,
                 headers=answer.headers,
@@ -273,6 +183,7 @@ class AiohttpTransport:
                 answer.close()
             ours = attempt.late and attempt.taken_back()
             connected = self._connector.had_connection()
+            request.left = request.left or connected
             if ours and isinstance(failure, asyncio.CancelledError):
                 failure = TimeoutError()
             # any Exception: aiohttp raises some that are no ClientError, such as those of its parser
@@ -281,11 +192,10 @@ class AiohttpTransport:
             known = self._known(failure, request, started, connected)
         finally:
             self._deadlines.leave(attempt)
-            request.left = request.left or bool(evidence)
-        if connected and not known.final:
-            self._connector.distrust()
-        if not connected or (change and not evidence):
+        if not connected:
             known.sent = Sent.NO
+        elif not known.final:
+            self._connector.distrust()
         return known
 
     def _address(self, path: str) -> URL:
@@ -300,7 +210,8 @@ class AiohttpTransport:
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         content = answer.content
         known = (request.known or b"") if good else b""
-        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING, ()))
+        coded = hdrs.CONTENT_ENCODING in answer.headers
+        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING)) if coded else ""
         if coding:
             body, more = b"", _Decoded(content, coding).readany
         else:
@@ -336,7 +247,7 @@ class AiohttpTransport:
         what, call = str(request), request.call
         timeout = self._timeout if call is None or call.timeout is None else call.timeout
         if self._closed:
-            return ConnectionLostError("the client was closed during the call", request=what, final=True)
+            return ConnectionLostError(_CLOSED, request=what, final=True)
         match failure:
             case aiohttp.ConnectionTimeoutError():
                 late = f"no connection to {self._origin} within {timeout.connect:g} s"
@@ -381,8 +292,8 @@ class AiohttpTransport:
 def _reason(failure: BaseException) -> str:
     """Return the operating system's reason. aiohttp's own texts can quote headers and bodies, so they are not used."""
     match failure:
-        case _Dropped():
-            return str(failure)
+        case Dropped():
+            return _reason(failure.why)
         case aiohttp.ClientHttpProxyError(status=407):
             return "it requires a user and a password (407): http://user:password@host:port"
         case aiohttp.ClientHttpProxyError():
