@@ -11,6 +11,7 @@ import threading
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -292,6 +293,67 @@ async def test_in_virtual_time() -> None:
         assert len(set(opened.values())) > 5
         assert (await tried(8080, request=b"GET / HTTP/1.1\r\n\r\n") or b"").startswith(OK)
         assert await tried(5432) == b""
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_ports_follow_whatever_happens(seed: int) -> None:
+    """After any change exactly those servers listen that have been active for their boot time."""
+    dice, manual = Random(seed), ManualClock()
+    async with Sandbox(clock=manual, durations=FIXED, boot=10, ports={"tcp": 6565}) as box:
+        actions: list[Callable[[Any], Any]] = [
+            lambda one: box.world.add(status=dice.choice(["active", "provisioning", "stopped"]), age=0),
+            lambda one: box.world.add(status="active", age=60),
+            lambda one: box.world.set_status(one, dice.choice(["rebooting", "stopping", "starting", "odd"])),
+            lambda one: box.world.set_status(one, "odd", seconds=dice.randrange(20)),
+            lambda one: box.world.suspend(one),
+            lambda one: box.world.vanish(one),
+            lambda one: manual.advance(dice.randrange(15)),
+            lambda one: manual.advance(dice.randrange(100)),
+        ]
+        known = {server.address: server.id for server in box.world.add(3, age=0)}
+        for _ in range(60):
+            dice.choice(actions)(
+                dice.choice([server.id for server in box.servers] or [box.world.add()[0].id])
+            )
+            known |= {server.address: server.id for server in box.servers}
+            expected = {
+                server.address
+                for server in box.servers
+                if server.active_since is not None and manual() - server.active_since >= 10
+            }
+            assert {address for address in known if await opens(address, 6565)} == expected
+
+
+async def opens(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
+
+
+def test_on_uvloop() -> None:
+    """Another event loop serves the ports in the same way, and closes them as quickly."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        manual = ManualClock()
+        async with Sandbox(clock=manual, boot=5, ports=PORTS, ssh=False) as box:
+            (server,) = box.world.add(age=0)
+            tried = Tried(box)
+            assert await tried() is None
+            manual.advance(5)
+            assert await tried() == BANNER
+            assert (await tried(8080, request=b"GET / HTTP/1.1\r\n\r\n") or b"").startswith(OK)
+            reader, writer = await asyncio.open_connection(server.ip_address, 5432)
+            box.world.suspend(server.id)
+            assert await reader.read() == b""
+            writer.close()
+            assert await tried() is None
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 async def test_draws_repeat(clock: ManualClock) -> None:

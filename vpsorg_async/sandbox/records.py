@@ -51,7 +51,7 @@ class Server:
     """The beginning of the present boot, in seconds of the world's clock; None if the server is not active."""
     boots: int = 0
     """The number of times that the server has become active."""
-    boot: BootPlan = field(factory=BootPlan, repr=False)
+    boot: BootPlan = field(default=BootPlan(), repr=False)
     """What happens when it boots."""
     public_keys: tuple[str, ...] = field(default=(), repr=False)
     """The SSH keys that it was created with."""

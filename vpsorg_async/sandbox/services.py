@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from .machines import Machine
 
@@ -92,8 +92,8 @@ class Silent(asyncio.Protocol):
         self._running = running
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # That of uvloop is no instance of it.
+        self.transport = cast("asyncio.Transport", transport)
         self._running.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
