@@ -72,7 +72,7 @@ class Endpoints:
         word = None if status is None else self._answers.word(status)
         listing = await self._list(self._own_word(status), location)
         if status is None and location is None:
-            return tuple(listing.servers)
+            return listing.servers
         matches = self._dialect.matches
         return tuple(
             server
@@ -177,7 +177,7 @@ class Endpoints:
 
     async def _list(self, status: str | None = None, location: str | None = None) -> Listing:
         listing = await self._lists.whole(self._session, self._dialect.list(status, location))
-        self._account.saw_all(listing.servers, listing.requested_at)
+        self._account.saw_all(listing.by_id, listing.requested_at)
         return listing
 
     def _own_word(self, status: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from operator import attrgetter
 from typing import Generic, TypeVar
 
@@ -39,10 +39,15 @@ class Listing:
     """The servers that a list showed, and when its first request left. ``lacks`` says why it is incomplete."""
 
     requested_at: float
-    servers: Sequence[Server]
+    by_id: Mapping[ServerId, Server]
     lacks: str = ""
     name_of: Callable[[Server], str] = attrs.field(default=attrgetter("name"), repr=False, eq=False)
     """Returns the name by which a server is found; in the provider dialect its host name."""
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All of them, in the order of the list."""
+        return tuple(self.by_id.values())
 
     def by_name(self) -> dict[str, list[Server]]:
         """Return the servers by their names, in the form of `name_key`; several can share a name."""
@@ -221,13 +226,12 @@ class Lists:
             claimed = found.claimed or 0
             lacks = SHIFTED if claimed <= len(seen) else f"it counts {claimed} and shows {len(seen)}"
         # an incomplete list rather includes a server that has just gone than hides one
-        servers: Sequence[Server] = list(seen.values())
         if self.answers.words:
-            servers = [self.answers.spoken(server) for server in servers]
+            seen = {server_id: self.answers.spoken(server) for server_id, server in seen.items()}
         self.answers.incomplete(request, lacks, poll=False)
         return Listing(
             requested_at=began,
-            servers=servers,
+            by_id=seen,
             lacks="" if lacks == SHIFTED else lacks,
             name_of=self.answers.dialect.name_of,
         )

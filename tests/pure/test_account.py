@@ -278,7 +278,7 @@ def test_plan_and_location_are_learned_from_a_whole_record() -> None:
     """A status row lacks them; a later record of the same status adds them, and one that lacks them removes nothing."""
     account = Account()
     account.saw(StatusRow(7, ServerStatus.ACTIVE, NOON), 10.0)
-    account.saw_all([server(7)], 11.0)
+    account.saw_all({7: server(7)}, 11.0)
     account.saw(StatusRow(7, ServerStatus.STOPPED, at(5)), 12.0)
 
     known = account.known(7)
@@ -295,7 +295,7 @@ def test_many_at_once_are_remembered_as_one_by_one() -> None:
             account.saw(server(number), 1.0)
     for each in rows:
         one.saw(each, 2.0)
-    many.saw_all(rows, 2.0)
+    many.saw_all({each.id: each for each in rows}, 2.0)
 
     for number in (1, 2, 3, 4):
         first, second = one.known(number), many.known(number)
@@ -307,8 +307,8 @@ def test_many_at_once_are_remembered_as_one_by_one() -> None:
 def test_an_id_and_its_text_are_the_same_server() -> None:
     """Services name a server by a number here and by its digits there."""
     account = Account()
-    account.saw_all([attrs.evolve(server(7, "stopped"), id="7")], 10.0)
-    account.saw_all([server(7, "stopped"), attrs.evolve(server(8), id="08")], 11.0)
+    account.saw_all({"7": attrs.evolve(server(7, "stopped"), id="7")}, 10.0)
+    account.saw_all({7: server(7, "stopped"), "08": attrs.evolve(server(8), id="08")}, 11.0)
 
     known = account.known("7")
     assert known is not None

@@ -14,9 +14,8 @@ import enum
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Mapping, Set
 from datetime import datetime
-from operator import attrgetter
 from typing import Protocol
 
 from ..codec import StatusRow
@@ -38,8 +37,6 @@ FORGOTTEN = 50
 """The share of the sightings that is forgotten at once where there are too many."""
 MOST_UNREADABLE = 1000
 """The number of unreadable rows from which on an answer is no list of servers."""
-
-_id = attrgetter("id")
 
 
 class Awaited(Protocol):
@@ -213,10 +210,10 @@ class Account:
         """A server was read by a request that left at that time."""
         self._note(key_of(server.id), server, at)
 
-    def saw_all(self, servers: Sequence[Server], at: float) -> None:
-        """Many servers were read by one request."""
+    def saw_all(self, servers: Mapping[ServerId, Server], at: float) -> None:
+        """Many servers were read by one request; they are passed by their ids."""
         # an id that is no key of its own, a number as a text, is not found, and noted below
-        for before, server in zip(map(self._sightings.get, map(_id, servers)), servers, strict=True):
+        for before, server in zip(map(self._sightings.get, servers), servers.values(), strict=True):
             # of thousands nearly all are as they were, and that has to cost nearly nothing
             if (
                 before is not None
