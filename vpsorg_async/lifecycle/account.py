@@ -113,14 +113,16 @@ class Account:
                     raise
         latest, changed, news = self.last_list.followed_by(snapshot, statuses)
         yield from awaited.listing(news)
-        again = (*awaited.restless, *self._turn(latest, news, awaited.keys))
-        # of the first list everything is news, and shown anyway
-        rest = () if news is None else (latest.places[key] for key in again if key in latest.places)
+        again = dict.fromkeys((*awaited.restless, *self._turn(latest, news, awaited.keys)))
         for key in self._pending[1] - latest.places.keys():
             self._keep_record(key)
             yield None
-        for position in dict.fromkeys((*changed, *rest)):
+        for position in changed:
             yield from self._show(snapshot, position, statuses.pop(position, None), awaited.keys)
+        if news is not None:  # else everything is news
+            for key in again:
+                if key in latest.places and key not in news:
+                    yield from self._show(snapshot, latest.places[key], None, awaited.keys)
         self._pending = (latest, set())
         self.listed_at = snapshot.requested_at
         latest.comparable = True

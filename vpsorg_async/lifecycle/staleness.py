@@ -41,7 +41,10 @@ def earlier(first: datetime | None, second: datetime | None) -> bool:
     # nearly always they are the same: a poll of thousands of servers asks this for each
     if first is None or second is None or first == second:
         return False
-    return as_utc(first) < as_utc(second)
+    try:
+        return first < second
+    except TypeError:  # one of them has no zone
+        return as_utc(first) < as_utc(second)
 
 
 def later(first: datetime | None, second: datetime | None) -> datetime | None:
