@@ -168,7 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds from active until a server answers, or a range of them (default: %(default)s)",
     )
-    add("--no-boot", action="store_true", help="let no server answer; addresses are unreachable ones")
+    add(
+        "--no-boot",
+        action="store_true",
+        help="let no server answer; their addresses are those of the API page",
+    )
     add("--ports", metavar="P", help="ports of servers, as ssh=2222,http=8080 (the default)")
     add("--authorized-keys", type=Path, metavar="FILE", help="SSH keys that log in to every server")
     add("--max-listening", type=int, metavar="N", help="servers that answer at one time (default: 200)")
