@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from cells import FLEET_NAMES, Rows, figure, table
 
-__all__ = ["accounts", "choices", "fleets", "growth"]
+__all__ = ["CHOSEN", "accounts", "choices", "fleets", "growth"]
 
 CHOICES = """\
 Create servers and wait until all are active, with what is at hand. They are ready 3 to 6 seconds after their create, so
-nobody can be done before the ideal, six seconds. CPU is that of the whole client process, for each server.
+no way can end before the ideal, six seconds. CPU is that of the whole client process, for each server. By hand and the
+plain way are clients of some thirty lines without checks or retries; all rows are explained
+[below](#create-and-wait).
 
 """
 
