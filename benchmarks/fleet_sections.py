@@ -105,13 +105,12 @@ def growth(found: dict[str, Rows]) -> str:
 def _by_hand_and_ours(what: str, sizes: dict[str, Rows], servers: int | None = None) -> str:
     """A row for each size and way; ``servers`` in the fleet, where the sizes are those of something else."""
     head = (
-        what, "way", "CPU us a server", "relative to by hand", *(() if servers else ("relative to 1,000 servers",)),
+        what, "CPU us a server", "relative to by hand", *(() if servers else ("relative to 1,000 servers",)),
         "wall s", "wall / ideal", "lag p99 s", "reads", "MB received", "peak MB",
     )  # fmt: skip
     rows = (
         (
-            f"{int(size):,}",
-            FLEET_NAMES[way],
+            f"{int(size):,}: {FLEET_NAMES[way]}",
             f"{row['cpu'] / (servers or int(size)) * 1e6:,.0f}",
             figure(row, "cpu_by_hand", "{:.2f}"),
             *(() if servers else (figure(row, "cpu_each_by_1000", "{:.2f}"),)),
