@@ -10,6 +10,7 @@ import pytest
 
 from vpsorg_async import Plan, Receipt, Server, ServerStatus
 from vpsorg_async.codec import StatusRow
+from vpsorg_async.config import WaitPolicy
 from vpsorg_async.lifecycle.account import FRESH, Account
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.records import ServerId
@@ -315,3 +316,16 @@ def test_an_id_and_its_text_are_the_same_server() -> None:
     assert known is account.known(7)
     assert known.at == 11.0
     assert account.known(8) is None
+
+
+def test_each_time_that_went_back_needs_its_own_patience() -> None:
+    """Reads that lag are believed after a while; one that lags even further is stale again."""
+    account = Account(WaitPolicy(quiet=15.0))
+    account.saw(server(7, "stopped", at(10)), 0.0)
+    for when in (1.0, 17.0):
+        account.saw(server(7, "active", at(5)), when)
+    account.saw(server(7, "stopping", at(0)), 18.0)
+
+    known = account.known(7)
+    assert known is not None
+    assert known.status == "active"

@@ -239,36 +239,28 @@ class Account:
                 if listed:
                     self._untold.add(key)
                 return _Read.OVERTAKEN
-            counts, known.stale_since = judge(
+            counts, since = judge(
                 server.updated_at, known.updated_at, known.stale_since, at, self.policy.quiet
             )
+            known.stale_since = None if counts else since
             if not counts:
                 if listed:
                     known.unlisted()
                     self._untold.add(key)
                 return _Read.STALE
-        list_time = self._list_time if listed else None
-        if known is not None and known.status == server.status and known.updated_at == server.updated_at:
-            known.repeated(at, server)
-            if list_time is not None:
-                known.listed = list_time
-            else:
-                self._sightings[key] = self._sightings.pop(key)  # as the one used last
-            return _Read.COUNTS
-        new = Sighting(server.status, server.updated_at, at, listed=list_time)
-        new.repeated(at, server)
         if known is None:
-            new.number = self._count
-        else:
-            new.number, new.created = known.number, known.created
+            known = self._sightings[key] = Sighting(server.status, server.updated_at, at, number=self._count)
+            if len(self._sightings) > self.LIMIT:
+                self._forget()
+        elif known.status != server.status or known.updated_at != server.updated_at:
             if known.listed is not None and not listed:
                 self._untold.add(key)
-            if new.plan_and_location is NOT_KNOWN:
-                new.plan_and_location = known.plan_and_location
-            del self._sightings[key]
-        self._sightings[key] = new
-        if len(self._sightings) > self.LIMIT:
-            self._forget()
+            known.status, known.updated_at, known.listed = server.status, server.updated_at, None
+        known.repeated(at, server)
+        if listed:
+            known.listed = self._list_time
+        else:
+            self._sightings[key] = self._sightings.pop(key, known)  # as the one used last
         return _Read.COUNTS
 
     def _forget(self) -> None:

@@ -289,7 +289,9 @@ class Wait:
         if now < self.deadline:
             return None
         last = self.last_seen
-        never = "every poll was stale" if self._grounds.stale else "it was never seen"
+        never = "its record can't be read" if self._seen else "it was never seen"
+        if self._grounds.stale:
+            never = "every poll was stale"
         seen = never if last is None else f"it is {last.status}"
         return self._end(Reading.DEADLINE, now, f"after {now - self.started:.1f} s {seen}", last)
 
