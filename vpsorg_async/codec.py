@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = [
     "StatusRow",
     "check_density",
     "dumps",
+    "encode",
     "loads",
     "problem_of",
     "read_marks",
@@ -43,6 +45,7 @@ UNFIT = (msgspec.MsgspecError, RecursionError, ValueError)
 
 _decode = msgspec.json.Decoder().decode
 # not msgspec, which silently writes null for NaN and base64 for bytes
+_encode_checked = msgspec.json.Encoder().encode
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 Raw = msgspec.Raw
@@ -63,6 +66,14 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 def dumps(value: object) -> bytes:
     """Encode a request body as JSON. Raises `TypeError` or `ValueError` for what JSON can't represent."""
     return _encode(value).encode()
+
+
+def encode(fields: Mapping[str, str | int | bool]) -> bytes:
+    """Encode a request body of checked values: a tenth of the time of `dumps`, which checks them itself."""
+    try:
+        return _encode_checked(fields)
+    except TypeError:
+        return dumps(fields)  # a subclass of str or int, which msgspec refuses
 
 
 def loads(body: bytes) -> Any:

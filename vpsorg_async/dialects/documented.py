@@ -12,9 +12,8 @@ from typing import Any
 
 import attrs
 
-from ..codec import Decoder, Raw, StatusRow, dumps
+from ..codec import Decoder, Raw, StatusRow, encode
 from ..config import API_PREFIX
-from ..conversion import unstructure
 from ..errors import ConfigurationError, DecodeError
 from ..http.exchange import Operation, Request, segment, with_query
 from ..http.reply import Expected
@@ -109,11 +108,19 @@ class Documented:
     def create(self, spec: ServerSpec) -> Request:
         """Create a server. Raises `ConfigurationError` for values that the page has no field for."""
         self.check(spec)
-        body = unstructure(spec)
-        keys = body.pop("ssh_key_ids", ())
-        if keys:
-            body["ssh_key_id"] = keys[0]
-        return Request(Operation.CREATE, "POST", _SERVERS, dumps(body))
+        body: dict[str, str | int | bool] = {
+            "name": spec.name,
+            "plan_id": spec.plan_id,
+            "os_id": spec.os_id,
+            "location": spec.location,
+        }
+        if spec.hostname is not None:
+            body["hostname"] = spec.hostname
+        if spec.all_ssh_keys:
+            (body["ssh_key_id"],) = spec.all_ssh_keys
+        if spec.backups_enabled is not None:
+            body["backups_enabled"] = spec.backups_enabled
+        return Request(Operation.CREATE, "POST", _SERVERS, encode(body))
 
     def get(self, server_id: ServerId, *, may_repeat: bool = True) -> Request:
         """Read one server."""
@@ -121,11 +128,11 @@ class Documented:
 
     def replace(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
         """Replace all three fields (PUT)."""
-        return Request(Operation.REPLACE, "PUT", self._path(server_id), dumps(fields))
+        return Request(Operation.REPLACE, "PUT", self._path(server_id), encode(fields))
 
     def update(self, server_id: ServerId, fields: dict[str, Any]) -> Request:
         """Change some fields (PATCH)."""
-        return Request(Operation.UPDATE, "PATCH", self._path(server_id), dumps(fields))
+        return Request(Operation.UPDATE, "PATCH", self._path(server_id), encode(fields))
 
     def delete(self, server_id: ServerId) -> Request:
         """Delete one server permanently."""

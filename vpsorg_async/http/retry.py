@@ -102,7 +102,8 @@ class RetryQuota:
 
     def deposit(self) -> None:
         """Add the share of a new call."""
-        self.left = min(self._capacity, self.left + self.DEPOSIT)
+        if self.left < self._capacity:
+            self.left = min(self._capacity, self.left + self.DEPOSIT)
 
     def take(self) -> bool:
         """Remove one retry; return False if none is left."""

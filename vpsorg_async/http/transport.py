@@ -166,7 +166,9 @@ class AiohttpTransport:
                 allow_redirects=False,
                 proxy=self._proxy,
             )
-            body, cut_at = await self._read(answer, request)
+            body, cut_at = self._whole(answer, request), None
+            if body is None:
+                body, cut_at = await self._read(answer, request)
             if cut_at is not None:
                 answer.close()  # unread bytes would precede the next response; a complete answer is released by itself
             request.left = True
@@ -204,21 +206,25 @@ class AiohttpTransport:
         except ValueError:
             raise aiohttp.InvalidURL(self._base_url) from None
 
+    def _whole(self, answer: aiohttp.ClientResponse, request: Request) -> bytes | None:
+        """Return the body of a good answer that has arrived completely, as nearly every one has; None: see `_read`."""
+        content = answer.content
+        if not content.is_eof() or answer.status >= 300 or hdrs.CONTENT_ENCODING in answer.headers:
+            return None
+        if content.total_bytes > (request.max_body or self._max_body):
+            return None
+        body = content.read_nowait()
+        return request.known if body == request.known else body
+
     async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> tuple[bytes, int | None]:
         """Return the body, up to the cap, which counts decoded bytes so that a small bomb can't become a large body."""
         good = answer.status < 300
         cap = (request.max_body or self._max_body) if good else MAX_ERROR_BODY
         content = answer.content
         known = (request.known or b"") if good else b""
-        coded = hdrs.CONTENT_ENCODING in answer.headers
-        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING)) if coded else ""
-        if coding:
-            body, more = b"", _Decoded(content, coding).readany
-        else:
-            # nearly every answer has already arrived completely
-            body, more = content.read_nowait(), content.readany
-            if len(body) <= cap and content.at_eof():
-                return known if body == known else body, None
+        coding = coding_of(answer.headers.getall(hdrs.CONTENT_ENCODING, ()))
+        more = _Decoded(content, coding).readany if coding else content.readany
+        body = b""
         # The body is compared as it arrives, so that megabytes without news are never joined: while it is equal, its
         # bytes are those of `known`, and no chunk is kept.
         chunks, size, same = [b""], 0, True
