@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vpsorg_async import errors
 from vpsorg_async.lifecycle.contract import CONTRACT
 
 HERE = Path(__file__).parent
@@ -16,7 +17,17 @@ def contract() -> str:
     return "\n".join(["| what a poll shows | the wait |", "| --- | --- |", *rows])
 
 
-TABLES = {"waits.md": {"contract": contract}}
+def final() -> str:
+    """Which errors are worth another try."""
+    kinds = [getattr(errors, name) for name in errors.__all__ if name not in ("FleetError", "Sent")]
+    rows = [
+        f"| {value} | {', '.join(f'`{kind.__name__}`' for kind in kinds if kind.final is value)} |"
+        for value in (True, False)
+    ]
+    return "\n".join(["| `final` | errors |", "| --- | --- |", *rows])
+
+
+TABLES = {"waits.md": {"contract": contract}, "reference/errors.md": {"final": final}}
 
 if __name__ == "__main__":
     for name, tables in TABLES.items():

@@ -64,7 +64,9 @@ def error_of(name: str, record: Any) -> VpsOrgError:
     if issubclass(kind, BaseExceptionGroup):
         args = [message or "", list(held.pop("exceptions"))]
     error = kind(*args)
-    vars(error).update(held)
+    for attribute, value in held.items():
+        if getattr(error, attribute) != value:
+            setattr(error, attribute, value)
     for note in notes:
         error.add_note(note)
     return error

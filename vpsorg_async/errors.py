@@ -2,7 +2,7 @@
 
 ::
 
-    VpsOrgError
+    VpsOrgError                  .final         whether the same call is worth another try
     ├── ConfigurationError (ValueError)     bad input or set-up; nothing was sent
     ├── ClientClosedError                   the client was closed under a call or a wait
     ├── RequestError             .sent .request .attempts    one request did not succeed
@@ -23,9 +23,8 @@
     │   └── NeverReadyError                 a ready check found that the server has failed for good
     └── FleetError (ExceptionGroup)         only from Report.raise_for_failures()
 
-A class exists where a caller reacts differently. All of them pickle, and none holds headers or the token. What an error
-holds is annotated in its class: `vpsorg_async.plain` stores exactly that.
-Python's own `TimeoutError` is an `OSError`: put `except OSError` after these.
+A class exists where a caller reacts differently. All pickle, and none holds headers or the token. A class annotates
+what its errors hold, for `vpsorg_async.plain`. Python's `TimeoutError` is an `OSError`: catch `OSError` after these.
 """
 
 from __future__ import annotations
@@ -78,11 +77,21 @@ class Sent(enum.Enum):
 
 
 class VpsOrgError(Exception):
-    """The root of every error of this package."""
+    """The root of every error of this package.
+
+    Attributes:
+        final: True where the same call would fail again, or must not be sent again before the account was checked
+            (`OutcomeUnknownError`). False where it may succeed later. A change whose ``sent`` is MAYBE is repeated only
+            if it may be applied twice.
+    """
+
+    final: bool = False
 
 
 class ConfigurationError(VpsOrgError, ValueError):
     """Bad input or a wrong set-up, found before anything was sent."""
+
+    final = True
 
 
 class ClientClosedError(VpsOrgError):
@@ -117,10 +126,9 @@ class RequestError(VpsOrgError):
 
 
 class TransportError(RequestError):
-    """No usable answer came. ``final`` is True where another attempt cannot help."""
+    """No usable answer came. ``final`` is True for a certificate, a set-up or a coding that will be the same again."""
 
     default_sent: ClassVar[Sent] = Sent.MAYBE
-    final: bool
 
     def __init__(
         self, message: str = "", *, sent: Sent | None = None, request: str = "", final: bool = False
@@ -186,6 +194,7 @@ class APIError(RequestError):
     Codes: https://www.vps.org/api/v1/docs/servers/
     """
 
+    final = True
     status: int
     body: str
     retry_after: float | None
@@ -208,6 +217,8 @@ class APIError(RequestError):
         self.body = body
         self.retry_after = retry_after
         self.from_api = from_api
+        if status == 408 or (status in (403, 404) and not from_api):
+            self.final = False
 
     def __str__(self) -> str:
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
@@ -250,9 +261,13 @@ def is_forbidden(error: Exception) -> bool:
 class RateLimitError(APIError):
     """429: too many requests (not documented). ``retry_after`` is in seconds, None where not given."""
 
+    final = False
+
 
 class ServiceError(APIError):
     """5xx: the service failed. A change may have been applied all the same (``sent`` is MAYBE)."""
+
+    final = False
 
 
 class DecodeError(RequestError):
@@ -287,6 +302,7 @@ class OutcomeUnknownError(RequestError):
         candidates: Ids of servers that may be its result.
     """
 
+    final = True
     subject: ServerId | None
     reason: Exception | None
     sent_at: datetime | None
@@ -357,17 +373,27 @@ class WaitTimeoutError(WaitError, TimeoutError):
 class UnexpectedStatusError(WaitError):
     """The server settled in another status than the target, or was suspended."""
 
+    final = True
+
 
 class ServerGoneError(WaitError):
     """The server does not exist: it vanished during the wait, or never was."""
+
+    final = True
 
 
 class NeverReadyError(WaitError):
     """A ready check found that the server has failed for good, so that waiting on is of no use."""
 
+    final = True
+
 
 class FleetError(VpsOrgError, ExceptionGroup[Exception]):
-    """Some servers of a fleet call failed. ``except*`` splits it by the errors inside."""
+    """Some servers of a fleet call failed. ``except*`` splits it by the errors inside; final if all of them are."""
+
+    def __init__(self, message: str, errors: Sequence[Exception], /) -> None:
+        super().__init__(message, errors)
+        self.final = all(isinstance(error, VpsOrgError) and error.final for error in errors)
 
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the class when ``except*`` splits the group."""

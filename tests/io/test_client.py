@@ -267,7 +267,7 @@ async def test_closing_under_a_call() -> None:
             wait = asyncio.create_task(vps.wait_until(9, "active", timeout=60))
             await asyncio.sleep(0)
 
-        with pytest.raises(ConnectionLostError, match="the client was closed during the call"):
+        with pytest.raises(ConnectionLostError, match="the client was closed during the call") as closed:
             await read
         with pytest.raises(OutcomeUnknownError, match="may exist now") as lost:
             await create
@@ -277,6 +277,7 @@ async def test_closing_under_a_call() -> None:
 
     assert lost.value.sent is Sent.MAYBE
     assert lost.value.subject == "web-01"
+    assert (closed.value.final, lost.value.final) == (False, True)
     assert len(desk.lines) == 2
 
 

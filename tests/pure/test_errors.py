@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from vpsorg_async.errors import (
     FleetError,
     NotFoundError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     RateLimitError,
     RequestError,
     RequestTimeoutError,
@@ -189,6 +191,41 @@ def test_errors_can_always_be_shown(error: VpsOrgError) -> None:
     assert repr(error)
     if not isinstance(error, FleetError):
         assert isinstance(str(type(error)()), str)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (APIError("no", status=409), True),
+        (APIError("late", status=408), False),
+        (PermissionDeniedError("no", status=403), True),
+        (PermissionDeniedError("a page", status=403, from_api=False), False),
+        (NotFoundError("a page", status=404, from_api=False), False),
+        (AuthenticationError("a page", status=401, from_api=False), True),
+        (ServiceError("odd", status=520), False),
+        (RequestTimeoutError("late", deadline=5.0), False),
+        (ConnectError("certificate", final=True), True),
+        (OutcomeUnknownError("lost", reason=ConnectionLostError("reset")), True),
+        (FleetError("1 failed", [ConfigurationError("a")]), True),
+        (FleetError("2 failed", [ConfigurationError("a"), ServiceError("b")]), False),
+        (FleetError("1 failed", [ValueError("a")]), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_which_errors_are_worth_another_try(error: VpsOrgError, final: bool) -> None:
+    """A final error says that the same call would fail again, or must not be sent again, also after pickling."""
+    assert error.final is final
+    assert pickle.loads(pickle.dumps(error)).final is final
+
+
+def test_the_reference_prints_which_errors_are_final() -> None:
+    """docs/reference/errors.md has each class in the right row; `python docs/tables.py` writes it there."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text("utf-8")
+    table = dict(re.findall(r"^\| (True|False) \| (.*) \|$", page, re.M))
+
+    for final in (True, False):
+        names = {name for name, cls in CLASSES.items() if cls is not FleetError and cls().final is final}
+        assert set(re.findall(r"\w+", table[str(final)])) == names
 
 
 def fleet_error() -> FleetError:

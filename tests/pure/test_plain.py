@@ -485,7 +485,7 @@ LOOP["reason"] = LOOP
         ),
         (
             {"vpsorg": 1, "type": "APIError", "message": "m", "cause": 1},
-            "$: unknown: cause; known are message, sent, request, attempts, status",
+            "$: unknown: cause; known are message, final, sent, request, attempts, status",
         ),
         ({"vpsorg": 1, "type": "FleetError", "message": "m", "exceptions": []}, "$: "),
         ({"vpsorg": 1, "type": "list", "items": [{"type": "Seen", "at": 1}]}, "$.items[0].status: missing"),

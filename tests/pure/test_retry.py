@@ -6,6 +6,7 @@ import random
 import re
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ ROWS: list[tuple[FailureKind, Failure, frozenset[Operation]]] = [
     (FailureKind.NOT_SENT, RequestTimeoutError("late", sent=Sent.NO), EVERY),
     (FailureKind.NOT_SENT, ConnectionLostError("reset", sent=Sent.NO), EVERY),
     (FailureKind.UNREACHABLE, ConnectError("certificate", final=True), NONE),
-    (FailureKind.UNREACHABLE, ConnectionLostError("closed by us", final=True), NONE),
+    (FailureKind.UNREACHABLE, TransportError("a coding that was not asked for", final=True), NONE),
     (FailureKind.RATE_LIMITED, RateLimitError("slow down", status=429), EVERY),
     (FailureKind.REFUSED, BadRequestError("no", status=400), NONE),
     (FailureKind.REFUSED, AuthenticationError("no", status=401), NONE),
@@ -131,6 +132,15 @@ def test_every_row_has_a_sample() -> None:
     assert {row for row, _, _ in ROWS} == set(FailureKind) == set(TABLE)
 
 
+@pytest.mark.parametrize(("row", "error"), [(row, error) for row, error, _ in ROWS])
+def test_what_is_final_is_never_repeated(row: FailureKind, error: Failure) -> None:
+    """The client's own retries agree with what each error says to others; of the unknown 5xx they are more careful."""
+    if TABLE[row] is not RetryRule.NEVER:
+        assert not error.final
+    elif row is not FailureKind.UNUSABLE:
+        assert error.final
+
+
 def test_the_table_in_the_text_is_the_table_in_the_code() -> None:
     """The table in the module's docstring is the one in the code."""
     words = {
@@ -163,6 +173,7 @@ def test_a_pause_is_finite_and_never_negative(
 def test_a_caller_can_forbid_the_second_attempt(error: Failure, operation: Operation) -> None:
     """``may_repeat=False`` and ``attempts=1`` mean one attempt, whatever happened."""
     assert pause(error, request=request(operation, may_repeat=False)) is None
+    assert pause(error, request=attrs.evolve(request(operation), over=True)) is None
     assert pause(error, RetryPolicy(attempts=1), request=request(operation)) is None
 
 

@@ -85,6 +85,9 @@ class Request:
     left: bool = attrs.field(default=False, eq=False, repr=False)
     """Set by the transport: an attempt had a connection, so it has left this machine and may have been applied."""
 
+    over: bool = attrs.field(default=False, eq=False, repr=False)
+    """Set by the transport: its deadline passed or its client was closed, so that no attempt follows."""
+
     attempts: int = attrs.field(default=0, eq=False, repr=False)
     """Set by the session: the number of attempts sent so far, the present one included."""
 

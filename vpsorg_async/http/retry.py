@@ -15,7 +15,8 @@ unusable        other 5xx, other 3xx, 2xx that does not fit            never
 ==============  =====================================================  =========================
 
 "If it may happen twice": list, get, PUT and DELETE. A create, reboot, start, stop or PATCH that may have been applied
-is never sent again from here; the layers above find out its outcome.
+is never sent again from here; the layers above find out its outcome. Nothing follows in a call whose deadline passed
+or whose client was closed (`Request.over`), and nothing whose error is `final`.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def decide(
     """
     how = failure_kind(error)
     rule = TABLE[how]
-    if rule is RetryRule.NEVER or not request.may_repeat or policy.attempts == 1:
+    if rule is RetryRule.NEVER or not request.may_repeat or request.over or policy.attempts == 1:
         return None
     if rule is RetryRule.IF_SAFE and request.operation.repeat is Repeat.NEVER:
         return None

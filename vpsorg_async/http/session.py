@@ -240,7 +240,7 @@ class Session:
             if not progress.maybe:
                 raise
             why = "the client was closed before the next attempt"
-            closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request), final=True)
+            closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request))
             closed.attempts = progress.attempts
             raise closed from None
         raise _late(request, progress) from progress.last
@@ -342,7 +342,6 @@ def _late(request: Request, progress: _Progress, why: str = "") -> RequestTimeou
         f"{why} leaves no time before {deadline}{last}" if why else f"{deadline} passed {where}{last}",
         sent=progress.sent,
         request=str(request),
-        final=True,
         deadline=call.deadline,
     )
     error.attempts = progress.attempts

@@ -153,7 +153,8 @@ class AiohttpTransport:
         """
         started, call = self._clock.now(), request.call
         if self._closed:
-            return ConnectionLostError(_CLOSED, sent=Sent.NO, request=str(request), final=True)
+            request.over = True
+            return ConnectionLostError(_CLOSED, sent=Sent.NO, request=str(request))
         attempt = self._deadlines.enter(None if call is None else call.limit(self._timeout, started))
         answer: aiohttp.ClientResponse | None = None
         try:
@@ -192,11 +193,12 @@ class AiohttpTransport:
             if not isinstance(failure, Exception):
                 raise
             known = self._known(failure, request, started, connected)
+            request.over = self._closed or getattr(known, "deadline", None) is not None
         finally:
             self._deadlines.leave(attempt)
         if not connected:
             known.sent = Sent.NO
-        elif not known.final:
+        elif not known.final and not request.over:
             self._connector.distrust()
         return known
 
@@ -253,7 +255,7 @@ class AiohttpTransport:
         what, call = str(request), request.call
         timeout = self._timeout if call is None or call.timeout is None else call.timeout
         if self._closed:
-            return ConnectionLostError(_CLOSED, request=what, final=True)
+            return ConnectionLostError(_CLOSED, request=what)
         match failure:
             case aiohttp.ConnectionTimeoutError():
                 late = f"no connection to {self._origin} within {timeout.connect:g} s"
@@ -281,8 +283,7 @@ class AiohttpTransport:
                     else f"before the call's deadline of {due:g} s"
                 )
                 lacks = "complete answer" if connected else f"connection to {self._origin}"
-                late = f"no {lacks} {limit}"
-                return RequestTimeoutError(late, request=what, deadline=due, final=due is not None)
+                return RequestTimeoutError(f"no {lacks} {limit}", request=what, deadline=due)
             case Undecodable():
                 kind = TransportError if failure.final else ConnectionLostError
                 why = self._redact(f"the body of the answer {failure}")[:MAX_REASON]
