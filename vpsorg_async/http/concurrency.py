@@ -19,25 +19,23 @@ __all__ = ["AdaptiveLimit", "ConcurrencyLimiter"]
 class AdaptiveLimit:
     """The number of concurrent requests: halved on a 429, raised by one for each full round of successes."""
 
-    __slots__ = ("_lowered_at", "_size", "maximum")
+    __slots__ = ("_lowered_at", "_size", "current", "maximum")
 
     COOLDOWN = 1.0
     """Seconds in which further 429s count as answers to the same burst."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
+        self.current = maximum
+        """The number of concurrent requests allowed now; at least 1."""
         self._size = float(maximum)
         self._lowered_at: float | None = None
-
-    @property
-    def current(self) -> int:
-        """The number of concurrent requests allowed now; at least 1."""
-        return int(self._size)
 
     def succeeded(self) -> None:
         """Record a successful answer."""
         if self._size < self.maximum:
             self._size = min(float(self.maximum), self._size + 1.0 / self._size)
+            self.current = int(self._size)
 
     def limited(self, now: float) -> bool:
         """Record a 429 at that time (monotonic seconds); return whether the limit was lowered."""
@@ -46,6 +44,7 @@ class AdaptiveLimit:
         self._lowered_at = now
         before = self.current
         self._size = max(1.0, self._size / 2)
+        self.current = int(self._size)
         return self.current < before
 
 
@@ -116,7 +115,8 @@ class ConcurrencyLimiter:
 
     def succeeded(self) -> None:
         """Record a successful answer, which can raise the limit."""
-        self.limit.succeeded()
+        if self.limit.current < self.limit.maximum:
+            self.limit.succeeded()
         if self._queued:
             self._admit()
 

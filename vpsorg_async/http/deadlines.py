@@ -20,9 +20,8 @@ class Attempt:
     def __init__(self, task: asyncio.Task[Any], ends_at: float) -> None:
         self._task = task
         self._cancelling = task.cancelling()
-        self._owed = False
         self.ends_at = ends_at
-        self.late = False
+        self.late = self._owed = False
 
     def interrupt(self) -> None:
         """Cancel the task's present await, at most once."""
@@ -64,8 +63,9 @@ class Deadlines:
 
     def leave(self, attempt: Attempt) -> None:
         """End an attempt, however it ended."""
-        self._in_flight.pop(attempt, None)
-        if self._own and (timer := self._own.pop(attempt, None)) is not None:
+        if attempt in self._in_flight:
+            del self._in_flight[attempt]
+        elif (timer := self._own.pop(attempt, None)) is not None:
             timer.cancel()
         if attempt.late:
             attempt.taken_back()

@@ -150,6 +150,7 @@ class Session:
         call = request.call
         progress = _Progress(self._policy if call is None or call.retry is None else call.retry)
         reading = request.method == "GET"
+        request.attempts = 0
         while True:
             if call is not None and call.is_over(self._clock.now()):
                 raise _late(request, progress) from progress.last
@@ -159,9 +160,9 @@ class Session:
             try:
                 if before_send is not None and not progress.maybe:
                     before_send()
+                request.attempts += 1
                 if self._on_event is not None:
-                    self._note_sent(request, progress.attempts + 1)
-                request.attempts = progress.attempts + 1
+                    self._note_sent(request)
                 outcome = await self._transport.send(request)
             finally:
                 self._limiter.release()
@@ -176,7 +177,7 @@ class Session:
                     outcome, refused = attrs.evolve(outcome, body=b""), None
                 if refused is None:
                     if self._on_event is not None:
-                        self._note_answer(request, outcome, progress.attempts + 1)
+                        self._note_answer(request, outcome)
                     return outcome
                 error = refused
             await self._pause(self._failed(request, error, progress))
@@ -282,15 +283,15 @@ class Session:
             finally:
                 self._pauses.discard(pause)
 
-    def _note_sent(self, request: Request, attempt: int) -> None:
-        event = RequestSent(operation=request.operation.value, request=str(request), attempt=attempt)
+    def _note_sent(self, request: Request) -> None:
+        event = RequestSent(operation=request.operation.value, request=str(request), attempt=request.attempts)
         emit(self._on_event, event, log)
 
-    def _note_answer(self, request: Request, response: Response, attempt: int) -> None:
+    def _note_answer(self, request: Request, response: Response) -> None:
         event = RequestAnswered(
             operation=request.operation.value,
             request=str(request),
-            attempt=attempt,
+            attempt=request.attempts,
             status=response.status,
             seconds=response.received_at - response.requested_at,
         )

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -30,7 +31,7 @@ from ..timing import Clock
 from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
-from .options import merge_headers
+from .options import Call, merge_headers
 from .pool import Answer, Connector, Dropped, Question
 from .proxies import environment_proxy, with_scheme
 from .redact import Redactor
@@ -119,9 +120,11 @@ class AiohttpTransport:
         authorization = {"Authorization": f"Bearer {token()}"}
         # aiohttp also sends a session's headers to a proxy; with a proxy the token and the user's own headers are
         # therefore added to each request
-        always = {} if self._proxy is not None else authorization | dict(headers or {})
-        self._own_headers = {} if self._proxy is None else authorization | dict(headers or {})
-        self._connect = _connect(timeout)
+        own = authorization | dict(headers or {})
+        always, self._own_headers = (own, {}) if self._proxy is None else ({}, own)
+        self._options: dict[str, Any] = {"allow_redirects": False}
+        if self._proxy is not None:
+            self._options |= {"headers": own, "proxy": self._proxy}
         self._connector = Connector(limit=limit, ssl=ssl_context or True, resolver=DaemonResolver())
 
         self._session = aiohttp.ClientSession(
@@ -132,7 +135,7 @@ class AiohttpTransport:
             response_class=Answer,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._connect,
+            timeout=_connect(timeout),
         )
 
     def __repr__(self) -> str:
@@ -162,10 +165,7 @@ class AiohttpTransport:
                 request.method,
                 self._url(request.path),
                 data=request.body,
-                headers=self._own_headers if call is None else merge_headers(self._own_headers, call.headers),
-                timeout=self._connect if call is None or call.timeout is None else _connect(call.timeout),
-                allow_redirects=False,
-                proxy=self._proxy,
+                **(self._options if call is None else self._options_of(call)),
             )
             body, cut_at = self._whole(answer, request), None
             if body is None:
@@ -201,6 +201,11 @@ class AiohttpTransport:
         elif not known.final and not request.over:
             self._connector.distrust()
         return known
+
+    def _options_of(self, call: Call) -> dict[str, Any]:
+        """Return the arguments of a request whose call has options of its own."""
+        options = self._options | {"headers": merge_headers(self._own_headers, call.headers)}
+        return options if call.timeout is None else options | {"timeout": _connect(call.timeout)}
 
     def _address(self, path: str) -> URL:
         try:
