@@ -17,6 +17,7 @@ from .config import (
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_MAX_LIST_BODY,
+    DEFAULT_READY_CONCURRENCY,
     UNSET,
     RetryPolicy,
     Timeout,
@@ -60,6 +61,7 @@ class Client(Facade):
         retry: How many times a call is tried, and how long it waits between attempts; 4 attempts.
         max_in_flight: The number of concurrent requests of all calls together; 32. The rest queue, and queueing counts
             against no timeout, but against the deadline of `with_options`.
+        ready_concurrency: The number of ready checks at once, of all waits and fleet calls together; 50.
         waiting: How often waits poll, and how patient they are.
         min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
         max_body: The maximum number of bytes of one answer, after decompression; 8 MiB.
@@ -106,6 +108,7 @@ class Client(Facade):
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
+        ready_concurrency: int = DEFAULT_READY_CONCURRENCY,
         waiting: WaitPolicy | None = None,
         min_interval: float = UNSET,
         max_interval: float = UNSET,
@@ -142,6 +145,7 @@ class Client(Facade):
             retry=RetryPolicy() if retry is None else retry,
             policy=wait_policy(waiting, min_interval, max_interval, grace, quiet, visibility),
             max_in_flight=max_in_flight,
+            ready_concurrency=ready_concurrency,
             max_body=max_body,
             max_list_body=max_list_body,
             ssl_context=ssl_context,

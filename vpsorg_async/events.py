@@ -15,7 +15,16 @@ Example::
 
 from __future__ import annotations
 
-from .fleet.events import CommandAnswered, CommandLost, CommandSent, FleetEvent, ServerAdopted, ServerSettled
+from .fleet.events import (
+    CommandAnswered,
+    CommandLost,
+    CommandSent,
+    FleetEvent,
+    ServerActive,
+    ServerAdopted,
+    ServerNotReady,
+    ServerSettled,
+)
 from .http.events import (
     AnswerMisfit,
     AttemptFailed,
@@ -42,7 +51,9 @@ __all__ = [
     "RequestAnswered",
     "RequestSent",
     "RetryScheduled",
+    "ServerActive",
     "ServerAdopted",
+    "ServerNotReady",
     "ServerSettled",
     "ServerStuck",
 ]

@@ -7,15 +7,13 @@ from typing import Any
 
 import attrs
 
-from .config import check_seconds
-from .errors import ConfigurationError
 from .fleet import Fleet
 from .http.exchange import Request, Response
 from .lifecycle.calls import WaitOutcome
 from .lifecycle.contract import Target, TargetLike
 from .lifecycle.durations import Durations
 from .lifecycle.events import PollStatistics
-from .lifecycle.readiness import ReadyCheck, ReadyPolicy
+from .lifecycle.readiness import READY_TIMEOUT, ReadyCheck, check_ready
 from .lifecycle.receipts import Receipt
 from .lifecycle.watching import StatusChange
 from .listing import Listing
@@ -137,7 +135,7 @@ class Facade:
         *,
         timeout: float,
         ready: ReadyCheck | None = None,
-        ready_timeout: float = 300.0,
+        ready_timeout: float = READY_TIMEOUT,
     ) -> Server:
         """Wait until the server is in a status, and return it as it is then.
 
@@ -149,15 +147,17 @@ class Facade:
             target: A status word, a `ServerStatus`, several of them, ``"settled"``, ``"gone"`` or a `Target`. For a
                 word that is only known at run time: ``Target.of(word)``, which accepts known words only. For a word
                 that the provider has added: ``Target({"ready"})``.
-            timeout: Seconds until the wait fails.
-            ready: A check that must also pass, usually async. `tcp_port` creates one.
+            timeout: Seconds until the wait for the target fails; the checks have their own time.
+            ready: A check that must also pass, once the server has its status: one of `vpsorg_async.ready`, or a
+                function of the server.
             ready_timeout: Seconds from the status until the check must have passed.
 
         Returns:
             The server; for ``"gone"`` the last record, with the status ``gone``.
 
         Raises:
-            WaitTimeoutError: The target was not reached in time.
+            WaitTimeoutError: The target was not reached in time, or the check did not pass in time.
+            NeverReadyError: The check found that the server has failed for good.
             UnexpectedStatusError: The server settled elsewhere, or was suspended.
             ServerGoneError: The server does not exist.
             AuthenticationError: The API refused the token.
@@ -167,19 +167,17 @@ class Facade:
         Example:
             ``server = await vps.wait_until(12345, "active", timeout=600)``
         """
-        seconds = check_seconds(ready_timeout, "ready_timeout")
-        if ready is not None and not callable(ready):
-            raise ConfigurationError(f"ready is a check to be called with the server, not {ready!r}")
+        policy = check_ready(ready, ready_timeout)
         waiter = self._open().waiter
         wait, verdict = waiter.begin(server, Target.of(target), timeout)
         try:
             outcome = waiter.reached(wait, await verdict)
         finally:
             waiter.poller.leave(wait)
+        if ready is not None and policy is not None:
+            outcome = await waiter.ready(outcome, ready, policy, operation=wait.operation)
         assert outcome.server is not None
-        if ready is None:
-            return outcome.server
-        return await waiter.ready(outcome, ready, ReadyPolicy(timeout=seconds))
+        return outcome.server
 
     def wait_until_all(
         self,
@@ -187,6 +185,8 @@ class Facade:
         target: TargetLike,
         *,
         timeout: float,
+        ready: ReadyCheck | None = None,
+        ready_timeout: float = READY_TIMEOUT,
     ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several servers, and yield the outcome of each as it settles.
 
@@ -196,7 +196,10 @@ class Facade:
         Args:
             servers: Ids, servers or receipts.
             target: As in `wait_until`.
-            timeout: Seconds for each server.
+            timeout: Seconds for each server, until its target.
+            ready: A check that must also pass, as in `wait_until`. It begins for each server as soon as that has its
+                status.
+            ready_timeout: Seconds for each server, from its status until the check must have passed.
 
         Yields:
             One `WaitOutcome` for each server.
@@ -207,7 +210,8 @@ class Facade:
         Example:
             ``async for outcome in vps.wait_until_all([1, 2], "active", timeout=600): ...``
         """
-        return self._open().waiter.wait_all(servers, Target.of(target), timeout)
+        policy = check_ready(ready, ready_timeout)
+        return self._open().waiter.wait_all(servers, Target.of(target), timeout, ready, policy)
 
     def watch(self, *, interval: float = 5.0) -> AsyncGenerator[StatusChange, None]:
         """Yield every status change of the whole account, without an end.

@@ -25,6 +25,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: Timeout | None
     retry: RetryPolicy | None
     max_in_flight: int
+    ready_concurrency: int
     waiting: WaitPolicy | None
     min_interval: float
     max_interval: float

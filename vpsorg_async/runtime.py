@@ -30,6 +30,7 @@ from .lifecycle.calls import Waiter
 from .lifecycle.contract import GONE, MOVING, SETTLED
 from .lifecycle.durations import Durations
 from .lifecycle.poller import Poller
+from .lifecycle.ready_checks import ReadyChecks
 from .lifecycle.wait import Wait
 from .lifecycle.wait_index import OnEnd
 from .lookups import Plans
@@ -106,6 +107,7 @@ class Settings:
     retry: RetryPolicy
     policy: WaitPolicy
     max_in_flight: int
+    ready_concurrency: int
     max_body: int
     max_list_body: int
     ssl_context: ssl.SSLContext | None
@@ -119,7 +121,7 @@ class Settings:
     strict: bool = False
 
     def __attrs_post_init__(self) -> None:
-        for name in ("max_in_flight", "max_body", "max_list_body"):
+        for name in ("max_in_flight", "ready_concurrency", "max_body", "max_list_body"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigurationError(f"{name} is a whole number from 1, not {number!r}")
@@ -237,7 +239,8 @@ class ClientRuntime:
             on_wait=None if tracer is None else tracer.wait,
             owner=self.owner,
         )
-        self.waiter = Waiter(self.poller, account, clock)
+        self.checks = ReadyChecks(self.poller, account, durations, clock, settings.ready_concurrency)
+        self.waiter = Waiter(self.poller, account, clock, self.checks)
         context = RunContext(
             self.endpoints,
             self.endpoints,
@@ -255,6 +258,7 @@ class ClientRuntime:
 
     async def close(self) -> None:
         """Close in the order of dependence: waits, queue, connections. No waiter hangs, whatever is cut short."""
+        self.checks.close()
         try:
             await self.poller.close()
         finally:

@@ -12,7 +12,7 @@ import pytest
 from tests.dialects.speech import Speech, gets
 from tests.fleet.virtual_account import commands, duplicates, kinds, untracked
 from tests.lifecycle.harness import virtual
-from vpsorg_async import Failed, FleetPlan, Report, Succeeded
+from vpsorg_async import Failed, FleetPlan, Report, Server, Succeeded
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError, WaitTimeoutError
 from vpsorg_async.fleet import StepKind
 from vpsorg_async.sandbox import Durations, Rule, faults
@@ -202,6 +202,20 @@ async def test_passwords_survive_failed_waits(provider: Speech) -> None:
         assert [type(outcome.error) for outcome in late.failed] == [WaitTimeoutError] * 2
         assert all(handed)
         assert passwords(await late.retry_failed()) == handed
+
+
+@virtual
+async def test_passwords_survive_ready_checks(provider: Speech) -> None:
+    """The record that a check saw has no password; the outcome has that of the create, whether it passed or not."""
+
+    def odd(server: Server) -> bool:
+        return server.name.endswith("1")
+
+    async with provider.account() as (_, vps):
+        report = await vps.fleet.create(provider.specs(2), timeout=TIMEOUT, ready=odd, ready_timeout=5)
+
+        assert [type(outcome.error) for outcome in report.failed] == [WaitTimeoutError]
+        assert all(passwords(report))
 
 
 @virtual

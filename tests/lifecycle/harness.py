@@ -20,6 +20,7 @@ from vpsorg_async.lifecycle.account_reader import Source
 from vpsorg_async.lifecycle.calls import Waiter
 from vpsorg_async.lifecycle.durations import Durations
 from vpsorg_async.lifecycle.poller import Poller
+from vpsorg_async.lifecycle.ready_checks import ReadyChecks
 from vpsorg_async.lifecycle.snapshots import ListSnapshot
 from vpsorg_async.virtual_time import LoopClock
 
@@ -151,12 +152,14 @@ class Harness:
             durations=self.durations,
             on_event=self.events.append,
         )
-        self.waiter = Waiter(self.poller, self.account, self.clock)
+        self.checks = ReadyChecks(self.poller, self.account, self.durations, self.clock, limit=50)
+        self.waiter = Waiter(self.poller, self.account, self.clock, self.checks)
 
     async def __aenter__(self) -> Harness:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.checks.close()
         await self.poller.close()
 
     @property

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from .events import CommandAnswered, CommandLost, CommandSent, FleetEvent, ServerAdopted, ServerSettled
+from .events import (
+    CommandAnswered,
+    CommandLost,
+    CommandSent,
+    FleetEvent,
+    ServerActive,
+    ServerAdopted,
+    ServerNotReady,
+    ServerSettled,
+)
 from .fleet import Fleet
-from .inputs import ActOptions, CreateOptions, RollingOptions
+from .inputs import ActOptions, CreateOptions, RollingOptions, StartOptions
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .planning import FleetPlan, Step, StepKind
 from .rolling import RollingRun
@@ -25,9 +34,12 @@ __all__ = [
     "RollingOptions",
     "RollingRun",
     "Run",
+    "ServerActive",
     "ServerAdopted",
+    "ServerNotReady",
     "ServerSettled",
     "Skipped",
+    "StartOptions",
     "Step",
     "StepKind",
     "Succeeded",

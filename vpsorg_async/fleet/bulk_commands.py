@@ -11,6 +11,7 @@ from .events import FleetEvent
 from .inputs import (
     ActOptions,
     RollingOptions,
+    StartOptions,
     check_ids,
     check_known,
     health_policy,
@@ -38,7 +39,7 @@ class BulkCommands:
         *,
         timeout: float,
         wait: bool = True,
-        **options: Unpack[ActOptions],
+        **options: Unpack[StartOptions],
     ) -> Report:
         """Start all servers, and wait until each is active.
 
@@ -46,7 +47,8 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is active.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
+            **options: ``ready`` (a check that each must also pass), ``ready_timeout`` (seconds from active until then;
+                300), ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `StartOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -59,7 +61,7 @@ class BulkCommands:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        settings = options_of("start", timeout, options, ActOptions)
+        settings = options_of("start", timeout, options, StartOptions, wait=wait)
         return await finish(self._launcher.acting("start", ids, settings, wait=wait))
 
     async def stop(
@@ -100,7 +102,7 @@ class BulkCommands:
         *,
         timeout: float,
         wait: bool = True,
-        **options: Unpack[ActOptions],
+        **options: Unpack[StartOptions],
     ) -> Report:
         """Reboot all servers at the same time, and wait until each is active again after its reboot.
 
@@ -111,7 +113,8 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is active again.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
+            **options: ``ready`` (a check that each must also pass), ``ready_timeout`` (seconds from active until then;
+                300), ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `StartOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -124,7 +127,7 @@ class BulkCommands:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        settings = options_of("reboot", timeout, options, ActOptions)
+        settings = options_of("reboot", timeout, options, StartOptions, wait=wait)
         return await finish(self._launcher.acting("reboot", ids, settings, wait=wait))
 
     async def delete(
@@ -178,8 +181,8 @@ class BulkCommands:
             timeout: Seconds for each server, from its command until it is active again.
             max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
-            health: A check, usually async, of the `Server` that came back. False, an exception or a timeout means
-                unhealthy.
+            health: A check of the `Server` that came back: one of `vpsorg_async.ready`, or a function. False, an
+                exception or a timeout means unhealthy; never (`ready.Hopeless`) fails it at once.
             **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval`` and
                 ``on_event``; see `RollingOptions`.
 
@@ -234,7 +237,7 @@ class BulkCommands:
             timeout: Seconds for each server, from its command until it has its status.
             max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
-            health: A check, usually async, of the `Server` that came back. False, an exception or a timeout: unhealthy.
+            health: A check of the `Server` that came back, as in `rolling_reboot`.
             canary: The number of servers that go first, one by one.
             warm_up: Seconds between the return of a server and its first check.
             health_retries: The most checks of one server.

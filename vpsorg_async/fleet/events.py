@@ -12,7 +12,16 @@ import attrs
 from ..records import ServerId
 from .outcomes import Outcome
 
-__all__ = ["CommandAnswered", "CommandLost", "CommandSent", "FleetEvent", "ServerAdopted", "ServerSettled"]
+__all__ = [
+    "CommandAnswered",
+    "CommandLost",
+    "CommandSent",
+    "FleetEvent",
+    "ServerActive",
+    "ServerAdopted",
+    "ServerNotReady",
+    "ServerSettled",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +62,25 @@ class ServerAdopted:
 
 
 @attrs.frozen(kw_only=True)
+class ServerActive:
+    """A server has its status, and its ready checks begin. Only in calls with ``ready=``."""
+
+    operation: str
+    key: ServerId
+    server_id: ServerId
+
+
+@attrs.frozen(kw_only=True)
+class ServerNotReady:
+    """A ready check did not pass, for another reason than the time before. It is repeated."""
+
+    operation: str
+    key: ServerId
+    server_id: ServerId
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class ServerSettled:
     """A server has its outcome."""
 
@@ -61,4 +89,12 @@ class ServerSettled:
     outcome: Outcome
 
 
-FleetEvent = CommandSent | CommandAnswered | CommandLost | ServerAdopted | ServerSettled
+FleetEvent = (
+    CommandSent
+    | CommandAnswered
+    | CommandLost
+    | ServerAdopted
+    | ServerActive
+    | ServerNotReady
+    | ServerSettled
+)

@@ -96,9 +96,10 @@ class Fleet(BulkCommands):
             wait: False returns when the creates are acknowledged.
             min_count: Delete what the call created if fewer servers than this succeed. None: keep what succeeded.
             dry_run: Create nothing, and return the `FleetPlan` with its price.
-            **options: ``settle`` (seconds for which a create with a lost answer is searched for by its name; 15),
-                ``on_failure`` (``"continue"`` or ``"stop"``), ``on_cancel`` (``"detach"`` or ``"delete"``) and
-                ``on_event``; see `CreateOptions`.
+            **options: ``ready`` (a check that each server must also pass, see `vpsorg_async.ready`), ``ready_timeout``
+                (seconds for each from active until then; 300), ``settle`` (seconds for which a create with a lost
+                answer is searched for by its name; 15), ``on_failure`` (``"continue"`` or ``"stop"``), ``on_cancel``
+                (``"detach"`` or ``"delete"``) and ``on_event``; see `CreateOptions`.
 
         Returns:
             The `Report`, or the `FleetPlan` of a dry run.
@@ -116,7 +117,7 @@ class Fleet(BulkCommands):
         wanted = self._launcher.specs(specs)
         check_count(min_count, len(wanted))
         settings = options_of(
-            "create", 1.0 if dry_run and timeout is None else timeout, options, CreateOptions
+            "create", 1.0 if dry_run and timeout is None else timeout, options, CreateOptions, wait=wait
         )
         if dry_run:
             return await self._launcher.create_plan(wanted)
@@ -164,7 +165,7 @@ class Fleet(BulkCommands):
             print(run.report)
         """
         wanted = self._launcher.specs(specs)
-        settings = options_of("creating", timeout, options, CreateOptions)
+        settings = options_of("creating", timeout, options, CreateOptions, wait=wait)
         return self._launcher.creating(wanted, settings, _ACTIVE if wait else None)
 
     @overload

@@ -9,10 +9,9 @@ from typing import Any, Literal, TypedDict
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..lifecycle.readiness import ReadyPolicy
+from ..lifecycle.readiness import READY_TIMEOUT, ReadyCheck, ReadyPolicy, check_ready
 from ..records import Server, ServerId
 from ..specs import id_of
-from ..timing import Backoff
 from .events import FleetEvent
 from .jobs import Options
 
@@ -20,6 +19,7 @@ __all__ = [
     "ActOptions",
     "CreateOptions",
     "RollingOptions",
+    "StartOptions",
     "check_count",
     "check_function",
     "check_ids",
@@ -42,8 +42,17 @@ class ActOptions(TypedDict, total=False):
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
 
 
-class CreateOptions(ActOptions, total=False):
-    """The further options of `Fleet.create`, `Fleet.creating` and `Fleet.ensure`: these, and those of `ActOptions`."""
+class StartOptions(ActOptions, total=False):
+    """The further options of `Fleet.start` and `Fleet.reboot`: these, and those of `ActOptions`."""
+
+    ready: ReadyCheck | None
+    """A check that each server must pass once it is active: one of `vpsorg_async.ready`, or a function."""
+    ready_timeout: float
+    """Seconds for each server from active until its check must have passed; 300 by default."""
+
+
+class CreateOptions(StartOptions, total=False):
+    """The further options of `Fleet.create`, `Fleet.creating` and `Fleet.ensure`, with those of `StartOptions`."""
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
@@ -75,8 +84,10 @@ def check_known(call: str, given: Mapping[str, Any], known: type) -> None:
         raise ConfigurationError(f"{call} knows no option {', '.join(unknown)}")
 
 
-def options_of(call: str, timeout: object, given: Mapping[str, Any], known: type) -> Options:
-    """Return the options of a run."""
+def options_of(
+    call: str, timeout: object, given: Mapping[str, Any], known: type, *, wait: bool = True
+) -> Options:
+    """Return the options of a run. ``wait``: whether it waits for its servers."""
     check_known(call, given, known)
     if timeout is None:
         raise ConfigurationError(f"timeout is a number of seconds for each server, and {call} needs it")
@@ -87,12 +98,18 @@ def options_of(call: str, timeout: object, given: Mapping[str, Any], known: type
         raise ConfigurationError(f"on_cancel is 'detach' or 'delete', not {on_cancel!r}")
     on_event = given.get("on_event")
     check_function(on_event, "on_event", awaited=False)
+    ready = given.get("ready")
+    ready_policy = check_ready(ready, given.get("ready_timeout", READY_TIMEOUT))
+    if ready is not None and not wait:
+        raise ConfigurationError("ready is checked once a server is active: it does not go with wait=False")
     return Options(
         timeout=check_seconds(timeout, "timeout"),
         settle=check_seconds(given.get("settle", SETTLE), "settle", zero=True),
         on_failure=on_failure,
         on_cancel=on_cancel,
         on_event=on_event,
+        ready=ready,
+        ready_policy=ready_policy,
     )
 
 
@@ -120,7 +137,7 @@ def health_policy(warm_up: float, retries: int, timeout: float, interval: float)
     pause = check_seconds(interval, "health_interval", zero=True)
     return ReadyPolicy(
         warm_up=check_seconds(warm_up, "warm_up", zero=True),
-        pauses=Backoff(initial=pause, maximum=pause, multiplier=1.0),
+        interval=pause,
         check_timeout=check_seconds(timeout, "health_timeout"),
         tries=retries,
     )

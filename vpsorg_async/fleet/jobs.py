@@ -14,6 +14,7 @@ from ..errors import VpsOrgError
 from ..lifecycle.calls import Waiter, WaitOutcome
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
+from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
 from ..records import Seen, Server, ServerId
 from ..specs import ServerSpec
 from ..timing import Clock
@@ -72,6 +73,8 @@ class Options:
     on_failure: str = "continue"
     on_cancel: str = "detach"
     on_event: Callable[[FleetEvent], None] | None = None
+    ready: ReadyCheck | None = None
+    ready_policy: ReadyPolicy | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +108,7 @@ class Work:
     ids_before: Collection[str] = ()
 
 
-@attrs.define
+@attrs.define(eq=False)
 class JobRun:
     """The course of one job: what was sent for it, and what came of it."""
 
@@ -116,6 +119,8 @@ class JobRun:
     """The same by the time of day; None before anything was sent."""
     attempts: int = 0
     acknowledged: bool = False
+    stage: str = ""
+    """How far its server came: see `Succeeded.stage`."""
     refusal: VpsOrgError | None = None
     """A refusal that may be the echo of an earlier command, or mean that the target is reached: the server decides."""
     doubt: Doubt | None = None
@@ -129,6 +134,10 @@ class JobRun:
     def accepted(self) -> None:
         """Record that the service acknowledged the command."""
         self.acknowledged = True
+
+    def reached(self, stage: str) -> None:
+        """Record that the server has reached a stage: its status, or ``ready``."""
+        self.stage = stage
 
     def refused(self, error: VpsOrgError) -> None:
         """Record a refusal after which the server itself decides."""
@@ -150,6 +159,7 @@ class JobRun:
             seconds=now - self.sent_at,
             attempts=self.attempts,
             how=how,
+            stage=self.stage or ("accepted" if self.acknowledged else ""),
             differences=self.job.differences,
             acknowledged=self.acknowledged,
         )
@@ -172,5 +182,6 @@ class JobRun:
             timeline=timeline,
             seconds=now - self.sent_at,
             attempts=self.attempts,
+            stage=self.stage or ("accepted" if self.acknowledged else ""),
             acknowledged=self.acknowledged,
         )

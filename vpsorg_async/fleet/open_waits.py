@@ -7,6 +7,8 @@ import contextvars
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
+
 from ..errors import VpsOrgError, WaitError
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.wait import Verdict, Wait
@@ -14,7 +16,13 @@ from ..records import Server
 from .jobs import JobRun, RunContext
 from .outcomes import with_password
 
-__all__ = ["OpenWaits"]
+__all__ = ["Fail", "OpenWaits", "Succeed"]
+
+
+class Reach(Protocol):
+    """Goes on with a job run that reached its target."""
+
+    def __call__(self, job_run: JobRun, how: str, waited: WaitOutcome) -> None: ...
 
 
 class Succeed(Protocol):
@@ -40,13 +48,13 @@ class OpenWaits:
         self,
         context: RunContext,
         timeout: float,
-        succeed: Succeed,
+        reach: Reach,
         fail: Fail,
         broke: Callable[[BaseException], None],
     ) -> None:
         self._context = context
         self._timeout = timeout
-        self._succeed = succeed
+        self._reach = reach
         self._fail = fail
         self._broke = broke
         self._open: dict[Wait, tuple[JobRun, Server | None, str]] = {}
@@ -113,7 +121,10 @@ class OpenWaits:
                 # the error of the command says more than that the server stayed as it was
                 self._fail(job_run, job_run.refusal or outcome.error, wait, server)
             else:
-                self._succeed(job_run, with_password(outcome.server, server), how, outcome)
+                known = with_password(outcome.server, server)
+                self._reach(
+                    job_run, how, outcome if known is outcome.server else attrs.evolve(outcome, server=known)
+                )
         except BaseException as bug:
             self._broke(bug)
         else:

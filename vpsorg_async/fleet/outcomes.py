@@ -25,7 +25,9 @@ class Succeeded:
         how: ``created``, ``adopted`` (the server existed, or the answer to its create was lost), ``started``,
             ``stopped``, ``rebooted`` or ``deleted``.
         evidence: Why the wait believes that the command took effect; None without a wait.
-        timeline: The statuses that the wait saw.
+        stage: How far the server came: ``accepted`` (its command), then its status (``active``, ``stopped``, ``gone``),
+            then ``ready`` (its ready check passed).
+        timeline: The statuses that the wait saw, and what the ready checks said.
         seconds: The time from sending the command to the outcome.
         attempts: The number of times the command was sent: more than one only where that is safe.
         acknowledged: Whether the service accepted a command of this client.
@@ -40,6 +42,7 @@ class Succeeded:
     seconds: float = attrs.field(default=0.0, kw_only=True)
     attempts: int = attrs.field(default=0, kw_only=True)
     how: str = attrs.field(default="", kw_only=True)
+    stage: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
     error: ClassVar[None] = None
@@ -54,7 +57,8 @@ class Failed:
         error: Why.
         server_id: The id of the server, if it is known to exist: it may be charged for.
         server: The last record of that server.
-        timeline: The statuses that its wait saw.
+        stage: How far the server came, as in `Succeeded`; empty where its command was not accepted.
+        timeline: The statuses that its wait saw, and what its ready checks said.
         seconds: The time from sending the command to the outcome.
         attempts: The number of times the command was sent.
         acknowledged: Whether the service accepted the command. `Report.retry_failed` does not send it again then.
@@ -67,6 +71,7 @@ class Failed:
     timeline: tuple[Seen, ...] = attrs.field(default=(), kw_only=True)
     seconds: float = attrs.field(default=0.0, kw_only=True)
     attempts: int = attrs.field(default=0, kw_only=True)
+    stage: str = attrs.field(default="", kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
 
 
@@ -77,12 +82,14 @@ class Skipped:
     Attributes:
         key: The name of the spec, or the id that was given.
         reason: Why.
+        stage: Empty, as nothing was sent.
         server: None, as nothing is known of the server.
         error: None, as for every outcome that is not `Failed`.
     """
 
     key: ServerId
     reason: str
+    stage: ClassVar[str] = ""
     server: ClassVar[None] = None
     error: ClassVar[None] = None
 
@@ -225,6 +232,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         return row | {"reason": outcome.reason}
     server = outcome.server
     row |= {
+        "stage": outcome.stage,
         "id": None if server is None else server.id,
         "name": None if server is None else server.name,
         "status": None if server is None else str(server.status),

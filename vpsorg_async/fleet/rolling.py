@@ -160,10 +160,13 @@ class RollingRun(OutcomeStream):
         try:
             await self._sender.send(job_run, self._sender.begin())
             waited = await self._context.waiter.wait(key, Target.of(command.target), self._timeout)
-            server = waited.server
+            job_run.reached(waited.stage)
             if self._health is not None:
-                server = await self._context.waiter.ready(waited, self._health, self._health_policy)
-            outcome = job_run.succeeded(server, command.past, self._context.clock.now(), waited)
+                waited = await self._context.waiter.ready(
+                    waited, self._health, self._health_policy, operation=self._command
+                )
+                job_run.reached(waited.stage)
+            outcome = job_run.succeeded(waited.server, command.past, self._context.clock.now(), waited)
         except SendCancelled as cancelled:
             outcome = Skipped(key, str(cancelled))
         except VpsOrgError as error:

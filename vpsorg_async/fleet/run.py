@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from ..changes import ECHOES
 from ..endpoints import Endpoints
-from ..errors import APIError, OutcomeUnknownError, VpsOrgError
+from ..errors import APIError, OutcomeUnknownError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS
@@ -29,6 +29,7 @@ from .events import CommandLost, ServerAdopted
 from .jobs import Job, JobRun, Options, RunContext, Work
 from .open_waits import OpenWaits
 from .outcomes import Report, Skipped, with_password
+from .ready_stage import ReadyStage
 from .reconcile import Found
 from .rollback import delete_again, rolled_back
 from .run_tasks import RunTasks
@@ -70,7 +71,8 @@ class Run(OutcomeStream):
         self._in_flight: dict[ServerId, JobRun] = {}
         self._ids_before: Collection[str] = ()
         self._searches = Searches(context, options, self._found, self._outcomes.broke)
-        self._waits = OpenWaits(context, options.timeout, self._succeed, self._fail, self._outcomes.broke)
+        self._ready = ReadyStage(context, options, self._outcomes, self._succeed, self._fail)
+        self._waits = OpenWaits(context, options.timeout, self._ready.join, self._fail, self._outcomes.broke)
         self._created: dict[ServerId, ServerId] = {}
         self._stopped = ""
 
@@ -188,10 +190,17 @@ class Run(OutcomeStream):
             self._fail(job_run, error)
 
     def _await(self, job_run: JobRun, server: Server | None, how: str) -> None:
-        if job_run.job.target is None:
+        if job_run.job.target is not None:
+            self._waits.join(job_run, server, how)
+        elif server is None or job_run.acknowledged:
             self._succeed(job_run, server, how)
         else:
-            self._waits.join(job_run, server, how)
+            # it had its status before: nothing was sent
+            self._ready.join(
+                job_run,
+                how,
+                WaitOutcome(server_id=server.id, server=server, stage=str(server.status)),
+            )
 
     def _found(self, job_run: JobRun, found: Found) -> None:
         """Settle the create of a search that ended."""
@@ -237,10 +246,12 @@ class Run(OutcomeStream):
         If the event loop ends meanwhile, each job gets its outcome from what is known by then.
         """
         self._stopped = self._stopped or why
+        self._ready.detach(why)
         lost: list[JobRun] = []
         seen: Mapping[str, Sequence[Server]] = {}
         try:
             await self._tasks.end(LAST_ANSWERS)
+            await self._ready.end()
             lost = self._lost()
             if any(job_run.job.spec for job_run in lost):
                 seen = await self._searches.last_poll()
@@ -249,6 +260,7 @@ class Run(OutcomeStream):
             for job_run in lost or self._lost():
                 self._give_up(job_run, seen, why)
             self._waits.detach(why)
+            self._ready.detach(why)
             for key in list(self._outcomes.open):
                 self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
 
@@ -299,7 +311,9 @@ class Run(OutcomeStream):
                 self._stopped = f"not sent, because an earlier {job.command or 'poll'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
-        seen, timeline = (None, ()) if wait is None else (wait.last_seen, wait.timeline)
+        seen, timeline = (error.last_seen, error.timeline) if isinstance(error, WaitError) else (None, ())
+        if wait is not None:
+            seen, timeline = wait.last_seen, wait.timeline
         known = with_password(seen or server or job.server, server)
         outcome = job_run.failed(error, self._context.clock.now(), server=known, timeline=timeline)
         self._outcomes.settle(job.key, outcome)

@@ -120,6 +120,7 @@ class AccountReader:
         self._probes = -1
         self._list_trouble, self._read_trouble = Trouble(), Trouble()
         self._applying = asyncio.Lock()
+        self._keepers = 0
 
     def statistics(self) -> PollStatistics:
         """Return what was polled so far, and the number of open waits."""
@@ -144,7 +145,16 @@ class AccountReader:
     def forget(self) -> None:
         """Let go of the last list: there will be no next one for now."""
         self.keeps = False
-        self._account.forget_list()
+        self._forget_list()
+
+    def keep_list(self, change: int) -> None:
+        """Keep the last list for one more reader (1), or for one less (-1)."""
+        self._keepers += change
+        self._forget_list()
+
+    def _forget_list(self) -> None:
+        if not self.keeps and not self._keepers:
+            self._account.forget_list()
 
     async def read(self, server_id: ServerId) -> tuple[float, Server]:
         """Return one server and when its request left; a 404 is asked for twice."""
@@ -170,6 +180,19 @@ class AccountReader:
                 await self._read_each(ids)
         else:
             await self._read_each(ids)
+
+    async def list_for(self, readers: int) -> None:
+        """Read one list outside the rounds if that is cheaper than so many reads by id; its failure is no failure."""
+        if self._list_trouble.lasts(self._clock.now()) or self.held_until > self._clock.now():
+            return
+        if list_is_cheaper(readers, self._size, self._source.page_size):
+            try:
+                await self._read_list()
+            except VpsOrgError as failure:
+                self._list_trouble.failed(self._clock.now(), self._health.backoff)
+                self._health.note(failure, self._clock.now())
+            else:
+                self._list_trouble.worked()
 
     async def poll(self, *, due: bool) -> None:
         """Poll once for all waits. ``due``: those who watch want a list."""
@@ -255,8 +278,7 @@ class AccountReader:
             self._size = len(latest.places)
             missing = self._registry.unlisted(latest.places, asked, whole=whole)
             news = ListNews(latest, account.news)
-            if not self.keeps:
-                account.forget_list()
+            self._forget_list()
         self._watchers.notify(news)
         return missing
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import contextvars
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 import attrs
 
@@ -12,17 +13,19 @@ from ..errors import (
     ConfigurationError,
     NotFoundError,
     VpsOrgError,
+    WaitError,
     is_absence,
 )
 from ..records import Seen, Server, ServerId
-from ..shielding import side_by_side
+from ..shielding import apart, result_of, side_by_side
 from ..specs import check_id, id_of, key_of
 from ..timing import Clock
 from .account import Account
 from .commands import GONE, SETTLED
 from .contract import Evidence, Target
 from .poller import Poller
-from .readiness import ReadyCheck, ReadyPolicy, wait_until_ready
+from .readiness import ReadyCheck, ReadyPolicy
+from .ready_checks import READY, ReadyChecks, ReadyWait
 from .receipts import Receipt
 from .snapshots import ListNews
 from .wait import Reached, Verdict, Wait
@@ -36,7 +39,8 @@ __all__ = ["WaitOutcome", "Waiter"]
 class WaitOutcome:
     """How one wait ended: ``server`` and ``evidence`` if the target was reached, ``error`` if it was not.
 
-    ``seconds`` is how long the wait took, ``polls`` the number of polls that were made for it meanwhile.
+    ``seconds`` is how long the wait took, ``polls`` the number of polls that were made for it meanwhile. ``stage`` is
+    how far the server came: its status once the target was reached, ``ready`` once its ready check passed too.
     """
 
     server_id: ServerId
@@ -46,6 +50,7 @@ class WaitOutcome:
     timeline: tuple[Seen, ...] = ()
     polls: int = 0
     seconds: float = 0.0
+    stage: str = ""
 
     @classmethod
     def of(cls, wait: Wait, verdict: Verdict, now: float) -> WaitOutcome:
@@ -59,6 +64,7 @@ class WaitOutcome:
             timeline=wait.timeline,
             polls=wait.polls,
             seconds=now - wait.started,
+            stage="" if reached is None else str(reached.server.status),
         )
 
 
@@ -87,8 +93,9 @@ def _id(subject: ServerId | Server | Receipt | None) -> ServerId:
 class Waiter:
     """Begins waits at the poller and awaits their verdicts."""
 
-    def __init__(self, poller: Poller, account: Account, clock: Clock) -> None:
+    def __init__(self, poller: Poller, account: Account, clock: Clock, checks: ReadyChecks) -> None:
         self.poller = poller
+        self._checks = checks
         self._account = account
         self._clock = clock
 
@@ -171,17 +178,37 @@ class Waiter:
             raise verdict
         return WaitOutcome.of(wait, verdict, self._clock.now())
 
-    async def ready(self, outcome: WaitOutcome, check: ReadyCheck, policy: ReadyPolicy) -> Server:
-        """Repeat a check after a wait that was reached; returns the server. Raises what `wait_until_ready` raises."""
+    async def ready(
+        self,
+        outcome: WaitOutcome,
+        check: ReadyCheck,
+        policy: ReadyPolicy,
+        *,
+        operation: str = "",
+        on_no: Callable[[Server, str], None] | None = None,
+    ) -> WaitOutcome:
+        """Repeat a check after a wait that was reached.
+
+        Args:
+            outcome: The outcome of the wait for the status.
+            check: The check.
+            policy: How it is repeated.
+            operation: The command that was waited for; empty for none.
+            on_no: Called with the server and each new reason why it is not ready.
+
+        Returns:
+            The outcome, with the server and the timeline as they are once the check has passed.
+
+        Raises:
+            VpsOrgError: What `ReadyChecks.wait` raises.
+        """
         assert outcome.server is not None
-        return await wait_until_ready(
-            check,
-            outcome.server,
-            policy,
-            clock=self._clock,
-            read=self.poller.read,
-            timeline=outcome.timeline,
-        )
+        started = self._clock.now() - outcome.seconds
+        timeline = list(outcome.timeline)
+        wait = ReadyWait(check, policy, outcome.server, started, timeline, operation, on_no)
+        server = await self._checks.wait(wait)
+        seconds = self._clock.now() - started
+        return attrs.evolve(outcome, server=server, timeline=tuple(timeline), seconds=seconds, stage=READY)
 
     async def watch(self, interval: float) -> AsyncGenerator[StatusChange, None]:
         """Yield every difference between lists. Raises what ends polling for good: 401, 403, a closed client."""
@@ -236,7 +263,12 @@ class Waiter:
         return still
 
     async def wait_all(
-        self, subjects: Iterable[ServerId | Server | Receipt], target: Target, timeout: float
+        self,
+        subjects: Iterable[ServerId | Server | Receipt],
+        target: Target,
+        timeout: float,
+        check: ReadyCheck | None = None,
+        policy: ReadyPolicy | None = None,
     ) -> AsyncGenerator[WaitOutcome, None]:
         """Wait for several; yields each outcome as it settles, failures among them, and raises none of them."""
         self.check()
@@ -249,10 +281,21 @@ class Waiter:
         for subject in wanted:
             _id(subject)
         waits: list[Wait] = []
-        settled: asyncio.Queue[tuple[Wait, Verdict | BaseException]] = asyncio.Queue()
+        settled: asyncio.Queue[tuple[Wait, Verdict | BaseException] | asyncio.Task[WaitOutcome]] = (
+            asyncio.Queue()
+        )
+        checking: set[asyncio.Task[WaitOutcome]] = set()
+        context = contextvars.copy_context()
 
         def deliver(wait: Wait, verdict: Verdict | BaseException) -> None:
-            settled.put_nowait((wait, verdict))
+            if check is None or policy is None or not isinstance(verdict, Reached):
+                settled.put_nowait((wait, verdict))
+                return
+            # checked from now on, however slowly the caller takes the outcomes
+            outcome = WaitOutcome.of(wait, verdict, self._clock.now())
+            task = context.run(apart, self._ready_outcome(outcome, check, policy, wait.operation))
+            checking.add(task)
+            task.add_done_callback(settled.put_nowait)
 
         try:
             for number, subject in enumerate(wanted):
@@ -262,7 +305,24 @@ class Waiter:
                 self.poller.join(waits[-1], deliver)
             for _ in wanted:
                 self.check()
-                yield self.outcome(*await settled.get())
+                done = await settled.get()
+                yield result_of(done) if isinstance(done, asyncio.Task) else self.outcome(*done)
         finally:
             for wait in waits:
                 self.poller.leave(wait)
+            for task in checking:
+                task.cancel()
+            await asyncio.gather(*checking, return_exceptions=True)
+
+    async def _ready_outcome(
+        self, outcome: WaitOutcome, check: ReadyCheck, policy: ReadyPolicy, operation: str
+    ) -> WaitOutcome:
+        """Repeat a check after a wait that was reached; returns its outcome, its error included."""
+        started = self._clock.now() - outcome.seconds
+        try:
+            return await self.ready(outcome, check, policy, operation=operation)
+        except VpsOrgError as error:
+            timeline = error.timeline if isinstance(error, WaitError) and error.timeline else outcome.timeline
+            return attrs.evolve(
+                outcome, server=None, error=error, timeline=timeline, seconds=self._clock.now() - started
+            )

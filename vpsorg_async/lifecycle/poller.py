@@ -99,6 +99,19 @@ class Poller:
         """Read these servers once, the cheaper way: what later waits compare with."""
         await self._reader.glance(ids)
 
+    async def list_for(self, readers: int) -> None:
+        """Read one list outside the rounds if that is cheaper than so many reads by id; its failure is no failure."""
+        await self._reader.list_for(readers)
+
+    def keep_list(self, change: int) -> None:
+        """Keep the last list for one more reader (1), or for one less (-1)."""
+        self._reader.keep_list(change)
+
+    @property
+    def held_until(self) -> float:
+        """When the API may be asked again after a ``Retry-After``; monotonic seconds."""
+        return self._reader.held_until
+
     def believes(self, seconds: float) -> bool:
         """Return whether a 404 in no form of the API is believed that was answered for so long, with a whole list."""
         return self._reader.believes(seconds)

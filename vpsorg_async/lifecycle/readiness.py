@@ -1,45 +1,37 @@
-"""Checks that a server can be used, which may follow a wait for its status.
-
-`wait_until_ready` is the one way to wait for a check: ``wait_until(ready=)`` repeats it until a deadline, a rolling
-operation for a number of times.
-"""
+"""What a ready check is, what it says, and how it is repeated. `ready_checks` repeats it."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from ..errors import (
-    ConfigurationError,
-    NeverReadyError,
-    ServerGoneError,
-    VpsOrgError,
-    WaitError,
-    WaitTimeoutError,
-    is_absence,
-)
+from ..config import check_seconds
+from ..errors import ConfigurationError, VpsOrgError, WaitError, WaitTimeoutError
 from ..hooks import FAILURES
-from ..records import Seen, Server, ServerId
-from ..timing import Backoff, Clock
-from .commands import GONE
+from ..records import Seen, Server
 
 __all__ = [
+    "LAST_CHECK",
+    "READY_TIMEOUT",
     "Check",
     "Hopeless",
     "NotReady",
     "ReadyCheck",
     "ReadyPolicy",
     "ask",
+    "check_ready",
+    "least_of",
     "name_of",
     "time_of",
-    "wait_until_ready",
 ]
 
-PAUSES = Backoff(initial=0.5, maximum=5.0)
+READY_TIMEOUT = 300.0
+"""Seconds from the status until the check must have passed, unless the caller says otherwise."""
+
 LAST_CHECK = 5.0
 """Seconds for a check that begins at the deadline, or that is repeated because the process was suspended."""
 
@@ -73,6 +65,8 @@ class Check:
     timeout: float
     """The most seconds that one call takes. It is interrupted then."""
     call: Callable[[Server], Awaitable[bool]]
+    least: float = math.inf
+    """The seconds that one call has although other checks wait for its place; infinite for all of its time."""
 
     def __call__(self, server: Server) -> Awaitable[bool]:
         """Check the server once. Raises `NotReady` or `Hopeless`, with the reason."""
@@ -94,28 +88,32 @@ def time_of(check: ReadyCheck) -> float:
     return check.timeout if isinstance(check, Check) else TIME_OF_FUNCTION
 
 
+def least_of(check: ReadyCheck) -> float:
+    """Return the seconds that one call of the check has although others wait for its place."""
+    return check.least if isinstance(check, Check) else math.inf
+
+
 @attrs.frozen(kw_only=True)
 class ReadyPolicy:
     """How a check is repeated until it passes. All durations are in seconds."""
 
     warm_up: float = 0.0
     """The pause before the first check."""
-    pauses: Backoff = PAUSES
-    """The pauses between two checks, without jitter."""
+    interval: float | None = None
+    """The pause between two checks; None for a share of the time that the server has had, see `ready_schedule`."""
     timeout: float = math.inf
     """The time for all checks together."""
-    check_timeout: float | None = None
-    """The time for one check; None for what is left of ``timeout``."""
+    check_timeout: float = math.inf
+    """The time for one check; a check may have a shorter one of its own."""
     tries: int | None = None
     """The most checks; None for no limit."""
 
-    def time_for_check(self, left: float) -> float:
+    def time_for_check(self, check: ReadyCheck, left: float) -> float:
         """Return the seconds for a check that begins that long before the deadline."""
-        if self.check_timeout is not None:
-            return self.check_timeout
-        return left if left > 0 else LAST_CHECK
+        own = time_of(check) if math.isinf(self.check_timeout) else self.check_timeout
+        return min(own, left if left > 0 else LAST_CHECK)
 
-    def failure(self, server: Server, tries: int, reason: str, timeline: tuple[Seen, ...]) -> WaitError:
+    def failure(self, server: Server, tries: int, reason: str, timeline: Sequence[Seen]) -> WaitError:
         """Return the error for a server whose check did not pass."""
         if self.tries is None:
             return WaitTimeoutError(
@@ -138,73 +136,18 @@ class ReadyPolicy:
         )
 
 
-async def wait_until_ready(
-    check: ReadyCheck,
-    server: Server,
-    policy: ReadyPolicy,
-    *,
-    clock: Clock,
-    read: Callable[[ServerId], Awaitable[tuple[float, Server]]],
-    timeline: tuple[Seen, ...] = (),
-) -> Server:
-    """Repeat a check until it passes, and return the server as it was then.
-
-    After each pause the server is read again, so that no check sees an old record.
-
-    Args:
-        check: The check.
-        server: The server, just read.
-        policy: How often and how long the check is repeated.
-        clock: The client's clock.
-        read: Reads a server by id; returns when its request left, and the server.
-        timeline: What the wait for the status saw, for the error.
+def check_ready(check: object, timeout: object) -> ReadyPolicy | None:
+    """Return how a check is repeated that ``ready=`` and ``ready_timeout=`` of a call ask for; None without a check.
 
     Raises:
-        WaitTimeoutError: The check did not pass within ``policy.timeout``.
-        NeverReadyError: The check raised `Hopeless`.
-        WaitError: The check did not pass in ``policy.tries`` tries.
-        ServerGoneError: The server does not exist any more.
+        ConfigurationError: One of them is wrong.
     """
-    ends = clock.now() + policy.timeout
-    tries, pause = 0, policy.warm_up
-    while True:
-        if tries or pause:
-            await clock.sleep(pause)
-            server = await _read_again(read, server)
-        tries += 1
-        try:
-            reason = await ask(check, server, policy.time_for_check(ends - clock.now()), LAST_CHECK)
-        except Hopeless as never:
-            raise NeverReadyError(
-                f"server {server.id} is {server.status}, but never gets ready: {never}",
-                server_id=server.id,
-                target="ready",
-                last_seen=server,
-                timeline=timeline,
-                reason=str(never),
-            ) from never
-        if not reason:
-            return server
-        left = ends - clock.now()
-        if left <= 0 or tries == policy.tries:
-            raise policy.failure(server, tries, reason, timeline)
-        pause = min(policy.pauses.ceiling(tries), left)
-
-
-async def _read_again(read: Callable[[ServerId], Awaitable[tuple[float, Server]]], server: Server) -> Server:
-    """Return the server read again, or as it was if that fails. Raises `ServerGoneError` if it does not exist."""
-    gone: VpsOrgError | None = None
-    try:
-        now = (await read(server.id))[1]
-        if now.status != GONE:
-            return now
-    except VpsOrgError as failure:
-        if not is_absence(failure):
-            return server
-        gone = failure
-    raise ServerGoneError(
-        f"server {server.id} does not exist any more", server_id=server.id, last_seen=server
-    ) from gone
+    seconds = check_seconds(timeout, "ready_timeout")
+    if check is None:
+        return None
+    if not callable(check):
+        raise ConfigurationError(f"ready is a check to be called with the server, not {check!r}")
+    return ReadyPolicy(timeout=seconds)
 
 
 async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0.0) -> str:

@@ -1,7 +1,7 @@
 """Checks that a server can be used: a port, an SSH banner, an HTTP answer, the exit code of a command.
 
 Each function returns a check for ``ready=`` of waits and fleet calls, and for ``health=`` of rolling operations. A
-check is called with the `Server` as it is now, tries its IPv4 address and then its IPv6 address, and says one of three
+check is called with the `Server` as it is now, tries its IPv4 and IPv6 address, and says one of three
 things:
 
 - yes: it returns True;

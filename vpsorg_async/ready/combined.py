@@ -6,7 +6,7 @@ import asyncio
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..lifecycle.readiness import Check, Hopeless, NotReady, ReadyCheck, ask, name_of, time_of
+from ..lifecycle.readiness import Check, Hopeless, NotReady, ReadyCheck, ask, least_of, name_of, time_of
 from ..records import Server
 from ..shielding import apart, result_of
 from .addresses import MARGIN
@@ -35,7 +35,9 @@ def all_of(*checks: ReadyCheck) -> Check:
                 raise NotReady(reason)
         return True
 
-    return Check(_name("all_of", checks), sum(map(time_of, checks)) + MARGIN, call)
+    return Check(
+        _name("all_of", checks), sum(map(time_of, checks)) + MARGIN, call, sum(map(least_of, checks))
+    )
 
 
 def any_of(*checks: ReadyCheck) -> Check:
@@ -75,7 +77,9 @@ def any_of(*checks: ReadyCheck) -> Check:
             await asyncio.gather(*tasks, return_exceptions=True)
         raise (Hopeless if hopeless == len(checks) else NotReady)("; ".join(reasons))
 
-    return Check(_name("any_of", checks), max(map(time_of, checks)) + MARGIN, call)
+    return Check(
+        _name("any_of", checks), max(map(time_of, checks)) + MARGIN, call, max(map(least_of, checks))
+    )
 
 
 def stable(check: ReadyCheck, *, times: int = 3, within: float = 10.0) -> Check:
@@ -110,7 +114,7 @@ def stable(check: ReadyCheck, *, times: int = 3, within: float = 10.0) -> Check:
         return True
 
     name = f"stable({name_of(check)}, times={times}, within={within:g})"
-    return Check(name, times * time_of(check) + within + MARGIN, call)
+    return Check(name, times * time_of(check) + within + MARGIN, call, times * least_of(check) + within)
 
 
 def limited(check: ReadyCheck, timeout: float) -> Check:
@@ -135,7 +139,7 @@ def limited(check: ReadyCheck, timeout: float) -> Check:
             raise NotReady(reason)
         return True
 
-    return Check(name_of(check), seconds + MARGIN, call)
+    return Check(name_of(check), seconds + MARGIN, call, least_of(check))
 
 
 def _check_all(checks: tuple[ReadyCheck, ...]) -> None:

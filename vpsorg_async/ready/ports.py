@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from ..config import check_seconds
 from ..lifecycle.readiness import Check, NotReady
 from ..records import Server
-from .addresses import MARGIN, check_port, first_of, written
+from .addresses import LEAST, MARGIN, STAGGER, check_port, first_of, written
 
 __all__ = ["ssh", "tcp"]
 
@@ -31,7 +31,7 @@ async def _connected(address: str, port: int) -> AsyncIterator[asyncio.StreamRea
 
 
 def tcp(port: int, *, timeout: float = 5.0) -> Check:
-    """Return a check that one of the server's addresses accepts TCP connections, IPv4 first.
+    """Return a check that one of the server's addresses accepts TCP connections.
 
     A port can be open before the service behind it answers: `ssh` and `http` check that.
 
@@ -60,7 +60,7 @@ def tcp(port: int, *, timeout: float = 5.0) -> Check:
         await first_of(server, attempt, timeout)
         return True
 
-    return Check(written("tcp", port), 2 * timeout + MARGIN, call)
+    return Check(written("tcp", port), timeout + STAGGER + MARGIN, call, LEAST)
 
 
 def ssh(port: int = 22, *, timeout: float = 5.0) -> Check:
@@ -89,7 +89,7 @@ def ssh(port: int = 22, *, timeout: float = 5.0) -> Check:
         await first_of(server, attempt, timeout)
         return True
 
-    return Check(written("ssh", port), 2 * timeout + MARGIN, call)
+    return Check(written("ssh", port), timeout + STAGGER + MARGIN, call, 2 * LEAST)
 
 
 async def _read_banner(reader: asyncio.StreamReader) -> None:

@@ -175,7 +175,7 @@ class RemoteCommand:
         async def attempt(address: str, note: Callable[[str], None]) -> asyncssh.SSHClientConnection:
             return await self.login.connect(address)
 
-        connection = await first_of(server, attempt, min(LOGIN_TIME, self.timeout))
+        connection = await first_of(server, attempt, min(LOGIN_TIME, self.timeout), stagger=None)
         try:
             return await self._run(connection)
         except asyncssh.Error as failure:

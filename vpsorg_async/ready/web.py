@@ -14,7 +14,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..lifecycle.readiness import Check, NotReady
 from ..records import Server
-from .addresses import MARGIN, check_port, described, first_of, written
+from .addresses import LEAST, MARGIN, STAGGER, check_port, described, first_of, written
 
 if TYPE_CHECKING:
     import aiohttp
@@ -86,7 +86,7 @@ def http(
         contains=contains or None,
         tls=tls,
     )
-    return Check(name, 2 * timeout + MARGIN, call)
+    return Check(name, timeout + STAGGER + MARGIN, call, 2 * LEAST)
 
 
 def _question(given: object, port: object, status: object, contains: object, tls: object) -> _Question:
