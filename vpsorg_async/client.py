@@ -90,6 +90,7 @@ class Client(Facade):
             server = await vps.servers.get(12345)
     """
 
+    _base_url = ""  # the repr stands in tracebacks of what `__init__` raises
     _runtime: ClientRuntime | None = None
     _opened = False
     # of a view: its options, the client that it is a view of, and its calls once they are needed
@@ -128,10 +129,8 @@ class Client(Facade):
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._base_url = ""  # its repr stands in tracebacks of what is raised below
         route = None if proxy is None else Secret(proxy)
-        # a traceback that shows local variables must not show this one, nor the token
-        del proxy
+        del proxy  # a traceback that shows local variables must not show this one, nor the token
         secret = Secret(check_token(token))
         del token
         self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)

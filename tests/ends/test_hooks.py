@@ -11,7 +11,7 @@ import pytest
 
 from tests.ends.hook_errors import FAILURES, STOPS, paired, played, raising
 from tests.fleet.virtual_account import account, accounted, committed, kinds, specs, untracked
-from vpsorg_async import Client
+from vpsorg_async import Client, Server
 from vpsorg_async.errors import OutcomeUnknownError
 from vpsorg_async.fleet import events as fleet_events
 from vpsorg_async.fleet.events import FleetEvent
@@ -31,6 +31,8 @@ FLEET_EVENTS: dict[str, tuple[Rule, ...]] = {
     "CommandAnswered": (),
     "CommandLost": (LOST,),
     "ServerAdopted": (LOST,),
+    "ServerActive": (),
+    "ServerNotReady": (),
     "ServerSettled": (),
 }
 CLIENT_EVENTS: dict[str, tuple[tuple[Rule, ...], dict[str, Any]]] = {
@@ -65,6 +67,18 @@ class Played:
     began: bool = False
 
 
+def second_try() -> Callable[[Server], bool]:
+    """A check that passes when a server is checked for the second time."""
+    checked: set[Any] = set()
+
+    def check(server: Server) -> bool:
+        again = server.id in checked
+        checked.add(server.id)
+        return again
+
+    return check
+
+
 def create(
     rules: tuple[Rule, ...],
     settings: dict[str, Any],
@@ -84,7 +98,7 @@ def create(
 
         options = {"on_event": guarded, "max_in_flight": 2}
         async with account(*rules, options=options, latency=0.05, **settings) as (seen.box, vps):
-            run = vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=on_event)
+            run = vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=on_event, ready=second_try())
             async with run as seen.run:
                 seen.began = True
                 if cancelled:
@@ -270,7 +284,7 @@ def test_no_other_call_is_ended(kind: str) -> None:
             (slow,) = box.world.add(name="slow", status="provisioning")
             hook = raising(kind, STOPS["a failed test"])
             ended, other, wait, made = await asyncio.gather(
-                vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook),
+                vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook, ready=second_try()),
                 vps.fleet.create(specs(3, "db"), timeout=TIMEOUT),
                 vps.wait_until(slow.id, "active", timeout=TIMEOUT),
                 vps.servers.create(specs(1, "lone")[0]),
