@@ -1,8 +1,8 @@
-"""Bytes out, bytes in: the only module that uses aiohttp.
+"""Bytes out, bytes in, by aiohttp; `pool` has the classes that its session is given.
 
-One attempt is sent once. aiohttp's own resending is switched off, redirects are not followed, there are no cookies, and
-no exception of aiohttp leaves this module, because such exceptions hold the request headers and so the token. A failed
-attempt is returned as a value, never raised, so that no foreign exception becomes the context of ours.
+One attempt is sent once. aiohttp's own resending is switched off there, redirects are not followed, there are no
+cookies, and no exception of aiohttp leaves this module, because such exceptions hold the request headers and so the
+token. A failed attempt is returned as a value, never raised, so that no foreign exception becomes the context of ours.
 """
 
 from __future__ import annotations
