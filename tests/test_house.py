@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
     {"events"},
     {"runtime"},
     {"fleet"},
+    {"journal"},
     {"servers", "lookups", "raw", "durations_file"},
     {"endpoints"},
     {"changes", "listing"},
@@ -64,8 +65,10 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"http.pool", "http.transport", "http.resolver", "ready.web", SANDBOX},
     "asyncssh": {"ready.ssh_login", SANDBOX},
     "cattrs": {"conversion"},
+    "filelock": {"journal"},
     "msgspec": {"codec", "lenient", "records"},
     "random": {"timing", SANDBOX},
+    "sqlite3": {"journal"},
     "time": {"timing", SANDBOX},
     "cyclopts": {"cli"},
     "rich": {"cli"},
@@ -74,7 +77,17 @@ HOMES: dict[str, set[str]] = {
 }
 READS_THE_WALL_CLOCK = {"timing", SANDBOX}
 # Modules that `import vpsorg_async` does not import.
-LATE = {"aiohttp", "asyncssh", "cattrs", "cyclopts", "opentelemetry", "rich", "vpsorg_async.sandbox"}
+LATE = {
+    "aiohttp",
+    "asyncssh",
+    "cattrs",
+    "cyclopts",
+    "filelock",
+    "opentelemetry",
+    "rich",
+    "sqlite3",
+    "vpsorg_async.sandbox",
+}
 # Libraries whose package has another name.
 PACKAGES = {"opentelemetry": "opentelemetry-api"}
 MAX_LINES = 400

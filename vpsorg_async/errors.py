@@ -5,6 +5,7 @@
     VpsOrgError                  .final         whether the same call is worth another try
     ├── ConfigurationError (ValueError)     bad input or set-up; nothing was sent
     ├── ClientClosedError                   the client was closed under a call or a wait
+    ├── JournalError                        the journal could not be written; this change was not sent
     ├── RequestError             .sent .request .attempts    one request did not succeed
     │   ├── TransportError                      no usable answer came
     │   │   ├── ConnectError                    provably not sent: safe to repeat
@@ -46,6 +47,7 @@ __all__ = [
     "ConnectionLostError",
     "DecodeError",
     "FleetError",
+    "JournalError",
     "NeverReadyError",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -96,6 +98,13 @@ class ConfigurationError(VpsOrgError, ValueError):
 
 class ClientClosedError(VpsOrgError):
     """The client is not open: used outside its ``async with``, or closed under a call or a wait."""
+
+
+class JournalError(VpsOrgError):
+    """The journal could not be written or read: the disk is full, or the file was removed.
+
+    The change was not sent, because no later run would know of it. It can be repeated once there is room again.
+    """
 
 
 class RequestError(VpsOrgError):

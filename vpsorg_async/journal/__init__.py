@@ -1,0 +1,6 @@
+"""The local journal: what was about to be sent, and what was acknowledged, survives the process in an SQLite file."""
+
+from .entries import Acknowledged, Intent
+from .journal import Journal, JournalRun
+
+__all__ = ["Acknowledged", "Intent", "Journal", "JournalRun"]
