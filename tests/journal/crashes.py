@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.journal.programs import NAMES
@@ -17,24 +17,25 @@ BEFORE = frozenset({"1", "2"})
 PROGRAMS = Path(__file__).with_name("programs.py")
 
 
-def started(*arguments: object) -> subprocess.Popen[str]:
-    """Run Python with the modules of the tests at hand."""
-    return subprocess.Popen(
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run Python with the modules of the tests at hand. The process is killed at the end."""
+    with subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROGRAMS.parents[2]), *sys.path])},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-@contextmanager
-def programs() -> Iterator[subprocess.Popen[str]]:
+def programs() -> AbstractContextManager[subprocess.Popen[str]]:
     """The process that forks them."""
-    with started(PROGRAMS) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
+    return started(PROGRAMS)
 
 
 def killed(process: subprocess.Popen[str], file: Path, lines: int) -> list[str]:

@@ -149,6 +149,7 @@ FULL = [
     VpsOrgError("broken"),
     ConfigurationError("bad"),
     errors.ClientClosedError("closed"),
+    errors.JournalError("the disk is full"),
     RequestError("failed", request="GET /x/", sent=Sent.NO),
     ConnectError("refused", request="GET /x/", final=True),
     ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),

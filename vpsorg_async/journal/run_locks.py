@@ -1,8 +1,8 @@
 """Which runs are alive: each holds a lock on a file of its own, which the system releases when the process ends.
 
-The lock vanishes with kill -9, and a later process with the same number does not have it. Lock files are created,
-tested and removed only inside a write transaction of the database, of which there is one at a time. So a lock that can
-be acquired is that of a dead run, never that of a run which is just beginning.
+The lock vanishes with kill -9, and a later process with the same number does not have it. Lock files are created and
+tested only inside a write transaction of the database, of which there is one at a time. So a lock that can be acquired
+is that of a dead run, never that of a run which is just beginning.
 """
 
 from __future__ import annotations

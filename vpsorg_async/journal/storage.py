@@ -7,8 +7,7 @@ import os
 import sqlite3
 import stat
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import ConfigurationError, JournalError
@@ -63,12 +62,12 @@ CREATE TABLE receipts (
 """
 
 _Identity = tuple[int, int]
-_OPEN: Counter[_Identity | None] = Counter()
+_OPEN: dict[object, _Identity | None] = {}
 _INHERITED: set[_Identity | None] = set()
 
 
 def _after_fork() -> None:
-    _INHERITED.update(+_OPEN)
+    _INHERITED.update(_OPEN.values())
     _OPEN.clear()
 
 
@@ -98,12 +97,12 @@ class Storage:
                 raise ConfigurationError(
                     f"the journal {file} was open when this process was forked: fork before it is opened, or spawn"
                 )
-            self.connection = _connect(self.file)
-            _OPEN[self._identity] += 1
+            self._mark = object()
+            _OPEN[self._mark] = self._identity
             try:
-                _check(self.connection, file)
+                self.connection = _connect(self.file, lambda connection: _check(connection, file))
             except BaseException:
-                self.close()
+                del _OPEN[self._mark]
                 raise
 
     @contextlib.contextmanager
@@ -125,7 +124,7 @@ class Storage:
         """Close the file. The last process to close it moves everything into the one file."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
-        _OPEN[self._identity] -= 1
+        del _OPEN[self._mark]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -151,14 +150,23 @@ class Storage:
         return found.st_dev, found.st_ino
 
 
-def _connect(file: str) -> sqlite3.Connection:
+def _connect(file: str, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
     # mode=rw: SQLite creates nothing itself
-    connection = sqlite3.connect(
-        f"{Path(file).as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY
-    )
-    # each commit reaches the disk, also where a plain fsync stops at the disk's cache (macOS)
-    for pragma in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    uri = f"{Path(file).as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY)
+    try:
+        # each commit reaches the disk, also where a plain fsync stops at the disk's cache (macOS)
+        for pragma in (
+            "synchronous = FULL",
+            "fullfsync = ON",
+            "checkpoint_fullfsync = ON",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -171,17 +179,20 @@ def _create(file: str) -> None:
     number, aside = tempfile.mkstemp(prefix=f".{name}.", suffix=".new", dir=folder)  # of mode 0600
     try:
         os.close(number)
-        with contextlib.closing(_connect(aside)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(
-                f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {_TABLES} COMMIT;"
-            )
+        _connect(aside, _fill).close()
         # unlike a rename, this never replaces the file that another process has created meanwhile
         with contextlib.suppress(FileExistsError):
             os.link(aside, file)
     finally:
         os.unlink(aside)
     _sync(folder)
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(
+        f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {_TABLES} COMMIT;"
+    )
 
 
 def _sync(folder: str) -> None:
