@@ -101,10 +101,7 @@ class ClientClosedError(VpsOrgError):
 
 
 class JournalError(VpsOrgError):
-    """The journal could not be written or read: the disk is full, or the file was removed.
-
-    The change was not sent, because no later run would know of it. It can be repeated once there is room again.
-    """
+    """The journal could not be written or read, so the change was not sent. Repeat it once the disk has room again."""
 
 
 class RequestError(VpsOrgError):
@@ -162,11 +159,7 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """The whole answer did not come in time.
-
-    ``deadline`` is the seconds of the call's deadline, where that has passed (`Client.with_options`); None where the
-    time for one attempt has.
-    """
+    """No complete answer came in time. ``deadline``: the seconds of the call's deadline where that passed, or None."""
 
     deadline: float | None
 
@@ -194,13 +187,11 @@ class APIError(RequestError):
     ``status`` is the HTTP status, ``message`` what the body said in readable form, ``body`` the beginning of the
     raw body with secrets blanked out, ``request`` the method and path, ``retry_after`` the seconds that the answer
     asked to wait (None where it did not), ``sent`` whether the request was refused or may have been applied.
-
     ``from_api`` says whether the answer has the API's own form, a JSON object. A page, a text or an empty body can come
     from a gateway in front of the API: such a 403 or 404 proves nothing about the server or the token.
 
     Error bodies are documented nowhere; any shape is accepted. A 2xx whose body says that the request failed is an
-    `APIError` too, with that status.
-    Codes: https://www.vps.org/api/v1/docs/servers/
+    `APIError` too, with that status. Codes: https://www.vps.org/api/v1/docs/servers/
     """
 
     final = True
