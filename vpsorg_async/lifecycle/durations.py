@@ -52,7 +52,7 @@ def _counts(seconds: float) -> bool:
     return SHORTEST <= seconds < LONGEST
 
 
-@attrs.frozen
+@attrs.define  # not frozen: a hundred of them are built for each run
 class _Span:
     """A share of probability spread over durations, evenly or evenly in the logarithm."""
 
@@ -149,9 +149,11 @@ class Model:
         self._own = [float(d) for d in seen if _counts(d)][-LIMIT:]
         self._of_all = tuple(of_all)
         self._run: list[tuple[float, float]] = []
+        self._base: tuple[_Span, ...]
+        self._density: _Density | None
         self.fastest = 0.0
         """The least age at which a wait was done, remembered or in the current run; 0 while nothing is known."""
-        self._build()
+        self._sum_up()
 
     @property
     def seen(self) -> tuple[float, ...]:
@@ -175,14 +177,14 @@ class Model:
 
     def _first_sighted(self, seconds: float, waits: int) -> None:
         """Add a scaled copy of the model if the first wait to end shows that durations are of another scale."""
-        main = [span for span in self._base if not span.anything]
+        main = [span for span in self._spans() if not span.anything]
         beyond, whole = _beyond(main, seconds), _beyond(main, 0.0)
         # the first of many ends early: it is a surprise only if it is early even for the first of ``waits``
         if whole - beyond < SURPRISE / waits or beyond < SURPRISE:
-            begin = min(self._seen) if self._seen else self._base[0].low
+            begin = min(self._seen) if self._seen else self._spans()[0].low
             factor = self._factor = max(seconds / begin, 1e-3)
             again = [_scaled(span, factor, RESCALED) for span in main]
-            rest = [attrs.evolve(span, weight=span.weight * (1 - RESCALED)) for span in self._base]
+            rest = [attrs.evolve(span, weight=span.weight * (1 - RESCALED)) for span in self._spans()]
             self._density = _Density([*again, *rest])
 
     def run_ended(self, before: float = math.inf) -> None:
@@ -195,43 +197,54 @@ class Model:
             step = max(len(run) / PER_RUN, 1.0)
             self._own += [run[int((n + 0.5) * step)] for n in range(int(len(run) / step))]
             del self._own[:-LIMIT]
-        self._build()
+        self._sum_up()
 
-    def _build(self) -> None:
-        """Build the spans from what is remembered: the prior, or a kernel around each duration."""
-        prior: tuple[_Span, ...] = _PROVISIONING if self.operation == "create" else _SHORT
+    def _sum_up(self) -> None:
+        """Note what follows at once from what is remembered; the spans are built for who asks for them."""
         seen = self._seen = self.seen if len(self._own) >= LEARNED else (*self._of_all, *self._own)
-        count = len(seen)
-        self.learned = count >= LEARNED
+        self.learned = len(seen) >= LEARNED
         """Whether enough has been seen to be quiet while nothing can have happened."""
-        self._base: tuple[_Span, ...] = prior
-        self.fastest = 0.0
-        if count:
-            share = 1 - (count + 1.0) ** -TRUST
-            low, high = min(seen), max(seen)
-            # few durations say little of their kind: one alone stands for a span as wide as itself
-            margin = (MARGIN * (high - low) + low / 2) / count + low / 50
-            width = max(_deviation(seen) * KERNEL / count ** (1 / 3), 0.05)
-            broad = _Span(max(low - margin, 0.0), high + 3 * margin, BROAD * share)
-            self.fastest = min(low, QUIET)
-            kernels = [_Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in seen]
-            rest = (_ANY,) if self.learned else prior
-            known = sum(span.weight for span in rest)
-            self._base = (
-                broad,
-                *kernels,
-                *(attrs.evolve(span, weight=span.weight * (1 - share) / known) for span in rest),
-            )
-        self._density, self._factor = _Density(self._base), 1.0
+        self.fastest = min(min(seen), QUIET) if seen else 0.0
         self.stuck_after = STUCK.get(self.operation, STUCK_OTHERS)
         """The age past which a command is slower than practically all of its kind (99 %)."""
         if self.learned:
             ordered = sorted(seen)
-            self.stuck_after = ordered[min(count - 1, int(0.99 * count))] * STUCK_FACTOR
+            self.stuck_after = ordered[min(len(seen) - 1, int(0.99 * len(seen)))] * STUCK_FACTOR
+        self._base = ()
+        self._density = None
+        self._factor = 1.0
+
+    def _spans(self) -> tuple[_Span, ...]:
+        """Return what is remembered as spans: the prior, or a kernel around each duration."""
+        if not self._base:
+            self._base = self._kernels() if self._seen else self._prior
+        return self._base
+
+    @property
+    def _prior(self) -> tuple[_Span, ...]:
+        return _PROVISIONING if self.operation == "create" else _SHORT
+
+    def _kernels(self) -> tuple[_Span, ...]:
+        seen = self._seen
+        count = len(seen)
+        share = 1 - (count + 1.0) ** -TRUST
+        low, high = min(seen), max(seen)
+        # few durations say little of their kind: one alone stands for a span as wide as itself
+        margin = (MARGIN * (high - low) + low / 2) / count + low / 50
+        width = max(_deviation(seen) * KERNEL / count ** (1 / 3), 0.05)
+        broad = _Span(max(low - margin, 0.0), high + 3 * margin, BROAD * share)
+        kernels = [_Span(max(d - width, 0.05), d + width, (1 - BROAD) * share / count) for d in seen]
+        rest = (_ANY,) if self.learned else self._prior
+        known = sum(span.weight for span in rest)
+        return (
+            broad,
+            *kernels,
+            *(attrs.evolve(span, weight=span.weight * (1 - share) / known) for span in rest),
+        )
 
     def longest(self, count: int) -> float:
         """Return the age by which the last of ``count`` is done, about. It is for people: no poll depends on it."""
-        main = [span for span in self._base if not span.anything]
+        main = [span for span in self._spans() if not span.anything]
         low, high, left = 0.0, LONGEST, _beyond(main, 0.0) / (count + 1)
         for _ in range(24):
             middle = (low + high) / 2
@@ -240,6 +253,8 @@ class Model:
 
     def hazard(self, age: float) -> float:
         """Return the chance per second of being done now, having not been done before."""
+        if self._density is None:
+            self._density = _Density(self._spans())
         return self._density.hazard(age)
 
 
