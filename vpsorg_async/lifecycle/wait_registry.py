@@ -279,4 +279,5 @@ class WaitRegistry:
         if mine is None or mine[0] is not wait.receipt:
             return ("", "", "")  # another process's command: its age is unknown
         known = self._account.known(wait.server_id)
-        return (wait.operation, *(NOT_KNOWN if known is None else known.plan_and_location))
+        plan, location = NOT_KNOWN if known is None else known.plan_and_location
+        return (wait.operation, plan, location)
