@@ -38,6 +38,9 @@ class FreshReads:
         Raises:
             ServerGoneError: The server does not exist.
         """
+        listed = self._listed(server, after)
+        if listed is not None and listed.status != GONE:
+            return listed
         self._asking += 1
         gone: VpsOrgError | None = None
         try:

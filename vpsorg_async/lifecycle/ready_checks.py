@@ -152,16 +152,8 @@ class ReadyChecks:
 
     async def _ask(self, wait: ReadyWait, ends: float) -> str:
         """Call the check once, when a place is free; returns why it did not pass."""
-        left = ends - self._clock.now()
-        patience = asyncio.timeout(None if math.isinf(left) else max(left, 0.0) + LAST_CHECK)
-        self._waiting += 1
-        try:
-            async with patience:
-                await self._places.acquire()
-        except TimeoutError:
+        if not await self._place(ends):
             return f"{self._limit} other checks took all the time"
-        finally:
-            self._waiting -= 1
         try:
             left = ends - self._clock.now()
             seconds = wait.policy.time_for_check(wait.check, left)
@@ -174,6 +166,20 @@ class ReadyChecks:
             raise wait.never(str(never)) from never
         finally:
             self._places.release()
+
+    async def _place(self, ends: float) -> bool:
+        """Take a place, which has to be released; return False if none became free in time."""
+        if not self._places.locked():
+            return await self._places.acquire()  # at once: nearly all find one, and need no timer
+        left = ends - self._clock.now()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(None if math.isinf(left) else max(left, 0.0) + LAST_CHECK):
+                return await self._places.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
 
 
 def _elsewhere(server: Server, word: str) -> str:
