@@ -30,6 +30,7 @@ NAME = "vpsorg_async"
 LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin"},
     {"__init__", "doctor", "otel", "plain"},
+    {"otel_spans"},
     {"client"},
     {"facade"},
     {"options"},
@@ -72,7 +73,7 @@ HOMES: dict[str, set[str]] = {
     "time": {"timing", SANDBOX},
     "cyclopts": {"cli"},
     "rich": {"cli"},
-    "opentelemetry": {"otel"},
+    "opentelemetry": {"otel", "otel_spans"},
     "pytest": {"pytest_plugin"},
 }
 READS_THE_WALL_CLOCK = {"timing", SANDBOX}

@@ -6,6 +6,7 @@
       vpsorg.create              a call: queueing, attempts and the pauses between them
         POST                     an attempt, by the conventions of OpenTelemetry for HTTP clients
       vpsorg.wait                a wait, with the status words that it saw as events
+      vpsorg.ready               the ready checks of a server, with each new reason as an event
     vpsorg.poll                  a poll of all waits together: a trace of its own
       vpsorg.list
         GET
@@ -21,7 +22,6 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -37,40 +37,21 @@ except ModuleNotFoundError as missing:
 from ._version import __version__
 from .fleet.events import CommandLost, FleetEvent, ServerAdopted, ServerSettled
 from .fleet.outcomes import Report, Succeeded
-from .hooks import safely
 from .http.events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .http.exchange import Priority, Request, Response
 from .http.session import SendCancelled, Session
 from .lifecycle.contract import Evidence
+from .lifecycle.readiness import word_of
+from .lifecycle.ready_checks import ReadyWait
 from .lifecycle.wait import Reached, Verdict, Wait
 from .lifecycle.wait_index import OnEnd
+from .otel_spans import Metrics, Span, never_raising, outcome_of
 from .timing import Clock
 
 __all__ = ["OpenTelemetry"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-log = logging.getLogger("vpsorg_async.otel")
-
-
-def _safely(call: Callable[P, T]) -> Callable[P, T | None]:
-    """Return the same call, whose exceptions are logged, and which then returns None."""
-    return safely(call, log)
-
-
-class _Span:
-    """A span whose methods never raise, because users bring their own processors and exporters."""
-
-    __slots__ = ("add_event", "end", "inner", "set_attribute", "set_attributes", "set_status")
-
-    def __init__(self, inner: trace.Span) -> None:
-        self.inner = inner
-        self.add_event = _safely(inner.add_event)
-        self.end = _safely(inner.end)
-        self.set_attribute = _safely(inner.set_attribute)
-        self.set_attributes = _safely(inner.set_attributes)
-        self.set_status = _safely(inner.set_status)
 
 
 class OpenTelemetry:
@@ -94,44 +75,11 @@ class OpenTelemetry:
         """Return the tracer of one client. The client calls this when it is opened."""
         about = ("vpsorg_async", __version__)
         return _Tracer(
-            _safely(trace.get_tracer)(*about, self._tracer_provider) or trace.NoOpTracer(),
-            _safely(metrics.get_meter)(*about, self._meter_provider) or metrics.NoOpMeter(*about),
+            never_raising(trace.get_tracer)(*about, self._tracer_provider) or trace.NoOpTracer(),
+            never_raising(metrics.get_meter)(*about, self._meter_provider) or metrics.NoOpMeter(*about),
             clock,
             base_url,
         )
-
-
-class _Metrics:
-    """The metric instruments."""
-
-    def __init__(self, meter: metrics.Meter) -> None:
-        self.count_request = _counter(
-            meter, "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
-        )
-        self.request_duration = _histogram(
-            meter, "vpsorg.request.duration", "From the sending of a request to its outcome"
-        )
-        self.count_poll = _counter(
-            meter, "vpsorg.polls", "{poll}", "Polls for the waits, by kind (list, get) and outcome"
-        )
-        self.wait_duration = _histogram(
-            meter, "vpsorg.wait.duration", "How long waits took, by operation and outcome"
-        )
-        self.wait_lag = _histogram(
-            meter,
-            "vpsorg.wait.lag",
-            "From the last poll that did not show the target to the end of the wait",
-        )
-
-
-def _counter(meter: metrics.Meter, name: str, unit: str, about: str) -> Callable[..., object]:
-    made = _safely(meter.create_counter)(name, unit, about)
-    return _safely((made or metrics.NoOpCounter(name)).add)
-
-
-def _histogram(meter: metrics.Meter, name: str, about: str) -> Callable[..., object]:
-    made = _safely(meter.create_histogram)(name, "s", about)
-    return _safely((made or metrics.NoOpHistogram(name)).record)
 
 
 class _Call:
@@ -139,10 +87,10 @@ class _Call:
 
     __slots__ = ("attempt", "attempts", "request", "sent_at", "span")
 
-    def __init__(self, request: Request, span: _Span) -> None:
+    def __init__(self, request: Request, span: Span) -> None:
         self.request = request
         self.span = span
-        self.attempt: _Span | None = None
+        self.attempt: Span | None = None
         self.attempts = 0
         self.sent_at = 0.0
 
@@ -179,7 +127,7 @@ class _Session(Session):
 class _Run:
     """A fleet run in progress."""
 
-    def __init__(self, tracer: _Tracer, span: _Span) -> None:
+    def __init__(self, tracer: _Tracer, span: Span) -> None:
         self._tracer = tracer
         self._span = span
 
@@ -224,7 +172,7 @@ class _Tracer:
 
     def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, clock: Clock, base_url: str) -> None:
         self._tracer = tracer
-        self._metrics = _Metrics(meter)
+        self._metrics = Metrics(meter)
         self._clock = clock
         self._base_url = base_url
         address = urlsplit(base_url)
@@ -237,10 +185,10 @@ class _Tracer:
         """Return the time of day in nanoseconds, as spans need it."""
         return int(self._clock.wall().timestamp() * 1e6) * 1000
 
-    def _start(self, name: str, **options: Any) -> _Span:
+    def _start(self, name: str, **options: Any) -> Span:
         """Start a span now."""
-        start = _safely(self._tracer.start_span)
-        return _Span(start(name, start_time=self.now(), **options) or INVALID_SPAN)
+        start = never_raising(self._tracer.start_span)
+        return Span(start(name, start_time=self.now(), **options) or INVALID_SPAN)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -368,6 +316,29 @@ class _Tracer:
 
         return ended
 
+    def ready(self, wait: ReadyWait) -> Callable[[BaseException | None], None]:
+        """Start the span of a server's ready checks, and return the function that ends it."""
+        began, since, before = self.now(), self._clock.now() - wait.started, len(wait.timeline)
+        span = self._start(
+            "vpsorg.ready",
+            attributes={"vpsorg.server.id": str(wait.server.id), "vpsorg.check": word_of(wait.check)},
+        )
+
+        def ended(error: BaseException | None) -> None:
+            outcome = "ok" if error is None else outcome_of(error)
+            labels = {"vpsorg.operation": wait.operation or "none", "vpsorg.outcome": outcome}
+            self._metrics.ready_duration(self._clock.now() - wait.started - since, labels)
+            span.set_attributes({**labels, "vpsorg.checks": wait.tries})
+            for seen in wait.timeline[before:]:
+                note = {"vpsorg.note": seen.note} if seen.note else {}
+                span.add_event(str(seen.status), note, began + int((seen.at - since) * 1e9))
+            if error is not None:
+                span.set_attribute("error.type", outcome)
+                span.set_status(Status(StatusCode.ERROR, str(error)))
+            span.end(self.now())
+
+        return ended
+
     # -- fleets -----------------------------------------------------------------------------------------------------
 
     def run(self, operation: str, servers: int) -> _Run:
@@ -376,7 +347,7 @@ class _Tracer:
         return _Run(self, span)
 
     @contextlib.contextmanager
-    def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[_Span]:
+    def _span(self, name: str, attributes: dict[str, Any], **options: Any) -> Iterator[Span]:
         """Open a span that is current while it lasts, and record how it was left."""
         span = self._start(name, attributes=attributes, **options)
         # not `use_span`, which calls more methods of the span if an exception is raised
@@ -392,9 +363,3 @@ class _Tracer:
         finally:
             otel_context.detach(token)
             span.end(self.now())
-
-
-def outcome_of(error: BaseException) -> str:
-    """Return a word for the exception that ended something."""
-    words = {asyncio.CancelledError: "cancelled", SendCancelled: "not sent", GeneratorExit: "left"}
-    return words.get(type(error), type(error).__name__)

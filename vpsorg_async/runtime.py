@@ -30,7 +30,7 @@ from .lifecycle.calls import Waiter
 from .lifecycle.contract import GONE, MOVING, SETTLED
 from .lifecycle.durations import Durations
 from .lifecycle.poller import Poller
-from .lifecycle.ready_checks import ReadyChecks
+from .lifecycle.ready_checks import OnReadyEnd, ReadyChecks, ReadyWait
 from .lifecycle.wait import Wait
 from .lifecycle.wait_index import OnEnd
 from .lookups import Plans
@@ -61,6 +61,10 @@ class Tracer(Protocol):
 
     def wait(self, wait: Wait) -> OnEnd:
         """A wait begins."""
+        ...
+
+    def ready(self, wait: ReadyWait) -> OnReadyEnd:
+        """The ready checks of a server begin."""
         ...
 
     def run(self, operation: str, servers: int) -> RunTrace:
@@ -239,7 +243,8 @@ class ClientRuntime:
             on_wait=None if tracer is None else tracer.wait,
             owner=self.owner,
         )
-        self.checks = ReadyChecks(self.poller, account, durations, clock, settings.ready_concurrency)
+        on_ready, at_once = None if tracer is None else tracer.ready, settings.ready_concurrency
+        self.checks = ReadyChecks(self.poller, account, durations, clock, at_once, on_ready)
         self.waiter = Waiter(self.poller, account, clock, self.checks)
         context = RunContext(
             self.endpoints,

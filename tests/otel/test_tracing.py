@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from tests.fleet.virtual_account import account, specs, virtual
-from vpsorg_async import Client, errors
+from vpsorg_async import Client, Server, errors, ready
 from vpsorg_async.otel import OpenTelemetry
 from vpsorg_async.sandbox import Rule, Sandbox
 from vpsorg_async.sandbox.faults import DropAfter, Reply
@@ -155,6 +155,41 @@ async def test_a_call_that_failed_says_what_is_known() -> None:
     create, get = (dict(recorder.one(name).attributes or {}) for name in ("vpsorg.create", "vpsorg.get"))
     assert (create["error.type"], create["vpsorg.sent"]) == ("ConnectionLostError", "maybe")
     assert (get["error.type"], get["vpsorg.sent"]) == ("NotFoundError", "rejected")
+
+
+@virtual
+async def test_ready_checks_have_a_span() -> None:
+    """It is in the trace of the caller, has each new reason and its time, and ends with the checks."""
+    tries = iter([ready.NotReady("refused"), ready.NotReady("refused"), None])
+
+    def check(server: Server) -> bool:
+        said = next(tries)
+        if said is not None:
+            raise said
+        return True
+
+    def never(server: Server) -> bool:
+        raise ready.Hopeless("disk on fire")
+
+    async with traced() as (recorder, box, vps):
+        (server,) = box.world.add()
+        with recorder.provider.get_tracer("user").start_as_current_span("job"):
+            await vps.wait_until(server.id, "active", timeout=600, ready=check)
+        await vps.fleet.reboot([server.id], timeout=600, ready=never)
+
+    passed, failed = recorder.finished("vpsorg.ready")
+    assert passed in recorder.below(recorder.one("job"))
+    assert failed in recorder.below(recorder.one("vpsorg.fleet.reboot"))
+    assert [(event.name, dict(event.attributes or {}).get("vpsorg.note")) for event in passed.events] == [
+        ("not ready", "refused"),
+        ("ready", None),
+    ]
+    told = dict(passed.attributes or {})
+    assert (told["vpsorg.check"], told["vpsorg.checks"], told["vpsorg.outcome"]) == ("function", 3, "ok")
+    assert 1 <= seconds(passed) <= 2
+    assert passed.events[-1].timestamp == pytest.approx(passed.end_time, abs=1e6)
+    assert dict(failed.attributes or {})["error.type"] == "NeverReadyError"
+    assert set(recorder.points("vpsorg.ready.duration")) == {("none", "ok"), ("reboot", "NeverReadyError")}
 
 
 @virtual

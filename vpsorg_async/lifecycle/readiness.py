@@ -27,6 +27,7 @@ __all__ = [
     "least_of",
     "name_of",
     "time_of",
+    "word_of",
 ]
 
 READY_TIMEOUT = 300.0
@@ -81,6 +82,11 @@ def name_of(check: ReadyCheck) -> str:
     return (
         check.name if isinstance(check, Check) else getattr(check, "__qualname__", type(check).__qualname__)
     )
+
+
+def word_of(check: ReadyCheck) -> str:
+    """Return the sort of a check, without its arguments: they can be secret, and different for each server."""
+    return check.name.partition("(")[0] if isinstance(check, Check) else "function"
 
 
 def time_of(check: ReadyCheck) -> float:

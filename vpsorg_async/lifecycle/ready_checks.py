@@ -29,6 +29,10 @@ READY, NOT_READY = "ready", "not ready"
 """The words of the timeline for checks."""
 
 
+OnReadyEnd = Callable[[BaseException | None], None]
+"""Called when the checks of a server have ended, with the error that ended them or None."""
+
+
 @attrs.define(eq=False)
 class ReadyWait:
     """One server that is waited for until its check passes.
@@ -72,9 +76,16 @@ class ReadyChecks:
     """Makes the checks of one client."""
 
     def __init__(
-        self, poller: Poller, account: Account, durations: Durations, clock: Clock, limit: int
+        self,
+        poller: Poller,
+        account: Account,
+        durations: Durations,
+        clock: Clock,
+        limit: int,
+        on_wait: Callable[[ReadyWait], OnReadyEnd] | None = None,
     ) -> None:
-        """``limit`` is the number of checks at once."""
+        """``limit`` is the number of checks at once; ``on_wait`` is called with each server that is to be checked."""
+        self._on_wait = on_wait
         self._poller = poller
         self._clock = clock
         self._limit = limit
@@ -97,6 +108,18 @@ class ReadyChecks:
             ServerGoneError: The server does not exist any more.
             ClientClosedError: The client was closed.
         """
+        ended = None if self._on_wait is None else self._on_wait(wait)
+        try:
+            server = await self._wait(wait)
+        except BaseException as error:
+            if ended is not None:
+                ended(error)
+            raise
+        if ended is not None:
+            ended(None)
+        return server
+
+    async def _wait(self, wait: ReadyWait) -> Server:
         if self._closed:
             raise ClientClosedError("the client is closed")
         since = self._clock.now()

@@ -12,7 +12,7 @@ from collections import Counter
 
 from ..records import Server
 from .durations import Durations, Kind
-from .readiness import Check, ReadyCheck
+from .readiness import ReadyCheck, word_of
 
 __all__ = ["ReadySchedule", "kind_of"]
 
@@ -28,13 +28,9 @@ EARLY = 0.9
 
 
 def kind_of(check: ReadyCheck, operation: str, server: Server) -> Kind:
-    """Return what durations are kept apart by: the sort of check, what preceded it, the plan and the location.
-
-    The check's arguments are no part of it: they can be secret, and different for each server.
-    """
-    word = check.name.partition("(")[0] if isinstance(check, Check) else "function"
+    """Return what durations are kept apart by: the sort of check, what preceded it, the plan and the location."""
     plan = "" if server.plan is None or server.plan.id is None else str(server.plan.id)
-    return (f"{operation} ready {word}".strip(), plan, str(server.location or ""))
+    return (f"{operation} ready {word_of(check)}".strip(), plan, str(server.location or ""))
 
 
 class ReadySchedule:
