@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +26,15 @@ from vpsorg_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from vpsorg_async.fleet import CommandAnswered, CommandSent, ServerSettled
+from vpsorg_async.fleet import (
+    CommandAnswered,
+    CommandSent,
+    FleetEvent,
+    ServerActive,
+    ServerNotReady,
+    ServerSettled,
+)
+from vpsorg_async.ready import NotReady
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 REBOOT = 20.0
@@ -182,7 +191,7 @@ async def test_all_go_well() -> None:
         assert set(places[2:5]) == set(LOCATIONS)
         for key in ids:
             course = [type(event) for event in events if event.key == key]
-            assert course == [CommandSent, CommandAnswered, ServerSettled]
+            assert course == [CommandSent, CommandAnswered, ServerActive, ServerSettled]
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.1, 2), (0.34, 6), (0.01, 1)])
@@ -516,6 +525,65 @@ async def test_cancelled_in_a_health_check() -> None:
         assert loop.time() < REBOOT + 10
 
 
+@virtual
+async def test_left_before_a_check_has_passed() -> None:
+    """A server that is back but not healthy is reported so, with the last reason."""
+
+    async def health(server: Server) -> bool:
+        raise NotReady("connection refused")
+
+    async with account(durations=quick) as (box, vps):
+        (key,) = fleet_of(box, 1)
+        reasons: list[str] = []
+
+        def hook(event: FleetEvent) -> None:
+            if isinstance(event, ServerNotReady):
+                reasons.append(event.reason)
+                call.cancel()
+
+        async with vps.fleet.rolling(
+            "reboot", [key], timeout=600.0, health=health, ready_timeout=300, on_event=hook
+        ) as run:
+
+            async def left() -> None:
+                async for _ in run:
+                    pass
+
+            call = asyncio.create_task(left())
+            await asyncio.wait([call])
+
+        (failure,) = run.report.failed
+        assert reasons == ["connection refused"]
+        assert (failure.stage, failure.acknowledged) == ("active", True)
+        assert failure.server is not None
+        assert isinstance(failure.error, WaitError)
+        assert failure.error.reason == "connection refused"
+        assert "it is active, and its check has not passed, last: connection refused" in str(failure.error)
+        assert json.loads(run.report.to_json())["outcomes"][0]["reason"] == "connection refused"
+
+
+@virtual
+async def test_health_within_a_time() -> None:
+    """With `ready_timeout` the check is repeated until that time is over, however often that is."""
+    asked: list[float] = []
+
+    async def boots(server: Server) -> bool:
+        asked.append(asyncio.get_running_loop().time())
+        return asked[-1] > asked[0] + 100
+
+    async with account(durations=quick) as (box, vps):
+        ids = fleet_of(box, 1)
+        slow = await vps.fleet.rolling_reboot(ids, health=boots, ready_timeout=120, timeout=600.0)
+        never = await vps.fleet.rolling_reboot(
+            ids, health=lambda server: False, ready_timeout=40, timeout=600.0
+        )
+
+        assert (slow.succeeded[0].stage, len(asked) > 3) == ("ready", True)
+        (failure,) = never.failed
+        assert type(failure.error) is WaitTimeoutError
+        assert "not ready after 40 s" in str(failure.error)
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.25, 3.0, 21.0, 23.0, 60.0])
 @virtual
 async def test_cancelled_at_any_moment(moment: float) -> None:
@@ -673,6 +741,7 @@ async def test_a_first_refusal_is_no_echo() -> None:
         ([1], {"health_retries": True}, "health_retries"),
         ([1], {"health_timeout": 0}, "health_timeout"),
         ([1], {"health_interval": "1"}, "health_interval"),
+        ([1], {"ready_timeout": 0}, "ready_timeout"),
         ([1], {"on_event": 1}, "on_event"),
     ],
 )

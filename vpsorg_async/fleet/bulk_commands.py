@@ -183,8 +183,8 @@ class BulkCommands:
             max_failures: The number of failures after which nothing more is sent.
             health: A check of the `Server` that came back: one of `vpsorg_async.ready`, or a function. False, an
                 exception or a timeout means unhealthy; never (`ready.Hopeless`) fails it at once.
-            **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval`` and
-                ``on_event``; see `RollingOptions`.
+            **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval``,
+                ``ready_timeout`` and ``on_event``; see `RollingOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -224,12 +224,12 @@ class BulkCommands:
         health_retries: int = 3,
         health_timeout: float = 30.0,
         health_interval: float = 5.0,
+        ready_timeout: float | None = None,
         on_event: Callable[[FleetEvent], None] | None = None,
     ) -> RollingRun:
         """Send a command to the servers a few at a time, as a stream of outcomes that can be paused.
 
-        The next server comes from the location with the fewest unavailable servers. Servers that are not running (for a
-        start: not stopped) are skipped.
+        The next server is at the location with the fewest unavailable ones. Servers in another status are skipped.
 
         Args:
             operation: The command.
@@ -240,9 +240,8 @@ class BulkCommands:
             health: A check of the `Server` that came back, as in `rolling_reboot`.
             canary: The number of servers that go first, one by one.
             warm_up: Seconds between the return of a server and its first check.
-            health_retries: The most checks of one server.
-            health_timeout: Seconds for one check.
-            health_interval: Seconds between two checks.
+            health_retries, health_timeout, health_interval: The most checks; seconds for one, and between two.
+            ready_timeout: Seconds for all checks, repeated as by ``ready=``, instead of the three options above.
             on_event: Called, not awaited, with each `vpsorg_async.events.FleetEvent`.
 
         Returns:
@@ -258,6 +257,7 @@ class BulkCommands:
                 async for outcome in run: ...
         """
         self._context.waiter.check()
+        policy = health_policy(warm_up, health_retries, health_timeout, health_interval, ready_timeout)
         return RollingRun(
             self._context,
             operation,
@@ -267,6 +267,6 @@ class BulkCommands:
             canary=canary,
             timeout=check_seconds(timeout, "timeout"),
             health=health,
-            health_policy=health_policy(warm_up, health_retries, health_timeout, health_interval),
+            health_policy=policy,
             on_event=on_event,
         )

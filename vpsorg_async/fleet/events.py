@@ -63,7 +63,7 @@ class ServerAdopted:
 
 @attrs.frozen(kw_only=True)
 class ServerActive:
-    """A server has its status, and its ready checks begin. Only in calls with ``ready=``."""
+    """A server has its status, and its ready checks begin. Only in calls with ``ready=`` or ``health=``."""
 
     operation: str
     key: ServerId

@@ -73,6 +73,8 @@ class RollingOptions(TypedDict, total=False):
     """Seconds for one check; 30 by default."""
     health_interval: float
     """Seconds between two checks; 5 by default."""
+    ready_timeout: float | None
+    """Seconds until the check must have passed, instead of the three above: it is repeated as by ``ready=`` then."""
     on_event: Callable[[FleetEvent], None] | None
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
 
@@ -130,17 +132,22 @@ def check_function(given: object, name: str, *, awaited: bool) -> None:
         raise ConfigurationError(f"{name} is {what}, not {given!r}")
 
 
-def health_policy(warm_up: float, retries: int, timeout: float, interval: float) -> ReadyPolicy:
+def health_policy(
+    warm_up: float, retries: int, timeout: float, interval: float, ready_timeout: float | None
+) -> ReadyPolicy:
     """Return how a health check is repeated, from the options of `rolling`."""
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 1:
         raise ConfigurationError(f"health_retries is a number of checks from 1, not {retries!r}")
     pause = check_seconds(interval, "health_interval", zero=True)
-    return ReadyPolicy(
+    policy = ReadyPolicy(
         warm_up=check_seconds(warm_up, "warm_up", zero=True),
         interval=pause,
         check_timeout=check_seconds(timeout, "health_timeout"),
         tries=retries,
     )
+    if ready_timeout is None:
+        return policy
+    return ReadyPolicy(warm_up=policy.warm_up, timeout=check_seconds(ready_timeout, "ready_timeout"))
 
 
 def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:

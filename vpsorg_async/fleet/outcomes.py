@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from ..errors import ConfigurationError, FleetError, VpsOrgError
+from ..errors import ConfigurationError, FleetError, VpsOrgError, WaitError
 from ..lifecycle.contract import Evidence
 from ..records import Seen, Server, ServerId
 
@@ -252,4 +252,5 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "id": outcome.server_id,
         "error": type(outcome.error).__name__,
         "message": str(outcome.error),
+        "reason": outcome.error.reason if isinstance(outcome.error, WaitError) else "",
     }

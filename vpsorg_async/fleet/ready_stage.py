@@ -29,6 +29,7 @@ class ReadyStage:
         self._fail = fail
         self._tasks = RunTasks(outcomes)
         self._open: dict[JobRun, WaitOutcome] = {}
+        self._reasons: dict[JobRun, str] = {}
 
     def join(self, job_run: JobRun, how: str, waited: WaitOutcome) -> None:
         """Settle a job run whose server has its status; without a check that is done, else once the check passes."""
@@ -46,6 +47,7 @@ class ReadyStage:
         assert options.ready_policy is not None
 
         def on_no(server: Server, reason: str) -> None:
+            self._reasons[job_run] = reason
             self._outcomes.emit(ServerNotReady, key=job.key, server_id=server.id, reason=reason)
 
         try:
@@ -64,12 +66,15 @@ class ReadyStage:
         """End all checks. Their servers are not changed."""
         self._tasks.cancel()
         for job_run, waited in self._open.items():
+            reason = self._reasons.get(job_run, "")
             left = WaitError(
-                f"server {waited.server_id}: {why} before its ready check passed; it is {waited.stage}",
+                f"server {waited.server_id}: {why} before its ready check passed; it is {waited.stage}"
+                f"{reason and f', last: {reason}'}",
                 server_id=waited.server_id,
                 target=READY,
                 last_seen=waited.server,
                 timeline=waited.timeline,
+                reason=reason,
             )
             self._fail(job_run, left, server=waited.server)
         self._open.clear()

@@ -7,13 +7,14 @@ from typing import Any
 
 from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
+from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
 from ..records import Server, ServerId
 from .adoption import stops_all
 from .command_sender import CommandSender
-from .events import FleetEvent
+from .events import FleetEvent, ServerActive, ServerNotReady
 from .inputs import check_function
 from .jobs import Job, JobRun, RunContext
 from .outcomes import Failed, Outcome, Report, Skipped
@@ -68,6 +69,7 @@ class RollingRun(OutcomeStream):
         self._ended_by = ""
         self._rest_skipped = False
         self._job_runs: dict[ServerId, JobRun] = {}
+        self._checked: dict[ServerId, tuple[Server | None, str]] = {}
         self._sender = CommandSender(context, self._outcomes, lambda: self._over)
         self._tasks = RunTasks(self._outcomes)
 
@@ -133,9 +135,19 @@ class RollingRun(OutcomeStream):
             if job_run is None or not job_run.attempts:
                 self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
             else:
-                unseen = f"{self._command} of {key!r}: {why}; it was sent, and its end was not seen"
-                error = WaitError(unseen, server_id=key)
-                self._outcomes.settle(key, job_run.failed(error, self._context.clock.now()))
+                server, reason = self._checked.get(key, (None, ""))
+                seen = "it was sent, and its end was not seen"
+                if server is not None:
+                    seen = (
+                        f"it is {server.status}, and its check has not passed{reason and f', last: {reason}'}"
+                    )
+                error = WaitError(
+                    f"{self._command} of {key!r}: {why}; {seen}",
+                    server_id=key,
+                    last_seen=server,
+                    reason=reason,
+                )
+                self._outcomes.settle(key, job_run.failed(error, self._context.clock.now(), server=server))
 
     @property
     def _over(self) -> str:
@@ -162,9 +174,7 @@ class RollingRun(OutcomeStream):
             waited = await self._context.waiter.wait(key, Target.of(command.target), self._timeout)
             job_run.reached(waited.stage)
             if self._health is not None:
-                waited = await self._context.waiter.ready(
-                    waited, self._health, self._health_policy, operation=self._command
-                )
+                waited = await self._healthy(key, waited, self._health)
                 job_run.reached(waited.stage)
             outcome = job_run.succeeded(waited.server, command.past, self._context.clock.now(), waited)
         except SendCancelled as cancelled:
@@ -177,6 +187,19 @@ class RollingRun(OutcomeStream):
         self._rollout.settled(key, not isinstance(outcome, Failed))
         self._outcomes.settle(key, outcome)
         self._start_next()
+
+    async def _healthy(self, key: ServerId, waited: WaitOutcome, health: Health) -> WaitOutcome:
+        """Check a server that is back until it is healthy. Raises `VpsOrgError`."""
+        self._checked[key] = waited.server, ""
+        self._outcomes.emit(ServerActive, key=key, server_id=waited.server_id)
+
+        def on_no(server: Server, reason: str) -> None:
+            self._checked[key] = server, reason
+            self._outcomes.emit(ServerNotReady, key=key, server_id=server.id, reason=reason)
+
+        return await self._context.waiter.ready(
+            waited, health, self._health_policy, operation=self._command, on_no=on_no
+        )
 
 
 async def _not_again(report: Report) -> Report:
