@@ -7,8 +7,9 @@
     python ci_fleet.py run --name ci-$RUN_ID --count 3 -- pytest -q tests/cluster
     python ci_fleet.py sweep --name ci-$RUN_ID        # a step that always runs: deletes what a killed run left
 
-The variable FLEET has the servers' addresses, separated by spaces. The exit code is that of the command, or 1 if the
-fleet did not become active or could not be deleted. Servers are named NAME-1, NAME-2 and so on. NAME must be unique to
+The command begins when SSH answers on every server; ``--port 2222`` for those of the sandbox. The variable FLEET has
+the servers' addresses, separated by spaces. The exit code is that of the command, or 1 if the fleet did not become
+ready or could not be deleted. Servers are named NAME-1, NAME-2 and so on. NAME must be unique to
 this run, because every server whose name begins with it is deleted at the end.
 """
 
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from vpsorg_async import Client, ServerSpec
+from vpsorg_async import Client, ServerSpec, ready
 from vpsorg_async.errors import VpsOrgError
 
 
@@ -52,14 +53,14 @@ async def sweep(vps: Client, name: str) -> bool:
     return len(report.succeeded) == len(mine)
 
 
-async def run(vps: Client, name: str, count: int, words: Sequence[str]) -> int:
+async def run(vps: Client, name: str, count: int, port: int, words: Sequence[str]) -> int:
     """Create the fleet, run the command, delete the fleet."""
     specs = [
         ServerSpec(name=f"{name}-{n}", plan_id=1, os_id=5, location="us-west") for n in range(1, count + 1)
     ]
     code = 1
     try:
-        report = await vps.fleet.create(specs, timeout=900, min_count=count)
+        report = await vps.fleet.create(specs, timeout=900, ready=ready.ssh(port), min_count=count)
         say(report)
         for failure in report.failed:
             say(f"{failure.key}: {failure.error}")
@@ -77,6 +78,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     for sub in (runs, sweeps):
         sub.add_argument("--name", required=True, help="prefix of the names of this run's servers")
     runs.add_argument("--count", type=int, default=1)
+    runs.add_argument("--port", type=int, default=22, help="the port on which SSH has to answer")
     runs.add_argument("words", nargs="+", metavar="COMMAND")
     given = parser.parse_args(arguments)
 
@@ -89,7 +91,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
         async with Client.from_env() as vps:
             if given.what == "sweep":
                 return 0 if await sweep(vps, given.name) else 1
-            return await run(vps, given.name, given.count, given.words)
+            return await run(vps, given.name, given.count, given.port, given.words)
     except VpsOrgError as error:
         say(error)
         return 1

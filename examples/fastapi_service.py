@@ -11,13 +11,14 @@
 
 One client serves all requests. Fleets are created in the background: any number of readers can follow, and a reader
 that disconnects stops nothing. A second request for the same fleet completes it; nothing is created twice, even after a
-restart.
+restart. A server is ready when it answers an HTTP request on SERVICE_PORT: 80, or 8080 for those of the sandbox.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -26,14 +27,16 @@ from fastapi import FastAPI, HTTPException, Path
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from vpsorg_async import Client, Failed, ServerSpec, Skipped, Succeeded
+from vpsorg_async import Client, Failed, ServerSpec, Skipped, Succeeded, ready
 from vpsorg_async.errors import VpsOrgError
 from vpsorg_async.fleet import (
     CommandAnswered,
     CommandLost,
     CommandSent,
     FleetEvent,
+    ServerActive,
     ServerAdopted,
+    ServerNotReady,
     ServerSettled,
 )
 
@@ -43,7 +46,9 @@ WORDS = {
     CommandAnswered: "provisioning",
     CommandLost: "answer lost, looking for it",
     ServerAdopted: "found",
+    ServerActive: "active",
 }
+READY = ready.http("/", port=int(os.environ.get("SERVICE_PORT", "80")))
 
 
 class Order(BaseModel):
@@ -67,7 +72,7 @@ class Job:
                 ServerSpec(name=f"{order.name}-{n}", plan_id=1, os_id=5, location=order.location)
                 for n in range(1, order.count + 1)
             ]
-            report = await vps.fleet.ensure(specs, timeout=900, on_event=self._heard)
+            report = await vps.fleet.ensure(specs, timeout=900, ready=READY, on_event=self._heard)
             self._say(fleet=order.name, done=len(report.succeeded), of=len(report.outcomes))
         except VpsOrgError as error:
             self._say(fleet=order.name, error=str(error))
@@ -83,11 +88,13 @@ class Job:
     def _heard(self, event: FleetEvent) -> None:
         match event:
             case ServerSettled(key=key, outcome=Succeeded(server=server)):
-                self._say(server=key, is_="active", address=server and server.ip_address)
+                self._say(server=key, is_="ready", address=server and server.ip_address)
             case ServerSettled(key=key, outcome=Failed(error=error)):
                 self._say(server=key, is_="failed", error=str(error))
             case ServerSettled(key=key, outcome=Skipped(reason=reason)):
                 self._say(server=key, is_="skipped", error=reason)
+            case ServerNotReady(key=key, reason=reason):
+                self._say(server=key, is_="not ready yet", reason=reason)
             case _:
                 self._say(server=event.key, is_=WORDS[type(event)])
 

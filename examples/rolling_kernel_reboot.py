@@ -6,8 +6,9 @@
 
     python rolling_kernel_reboot.py web- --away 0.1 --port 443
 
-A server is available again when its port accepts connections. After Ctrl-C no further server is rebooted, and the
-program waits for those in progress; a second Ctrl-C exits at once. The exit code is 0 if every server came back.
+A server is available again when its port accepts connections; ``--port 2222`` for those of the sandbox. After Ctrl-C no
+further server is rebooted, and the program waits for those in progress; a second Ctrl-C exits at once. The exit code is
+0 if every server came back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from vpsorg_async import Client, Failed, Report, ServerId, Skipped, Succeeded, tcp_port
+from vpsorg_async import Client, Failed, Report, ServerId, Skipped, Succeeded, ready
 from vpsorg_async.errors import VpsOrgError
 from vpsorg_async.fleet import CommandSent, FleetEvent, ServerSettled
 
@@ -54,8 +55,9 @@ async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
         # a whole number is a number of servers, a fraction is a share of them
         max_unavailable=away if away < 1 else int(away),
         max_failures=1,
-        health=tcp_port(port),
-        health_retries=10,
+        health=ready.tcp(port),
+        # five seconds apart: a server is active before it has booted
+        health_retries=60,
         on_event=heard,
     ) as run:
         loop = asyncio.get_running_loop()

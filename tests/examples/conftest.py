@@ -1,8 +1,7 @@
-"""Examples as modules, and a network that is limited to this machine."""
+"""Examples as modules, and servers that answer."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -31,29 +30,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return load
 
 
-class Ports:
-    """The responses on the ports of emulated servers, whose addresses belong to no machine: no connection is made."""
-
-    def __init__(self) -> None:
-        self.open = True
-        self.asked: list[tuple[str, int]] = []
-        self.on_ask: Callable[[], None] = lambda: None
-
-    async def connect(self, host: str, port: int, **_: Any) -> Any:
-        self.asked.append((host, port))
-        self.on_ask()
-        if not self.open:
-            raise ConnectionRefusedError
-        return None, Writer()
-
-
-class Writer:
-    def close(self) -> None: ...
-
-
 @pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
-    """The ports of the emulated servers; open by default."""
-    made = Ports()
-    monkeypatch.setattr(asyncio, "open_connection", made.connect)
-    return made
+def vpsorg_settings() -> dict[str, Any]:
+    """The servers answer, on the ports 2222 (SSH) and 8080 (HTTP), as those of ``vpsorg sandbox`` do."""
+    return {"boot": (5, 20)}

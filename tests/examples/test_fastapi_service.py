@@ -18,8 +18,9 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: pip install fas
 
 
 @pytest.fixture
-def service(example: Callable[[str], ModuleType]) -> ModuleType:
+def service(example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example; its client finds the sandbox of the run by its environment."""
+    monkeypatch.setenv("SERVICE_PORT", "8080")
     return example("fastapi_service")
 
 
@@ -72,8 +73,11 @@ def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> No
             )
             assert (status, lines) == late
             of_one = [line for line in lines if line.get("server") == "shop-1"]
-            assert [line["is"] for line in of_one] == ["sent", "provisioning", "active"]
-            assert of_one[-1]["address"].startswith("203.0.113.")
+            steps = [line["is"] for line in of_one]
+            assert steps[:3] == ["sent", "provisioning", "active"]
+            assert set(steps[3:-1]) == {"not ready yet"}
+            assert steps[-1] == "ready"
+            assert of_one[-1]["address"].startswith("127.")
             assert lines[-1] == {"fleet": "shop", "done": 2, "of": 2}
 
             # requested again, and larger: completed
@@ -89,7 +93,7 @@ def test_a_fleet_on_request(service: ModuleType, vpsorg_run: RunVirtually) -> No
 
 
 @pytest.mark.vpsorg_faults("create", "drop_after", nth=2)
-@pytest.mark.parametrize("vpsorg_settings", [{"credit": 2}])
+@pytest.mark.parametrize("vpsorg_settings", [{"boot": 5, "credit": 2}])
 def test_troubles_are_told(service: ModuleType, vpsorg_run: RunVirtually) -> None:
     """A lost response and a refusal are steps like others; the service continues."""
 
