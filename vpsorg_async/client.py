@@ -7,6 +7,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import NoReturn, Self, TypeVar, Unpack
 
 import anyio
@@ -223,6 +224,7 @@ class Client(Facade):
         retry: RetryPolicy | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
+        not_after: datetime | None = None,
     ) -> Self:
         """Return a view of this client whose calls have options of their own.
 
@@ -244,6 +246,9 @@ class Client(Facade):
             deadline: Seconds from the start of each call to its end, queueing, pauses and retries included. When it
                 passes, the call raises `RequestTimeoutError`, or `OutcomeUnknownError` if a change may have been
                 applied.
+            not_after: The time of day, with a time zone, after which no change leaves, whatever it waited for: a slot,
+                a rate limit, a pause, a connection. The errors are those of ``deadline``. The answer to a change
+                that has left is awaited as usual; reads are not concerned.
 
         Options that are None are those of this client, or of the view that this is called on.
 
@@ -259,6 +264,7 @@ class Client(Facade):
             retry=retry,
             headers=headers,
             deadline=deadline,
+            not_after=not_after,
             configured=before or self._settings.timeout,
         )
         view = object.__new__(type(self))

@@ -112,12 +112,8 @@ class RequestError(VpsOrgError):
         request: The method and path, such as ``POST /api/v1/servers/``.
         attempts: The number of attempts, all of them; 0 where the call ended before the first one was sent.
 
-    Example::
-
-        try:
-            await vps.servers.reboot(12345)
-        except RequestError as error:
-            if error.sent is Sent.MAYBE: ...
+    Example:
+        ``except RequestError as error: print(error.sent is Sent.MAYBE)``
     """
 
     sent: Sent
@@ -159,9 +155,10 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No complete answer came in time. ``deadline``: the seconds of the call's deadline where that passed, or None."""
+    """No complete answer in time. ``deadline`` (seconds) or ``not_after`` (UTC): the option that ended the call."""
 
     deadline: float | None
+    not_after: datetime | None
 
     def __init__(
         self,
@@ -169,26 +166,31 @@ class RequestTimeoutError(TransportError, TimeoutError):
         *,
         sent: Sent | None = None,
         request: str = "",
-        final: bool = False,
         deadline: float | None = None,
+        not_after: datetime | None = None,
     ) -> None:
-        super().__init__(message, sent=sent, request=request, final=final)
+        super().__init__(message, sent=sent, request=request)
         self.deadline = deadline
+        self.not_after = not_after
+
+
+def ends_call(error: Exception) -> bool:
+    """Whether the time of the whole call ended, so that no attempt follows."""
+    return isinstance(error, RequestTimeoutError) and (error.deadline or error.not_after) is not None
 
 
 def is_cut_short(error: Exception) -> bool:
-    """Whether a call ended at its deadline after it may have changed something."""
-    return isinstance(error, RequestTimeoutError) and error.deadline is not None and error.sent is Sent.MAYBE
+    """Whether the time of a call ended after it may have changed something."""
+    return ends_call(error) and isinstance(error, RequestError) and error.sent is Sent.MAYBE
 
 
 class APIError(RequestError):
     """The API answered with an error status.
 
     ``status`` is the HTTP status, ``message`` what the body said in readable form, ``body`` the beginning of the
-    raw body with secrets blanked out, ``request`` the method and path, ``retry_after`` the seconds that the answer
-    asked to wait (None where it did not), ``sent`` whether the request was refused or may have been applied.
-    ``from_api`` says whether the answer has the API's own form, a JSON object. A page, a text or an empty body can come
-    from a gateway in front of the API: such a 403 or 404 proves nothing about the server or the token.
+    raw body with secrets blanked out, ``retry_after`` the seconds that the answer asked to wait, or None. ``from_api``
+    says whether the answer has the API's own form, a JSON object. A page, a text or an empty body can come from a
+    gateway in front of the API: such a 403 or 404 proves nothing about the server or the token.
 
     Error bodies are documented nowhere; any shape is accepted. A 2xx whose body says that the request failed is an
     `APIError` too, with that status. Codes: https://www.vps.org/api/v1/docs/servers/
@@ -291,9 +293,7 @@ class DecodeError(RequestError):
 
 
 class OutcomeUnknownError(RequestError):
-    """A change was sent and its outcome is unknown; repeating it blindly could apply it twice.
-
-    Check the account before sending it again.
+    """A change was sent and its outcome is unknown: check the account before sending it again, or it may happen twice.
 
     Attributes:
         subject: The name of the spec, or the id of the server.

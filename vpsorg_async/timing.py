@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["Backoff", "Clock", "Random", "SystemClock"]
+__all__ = ["Backoff", "Clock", "Random", "SystemClock", "seconds_until"]
 
 Random = random.Random
 """A separate random source, so that jitter neither reads nor changes the global one."""
@@ -26,7 +26,7 @@ class Clock(Protocol):
         ...
 
     def wall(self) -> datetime:
-        """Return the time of day in UTC, for people and for stored records, never for computing waits."""
+        """Return the time of day in UTC: for people, stored records and ``not_after``, never for computing waits."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -51,6 +51,11 @@ class SystemClock:
         import asyncio
 
         await asyncio.sleep(seconds)
+
+
+def seconds_until(moment: datetime, clock: Clock) -> float:
+    """Return the seconds to a time of day; below 0 after it."""
+    return (moment - clock.wall()).total_seconds()
 
 
 @attrs.frozen(kw_only=True)

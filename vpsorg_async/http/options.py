@@ -1,16 +1,18 @@
-"""What one call can have of its own: the limits of its attempts, its retries, its headers, its deadline. Pure."""
+"""What one call can have of its own: limits of its attempts, retries, headers, limits of its time. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import attrs
 
 from ..config import RetryPolicy, Timeout, check_seconds
 from ..errors import ConfigurationError
+from ..timing import Clock, seconds_until
 
-__all__ = ["Call", "CallOptions", "check_headers", "check_user_agent", "merge_headers"]
+__all__ = ["Call", "CallOptions", "TimeLeft", "check_headers", "check_user_agent", "merge_headers"]
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[ -~]*")
@@ -74,29 +76,70 @@ def _check_value(value: object, what: str) -> str:
     return value.strip()
 
 
+def _check_not_after(value: object) -> datetime | None:
+    """Return the time in UTC. Raises `ConfigurationError`."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise ConfigurationError(f"not_after is a datetime, not {value!r}")
+    if value.utcoffset() is None:
+        raise ConfigurationError(
+            f"not_after has no time zone: {value!r}; use datetime.now(UTC) + timedelta(...)"
+        )
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError(f"not_after is out of range: {value!r}") from None
+
+
+@attrs.frozen
+class TimeLeft:
+    """The seconds in which an attempt can still leave, and the limit after which it can't: one of the others."""
+
+    seconds: float
+    deadline: float | None = None
+    not_after: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.not_after is None:
+            return f"the call's deadline of {self.deadline:g} s"
+        return f"not_after={self.not_after:%Y-%m-%d %H:%M:%S} UTC"
+
+
 @attrs.frozen(kw_only=True)
 class Call:
-    """What holds for one call. ``ends_at`` is its deadline on the client's clock; ``deadline`` the same in seconds."""
+    """What holds for one call. ``ends_at`` is its deadline on the client's clock; ``deadline`` the same in seconds.
+
+    ``not_after`` is the time of day (UTC) after which no attempt leaves.
+    """
 
     timeout: Timeout | None = None
     retry: RetryPolicy | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     deadline: float | None = None
     ends_at: float | None = None
+    not_after: datetime | None = None
 
-    def is_over(self, at: float) -> bool:
-        """Return whether the deadline has passed at that time."""
-        return self.ends_at is not None and at >= self.ends_at
+    def of_read(self) -> Call:
+        """Return what holds for a read of this call: it can leave at any time until the deadline."""
+        return self if self.not_after is None else attrs.evolve(self, not_after=None)
 
-    def left(self, now: float) -> float | None:
-        """Return the seconds to the deadline; None where there is none."""
-        return None if self.ends_at is None else max(self.ends_at - now, 0.0)
+    def time_left(self, clock: Clock) -> TimeLeft | None:
+        """Return the time in which an attempt can still leave; None: no limit."""
+        left: TimeLeft | None = None
+        if self.ends_at is not None:
+            left = TimeLeft(self.ends_at - clock.now(), deadline=self.deadline)
+        if self.not_after is not None:
+            seconds = seconds_until(self.not_after, clock)
+            if left is None or seconds < left.seconds:
+                left = TimeLeft(seconds, not_after=self.not_after)
+        return left
 
     def limit(self, configured: Timeout, now: float) -> float | None:
         """Return the seconds that an attempt has which begins now; None: those of the client's configuration."""
         total = (self.timeout or configured).total
-        if self.ends_before(now, total):
-            return self.left(now)
+        if self.ends_at is not None and self.ends_before(now, total):
+            return max(self.ends_at - now, 0.0)
         return None if self.timeout is None else total
 
     def ends_before(self, now: float, limit: float) -> bool:
@@ -112,6 +155,7 @@ class CallOptions:
     retry: RetryPolicy | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     deadline: float | None = None
+    not_after: datetime | None = None
 
     @classmethod
     def of(
@@ -121,6 +165,7 @@ class CallOptions:
         retry: RetryPolicy | None,
         headers: Mapping[str, str] | None,
         deadline: float | None,
+        not_after: datetime | None = None,
         configured: Timeout,
     ) -> CallOptions:
         """Return the options, checked; a number as ``timeout`` leaves the rest of the configured one as it is.
@@ -137,6 +182,7 @@ class CallOptions:
             retry=retry,
             headers=check_headers(headers),
             deadline=None if deadline is None else check_seconds(deadline, "deadline"),
+            not_after=_check_not_after(not_after),
         )
 
     def over(self, base: CallOptions | None) -> CallOptions:
@@ -148,6 +194,7 @@ class CallOptions:
             retry=self.retry or base.retry,
             headers=merge_headers(base.headers, self.headers),
             deadline=base.deadline if self.deadline is None else self.deadline,
+            not_after=self.not_after or base.not_after,
         )
 
     def begin(self, now: float) -> Call:
@@ -158,4 +205,5 @@ class CallOptions:
             headers=self.headers,
             deadline=self.deadline,
             ends_at=None if self.deadline is None else now + self.deadline,
+            not_after=self.not_after,
         )

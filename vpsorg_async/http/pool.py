@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
 
-__all__ = ["Answer", "Connector", "Dropped", "Question"]
+__all__ = ["Answer", "Connector", "Dropped", "Question", "TooLate"]
 
 FRESH_SECONDS = 1.0
 """A change uses a connection that answered within this time, or a new one.
@@ -33,6 +34,10 @@ class Dropped(Exception):
     def __init__(self, why: aiohttp.ClientError) -> None:
         super().__init__()
         self.why = why
+
+
+class TooLate(Exception):
+    """The request had its connection too late, and was not sent."""
 
 
 class Question(aiohttp.ClientRequest):
@@ -71,12 +76,18 @@ class Connector(aiohttp.TCPConnector):
         self._time = asyncio.get_running_loop().time
         self._distrusted_at = -math.inf
         self._unconnected: set[asyncio.Task[Any] | None] = set()
+        self._limits: dict[asyncio.Task[Any] | None, Callable[[], float]] = {}
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
         """Return a connection, new or used."""
+        seconds_left = self._limits.get(asyncio.current_task()) if self._limits else None
         while True:
             try:
-                connection = await super().connect(req, traces, timeout)
+                connecting = super().connect(req, traces, timeout)
+                if seconds_left is None:
+                    connection = await connecting
+                else:
+                    connection = await _in_time(connecting, seconds_left)
             except BaseException:
                 self._unconnected.add(asyncio.current_task())
                 raise
@@ -88,6 +99,17 @@ class Connector(aiohttp.TCPConnector):
             if answered_at > oldest and answered_at > self._distrusted_at and not protocol.should_close:
                 return connection
             connection.close()
+
+    def connect_within(self, seconds_left: Callable[[], float] | None) -> None:
+        """Give the running task connections only while this returns more than 0, until it is called with None.
+
+        It is asked last when there is a connection: the request leaves next.
+        """
+        task = asyncio.current_task()
+        if seconds_left is None:
+            self._limits.pop(task, None)
+        else:
+            self._limits[task] = seconds_left
 
     def had_connection(self) -> bool:
         """Return whether the failed attempt of the running task had a connection, so that it may have been sent."""
@@ -104,3 +126,19 @@ class Connector(aiohttp.TCPConnector):
         use up all attempts of a call. Connections in use now are trusted again once they have answered.
         """
         self._distrusted_at = self._time()
+
+
+async def _in_time(connecting: Coroutine[Any, Any, Any], seconds_left: Callable[[], float]) -> Any:
+    """Return the connection. Raises `TooLate` when no time is left, though a connection may have come."""
+    limit = asyncio.timeout(seconds_left())
+    try:
+        async with limit:
+            connection = await connecting
+    except TimeoutError:
+        if limit.expired():
+            raise TooLate from None
+        raise
+    if seconds_left() <= 0:
+        connection.close()
+        raise TooLate
+    return connection

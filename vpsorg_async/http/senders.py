@@ -35,7 +35,8 @@ class Tuned:
         before_send: BeforeSend | None = None,
     ) -> Response:
         """Send like `Session.send`, with the options."""
-        request.call = self._call or self._options.begin(self._clock.now())
+        call = self._call or self._options.begin(self._clock.now())
+        request.call = call.of_read() if request.method == "GET" else call
         return await self._session.send(request, priority, before_send=before_send)
 
 

@@ -25,6 +25,7 @@ from ..timing import Clock, Random
 from .concurrency import ConcurrencyLimiter
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
+from .options import Call, TimeLeft
 from .reply import refusal
 from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind, rate_limit_pause
 
@@ -152,8 +153,8 @@ class Session:
         reading = request.method == "GET"
         request.attempts = 0
         while True:
-            if call is not None and call.is_over(self._clock.now()):
-                raise _late(request, progress) from progress.last
+            if call is not None:
+                self._check_time(call, request, progress)
             held_until = self._held_until[reading]
             if (held_until and held_until > self._clock.now()) or not self._limiter.take():
                 await self._queue(request, priority, progress)
@@ -198,14 +199,15 @@ class Session:
             rng=self._rng,
         )
         now, call = self._clock.now(), request.call
-        late = after is not None and call is not None and call.is_over(now + after)
-        self._note_failure(request, error, progress.attempts, None if late else after)
+        left = None if call is None or after is None else call.time_left(self._clock)
+        late = left if left is not None and after is not None and left.seconds <= after else None
+        self._note_failure(request, error, progress.attempts, after if late is None else None)
         if isinstance(error, RateLimitError) and after is not None:
             self._hold_back(request, error, progress, now, after)
-        if late:
+        if late is not None:
             asked = error.retry_after if isinstance(error, APIError) else None
             whose = "" if asked is None else f", as the service asked (Retry-After: {asked:g} s),"
-            raise _late(request, progress, f"the pause of {after:.3g} s{whose}") from error
+            raise _late(request, progress, late, f"the pause of {after:.3g} s{whose}") from error
         if after is None:
             error.attempts, error.sent = progress.attempts, progress.sent
             raise error
@@ -226,17 +228,27 @@ class Session:
         reading = request.method == "GET"
         self._held_until[reading] = max(self._held_until[reading], now + after)
 
+    def _check_time(self, call: Call, request: Request, progress: _Progress) -> None:
+        """Raise what the call ends with if no attempt can leave any more."""
+        left = call.time_left(self._clock)
+        if left is not None and left.seconds <= 0:
+            raise _late(request, progress, left) from progress.last
+
     async def _queue(self, request: Request, priority: Priority, progress: _Progress) -> None:
-        """Wait for a slot, at most until the call's deadline."""
+        """Wait for a slot, at most as long as the call can still leave."""
         call = request.call
-        left = None if call is None else call.left(self._clock.now())
+        left = None if call is None else call.time_left(self._clock)
         try:
-            if left is None:
+            if call is None or left is None:
                 progress.patience_used += await self._admitted(request, priority, progress)
                 return
-            with anyio.move_on_after(left):
+            with anyio.move_on_after(max(left.seconds, 0.0)):
                 progress.patience_used += await self._admitted(request, priority, progress)
-                return
+                # the time of day can have been set, or the machine been asleep, meanwhile
+                left = call.time_left(self._clock) or left
+                if left.seconds > 0:
+                    return
+                self._limiter.release()
         except ClientClosedError:
             if not progress.maybe:
                 raise
@@ -244,7 +256,7 @@ class Session:
             closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request))
             closed.attempts = progress.attempts
             raise closed from None
-        raise _late(request, progress) from progress.last
+        raise _late(request, progress, left) from progress.last
 
     async def _admitted(self, request: Request, priority: Priority, progress: _Progress) -> float:
         """Take a slot of the limiter, and return the seconds for which a rate limit held the request back.
@@ -266,12 +278,12 @@ class Session:
             held += hold
 
     def _hold(self, request: Request, progress: _Progress, patience: float) -> float:
-        """Return the seconds for which a rate limit holds the request back. Raises if they outlast the deadline."""
-        now, call = self._clock.now(), request.call
-        hold = min(self._held_until[request.method == "GET"] - now, patience)
-        if hold > 0 and call is not None and call.is_over(now + hold):
+        """Return the seconds for which a rate limit holds the request back. Raises if it can't leave after them."""
+        hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience)
+        left = None if request.call is None or hold <= 0 else request.call.time_left(self._clock)
+        if left is not None and left.seconds <= hold:
             why = f"a rate limit, which holds the request back for {hold:.3g} s,"
-            raise _late(request, progress, why) from progress.last
+            raise _late(request, progress, left, why) from progress.last
         return hold
 
     async def _pause(self, seconds: float) -> None:
@@ -329,21 +341,19 @@ class Session:
             )
 
 
-def _late(request: Request, progress: _Progress, why: str = "") -> RequestTimeoutError:
-    """Return the error of a call that ends between two attempts, because its deadline passed or comes too early.
+def _late(request: Request, progress: _Progress, left: TimeLeft, why: str = "") -> RequestTimeoutError:
+    """Return the error of a call that ends between two attempts, because no further one can leave in time.
 
-    ``why`` is what leaves no time before the deadline; empty: the deadline passed.
+    ``why`` is what leaves no time before the limit; empty: the limit passed.
     """
-    call = request.call
-    assert call is not None
-    deadline = f"the call's deadline of {call.deadline:g} s"
     where = "before the request was sent" if progress.last is None else "before the next attempt"
     last = "" if progress.last is None else f" (the last attempt: {progress.last.args[0]})"
     error = RequestTimeoutError(
-        f"{why} leaves no time before {deadline}{last}" if why else f"{deadline} passed {where}{last}",
+        f"{why} leaves no time before {left}{last}" if why else f"{left} passed {where}{last}",
         sent=progress.sent,
         request=str(request),
-        deadline=call.deadline,
+        deadline=left.deadline,
+        not_after=left.not_after,
     )
     error.attempts = progress.attempts
     return error

@@ -26,13 +26,14 @@ from ..errors import (
     RequestTimeoutError,
     Sent,
     TransportError,
+    ends_call,
 )
-from ..timing import Clock
+from ..timing import Clock, seconds_until
 from .coding import ACCEPTED, PIECE, Decoder, Undecodable, coding_of
 from .deadlines import Deadlines
 from .exchange import Request, Response
-from .options import Call, merge_headers
-from .pool import Answer, Connector, Dropped, Question
+from .options import Call, TimeLeft, merge_headers
+from .pool import Answer, Connector, Dropped, Question, TooLate
 from .proxies import environment_proxy, with_scheme
 from .redact import Redactor
 from .resolver import DaemonResolver
@@ -159,6 +160,8 @@ class AiohttpTransport:
             request.over = True
             return ConnectionLostError(_CLOSED, sent=Sent.NO, request=str(request))
         attempt = self._deadlines.enter(None if call is None else call.limit(self._timeout, started))
+        if call is not None and call.not_after is not None:
+            self._connector.connect_within(functools.partial(seconds_until, call.not_after, self._clock))
         answer: aiohttp.ClientResponse | None = None
         try:
             answer = await self._session.request(
@@ -193,9 +196,11 @@ class AiohttpTransport:
             if not isinstance(failure, Exception):
                 raise
             known = self._known(failure, request, started, connected)
-            request.over = self._closed or getattr(known, "deadline", None) is not None
+            request.over = self._closed or ends_call(known)
         finally:
             self._deadlines.leave(attempt)
+            if call is not None and call.not_after is not None:
+                self._connector.connect_within(None)
         if not connected:
             known.sent = Sent.NO
         elif not known.final and not request.over:
@@ -262,6 +267,11 @@ class AiohttpTransport:
         if self._closed:
             return ConnectionLostError(_CLOSED, request=what)
         match failure:
+            case TooLate():
+                assert call is not None
+                limit = str(TimeLeft(0.0, not_after=call.not_after))
+                why = f"no connection to {self._origin} before {limit}"
+                return RequestTimeoutError(why, request=what, not_after=call.not_after)
             case aiohttp.ConnectionTimeoutError():
                 late = f"no connection to {self._origin} within {timeout.connect:g} s"
                 return ConnectError(late, request=what)
