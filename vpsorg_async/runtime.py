@@ -253,6 +253,7 @@ class ClientRuntime:
             clock,
             settings.max_in_flight,
             None if tracer is None else tracer.run,
+            settings.base_url,
         )
         self._clock = clock
         self.calls = Calls(self.session, self.lookups, context)

@@ -13,7 +13,9 @@ from ..errors import (
     VpsOrgError,
     is_forbidden,
 )
+from ..lifecycle.account import UNMARKED
 from ..lifecycle.commands import GONE
+from ..lifecycle.creations import Doubt
 from ..lifecycle.snapshots import ListNews
 from ..records import Server, ServerId
 from ..specs import ServerSpec
@@ -63,23 +65,26 @@ class Searches:
         """Take these ids for the servers that exist already: none of them is the result of a create."""
         self._ids_before = ids_before
 
-    def open(
-        self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError, sent_at: float | None = None
-    ) -> None:
-        """Search for the server of a create until the settle window after ``sent_at`` ends (None: after now)."""
-        settle = min(self._options.settle, self._options.timeout)
+    def window(self, doubt: Doubt) -> float:
+        """Return the seconds for which the server of an earlier create is searched for."""
+        return self._options.settle if doubt.settle is None else doubt.settle
+
+    def open(self, job_run: JobRun, spec: ServerSpec, error: OutcomeUnknownError) -> None:
+        """Search for the server of a create of this run, or of an earlier one if the job run has its doubt.
+
+        After an earlier one another create may follow, so that the search lasts for the whole settle window.
+        """
+        now, endpoints = self._context.clock.now(), self._context.endpoints
+        earlier = job_run.doubt
+        if earlier is None:
+            begun, settle = now, min(self._options.settle, self._options.timeout)
+        else:
+            begun, settle = earlier.sent_at, self.window(earlier)
         search = Search(
-            spec,
-            error,
-            before=self._ids_before,
-            now=self._context.clock.now() if sent_at is None else sent_at,
-            settle=settle,
-            name=self._context.endpoints.key_of(spec),
+            spec, error, before=self._ids_before, now=begun, settle=settle, name=endpoints.key_of(spec)
         )
-        doubt = self._context.endpoints.creations.doubt(
-            self._context.endpoints.shown_name(spec), self._context.clock.now()
-        )
-        self._open[job_run.job.key] = (job_run, search, 0 if doubt is None else doubt.mark)
+        doubt = earlier or endpoints.creations.doubt(endpoints.shown_name(spec), now)
+        self._open[job_run.job.key] = (job_run, search, UNMARKED if doubt is None else doubt.mark)
         try:
             self._context.waiter.poller.subscribe(self._polled, INTERVAL)
         except ClientClosedError as closed:

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Awaitable, Callable, Collection
 
 from ..endpoints import Endpoints
-from ..errors import OutcomeUnknownError
+from ..errors import OutcomeUnknownError, VpsOrgError
 from ..http.session import BeforeSend, SendCancelled
 from ..records import Server, ServerId
 from .events import CommandAnswered, CommandSent
+from .intents import Intents
 from .jobs import JobRun, RunContext
 from .stream import OutcomeLog
 
@@ -23,8 +24,14 @@ class CommandSender:
         """``why_stopped`` returns why no further command is sent; empty while they are."""
         self._clock = context.clock
         self._endpoints = context.endpoints.for_bulk()
+        self._waiter = context.waiter
         self._outcomes = outcomes
         self._why_stopped = why_stopped
+        self._intents: Intents | None = None
+
+    def record(self, intents: Intents | None) -> None:
+        """Write an intent into this journal before each command, and its receipt after it."""
+        self._intents = intents
 
     def begin(self) -> Endpoints:
         """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
@@ -42,31 +49,47 @@ class CommandSender:
 
         Raises:
             SendCancelled: The run has stopped, for this reason; nothing was sent.
+            JournalError: The intent could not be recorded; nothing was sent.
             VpsOrgError: What the endpoint raises.
         """
+        intents, job = self._intents, job_run.job
+        if intents is None:
+            server = await self._send(job_run, endpoints, ids_before)
+        else:
+            await intents.intend(job)
+            try:
+                server = await self._send(job_run, endpoints, ids_before)
+            except (SendCancelled, VpsOrgError) as error:
+                intents.failed(job, error)
+                raise
+        job_run.accepted()
+        server_id = job.server_id if server is None else server.id
+        assert server_id is not None
+        receipt = self._waiter.receipt(server_id)
+        if intents is not None and receipt is not None:
+            intents.acknowledged(job, receipt)
+        self._outcomes.emit(
+            CommandAnswered, command=job.command, key=job.key, server_id=server_id, receipt=receipt
+        )
+        return server
+
+    async def _send(
+        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str]
+    ) -> Server | None:
         job = job_run.job
         before_send = functools.partial(self._before_send, job_run)
-        server: Server | None = None
-        if job.spec is not None:
-            server = await endpoints.create(job.spec, before_send)
-            if str(server.id).casefold() in ids_before:
-                raise OutcomeUnknownError(
-                    f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
-                    subject=job.key,
-                    candidates=[server.id],
-                )
-        else:
+        if job.spec is None:
             assert job.server_id is not None
             command: Callable[[ServerId, BeforeSend], Awaitable[object]] = getattr(endpoints, job.command)
             await command(job.server_id, before_send)
-        job_run.accepted()
-        server_id = job.server_id if server is None else server.id
-        self._outcomes.emit(
-            CommandAnswered,
-            command=job.command,
-            key=job.key,
-            server_id=job.key if server_id is None else server_id,
-        )
+            return None
+        server = await endpoints.create(job.spec, before_send)
+        if str(server.id).casefold() in ids_before:
+            raise OutcomeUnknownError(
+                f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
+                subject=job.key,
+                candidates=[server.id],
+            )
         return server
 
     def _before_send(self, job_run: JobRun) -> None:

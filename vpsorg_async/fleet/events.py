@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from .outcomes import Outcome
 
@@ -35,12 +36,16 @@ class CommandSent:
 
 @attrs.frozen(kw_only=True)
 class CommandAnswered:
-    """The command was acknowledged; the server is waited for now. ``server_id`` of a create is the new server's."""
+    """The command was acknowledged; the server is waited for now. ``server_id`` of a create is the new server's.
+
+    ``receipt`` is what another process needs in order to wait for this command, or to take up the fleet.
+    """
 
     operation: str
     command: str
     key: ServerId
     server_id: ServerId
+    receipt: Receipt | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -54,11 +59,12 @@ class CommandLost:
 
 @attrs.frozen(kw_only=True)
 class ServerAdopted:
-    """The server of a create whose answer was lost was found."""
+    """The server of a create whose answer was lost was found; ``receipt`` is made from it."""
 
     operation: str
     key: ServerId
     server_id: ServerId
+    receipt: Receipt | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
@@ -10,10 +11,12 @@ from typing import Any, Literal, TypedDict
 from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..lifecycle.readiness import READY_TIMEOUT, ReadyCheck, ReadyPolicy, check_ready
+from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
-from ..specs import id_of
+from ..specs import check_id, id_of
 from .events import FleetEvent
 from .jobs import Options
+from .resumption import Resumption
 
 __all__ = [
     "ActOptions",
@@ -40,6 +43,8 @@ class ActOptions(TypedDict, total=False):
     """``"continue"`` (default) goes on after a failure; ``"stop"`` sends no further command after one."""
     on_event: Callable[[FleetEvent], None] | None
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
+    journal: str | os.PathLike[str] | None
+    """The file in which intents and receipts are recorded, so that a run after a crash neither forgets nor repeats."""
 
 
 class StartOptions(ActOptions, total=False):
@@ -58,6 +63,14 @@ class CreateOptions(StartOptions, total=False):
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
     on_cancel: Literal["detach", "delete"]
     """``"detach"`` (default) leaves the servers that were created; ``"delete"`` deletes them again, within 30 s."""
+    receipts: Mapping[str, Receipt] | None
+    """Receipts by name of servers that an earlier attempt of this call created: these are only waited for."""
+    before: Iterable[ServerId] | None
+    """The ids in the account before the earlier attempt: a server of a wanted name that is not among them is its
+    result, and adopted."""
+    settle_first: float
+    """Seconds for which names without a receipt are searched for before a create is sent, because an earlier attempt
+    may have sent one until now; 0 by default. It must be longer than lists lag behind."""
 
 
 class RollingOptions(TypedDict, total=False):
@@ -104,6 +117,10 @@ def options_of(
     ready_policy = check_ready(ready, given.get("ready_timeout", READY_TIMEOUT))
     if ready is not None and not wait:
         raise ConfigurationError("ready is checked once a server is active: it does not go with wait=False")
+    journal = check_file(given.get("journal"))
+    resumption = _resumption(given) if journal is None else None
+    if resumption is None and journal is not None and any(given.get(key) for key in _RESUMED):
+        raise ConfigurationError(f"a journal knows {', '.join(_RESUMED)} by itself: give one or the other")
     return Options(
         timeout=check_seconds(timeout, "timeout"),
         settle=check_seconds(given.get("settle", SETTLE), "settle", zero=True),
@@ -112,7 +129,40 @@ def options_of(
         on_event=on_event,
         ready=ready,
         ready_policy=ready_policy,
+        journal=journal,
+        resumption=resumption,
     )
+
+
+_RESUMED = ("receipts", "before", "settle_first")
+
+
+def check_file(given: object) -> str | None:
+    """Return the path of a journal; None where there is none."""
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike) or not os.fsdecode(given):
+        raise ConfigurationError(f"journal is the path of a file, not {given!r}")
+    return os.fsdecode(given)
+
+
+def _resumption(given: Mapping[str, Any]) -> Resumption | None:
+    """Return what an earlier attempt left, as the caller says; None where nothing is said."""
+    receipts, before = given.get("receipts"), given.get("before")
+    settle = check_seconds(given.get("settle_first", 0.0), "settle_first", zero=True)
+    if receipts is None and before is None and not settle:
+        return None
+    if not isinstance(receipts or {}, Mapping):
+        raise ConfigurationError(f"receipts is a mapping of names to receipts, not {type(receipts).__name__}")
+    for name, receipt in (receipts or {}).items():
+        if not isinstance(name, str) or not isinstance(receipt, Receipt) or receipt.operation != "create":
+            raise ConfigurationError(
+                f"receipts has a name and the receipt of its create, not {name!r}: {receipt!r}"
+            )
+    if isinstance(before, str | bytes) or not isinstance(before or (), Iterable):
+        raise ConfigurationError("before is a list of ids")
+    ids = None if before is None else [check_id(server_id) for server_id in before]
+    return Resumption.of_attempt(receipts or {}, ids, settle)
 
 
 def check_count(min_count: object, wanted: int) -> None:

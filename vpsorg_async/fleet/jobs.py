@@ -15,11 +15,13 @@ from ..lifecycle.calls import Waiter, WaitOutcome
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
+from ..lifecycle.receipts import Receipt
 from ..records import Seen, Server, ServerId
 from ..specs import ServerSpec
 from ..timing import Clock
 from .events import FleetEvent
 from .outcomes import Failed, Report, Succeeded
+from .resumption import Resumption
 
 __all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
 
@@ -56,6 +58,8 @@ class RunContext:
     clock: Clock
     workers: int
     on_run: Callable[[str, int], RunTrace] | None = None
+    account: str = ""
+    """What identifies the account in a journal: the base URL."""
     names: set[str] = attrs.field(factory=set)
     """The names that calls of this client are creating now."""
 
@@ -75,6 +79,10 @@ class Options:
     on_event: Callable[[FleetEvent], None] | None = None
     ready: ReadyCheck | None = None
     ready_policy: ReadyPolicy | None = None
+    journal: str | None = None
+    """The file of the journal."""
+    resumption: Resumption | None = None
+    """What an earlier attempt left, as the caller says; None: what the journal has."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,6 +106,8 @@ class Job:
     """Whether the command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
     """Servers with an open command of this client, which has to be done first."""
+    receipt: Receipt | None = None
+    """That of a command which an earlier run sent, and which is waited for."""
 
 
 @attrs.frozen

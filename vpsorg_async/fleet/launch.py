@@ -8,21 +8,27 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 import attrs
 
 from ..errors import ConfigurationError, VpsOrgError
+from ..lifecycle.account import UNMARKED
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
+from ..lifecycle.creations import Doubt
 from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, name_key
 from .inputs import check_ids, no_repeats
+from .intents import Intents
 from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .planning import FleetPlan
-from .retry_failed import job_of, job_waiting, jobs_again, merged
+from .resumption import Resumption
+from .retry_failed import act, job_of, job_waiting, jobs_again, merged, take_up
 from .run import Run
 from .stream import finish
 from .survey import Survey
 
 __all__ = ["Launcher"]
+
+_ACTIVE = Target.of("active")
 
 Again = Callable[[Report], Awaitable[Report]]
 """What `Report.retry_failed` calls."""
@@ -39,7 +45,7 @@ class Launcher:
     async def create_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `create` would do, with prices if they can be read."""
         survey = self._survey.begin()
-        return await survey.priced((await survey.untaken(specs))[1])
+        return await survey.priced((await survey.untaken(specs, Resumption()))[1])
 
     async def ensure_plan(self, specs: Sequence[ServerSpec]) -> FleetPlan:
         """Return what `ensure` would do, with prices if they can be read."""
@@ -49,12 +55,17 @@ class Launcher:
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
         """Return a run that creates servers, none of whose names may exist, and waits for the target."""
 
-        async def prepare() -> Work:
-            before, plan = await self._survey.begin().untaken(wanted)
+        async def prepare(resumption: Resumption) -> Work:
+            made, rest = self._taken_up(wanted, resumption, target)
+            before, plan = await self._survey.begin().untaken(rest, resumption)
             jobs = map(job_of, plan.steps)
             # nearly always all of them wait for this target already
             return Work(
-                [job if job.target is target else attrs.evolve(job, target=target) for job in jobs], before
+                [
+                    *made,
+                    *(job if job.target is target else attrs.evolve(job, target=target) for job in jobs),
+                ],
+                before,
             )
 
         return self._run_of(wanted, options, "create", prepare)
@@ -62,9 +73,10 @@ class Launcher:
     def ensuring(self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()) -> Run:
         """Return a run that adopts, starts or creates servers; ``more`` are jobs besides these."""
 
-        async def prepare() -> Work:
-            before, plan = await self._survey.begin().planned(wanted)
-            return Work([*map(job_of, plan.steps), *more], before)
+        async def prepare(resumption: Resumption) -> Work:
+            made, rest = self._taken_up(wanted, resumption, _ACTIVE)
+            before, plan = await self._survey.begin().planned(rest)
+            return Work([*made, *map(job_of, plan.steps), *more], before)
 
         return self._run_of(wanted, options, "ensure", prepare, more)
 
@@ -76,16 +88,21 @@ class Launcher:
         wanted = check_ids(ids)
         target = Target.of(COMMANDS[operation].target) if wait else None
 
-        async def prepare() -> Work:
-            if operation == "reboot" and wait and wanted:
+        async def prepare(resumption: Resumption) -> Work:
+            jobs = [act(key, operation, target, resumption.commands.get(key)) for key in wanted]
+            rest = [job.server_id for job in jobs if job.command and job.server_id is not None]
+            if operation == "reboot" and wait and rest:
                 # what each server was before is the evidence for its reboot later; if it can't be read the evidence
                 # is weaker, and the cause shows at the commands themselves
                 with contextlib.suppress(VpsOrgError):
-                    await self._context.waiter.poller.glance(wanted)
-            return Work([Job(key=key, command=operation, server_id=key, target=target) for key in wanted])
+                    await self._context.waiter.poller.glance(rest)
+            return Work(jobs)
+
+        def record(file: str) -> Awaitable[Intents]:
+            return Intents.begin(file, self._context, operation, ids=wanted)
 
         again = self._act_again(operation, options, target)
-        return Run(self._context, operation, wanted, options, prepare, again=again)
+        return Run(self._context, operation, wanted, options, prepare, record=record, again=again)
 
     def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""
@@ -123,13 +140,38 @@ class Launcher:
         specs: Sequence[ServerSpec],
         options: Options,
         operation: str,
-        prepare: Callable[[], Awaitable[Work]],
+        prepare: Callable[[Resumption], Awaitable[Work]],
         more: Sequence[Job] = (),
     ) -> Run:
+        def record(file: str) -> Awaitable[Intents]:
+            return Intents.begin(file, self._context, operation, specs)
+
         keys = [*(spec.name for spec in specs), *(job.key for job in more)]
         again = self._ensure_again(specs, options)
         claim = self._working_on(specs)
-        return Run(self._context, operation, keys, options, prepare, claim=claim, again=again)
+        return Run(self._context, operation, keys, options, prepare, claim=claim, record=record, again=again)
+
+    def _taken_up(
+        self, wanted: Sequence[ServerSpec], resumption: Resumption, target: Target | None
+    ) -> tuple[list[Job], Sequence[ServerSpec]]:
+        """Return the jobs for the servers that an earlier run created, and the specs of the others.
+
+        Those of them whose create is in doubt are searched for before one is sent.
+        """
+        endpoints, now = self._context.endpoints, self._context.clock.now()
+        jobs: list[Job] = []
+        rest: list[ServerSpec] = []
+        for spec in wanted:
+            key, name = endpoints.key_of(spec), endpoints.shown_name(spec)
+            receipt, doubted = resumption.receipts.get(key), resumption.doubted(key)
+            if receipt is not None:
+                jobs.append(take_up(spec, receipt, target))
+                continue
+            rest.append(spec)
+            if doubted is not None and endpoints.creations.own(name, now) is None:
+                doubt = Doubt(name, now, doubted.unknown(spec.name), mark=UNMARKED, settle=resumption.settle)
+                endpoints.creations.doubted(doubt)
+        return jobs, rest
 
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Again:
         by_name = {spec.name: spec for spec in specs}
@@ -150,11 +192,15 @@ class Launcher:
         async def again(report: Report) -> Report:
             jobs = jobs_again(report, operation, target)
 
-            async def prepare() -> Work:
+            async def prepare(_: Resumption) -> Work:
                 return Work(jobs)
 
+            def record(file: str) -> Awaitable[Intents]:
+                ids = [job.server_id for job in jobs if job.server_id is not None]
+                return Intents.begin(file, self._context, operation, ids=ids)
+
             keys = [job.key for job in jobs]
-            run = Run(self._context, operation, keys, options, prepare, again=again)
+            run = Run(self._context, operation, keys, options, prepare, record=record, again=again)
             return merged(report, await finish(run))
 
         return again

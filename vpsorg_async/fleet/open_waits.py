@@ -74,7 +74,7 @@ class OpenWaits:
         try:
             # the timeout counts from the command, not from the answer
             left = job_run.sent_at + self._timeout - self._context.clock.now()
-            wait = self._context.waiter.make(server_id, job.target, left)
+            wait = self._context.waiter.make(job.receipt or server_id, job.target, left)
             self._context.waiter.poller.join(wait, self._waited)
         except VpsOrgError as error:
             # the client was closed, or the answer has an unusable id; the server exists all the same

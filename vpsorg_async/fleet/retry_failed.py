@@ -1,17 +1,21 @@
-"""The jobs for a plan, and the jobs that retry a report. Pure."""
+"""The jobs for a plan, for what an earlier run left, and for another try of a report. Pure."""
 
 from __future__ import annotations
 
 import attrs
 
-from ..errors import Sent, UnexpectedStatusError
+from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError
+from ..journal import Acknowledged, Intent
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
+from ..lifecycle.receipts import Receipt
+from ..records import ServerId
+from ..specs import ServerSpec
 from .jobs import Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .planning import Step, StepKind
 
-__all__ = ["job_of", "job_waiting", "jobs_again", "merged"]
+__all__ = ["act", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
 
 
 def job_of(step: Step) -> Job:
@@ -38,6 +42,46 @@ def job_of(step: Step) -> Job:
         how="started" if step.kind is StepKind.START else "adopted",
         after=after,
     )
+
+
+def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None) -> Job:
+    """Return the job that waits for the server which an earlier run created."""
+    return Job(
+        key=spec.name,
+        spec=spec,
+        server_id=receipt.server_id,
+        target=target,
+        how="created",
+        acknowledged=True,
+        receipt=receipt,
+    )
+
+
+def act(
+    server_id: ServerId, operation: str, target: Target | None, left: Intent | Acknowledged | None
+) -> Job:
+    """Return the job that sends a command to a server; ``left`` is what an earlier run left of its own command."""
+    if isinstance(left, Acknowledged) and left.receipt.operation == operation:
+        return Job(
+            key=server_id,
+            server_id=server_id,
+            target=target,
+            how=COMMANDS[operation].past,
+            acknowledged=True,
+            receipt=left.receipt,
+        )
+    doubted = isinstance(left, Intent) and left.operation == operation
+    if doubted and operation == "reboot":
+        assert isinstance(left, Intent)
+        error = OutcomeUnknownError(
+            f"reboot of {server_id!r} was about to be sent at {left.at:%Y-%m-%d %H:%M:%S} UTC by an earlier run that "
+            "ended before the answer was recorded: check the server before rebooting it again",
+            subject=server_id,
+            sent_at=left.at,
+        )
+        return Job(key=server_id, server_id=server_id, error=error)
+    # a refusal may be the echo of the earlier run's command
+    return Job(key=server_id, command=operation, server_id=server_id, target=target, echo=doubted)
 
 
 def job_waiting(outcome: Failed) -> Job:

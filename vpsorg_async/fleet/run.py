@@ -14,23 +14,27 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from ..changes import ECHOES
 from ..endpoints import Endpoints
-from ..errors import APIError, OutcomeUnknownError, VpsOrgError, WaitError
+from ..errors import APIError, JournalError, OutcomeUnknownError, ServerGoneError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
+from ..journal.protocol import Left, Move, next_move
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
+from ..lifecycle.receipts import Receipt
 from ..lifecycle.wait import Wait
 from ..records import Server, ServerId
 from ..shielding import to_the_end
 from .adoption import Searches, stops_all
 from .command_sender import CommandSender
 from .events import CommandLost, ServerAdopted
+from .intents import Intents
 from .jobs import Job, JobRun, Options, RunContext, Work
 from .open_waits import OpenWaits
 from .outcomes import Report, Skipped, with_password
 from .ready_stage import ReadyStage
 from .reconcile import Found
+from .resumption import Resumption
 from .rollback import delete_again, rolled_back
 from .run_tasks import RunTasks
 from .stream import OutcomeLog, OutcomeStream
@@ -52,20 +56,35 @@ class Run(OutcomeStream):
         operation: str,
         keys: Sequence[ServerId],
         options: Options,
-        prepare: Callable[[], Awaitable[Work]],
+        prepare: Callable[[Resumption], Awaitable[Work]],
         *,
         claim: AbstractContextManager[None] | None = None,
+        record: Callable[[str], Awaitable[Intents]] | None = None,
         again: Callable[[Report], Awaitable[Report]] | None = None,
     ) -> None:
-        """``prepare`` returns the work, a job for each key; ``claim`` is held from then on until the run is left."""
+        """Prepare the run.
+
+        Args:
+            context: What the run works with.
+            operation: Its name in reports and events.
+            keys: What it has an outcome for.
+            options: How it behaves.
+            prepare: Returns the work, a job for each key, given what earlier runs left.
+            claim: Held from then on until the run is left.
+            record: Opens the journal and gets hold of what the run works on.
+            again: What `Report.retry_failed` calls.
+        """
         super().__init__(
             context, OutcomeLog(context, operation, keys, on_event=options.on_event, again=again)
         )
         self._options = options
         self._prepare = prepare
         self._claim = claim or nullcontext()
+        self._record = record
+        self._intents: Intents | None = None
         self._held = ExitStack()
         self._queue: Iterator[Job] = iter(())
+        self._jobs: dict[ServerId, Job] = {}
         self._tasks = RunTasks(self._outcomes)
         self._sender = CommandSender(context, self._outcomes, lambda: self._stopped)
         self._in_flight: dict[ServerId, JobRun] = {}
@@ -78,9 +97,17 @@ class Run(OutcomeStream):
 
     async def _begin(self) -> None:
         self._held.enter_context(self._claim)
-        work = await self._prepare()
+        resumption = self._options.resumption or Resumption()
+        if self._record is not None and self._options.journal is not None:
+            self._intents = await self._record(self._options.journal)
+            self._sender.record(self._intents)
+            resumption = self._intents.resumption
+        work = await self._prepare(resumption)
+        if self._intents is not None:
+            await self._intents.note_before(work.ids_before)
         self._outcomes.follow()
         self._waits.begin(self._outcomes.context)
+        self._jobs = {job.key: job for job in work.jobs}
         self._ids_before = work.ids_before
         self._searches.begin(work.ids_before)
         self._queue = iter([job for job in work.jobs if not job.after])
@@ -90,8 +117,11 @@ class Run(OutcomeStream):
             if job.after:
                 self._tasks.start(self._do_after(job))
 
-    def _release(self) -> None:
+    async def _release(self) -> None:
         self._held.close()
+        intents, self._intents = self._intents, None
+        if intents is not None:
+            await intents.end(self._outcomes.report)
 
     async def roll_back(self, why: str) -> None:
         """Delete what this run created, within 30 s and whatever is cancelled meanwhile; the outcomes say ``why``."""
@@ -142,10 +172,14 @@ class Run(OutcomeStream):
             return False
         endpoints = self._context.endpoints
         doubt = endpoints.creations.doubt(endpoints.shown_name(spec), job_run.sent_at)
-        if doubt is None or job_run.sent_at >= doubt.sent_at + self._options.settle:
+        if doubt is None:
+            return False
+        settled = job_run.sent_at >= doubt.sent_at + self._searches.window(doubt)
+        # the plan has a create, so that the list did not show the server
+        if next_move(Left.INTENT, shown=False, settled=settled) is not Move.SEARCH:
             return False
         job_run.doubted(doubt)
-        self._searches.open(job_run, spec, doubt.error, doubt.sent_at)
+        self._searches.open(job_run, spec, doubt.error)
         return True
 
     async def _send(self, job_run: JobRun) -> None:
@@ -226,7 +260,10 @@ class Run(OutcomeStream):
         if job_run.doubt is None:
             self._created[key] = found.server.id  # otherwise an earlier call created it
         self._context.endpoints.adopt(found.server)
-        self._outcomes.emit(ServerAdopted, key=key, server_id=found.server.id)
+        receipt = Receipt.of(found.server, "create")
+        if self._intents is not None:
+            self._intents.acknowledged(job_run.job, receipt)
+        self._outcomes.emit(ServerAdopted, key=key, server_id=found.server.id, receipt=receipt)
         self._await(job_run, found.server, "adopted")
 
     # -- leaving early ----------------------------------------------------------------------------------------------
@@ -293,6 +330,12 @@ class Run(OutcomeStream):
         self._outcomes.revise(key, failed)
         if gone:
             del self._created[key]
+            self._forget(self._jobs[key])
+
+    def _forget(self, job: Job) -> None:
+        """Record that the server of a create is gone: a later run must not wait for it."""
+        if self._intents is not None and job.spec is not None:
+            self._intents.withdrawn(job)
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
@@ -307,10 +350,14 @@ class Run(OutcomeStream):
     ) -> None:
         job = job_run.job
         if not self._stopped:
-            if stops_all(error):
+            if isinstance(error, JournalError):
+                self._stopped = f"not sent, because the journal can't be written: {error}"
+            elif stops_all(error):
                 self._stopped = f"not sent, because an earlier {job.command or 'poll'} was refused: {error}"
             elif self._options.on_failure == "stop":
                 self._stopped = f"not sent, because {job.key} failed: {error}"
+        if isinstance(error, ServerGoneError):
+            self._forget(job)
         seen, timeline = (error.last_seen, error.timeline) if isinstance(error, WaitError) else (None, ())
         if wait is not None:
             seen, timeline = wait.last_seen, wait.timeline

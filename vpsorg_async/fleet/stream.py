@@ -193,8 +193,8 @@ class OutcomeStream(abc.ABC):
     def _leave(self, why: str) -> Coroutine[Any, Any, None]:
         """End the work, and give each key an outcome, whatever is cancelled meanwhile (`to_the_end`)."""
 
-    def _release(self) -> None:  # noqa: B027
-        """Give back what the run holds. Called when it has been left, or could not begin."""
+    async def _release(self) -> None:  # noqa: B027
+        """Give back what the run holds, once it was left or could not begin. Runs to its end when cancelled."""
 
     async def __aenter__(self) -> Self:
         self._context.waiter.check()
@@ -207,7 +207,7 @@ class OutcomeStream(abc.ABC):
         try:
             await self._begin()
         except BaseException:
-            self._release()
+            await to_the_end(self._release(), self._outcomes.context)
             raise
         self._begun = True
         return self
@@ -221,8 +221,10 @@ class OutcomeStream(abc.ABC):
                 why = f"the run was closed ({kind.__name__ if kind else 'break'})"
                 await to_the_end(self._leave(why), self._outcomes.context)
         finally:
-            self._release()
-            self._outcomes.end(error)
+            try:
+                await to_the_end(self._release(), self._outcomes.context)
+            finally:
+                self._outcomes.end(error)
         if kind is None:
             self._outcomes.raise_unheard()
 

@@ -16,6 +16,7 @@ from ..records import Server
 from ..specs import ServerSpec
 from .jobs import RunContext
 from .planning import FleetPlan, plan_fleet
+from .resumption import Resumption
 
 __all__ = ["Survey"]
 
@@ -52,10 +53,12 @@ class Survey:
             listing.check_whole(f"what it does not show may exist all the same ({names})")
         return {str(server.id).casefold() for server in existing}, plan
 
-    async def untaken(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
+    async def untaken(
+        self, wanted: Sequence[ServerSpec], resumption: Resumption
+    ) -> tuple[Set[str], FleetPlan]:
         """Return the ids in the account, and the plan, if none of the names exists.
 
-        A server that this client created and that no list shows yet is adopted.
+        A server that this client created and that no list shows yet is adopted, and one that an earlier run created.
 
         Raises:
             ConfigurationError: A name exists.
@@ -66,16 +69,20 @@ class Survey:
         key_of = self._context.endpoints.key_of
         listing = await self._context.endpoints.listing()
         keys = set(map(key_of, wanted))
+        present = [
+            (server, leaving) for server, leaving in self._present(listing.servers) if key_of(server) in keys
+        ]
+        made = [server for server, _ in present if resumption.made(key_of(server), server.id)]
         taken = sorted(
             {
                 f"{server.name} (it is being deleted: ensure waits for that)" if leaving else server.name
-                for server, leaving in self._present(listing.servers)
-                if key_of(server) in keys
+                for server, leaving in present
+                if server not in made
             }
         )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        own = await self._own(wanted, listing.servers)
+        own = [*made, *await self._own(wanted, listing.servers)]
         plan = self._plan(wanted, own)
         if plan.creates:
             listing.check_whole("a name that it does not show may exist all the same")

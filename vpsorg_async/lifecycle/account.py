@@ -29,12 +29,14 @@ from .sightings import NOT_KNOWN, ListTime, Sighting
 from .snapshots import LastList, ListSnapshot, Shown
 from .staleness import judge
 
-__all__ = ["FRESH", "Account", "Awaited"]
+__all__ = ["FRESH", "UNMARKED", "Account", "Awaited"]
 
 FRESH = 60.0
 """Seconds for which a sighting counts as what was just before a command: later, others may have changed the server."""
 FORGOTTEN = 50
 """The share of the sightings that is forgotten at once where there are too many."""
+UNMARKED = -1
+"""The point in the order of first sightings before which no server was seen."""
 MOST_UNREADABLE = 1000
 """The number of unreadable rows from which on an answer is no list of servers."""
 

@@ -103,6 +103,11 @@ class Waiter:
         """Raise `ConfigurationError` on another event loop, in another thread or after a fork."""
         self.poller.check_owner()
 
+    def receipt(self, server_id: ServerId) -> Receipt | None:
+        """Return the last acknowledged command on a server that no wait has seen done."""
+        found = self._account.receipt(server_id)
+        return None if found is None else found[0]
+
     def make(self, subject: ServerId | Server | Receipt, target: Target, timeout: float) -> Wait:
         """Return a wait for a server, grounded on a receipt, or on the last command that this client sent to it."""
         # a receipt of another process counts from now: the clocks of two machines do not show how old it is

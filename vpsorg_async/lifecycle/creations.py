@@ -27,6 +27,8 @@ class Doubt:
     sent_at: float
     error: OutcomeUnknownError
     mark: int
+    settle: float | None = None
+    """The seconds for which its server is searched for; None: those of the call that searches."""
 
 
 @attrs.frozen

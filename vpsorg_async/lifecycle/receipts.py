@@ -9,8 +9,9 @@ import attrs
 
 from ..codec import Decoder
 from ..errors import ConfigurationError, DecodeError
-from ..records import ServerId
+from ..records import Server, ServerId
 from ..specs import check_id
+from ..timing import SystemClock
 from .commands import COMMANDS
 from .staleness import as_utc
 
@@ -44,6 +45,28 @@ class Receipt:
     status: str | None = None
     status_before: str | None = None
     updated_before: datetime | None = None
+
+    @classmethod
+    def of(cls, server: Server, operation: str) -> Receipt:
+        """Return the receipt of a command whose effect a server shows, such as the create of one that was found.
+
+        Args:
+            server: The server, as it was read.
+            operation: ``create``, ``start``, ``stop``, ``reboot`` or ``delete``.
+
+        Raises:
+            ConfigurationError: The operation is not one of these.
+
+        Example:
+            ``Receipt.of(server, "create")``
+        """
+        at = server.created_at if operation == "create" else None
+        return cls(
+            server_id=server.id,
+            operation=operation,
+            acknowledged_at=at or SystemClock().wall(),
+            status=str(server.status),
+        )
 
     def to_json(self) -> str:
         """As JSON, for a queue or a database; `from_json` reads it in any other process."""

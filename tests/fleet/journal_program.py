@@ -1,0 +1,39 @@
+"""A program that works on a fleet with a journal, and can kill itself: ``URL TOKEN JOURNAL CALL DIE_AT NUMBER``.
+
+``JOURNAL`` is a file, or ``-`` for none. ``DIE_AT`` is the name of a fleet event, or ``-``: at the event of that kind
+and number the process gets SIGKILL. It prints the report's ``succeeded failed skipped``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+from vpsorg_async import Client, ServerSpec
+
+SERVERS = 12
+
+
+async def main(url: str, token: str, journal: str, call: str, die_at: str, number: str) -> None:
+    """Run one call, as the arguments say."""
+    left = int(number)
+
+    def hook(event: object) -> None:
+        nonlocal left
+        if type(event).__name__ == die_at:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    specs = [ServerSpec(name=f"web-{n:02}", plan_id=1, os_id=5, location="us-west") for n in range(SERVERS)]
+    options: dict[str, Any] = {} if journal == "-" else {"journal": journal}
+    async with Client(token, base_url=url, min_interval=0.02, max_in_flight=3) as vps:
+        report = await getattr(vps.fleet, call)(specs, timeout=60, settle=1.5, on_event=hook, **options)
+    sys.stdout.write(f"{len(report.succeeded)} {len(report.failed)} {len(report.skipped)}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

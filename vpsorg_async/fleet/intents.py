@@ -1,0 +1,91 @@
+"""The journal of one run: an intent before each command, its receipt after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Self
+
+from ..errors import OutcomeUnknownError, RequestError, Sent
+from ..journal import Journal, JournalRun
+from ..lifecycle.receipts import Receipt
+from ..records import ServerId
+from ..specs import ServerSpec
+from .jobs import Job, RunContext
+from .outcomes import Report
+from .resumption import Resumption
+
+__all__ = ["Intents"]
+
+
+class Intents:
+    """What a run writes into its journal. See `vpsorg_async.journal.protocol` for what that is worth."""
+
+    def __init__(self, journal: Journal, run: JournalRun, name_of: Callable[[ServerSpec], str]) -> None:
+        self._journal = journal
+        self._run = run
+        self._name_of = name_of
+
+    @classmethod
+    async def begin(
+        cls,
+        file: str,
+        context: RunContext,
+        operation: str,
+        specs: Iterable[ServerSpec] = (),
+        ids: Iterable[ServerId] = (),
+    ) -> Self:
+        """Open the journal and get hold of the names of the specs, and of the servers.
+
+        Raises:
+            ConfigurationError: The file can't be used, or another run, of any process, has one of them.
+            JournalError: The journal can't be written.
+        """
+        name_of = context.endpoints.shown_name
+        journal = await Journal.open(file, account=context.account)
+        try:
+            return cls(journal, await journal.begin(operation, map(name_of, specs), ids), name_of)
+        except BaseException:
+            await journal.close()
+            raise
+
+    @property
+    def resumption(self) -> Resumption:
+        """What earlier runs left of the names and servers of this one."""
+        return Resumption.of_journal(self._run.standing, self._run.standing_commands)
+
+    async def note_before(self, ids: Collection[str]) -> None:
+        """Record the ids that are in the account before anything is created. Raises `JournalError`."""
+        await self._run.note_before(ids)
+
+    async def intend(self, job: Job) -> None:
+        """Record that the command of a job is about to be sent. Raises `JournalError`: it must not be sent then."""
+        await self._run.intend(self._subject(job), job.command)
+
+    def acknowledged(self, job: Job, receipt: Receipt) -> None:
+        """Record the receipt of the command of a job, or of the server that was found for it."""
+        self._run.acknowledged(self._subject(job), receipt)
+
+    def failed(self, job: Job, error: Exception) -> None:
+        """Take the intent back, unless the command may have been applied."""
+        maybe = isinstance(error, OutcomeUnknownError) or (
+            isinstance(error, RequestError) and error.sent is Sent.MAYBE
+        )
+        if not maybe:
+            self.withdrawn(job)
+
+    def withdrawn(self, job: Job) -> None:
+        """Record that nothing is left of the command of a job: it was not sent, was refused, or its server is gone."""
+        self._run.withdrawn(self._subject(job), job.command or "create")
+
+    async def end(self, report: Report) -> None:
+        """Release the names and servers. A report without failures leaves nothing to take up."""
+        try:
+            await self._run.end(complete=not report.failed and not report.skipped)
+        finally:
+            await self._journal.close()
+
+    def _subject(self, job: Job) -> ServerId:
+        if job.spec is not None:
+            return self._name_of(job.spec)
+        assert job.server_id is not None
+        return job.server_id

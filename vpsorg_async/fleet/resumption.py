@@ -1,0 +1,95 @@
+"""What earlier attempts of the same work left: servers that they created, and names that are in doubt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import attrs
+
+from ..errors import OutcomeUnknownError, VpsOrgError
+from ..journal import Acknowledged, Intent
+from ..lifecycle.receipts import Receipt
+from ..records import ServerId
+from ..specs import name_key
+
+__all__ = ["Doubted", "Resumption"]
+
+
+@attrs.frozen
+class Doubted:
+    """A name that an earlier attempt may have created. ``before`` has the ids that can't be its server, as texts.
+
+    ``before`` is None where they are not known: then a list that shows the name does not show whose server it is.
+    """
+
+    before: Collection[str] | None = None
+    sent_at: datetime | None = None
+
+    def unknown(self, name: str) -> OutcomeUnknownError:
+        """Return the error for a create of that name of which nothing more is found out."""
+        reason = VpsOrgError("the program that sent it ended before the answer was recorded")
+        return OutcomeUnknownError(
+            f"create of {name!r} by an earlier run has an unknown outcome ({reason})",
+            subject=name,
+            reason=reason,
+            sent_at=self.sent_at,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Resumption:
+    """What a run takes up, by names in the form of `name_key`, and by ids.
+
+    ``others`` is what holds for names that are in neither of the two tables. ``settle`` is the time in seconds for
+    which the names in doubt are searched for before a create is sent; None: that of the run. It counts from the moment
+    at which the run got hold of them, since the earlier attempt can send nothing after that.
+    """
+
+    receipts: Mapping[str, Receipt] = attrs.field(factory=dict)
+    doubts: Mapping[str, Doubted] = attrs.field(factory=dict)
+    others: Doubted | None = None
+    commands: Mapping[ServerId, Intent | Acknowledged] = attrs.field(factory=dict)
+    settle: float | None = None
+
+    @classmethod
+    def of_attempt(
+        cls, receipts: Mapping[str, Receipt], before: Collection[ServerId] | None, settle: float
+    ) -> Resumption:
+        """Return what a caller knows of an earlier attempt: all names that have no receipt are in doubt."""
+        ids = None if before is None else frozenset(str(server_id).casefold() for server_id in before)
+        return cls(
+            receipts={name_key(name): receipt for name, receipt in receipts.items()},
+            others=Doubted(ids),
+            settle=settle,
+        )
+
+    @classmethod
+    def of_journal(
+        cls, names: Mapping[str, Intent | Acknowledged], commands: Mapping[ServerId, Intent | Acknowledged]
+    ) -> Resumption:
+        """Return what a journal has of the names and servers of a run."""
+        return cls(
+            receipts={
+                name_key(name): left.receipt for name, left in names.items() if isinstance(left, Acknowledged)
+            },
+            doubts={
+                name_key(name): Doubted(left.before, left.at)
+                for name, left in names.items()
+                if isinstance(left, Intent)
+            },
+            commands=commands,
+        )
+
+    def doubted(self, key: str) -> Doubted | None:
+        """Return the doubt about a name that has no receipt; None where no earlier attempt sent a create of it."""
+        return self.doubts.get(key, self.others)
+
+    def made(self, key: str, server_id: ServerId) -> bool:
+        """Return whether a server of that name is the result of an earlier attempt."""
+        receipt, doubt = self.receipts.get(key), self.doubted(key)
+        if receipt is not None:
+            return str(receipt.server_id).casefold() == str(server_id).casefold()
+        return (
+            doubt is not None and doubt.before is not None and str(server_id).casefold() not in doubt.before
+        )
