@@ -10,7 +10,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors, events, ready
     from .client import Client
-    from .config import RetryPolicy, Timeout, WaitPolicy
+    from .config import RateLimit, RetryPolicy, Timeout, WaitPolicy
     from .errors import Sent
     from .fleet import Failed, FleetPlan, Outcome, Report, Skipped, Succeeded
     from .lifecycle.calls import WaitOutcome
@@ -57,6 +57,7 @@ __all__ = [
     "Plan",
     "PlanOffer",
     "PollStatistics",
+    "RateLimit",
     "ReadyCheck",
     "Receipt",
     "Report",
@@ -100,6 +101,7 @@ _HOMES = {
     "Receipt": "lifecycle.receipts",
     "Outcome": "fleet",
     "PollStatistics": "lifecycle.events",
+    "RateLimit": "config",
     "Report": "fleet",
     "RetryPolicy": "config",
     "Sent": "errors",

@@ -20,6 +20,7 @@ from .config import (
     DEFAULT_MAX_LIST_BODY,
     DEFAULT_READY_CONCURRENCY,
     UNSET,
+    RateLimit,
     RetryPolicy,
     Timeout,
     WaitPolicy,
@@ -62,6 +63,8 @@ class Client(Facade):
         retry: How many times a call is tried, and how long it waits between attempts; 4 attempts.
         max_in_flight: The number of concurrent requests of all calls together; 32. The rest queue, and queueing counts
             against no timeout, but against the deadline of `with_options`.
+        rate: The number of requests in a second, of all calls together, for example to split the budget of an account
+            among workers; no limit. Queueing for it counts as above.
         ready_concurrency: The number of ready checks at once, of all waits and fleet calls together; 50.
         waiting: How often waits poll, and how patient they are.
         min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
@@ -110,6 +113,7 @@ class Client(Facade):
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
+        rate: RateLimit | None = None,
         ready_concurrency: int = DEFAULT_READY_CONCURRENCY,
         waiting: WaitPolicy | None = None,
         min_interval: float = UNSET,
@@ -130,11 +134,10 @@ class Client(Facade):
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        route = None if proxy is None else Secret(proxy)
-        del proxy  # a traceback that shows local variables must not show this one, nor the token
-        secret = Secret(check_token(token))
-        del token
-        self._base_url = check_base_url(base_url, allow_insecure=allow_insecure)
+        # a traceback that shows local variables must show neither the token nor the password of a proxy
+        route, proxy = None if proxy is None else Secret(proxy), None
+        secret, token = Secret(check_token(token)), ""
+        self._base_url, self._durations = check_base_url(base_url, allow_insecure=allow_insecure), Durations()
         self._settings = Settings(
             token=secret,
             base_url=self._base_url,
@@ -145,6 +148,7 @@ class Client(Facade):
             retry=RetryPolicy() if retry is None else retry,
             policy=wait_policy(waiting, min_interval, max_interval, grace, quiet, visibility),
             max_in_flight=max_in_flight,
+            rate=rate,
             ready_concurrency=ready_concurrency,
             max_body=max_body,
             max_list_body=max_list_body,
@@ -157,7 +161,6 @@ class Client(Facade):
             clock=clock or SystemClock(),
             tracing=tracing,
         )
-        self._durations = Durations()
         self._durations_file = None if durations_file is None else os.fsdecode(durations_file)
 
     @classmethod

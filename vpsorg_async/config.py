@@ -18,6 +18,7 @@ __all__ = [
     "API_PREFIX",
     "DEFAULT_BASE_URL",
     "UNSET",
+    "RateLimit",
     "RetryPolicy",
     "Timeout",
     "WaitPolicy",
@@ -118,6 +119,37 @@ class RetryPolicy:
             check_seconds(getattr(self.backoff, name), f"backoff.{name}", zero=True)
         check_seconds(self.max_retry_after, "max_retry_after", zero=True)
         check_seconds(self.rate_limit_patience, "rate_limit_patience", zero=True)
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """The requests that a client sends in a second, polls and retries included: ``Client(..., rate=RateLimit(...))``.
+
+    In any span of t seconds at most ``burst + requests_per_second * t`` requests leave. The rest queue: calls of the
+    user before bulk changes, and those before polls.
+
+    Args:
+        requests_per_second: The requests of each second in the long run. It may be less than 1.
+        burst: The requests that may leave at once after a quiet time.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    Example:
+        ``Client(token, rate=RateLimit(requests_per_second=5, burst=10))``
+    """
+
+    requests_per_second: float
+    burst: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        rate = self.requests_per_second
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 1e-6 <= rate <= 1e6:
+            raise ConfigurationError(
+                f"requests_per_second is a number from 0.000001 to 1000000, not {rate!r}"
+            )
+        if isinstance(self.burst, bool) or not isinstance(self.burst, int) or not 1 <= self.burst <= 10**6:
+            raise ConfigurationError(f"burst is a whole number from 1 to 1000000, not {self.burst!r}")
 
 
 @attrs.frozen(kw_only=True)

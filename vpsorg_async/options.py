@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from .config import RetryPolicy, Timeout, WaitPolicy
+from .config import RateLimit, RetryPolicy, Timeout, WaitPolicy
 from .events import ClientEvent
 from .runtime import Tracing
 from .timing import Clock
@@ -25,6 +25,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: Timeout | None
     retry: RetryPolicy | None
     max_in_flight: int
+    rate: RateLimit | None
     ready_concurrency: int
     waiting: WaitPolicy | None
     min_interval: float

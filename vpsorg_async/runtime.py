@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import attrs
 
 from .answers import Answers
-from .config import Timeout, WaitPolicy
+from .config import RateLimit, Timeout, WaitPolicy
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .endpoints import Endpoints
@@ -20,6 +20,7 @@ from .fleet.jobs import RunContext, RunTrace
 from .http.concurrency import ConcurrencyLimiter
 from .http.options import CallOptions
 from .http.proxies import problem_of
+from .http.rate import RateLimiter
 from .http.redact import Redactor
 from .http.retry import RetryPolicy
 from .http.senders import Sender, Tuned
@@ -111,6 +112,7 @@ class Settings:
     retry: RetryPolicy
     policy: WaitPolicy
     max_in_flight: int
+    rate: RateLimit | None = None
     ready_concurrency: int
     max_body: int
     max_list_body: int
@@ -138,6 +140,8 @@ class Settings:
             )
         if not isinstance(self.timeout, Timeout):
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
+        if self.rate is not None and not isinstance(self.rate, RateLimit):
+            raise ConfigurationError(f"rate is a RateLimit(requests_per_second=, burst=), not {self.rate!r}")
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigurationError(f"retry is a RetryPolicy, not {self.retry!r}")
         problem = None if self.proxy is None else problem_of(self.proxy.reveal())
@@ -205,7 +209,11 @@ class ClientRuntime:
         self.owner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
-        self.limiter = ConcurrencyLimiter(settings.max_in_flight)
+        self.limiter = (
+            ConcurrencyLimiter(settings.max_in_flight)
+            if settings.rate is None
+            else RateLimiter(settings.max_in_flight, settings.rate, clock)
+        )
         self.transport = _transport(settings)
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,

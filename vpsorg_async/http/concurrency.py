@@ -95,11 +95,12 @@ class ConcurrencyLimiter:
         queue[slot] = None
         self._queued += 1
         try:
+            self._admit()
             await slot
         except BaseException:
             # a slot that was handed over at the moment of the cancellation must go to the next request
             if slot.done() and not slot.cancelled() and slot.exception() is None:
-                self.release()
+                self.give_back()
             elif slot in queue:
                 del queue[slot]
                 self._queued -= 1
@@ -112,6 +113,10 @@ class ConcurrencyLimiter:
         self._in_flight -= 1
         if self._queued:
             self._admit()
+
+    def give_back(self) -> None:
+        """Return a slot that was not used."""
+        self.release()
 
     def succeeded(self) -> None:
         """Record a successful answer, which can raise the limit."""
@@ -134,11 +139,17 @@ class ConcurrencyLimiter:
 
     def _admit(self) -> None:
         while self._queued and self._in_flight < self.limit.current:
-            slot, _ = self._queues[self._turn()].popitem(last=False)
-            self._queued -= 1
-            if not slot.done():
-                self._in_flight += 1
-                slot.set_result(None)
+            self._admit_next()
+
+    def _admit_next(self) -> bool:
+        """Hand a slot to the next request; return False if that waits no longer."""
+        slot, _ = self._queues[self._turn()].popitem(last=False)
+        self._queued -= 1
+        if slot.done():
+            return False
+        self._in_flight += 1
+        slot.set_result(None)
+        return True
 
     def _turn(self) -> Priority:
         """Return the priority that goes next; some request must be queued."""

@@ -248,7 +248,7 @@ class Session:
                 left = call.time_left(self._clock) or left
                 if left.seconds > 0:
                     return
-                self._limiter.release()
+                self._limiter.give_back()
         except ClientClosedError:
             if not progress.maybe:
                 raise
@@ -272,7 +272,7 @@ class Session:
             if self._clock.now() >= self._held_until[request.method == "GET"] or held >= patience:
                 return held
             # it waits without a slot, so that requests of the other kind can proceed
-            self._limiter.release()
+            self._limiter.give_back()
             hold = self._hold(request, progress, patience - held)
             await self._pause(hold)
             held += hold
