@@ -12,9 +12,22 @@ from itertools import takewhile
 
 import attrs
 
-__all__ = ["EIGHTHS", "GONE", "WAITING", "Cell", "Moment", "grid", "ranked"]
+__all__ = ["ACTIVE", "EIGHTHS", "GONE", "READY", "WAITING", "Cell", "Moment", "grid", "ranked"]
 
-ORDER = ("active", "stopped", "stopping", "starting", "rebooting", "provisioning", "deleting", "suspended")
+READY = "ready"
+"""The word for servers whose ready checks have passed."""
+ACTIVE = "active"
+ORDER = (
+    READY,
+    ACTIVE,
+    "stopped",
+    "stopping",
+    "starting",
+    "rebooting",
+    "provisioning",
+    "deleting",
+    "suspended",
+)
 """The statuses from the bottom up; any other word goes on top."""
 GONE = "gone"
 """The word for deleted servers, which the chart does not show."""
@@ -29,6 +42,7 @@ class Moment:
     """The state ``at`` seconds after the beginning: servers by status, requests sent so far.
 
     ``rest``: a text on the remaining time. ``span``: the expected duration of the whole run in seconds; 0 if unknown.
+    ``note``: a line below the legend.
     """
 
     at: float
@@ -37,6 +51,7 @@ class Moment:
     requests: int
     rest: str = ""
     span: float = 0.0
+    note: str = ""
 
 
 @attrs.frozen

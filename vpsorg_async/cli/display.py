@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .chart import EIGHTHS, GONE, WAITING, Cell, Moment, grid, ranked
+from .chart import ACTIVE, EIGHTHS, GONE, READY, WAITING, Cell, Moment, grid, ranked
+from .output import printable
 
 if TYPE_CHECKING:
     from .demo import Requests, Result
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "WIDTH", "Chart", "Pen", "color", "progress", "table"]
 
 COLORS = {
-    "active": "green",
+    READY: "green",
+    ACTIVE: "green",
     "stopped": "white",
     "stopping": "bright_red",
     "starting": "cyan",
@@ -35,6 +37,8 @@ COLORS = {
     WAITING: "bright_black",
 }
 OTHER_COLOR = "magenta"
+NOT_READY_COLOR = "bright_cyan"
+"""The colour of active servers where those that are ready have the green."""
 BLOCKS = " ▁▂▃▄▅▆▇"
 """Eighths of a cell, filled from below."""
 
@@ -50,34 +54,42 @@ class Pen:
 
     color: bool
     ascii: bool
+    checks: bool = False
+    """Whether servers are active first and then ready, so that the two must differ."""
 
     @classmethod
-    def of(cls, console: Console) -> Self:
+    def of(cls, console: Console, *, checks: bool = False) -> Self:
         """Return the pen for a console."""
         return cls(
             color=console.color_system is not None and not console.no_color,
             ascii=not console.encoding.lower().startswith("utf"),
+            checks=checks,
         )
 
     def texture(self, word: str | None) -> str:
-        """Return the character of a status. There are five; the last one represents all other statuses."""
+        """Return the character of a status. There are six; the last one represents all other statuses."""
         if word is None:
             return " "
-        number = {"active": 0, "rebooting": 1, "provisioning": 2, WAITING: 3}.get(word, 4)
-        return ("#=.:%" if self.ascii else "█▒░·▓")[number]
+        active = 4 if self.checks else 0
+        number = {READY: 0, ACTIVE: active, "rebooting": 1, "provisioning": 2, WAITING: 3}.get(word, 5)
+        return ("#=.:+%" if self.ascii else "█▒░·▚▓")[number]
 
     def mark(self, word: str) -> tuple[str, str]:
         """Return the patch for the legend, and its style."""
-        return ("  ", f"on {color(word)}") if self.color else (self.texture(word) * 2, "")
+        return ("  ", f"on {self.paint(word)}") if self.color else (self.texture(word) * 2, "")
+
+    def paint(self, word: str) -> str:
+        """Return the colour of a status."""
+        return NOT_READY_COLOR if self.checks and word == ACTIVE else color(word)
 
     def cell(self, cell: Cell) -> tuple[str, str]:
         """Return a character of the chart, and its style."""
         if not self.color:
             return self.texture(cell.main), ""
         if self.ascii or cell.eighths == EIGHTHS or cell.lower is None:
-            return " ", f"on {color(cell.main)}" if cell.main else ""
-        upper = f" on {color(cell.upper)}" if cell.upper else ""
-        return BLOCKS[cell.eighths], color(cell.lower) + upper
+            return " ", f"on {self.paint(cell.main)}" if cell.main else ""
+        upper = f" on {self.paint(cell.upper)}" if cell.upper else ""
+        return BLOCKS[cell.eighths], self.paint(cell.lower) + upper
 
 
 def color(word: str) -> str:
@@ -97,7 +109,8 @@ class Chart:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self.moments:
             return
-        pen, now = Pen.of(console), self.moments[-1]
+        now = self.moments[-1]
+        pen = Pen.of(console, checks=READY in now.statuses)
         floor, tick = "-+" if pen.ascii else "─┬"
         top = f" {self.servers} "
         width = max(min(options.max_width, WIDTH) - len(top) - 1, 1)
@@ -118,6 +131,8 @@ class Chart:
         yield Text(indent + _beneath(names, columns, width))
         yield Text()
         yield Text(indent) + _legend(pen, self.moments)
+        if now.note:
+            yield Text(indent + printable(now.note), style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _runs(cells: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
+import attrs
 from cyclopts import App, Parameter
 
 from ..client import Client
@@ -21,6 +22,7 @@ from .exits import Exit
 from .output import OUTPUT, Output, Yes, confirm
 from .passwords import Passwords, PasswordsFile
 from .prices import price
+from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, number, run_and_report, some
 from .settings import ACCOUNT, Account, Settings
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, ident
@@ -52,6 +54,7 @@ def create(
     passwords: PasswordsFile = None,
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -59,6 +62,7 @@ def create(
 
     New servers cost money at once, so the command first shows the price, if it is known, and asks for confirmation.
     """
+    request = readiness.request(unless=_unless(no_wait), new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
     if dry_run or not yes:
@@ -70,11 +74,17 @@ def create(
 
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         return await vps.fleet.create(
-            specs, timeout=timeout, wait=not no_wait, on_failure=_on_failure(stop_on_failure), on_event=hook
+            specs,
+            timeout=timeout,
+            wait=not no_wait,
+            ready=request.check,
+            ready_timeout=request.timeout,
+            on_failure=_on_failure(stop_on_failure),
+            on_event=hook,
         )
 
     with Passwords(passwords) as safe:
-        return run_and_report(settings, "create", _names(specs), call, output, safe)
+        return run_and_report(settings, "create", _names(specs), call, output, safe, request)
 
 
 @app.command
@@ -86,14 +96,16 @@ def ensure(
     passwords: PasswordsFile = None,
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Make sure that these servers exist and are active.
 
     Existing names are kept, missing ones are created, and stopped ones are started. If you run the command again, it
-    completes what an earlier run left undone.
+    completes what an earlier run left undone. With --ready, the servers that exist already are checked as well.
     """
+    request = readiness.request(new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
     if dry_run or not yes:
@@ -106,11 +118,16 @@ def ensure(
 
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         return await vps.fleet.ensure(
-            specs, timeout=timeout, on_failure=_on_failure(stop_on_failure), on_event=hook
+            specs,
+            timeout=timeout,
+            ready=request.check,
+            ready_timeout=request.timeout,
+            on_failure=_on_failure(stop_on_failure),
+            on_event=hook,
         )
 
     with Passwords(passwords) as safe:
-        return run_and_report(settings, "ensure", _names(specs), call, output, safe)
+        return run_and_report(settings, "ensure", _names(specs), call, output, safe, request)
 
 
 @app.command
@@ -122,15 +139,16 @@ def start(
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     servers: Selection = SELECTION,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Start servers, and wait until all are active."""
+    request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
     found = _found(settings, ids, servers, output)
-    return run_and_report(
-        settings, "start", found, _acts("start", found, timeout, no_wait, stop_on_failure), output
-    )
+    call = _acts("start", found, timeout, no_wait, stop_on_failure, request)
+    return run_and_report(settings, "start", found, call, output, request=request)
 
 
 @app.command
@@ -165,16 +183,17 @@ def reboot(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Reboot servers, all at the same time, and wait until they are active again."""
+    request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
     found = _found(settings, ids, servers, output, named=not yes)
     _ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
-    return run_and_report(
-        settings, "reboot", found, _acts("reboot", found, timeout, no_wait, stop_on_failure), output
-    )
+    call = _acts("reboot", found, timeout, no_wait, stop_on_failure, request)
+    return run_and_report(settings, "reboot", found, call, output, request=request)
 
 
 @app.command
@@ -208,19 +227,21 @@ def rolling_reboot(
         str, Parameter(help="Servers that may be unavailable at once: a number, or a share such as 10%.")
     ] = "1",
     max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
-    port: Annotated[
-        int | None, Parameter(help="A server is healthy when it accepts connections on this TCP port.")
-    ] = None,
+    port: Annotated[int | None, Parameter(help="The same as --ready tcp:PORT.")] = None,
     timeout: Seconds = 600.0,
     servers: Selection = SELECTION,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped."""
-    from ..ready import tcp
+    """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped.
 
+    With --ready, the next server is rebooted when the checks of one have passed.
+    """
+    if port is not None:
+        readiness = attrs.evolve(readiness, ready=(*readiness.ready, f"tcp:{port}"))
+    request = readiness.request()
     limit = _limit(max_unavailable)
-    health = None if port is None else tcp(port)
     settings = account.settings()
     found = _found(settings, ids, servers, output)
 
@@ -230,11 +251,12 @@ def rolling_reboot(
             max_unavailable=limit,
             max_failures=max_failures,
             timeout=timeout,
-            health=health,
+            health=request.check,
+            ready_timeout=request.timeout,
             on_event=hook,
         )
 
-    return run_and_report(settings, "rolling reboot", found, call, output)
+    return run_and_report(settings, "rolling reboot", found, call, output, request=request)
 
 
 def _limit(text: str) -> int | float:
@@ -246,13 +268,26 @@ def _limit(text: str) -> int | float:
         ) from None
 
 
+def _unless(no_wait: bool) -> str:
+    return "is checked once a server is active, so it does not go with --no-wait" if no_wait else ""
+
+
 def _on_failure(stop: bool) -> Any:
     return "stop" if stop else "continue"
 
 
 def _acts(
-    operation: str, found: dict[ServerId, str], timeout: float, no_wait: bool, stop_on_failure: bool
+    operation: str,
+    found: dict[ServerId, str],
+    timeout: float,
+    no_wait: bool,
+    stop_on_failure: bool,
+    request: ReadyRequest | None = None,
 ) -> Call:
+    checks: dict[str, Any] = (
+        {} if request is None else {"ready": request.check, "ready_timeout": request.timeout}
+    )
+
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         act = getattr(vps.fleet, operation)
         report: Report = await act(
@@ -261,6 +296,7 @@ def _acts(
             wait=not no_wait,
             on_failure=_on_failure(stop_on_failure),
             on_event=hook,
+            **checks,
         )
         return report
 

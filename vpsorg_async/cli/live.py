@@ -12,12 +12,19 @@ from rich.console import Console
 from ..client import Client
 from ..errors import OutcomeUnknownError, WaitError
 from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
-from ..fleet.events import CommandAnswered, CommandSent, ServerAdopted, ServerSettled
+from ..fleet.events import (
+    CommandAnswered,
+    CommandSent,
+    ServerActive,
+    ServerAdopted,
+    ServerNotReady,
+    ServerSettled,
+)
 from ..http.events import RequestSent
 from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
 from ..timing import SystemClock
-from .chart import GONE, WAITING, Moment
+from .chart import ACTIVE, GONE, READY, WAITING, Moment
 from .display import progress
 
 __all__ = ["Tally", "showing"]
@@ -31,7 +38,10 @@ LATE = 2.0
 class Tally:
     """The present state of each server: events go in, moments come out."""
 
-    def __init__(self, operation: str, keys: Sequence[ServerId], *, timeout: float | None = None) -> None:
+    def __init__(
+        self, operation: str, keys: Sequence[ServerId], *, timeout: float | None = None, ready: bool = False
+    ) -> None:
+        """``ready``: whether servers are checked once they are active."""
         self.operation = operation
         self.outcomes: dict[ServerId, Outcome] = {}
         """The outcomes so far, by key."""
@@ -41,7 +51,9 @@ class Tally:
         self._sent: set[ServerId] = set()
         self._ids: dict[ServerId, ServerId] = {}
         self._settled: set[ServerId] = set()
+        self._reasons: dict[ServerId, str] = {}
         self._timeout = timeout
+        self._ready = ready
         self._requests = 0
         self._clock = SystemClock()
         self._began = self._clock.now()
@@ -68,6 +80,11 @@ class Tally:
                 self.commanded(command, key)
             case ServerAdopted(key=key, server_id=server_id):
                 self._ids[key] = server_id
+            case ServerActive(key=key, server_id=server_id):
+                self._ids[key] = server_id
+                self.checked(key, "")
+            case ServerNotReady(key=key, reason=reason):
+                self.checked(key, reason)
             case ServerSettled(key=key, outcome=outcome):
                 self.outcomes[key] = outcome
                 self.settled(key, _word(outcome))
@@ -76,6 +93,32 @@ class Tally:
         """Note that a command was acknowledged."""
         self._words[key] = COMMANDS[operation].moving
         self._open[key] = (operation, self._clock.now())
+
+    def checked(self, key: ServerId, reason: str) -> None:
+        """Note that a server is active, and why a check of it did not pass; an empty text if that is not known."""
+        if key not in self._settled:
+            self._words[key] = ACTIVE
+            self._open.pop(key, None)
+            self._reasons[key] = reason or self._reasons.get(key, "")
+
+    def state(self, key: ServerId) -> str:
+        """Return the state of a server whose wait is interrupted, as the end of a sentence."""
+        word, reason = self._words[key], self._reasons.get(key)
+        if reason is None:
+            return f"it is {word}" if word != WAITING else "it was not seen"
+        return f"it is {word}, but not ready{reason and f', last: {reason}'}"
+
+    def stage(self, key: ServerId) -> str:
+        """Return ``active`` for a server that is being checked, else an empty text."""
+        return ACTIVE if key in self._reasons else ""
+
+    def reason(self, key: ServerId) -> str:
+        """Return why the last check of a server did not pass; empty if none was made."""
+        return self._reasons.get(key, "")
+
+    def word(self, key: ServerId) -> str | None:
+        """Return the last status of a server that is not settled; None if it is not known."""
+        return None if key in self._settled or self._words[key] == WAITING else self._words[key]
 
     def settled(self, key: ServerId, word: str) -> None:
         """Note that one server is done."""
@@ -96,8 +139,13 @@ class Tally:
     def _so_far(self, key: ServerId) -> Outcome:
         server_id = self._ids.get(key)
         if server_id is not None:
-            left = WaitError(f"server {server_id}: the wait was interrupted", server_id=server_id)
-            return Failed(key, left, server_id=server_id)
+            left = WaitError(
+                f"server {server_id}: the wait was interrupted; {self.state(key)}",
+                server_id=server_id,
+                reason=self.reason(key),
+            )
+            stage = self.stage(key) or "accepted"
+            return Failed(key, left, server_id=server_id, stage=stage, acknowledged=key in self._sent)
         if key in self._sent:
             why = f"the {self.operation} of {key!r} had no answer when it was interrupted"
             return Failed(
@@ -107,7 +155,9 @@ class Tally:
 
     def note(self, vps: Client) -> Sequence[Moment]:
         """Record the present moment, and return all moments."""
-        at, statuses = self.seconds, Counter(self._words.values())
+        # ready is in the legend from the beginning, as what is waited for
+        at, statuses = self.seconds, Counter({READY: 0} if self._ready else {})
+        statuses.update(self._words.values())
         rest, word = self._rest(vps)
         moment = Moment(
             at=at,
@@ -116,12 +166,21 @@ class Tally:
             requests=self._requests,
             rest=word,
             span=at + rest if rest > 0 else 0.0,
+            note=self._not_ready(),
         )
         # of a period without changes only its ends are kept
         if len(self.moments) > 1 and self.moments[-1].statuses == statuses == self.moments[-2].statuses:
             self.moments.pop()
         self.moments.append(moment)
         return self.moments
+
+    def _not_ready(self) -> str:
+        """Return which servers are active but not ready, with the reason of the first; empty for none."""
+        open_ = [(key, why) for key, why in self._reasons.items() if key not in self._settled and why]
+        if not open_:
+            return ""
+        (key, why), more = open_[0], len(open_) - 1
+        return f"not ready: {f'{more} more, ' if more else ''}{key}: {why}"
 
     def span(self, vps: Client) -> float:
         """Return the expected duration in seconds; 0 if it is unknown."""
@@ -151,11 +210,14 @@ def _word(outcome: Outcome) -> str:
     match outcome:
         case Succeeded(how="deleted"):
             return GONE
+        case Succeeded(stage=stage) if stage == READY:
+            return READY
         case Succeeded(server=server):
             return str(server.status) if server is not None else "commanded"
-        case Failed(error=error):
+        case Failed(error=error, stage=stage):
             # an interrupted wait: the server goes on, as the report says, too
-            return "left" if type(error) is WaitError else "failed"
+            left = ACTIVE if stage == ACTIVE else "left"
+            return left if type(error) is WaitError else "failed"
         case Skipped():
             return "skipped"
 

@@ -13,13 +13,15 @@ from ..fleet import Failed, Report, Skipped
 from ..fleet.events import FleetEvent
 from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
+from .chart import ACTIVE
 from .exits import Exit
 from .live import Tally, showing
 from .output import Output, columns
 from .passwords import Passwords
+from .readiness_options import NO_CHECK, ReadyRequest
 from .settings import Settings
 
-__all__ = ["Call", "number", "run_and_report", "some"]
+__all__ = ["Call", "number", "run_and_report", "some", "to_continue"]
 
 Call = Callable[[Client, Callable[[FleetEvent], None]], Awaitable[Report]]
 """A fleet call of a client, which passes its events to the second argument."""
@@ -43,19 +45,21 @@ def run_and_report(
     call: Call,
     output: Output,
     safe: Passwords | None = None,
+    request: ReadyRequest = NO_CHECK,
 ) -> int:
     """Run the call, show its progress, and print its report, also if the call was interrupted.
 
     ``names``: the keys of the outcomes, in order, each with the name to show for it, or an empty string.
+    ``request``: the check that the call makes.
     """
-    tally = Tally(operation, [*names])
+    tally = Tally(operation, [*names], ready=request.check is not None)
     reported = False
 
     def show_once(report: Report | None = None) -> None:
         nonlocal reported
         if not reported:
             reported = True
-            _show(report or tally.report(), names, output, safe, interrupted=report is None)
+            _show(report or tally.report(), names, output, safe, request, interrupted=report is None)
 
     async def work(vps: Client) -> Report:
         try:
@@ -73,10 +77,23 @@ def run_and_report(
     return Exit.of_all(errors, len(report.outcomes))
 
 
-def _continue(operation: str, ids: Sequence[ServerId]) -> str:
-    command = COMMANDS.get(operation.replace("_", " ").split()[-1])  # a rolling reboot waits as a reboot does
-    target = command.target if command else "active"
-    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))} --for {target}"
+def to_continue(ids: Sequence[ServerId], targets: Sequence[str], request: ReadyRequest) -> str:
+    """Return the command that continues a wait."""
+    words = "".join(f" --for {target}" for target in targets)
+    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))}{words}{request.written}"
+
+
+def _target(operation: str) -> str:
+    command = COMMANDS.get(operation.split()[-1])  # a rolling reboot waits as a reboot does
+    return command.target if command else ACTIVE
+
+
+def _left(outcome: Failed) -> str:
+    """Return how far a server came whose wait was interrupted."""
+    if outcome.stage != ACTIVE:
+        return "left in progress: the command was acknowledged"
+    reason = outcome.error.reason if isinstance(outcome.error, WaitError) else ""
+    return f"left active, but not ready{reason and f', last: {reason}'}"
 
 
 def _show(
@@ -84,6 +101,7 @@ def _show(
     names: Mapping[ServerId, str],
     output: Output,
     safe: Passwords | None,
+    request: ReadyRequest,
     *,
     interrupted: bool = False,
 ) -> None:
@@ -104,17 +122,20 @@ def _show(
         if isinstance(outcome, Failed):
             reason = str(outcome.error)
             if interrupted and type(outcome.error) is WaitError:
-                word, reason = "left", "left in progress: the command was acknowledged"
+                word, reason = "left", _left(outcome)
             reasons.setdefault(reason, []).append(label)
         else:
             word = outcome.how
         server_id = server.id if server is not None else getattr(outcome, "server_id", None)
-        seen = (server.status, server.address) if server is not None else (None, None)
-        rows.append((label, word, server_id, *seen, f"{outcome.seconds:.1f}"))
-    lines = columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), rows) if rows else []
+        status, address = (server.status, server.address) if server is not None else (None, None)
+        # with a check, the stage says more than the status, which is active before and after it
+        stage = status if request.check is None else outcome.stage
+        rows.append((label, word, server_id, stage, address, f"{outcome.seconds:.1f}"))
+    head = ("SERVER", "OUTCOME", "ID", "STATUS" if request.check is None else "STAGE", "IP", "SECONDS")
+    lines = columns(head, rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
     left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
-    lines += [_continue(report.operation, left)] if left else []
+    lines += [to_continue(left, [_target(report.operation)], request)] if left else []
     output.report(json.loads(report.to_json()), lines)
     if left:
         failed = len(report.failed) - len(left)

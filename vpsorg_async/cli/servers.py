@@ -10,18 +10,21 @@ from cyclopts import App, Parameter
 
 from ..client import Client
 from ..config import check_seconds
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WaitError
 from ..http.events import ListIncomplete
 from ..lifecycle.commands import COMMANDS, MOVING, SETTLED
 from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..servers import ServerFields
 from ..specs import ServerSpec
+from .chart import READY
 from .exits import Exit
 from .live import Tally, showing
 from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .prices import cost
+from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
+from .reports import to_continue
 from .settings import ACCOUNT, Account, Settings
 from .specs import ident
 from .stdio import note
@@ -87,10 +90,12 @@ def create(
     timeout: Seconds = 900.0,
     passwords: PasswordsFile = None,
     yes: Yes = False,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Create a server. The command first shows the price, if it is known, and asks for confirmation."""
+    request = readiness.request(unless=_unless(wait), new=True)
     spec = ServerSpec(
         name=name,
         plan_id=ident(plan_id),
@@ -115,9 +120,9 @@ def create(
             if wait:
                 output.note(f"{made.name} is created as {made.id}")
                 tally.commanded("create", name)
-                results.append(await vps.wait_until(made.id, "active", timeout=timeout))
+                await _wait(vps, "create", made.id, name, tally, results, timeout, request)
 
-        _follow(settings, "create", name, order, output, wait, timeout)
+        _follow(settings, "create", name, order, output, wait, timeout, request)
     return Exit.OK
 
 
@@ -198,11 +203,13 @@ def start(
     *,
     wait: Wait = False,
     timeout: Seconds = 300.0,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Start a stopped server."""
-    return _act(account.settings(), "start", server_id, output, wait, timeout)
+    request = readiness.request(unless=_unless(wait))
+    return _act(account.settings(), "start", server_id, output, wait, timeout, request)
 
 
 @app.command
@@ -226,14 +233,28 @@ def reboot(
     *,
     wait: Wait = False,
     timeout: Seconds = 300.0,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Reboot a running server."""
-    return _act(account.settings(), "reboot", server_id, output, wait, timeout)
+    request = readiness.request(unless=_unless(wait))
+    return _act(account.settings(), "reboot", server_id, output, wait, timeout, request)
 
 
-def _act(settings: Settings, operation: str, given: str, output: Output, wait: bool, timeout: float) -> int:
+def _unless(wait: bool) -> str:
+    return "" if wait else "is checked once the server is active: add --wait"
+
+
+def _act(
+    settings: Settings,
+    operation: str,
+    given: str,
+    output: Output,
+    wait: bool,
+    timeout: float,
+    request: ReadyRequest = NO_CHECK,
+) -> int:
     server_id = ident(given)
     check_seconds(timeout, "--timeout")
 
@@ -247,18 +268,46 @@ def _act(settings: Settings, operation: str, given: str, output: Output, wait: b
             results.append(accepted)
             return
         tally.commanded(operation, server_id)
-        try:
-            results.append(
-                await vps.wait_until(server_id, Target.of(COMMANDS[operation].target), timeout=timeout)
-            )
-        except asyncio.CancelledError:
-            target = COMMANDS[operation].target
-            wait_for = f"vpsorg wait {given} --for {target}"
-            note(f"the {operation} of {given} was acknowledged and is in progress; {wait_for}", needed=True)
-            raise
+        await _wait(vps, operation, server_id, server_id, tally, results, timeout, request)
 
-    _follow(settings, operation, server_id, command, output, wait, timeout)
+    _follow(settings, operation, server_id, command, output, wait, timeout, request)
     return Exit.OK
+
+
+async def _wait(
+    vps: Client,
+    operation: str,
+    server_id: ServerId,
+    key: ServerId,
+    tally: Tally,
+    results: list[Any],
+    timeout: float,
+    request: ReadyRequest,
+) -> None:
+    """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends."""
+    target = COMMANDS[operation].target
+    seen: list[Server] = []
+
+    def heard(server: Server, reason: str) -> None:
+        seen[:] = [server]
+        tally.checked(key, reason)
+
+    check = request.watched(heard)
+    try:
+        results.append(
+            await vps.wait_until(
+                server_id, Target.of(target), timeout=timeout, ready=check, ready_timeout=request.timeout
+            )
+        )
+    except WaitError as error:
+        results += [] if error.last_seen is None else [error.last_seen]
+        raise
+    except asyncio.CancelledError:
+        results += seen
+        done = tally.state(key) if tally.stage(key) else "is in progress"
+        left = f"the {operation} of {key} was acknowledged; {done}"
+        note(f"{left}; {to_continue([server_id], [target], request)}", needed=True)
+        raise
 
 
 def _follow(
@@ -269,16 +318,18 @@ def _follow(
     output: Output,
     wait: bool,
     timeout: float,
+    request: ReadyRequest,
 ) -> None:
     """Run the work, show its progress, and print the last of its results, however it ends."""
-    tally = Tally(operation, [key], timeout=timeout)
+    tally = Tally(operation, [key], timeout=timeout, ready=request.check is not None)
 
     async def followed(vps: Client) -> None:
         results: list[Any] = []
         try:
             async with showing(vps, tally, quiet=output.quiet or not wait):
                 await work(vps, tally, results)
-                tally.settled(key, str(getattr(results[-1], "status", "") or "done"))
+                word = str(getattr(results[-1], "status", "") or "done")
+                tally.settled(key, READY if wait and request.check is not None else word)
         finally:
             for result in results[-1:]:
                 _report(result, operation, key, output)

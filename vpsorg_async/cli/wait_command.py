@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ..client import Client
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WaitError
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.contract import MOVING, SETTLED, Target
 from ..records import ServerId
 from ..specs import check_id
+from .chart import ACTIVE, READY
 from .exits import Exit
 from .live import Tally, showing
 from .output import OUTPUT, Output, columns, plain
+from .readiness_options import READINESS, Readiness, ReadyRequest
+from .reports import to_continue
 from .settings import ACCOUNT, Account
+from .signals import interrupted
 from .specs import ident
 
 __all__ = ["wait"]
@@ -34,6 +39,7 @@ def wait(
         ),
     ] = None,
     timeout: Annotated[float, Parameter(help="Maximum seconds of each wait.")] = 600.0,
+    readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -41,15 +47,15 @@ def wait(
 
     All waits share one poll of the account. The exit code says whether all servers reached the status.
     """
-    words = target or ["active"]
-    known = [*sorted(SETTLED | MOVING), "settled", "gone"]
-    for word in words:
-        if word not in known:
-            raise ConfigurationError(f"--for: {word!r} is not a known status; known are {', '.join(known)}")
+    words = _known(target or [ACTIVE])
+    unless = "" if {*words} == {ACTIVE} else "is checked once a server is active: leave --for out"
+    request = readiness.request(unless=unless)
     wanted = list(dict.fromkeys(check_id(ident(text)) for text in ids))
     if not wanted:
         raise ConfigurationError("give at least one id")
-    tally = Tally("wait", wanted, timeout=timeout)
+    tally = Tally("wait", wanted, timeout=timeout, ready=request.check is not None)
+    keys = {str(key): key for key in wanted}
+    check = request.watched(lambda server, reason: tally.checked(keys.get(str(server.id), server.id), reason))
     outcomes: dict[ServerId, WaitOutcome] = {}
     reported = False
 
@@ -57,12 +63,18 @@ def wait(
         nonlocal reported
         if not reported:
             reported = True
-            _show([outcomes[key] for key in wanted if key in outcomes], output)
+            left = _left([key for key in wanted if key not in outcomes], tally)
+            ended = {**outcomes, **left}
+            _show([ended[key] for key in wanted if key in ended], tally, request, output)
+            if left:
+                output.note(to_continue([*left], target or (), request))
 
     async def work(vps: Client) -> None:
         try:
             async with showing(vps, tally, quiet=output.quiet, watched=wanted):
-                async for outcome in vps.wait_until_all(wanted, Target.of(words), timeout=timeout):
+                async for outcome in vps.wait_until_all(
+                    wanted, Target.of(words), timeout=timeout, ready=check, ready_timeout=request.timeout
+                ):
                     outcomes[outcome.server_id] = outcome
                     tally.settled(outcome.server_id, _word(outcome))
         finally:
@@ -73,17 +85,56 @@ def wait(
     return Exit.of_all(errors, len(wanted))
 
 
+def _known(words: list[str]) -> list[str]:
+    """Return the words of targets. Raises `ConfigurationError` if one is not known."""
+    known = [*sorted(SETTLED | MOVING), "settled", "gone"]
+    for word in words:
+        if word not in known:
+            raise ConfigurationError(f"--for: {word!r} is not a known status; known are {', '.join(known)}")
+    return words
+
+
 def _word(outcome: WaitOutcome) -> str:
-    return "failed" if outcome.server is None else str(outcome.server.status)
+    if outcome.error is not None:
+        return "failed"
+    return READY if outcome.stage == READY else str(outcome.server and outcome.server.status)
 
 
-def _show(outcomes: list[WaitOutcome], output: Output) -> None:
+def _left(keys: Sequence[ServerId], tally: Tally) -> dict[ServerId, WaitOutcome]:
+    """Return the outcomes of waits that a signal has interrupted; none if there was no signal."""
+    if interrupted() is None:
+        return {}
+    return {
+        key: WaitOutcome(
+            server_id=key,
+            error=WaitError(
+                f"server {key}: the wait was interrupted; {tally.state(key)}",
+                server_id=key,
+                reason=tally.reason(key),
+            ),
+            seconds=tally.seconds,
+            stage=tally.stage(key),
+        )
+        for key in keys
+    }
+
+
+def _show(outcomes: list[WaitOutcome], tally: Tally, request: ReadyRequest, output: Output) -> None:
     rows = []
     for outcome in outcomes:
         server = outcome.server or getattr(outcome.error, "last_seen", None)
-        known = (server.name, server.status, server.address) if server is not None else (None, None, None)
-        rows.append((outcome.server_id, *known, f"{outcome.seconds:.1f}"))
-    lines = columns(("ID", "NAME", "STATUS", "IP", "SECONDS"), rows) if rows else []
+        # a wait that was interrupted has seen a status at most
+        name, word, address = None, tally.word(outcome.server_id), None
+        if server is not None:
+            name, word, address = server.name, server.status, server.address
+        if outcome.stage == READY:
+            word = READY
+        rows.append((outcome.server_id, name, word, address, f"{outcome.seconds:.1f}"))
+    lines = (
+        columns(("ID", "NAME", "STATUS" if request.check is None else "STAGE", "IP", "SECONDS"), rows)
+        if rows
+        else []
+    )
     lines += [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     output.show([_row(outcome) for outcome in outcomes], lines)
 
@@ -94,9 +145,11 @@ def _row(outcome: WaitOutcome) -> dict[str, Any]:
         "id": outcome.server_id,
         "reached": error is None,
         "seconds": round(outcome.seconds, 3),
+        "stage": outcome.stage,
         "evidence": outcome.evidence,
         "timeline": [str(seen) for seen in outcome.timeline],
         "server": None if outcome.server is None else plain(outcome.server),
         "error": None if error is None else type(error).__name__,
         "message": None if error is None else str(error),
+        "reason": error.reason if isinstance(error, WaitError) else "",
     }
