@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SSHKey,
         StatusWord,
     )
+    from .shared_client import SharedClient
     from .specs import ServerSpec
     from .timing import Backoff
 
@@ -71,6 +72,7 @@ __all__ = [
     "ServerSpec",
     "ServerStatus",
     "ServerStuck",
+    "SharedClient",
     "Skipped",
     "StatusChange",
     "StatusWord",
@@ -107,6 +109,7 @@ _HOMES = {
     "Sent": "errors",
     "ServerSpec": "specs",
     "ServerStuck": "lifecycle.events",
+    "SharedClient": "shared_client",
     "Skipped": "fleet",
     "StatusChange": "lifecycle.watching",
     "Succeeded": "fleet",

@@ -6,7 +6,7 @@ import importlib
 import os
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import NoReturn, Self, TypeVar, Unpack
 
@@ -41,7 +41,7 @@ from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, c
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
 
-__all__ = ["Client"]
+__all__ = ["Client", "account_key"]
 
 T = TypeVar("T")
 
@@ -301,3 +301,17 @@ class Client(Facade):
             raise ClientClosedError(f"the client is {state}: use it inside 'async with Client(...) as vps'")
         self._runtime.owner.check()
         return self._runtime
+
+
+def account_key(client: Client) -> Hashable:
+    """Return what is equal for clients of the same account and class. Its repr does not show the token.
+
+    Raises:
+        ConfigurationError: The client was opened before, or is a view of another one.
+    """
+    if client._origin is not None or client._opened:
+        raise ConfigurationError(
+            "a factory of clients returns a new one each time, not one that was opened before or a view"
+        )
+    settings = client._settings
+    return type(client), settings.base_url, settings.dialect, settings.token
