@@ -55,6 +55,10 @@ STEPS = [
         ["C-c"],
     ),
     Step("", [("interrupted", DONE)]),
+    Step(
+        f"vpsorg fleet create --count 12 --name 'web-{{n}}' {NEW} --yes --ready ssh:2222 --ready http:8080/",
+        [("ready-live", r"[1-9]\d* ready .*[1-9]\d* active"), ("ready", DONE)],
+    ),
 ]
 
 

@@ -1,7 +1,9 @@
 """What is drawn: the chart, the lines where there is no terminal, the table."""
 
 import io
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -95,6 +97,46 @@ def test_without_colour_textures_tell_statuses_apart() -> None:
         "    ██ active  ▒▒ rebooting  ░░ provisioning",
         "10 gone  48 requests  10.0 s",
     ]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"no_color": True}, {"color_system": "standard", "force_terminal": True}]
+)
+def test_active_and_ready_differ(settings: dict[str, Any]) -> None:
+    """Where servers are checked, ready has what active has elsewhere, and a line says what is not ready."""
+    reason = "not ready: web-1: tcp:22: \x1b[2J" + 99 * "x"
+    now = Moment(
+        at=9.0,
+        phase="create",
+        statuses={"ready": 1, "active": 1},
+        requests=5,
+        rest="about 2 s more",
+        note=reason,
+    )
+
+    def seen(moments: Sequence[Moment], file: io.StringIO) -> str:
+        console = Console(file=file, width=60, **settings)
+        console.print(Chart(servers=2, moments=moments, height=2))
+        return file.getvalue()
+
+    checked = seen([now], Pipe())
+    plain = seen([Moment(at=9.0, phase="create", statuses={"active": 1}, requests=5)], Pipe())
+    patches = {
+        word: re.findall(rf"(\S+?)\s*(?:\x1b\[0m)? ?1 {word}", text)
+        for word, text in (
+            ("ready", checked),
+            ("active", checked),
+            ("alone", plain.replace("active", "alone")),
+        )
+    }
+
+    assert patches["ready"] == patches["alone"]
+    assert patches["ready"] != patches["active"]
+    *_, note = checked.splitlines()
+    assert "about 2 s more" in checked
+    assert all(patches.values())
+    assert "not ready: web-1: tcp:22: �[2Jxx" in note
+    assert "…" in note
 
 
 def test_old_encodings_get_ascii() -> None:

@@ -207,6 +207,20 @@ def test_an_interrupt_during_checks(
     assert said.endswith("vpsorg: interrupted")
 
 
+def test_the_display_says_how_long_it_can_take(terminal: Any, booted: Callable[..., Sandbox]) -> None:
+    """During the checks it is their time that counts, not that of the wait for the status."""
+    box = booted()
+    (server,) = box.world.add(1)
+    box.world.set_boot(server.id, never=True)
+
+    command = terminal("wait", str(server.id), *PORTS, "--ready-timeout", "99")
+    command.until("not ready: ")
+    command.until("at most 1:")
+    command.process.send_signal(signal.SIGINT)
+
+    assert command.ended() == 130
+
+
 def test_the_display_shows_active_and_ready_apart(terminal: Any, booted: Callable[..., Sandbox]) -> None:
     """The legend has both words, and below it why a server is not ready."""
     box = booted(boot=1)

@@ -130,7 +130,11 @@ class Chart:
         indent = " " * len(top)
         yield Text(indent + _beneath(names, columns, width))
         yield Text()
-        yield Text(indent) + _legend(pen, self.moments)
+        legend, rest = Text(indent) + _legend(pen, self.moments), f"  {now.rest}" if now.rest else ""
+        if rest and legend.cell_len + len(rest) > options.max_width:
+            legend.append("\n")
+            rest = indent + now.rest
+        yield legend.append(rest)
         if now.note:
             yield Text(indent + printable(now.note), style="dim", no_wrap=True, overflow="ellipsis")
 
@@ -166,8 +170,7 @@ def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
             line.append(*pen.mark(word)).append(" ")
         count = now.statuses.get(word)
         line.append(f"{count} {word}  " if count else f"{word}  ", style="" if count else "dim")
-    line.append(f"{now.requests} requests  {now.at:.1f} s")
-    return line.append(f"  {now.rest}") if now.rest else line
+    return line.append(f"{now.requests} requests  {now.at:.1f} s")
 
 
 @contextmanager

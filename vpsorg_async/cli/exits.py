@@ -69,7 +69,7 @@ _MEANINGS = {
     Exit.OK: "success",
     Exit.FAILED: "failure, for a reason that is none of those below",
     Exit.USAGE: "bad arguments or settings; nothing was sent",
-    Exit.TIMEOUT: "a wait timed out",
+    Exit.TIMEOUT: "a wait timed out, or its ready checks",
     Exit.UNKNOWN: "the outcome of a change is unknown; check the account before repeating it",
     Exit.REFUSED: "refused: token, permission or payment",
     Exit.PARTIAL: "some of several servers failed, or all of them",

@@ -26,6 +26,7 @@ from ..records import ServerId
 from ..timing import SystemClock
 from .chart import ACTIVE, GONE, READY, WAITING, Moment
 from .display import progress
+from .readiness_options import NO_CHECK, ReadyRequest
 
 __all__ = ["Tally", "showing"]
 
@@ -39,9 +40,14 @@ class Tally:
     """The present state of each server: events go in, moments come out."""
 
     def __init__(
-        self, operation: str, keys: Sequence[ServerId], *, timeout: float | None = None, ready: bool = False
+        self,
+        operation: str,
+        keys: Sequence[ServerId],
+        *,
+        timeout: float | None = None,
+        ready: ReadyRequest = NO_CHECK,
     ) -> None:
-        """``ready``: whether servers are checked once they are active."""
+        """``timeout``: the seconds until each server has its status; ``ready``: how it is checked then."""
         self.operation = operation
         self.outcomes: dict[ServerId, Outcome] = {}
         """The outcomes so far, by key."""
@@ -52,8 +58,9 @@ class Tally:
         self._ids: dict[ServerId, ServerId] = {}
         self._settled: set[ServerId] = set()
         self._reasons: dict[ServerId, str] = {}
+        self._checked: dict[ServerId, float] = {}
         self._timeout = timeout
-        self._ready = ready
+        self._ready = None if ready.check is None else ready.timeout
         self._requests = 0
         self._clock = SystemClock()
         self._began = self._clock.now()
@@ -100,6 +107,7 @@ class Tally:
             self._words[key] = ACTIVE
             self._open.pop(key, None)
             self._reasons[key] = reason or self._reasons.get(key, "")
+            self._checked.setdefault(key, self._clock.now())
 
     def state(self, key: ServerId) -> str:
         """Return the state of a server whose wait is interrupted, as the end of a sentence."""
@@ -156,7 +164,7 @@ class Tally:
     def note(self, vps: Client) -> Sequence[Moment]:
         """Record the present moment, and return all moments."""
         # ready is in the legend from the beginning, as what is waited for
-        at, statuses = self.seconds, Counter({READY: 0} if self._ready else {})
+        at, statuses = self.seconds, Counter({} if self._ready is None else {READY: 0})
         statuses.update(self._words.values())
         rest, word = self._rest(vps)
         moment = Moment(
@@ -180,7 +188,7 @@ class Tally:
         if not open_:
             return ""
         (key, why), more = open_[0], len(open_) - 1
-        return f"not ready: {f'{more} more, ' if more else ''}{key}: {why}"
+        return f"not ready: {key}: {why}{f'; {more} more' if more else ''}"
 
     def span(self, vps: Client) -> float:
         """Return the expected duration in seconds; 0 if it is unknown."""
@@ -200,10 +208,19 @@ class Tally:
             if rest > 0:
                 return rest, f"about {_clock(rest)} more"
             return 0.0, "longer than usual" if -rest > LATE + expected / 2 else ""
-        in_progress = len(self._settled) < self.servers
-        if in_progress and self._timeout is not None and self.seconds < self._timeout:
-            return 0.0, f"at most {_clock(self._timeout - self.seconds)} more"
-        return 0.0, ""
+        left = self._at_most(now)
+        return 0.0, "" if left is None or left <= 0 else f"at most {_clock(left)} more"
+
+    def _at_most(self, now: float) -> float | None:
+        """Return the seconds after which every server is settled; None if that is not known, or all are."""
+        open_ = [key for key in self._words if key not in self._settled]
+        checks = self._ready or 0.0
+        ends = [self._checked[key] + checks for key in open_ if key in self._checked]
+        if len(ends) < len(open_):
+            if self._timeout is None:
+                return None
+            ends.append(self._began + self._timeout + checks)
+        return max(ends) - now if ends else None
 
 
 def _word(outcome: Outcome) -> str:

@@ -52,7 +52,7 @@ def run_and_report(
     ``names``: the keys of the outcomes, in order, each with the name to show for it, or an empty string.
     ``request``: the check that the call makes.
     """
-    tally = Tally(operation, [*names], ready=request.check is not None)
+    tally = Tally(operation, [*names], ready=request)
     reported = False
 
     def show_once(report: Report | None = None) -> None:

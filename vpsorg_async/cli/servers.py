@@ -321,7 +321,7 @@ def _follow(
     request: ReadyRequest,
 ) -> None:
     """Run the work, show its progress, and print the last of its results, however it ends."""
-    tally = Tally(operation, [key], timeout=timeout, ready=request.check is not None)
+    tally = Tally(operation, [key], timeout=timeout, ready=request)
 
     async def followed(vps: Client) -> None:
         results: list[Any] = []

@@ -53,7 +53,7 @@ def wait(
     wanted = list(dict.fromkeys(check_id(ident(text)) for text in ids))
     if not wanted:
         raise ConfigurationError("give at least one id")
-    tally = Tally("wait", wanted, timeout=timeout, ready=request.check is not None)
+    tally = Tally("wait", wanted, timeout=timeout, ready=request)
     keys = {str(key): key for key in wanted}
     check = request.watched(lambda server, reason: tally.checked(keys.get(str(server.id), server.id), reason))
     outcomes: dict[ServerId, WaitOutcome] = {}
