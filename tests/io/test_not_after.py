@@ -19,6 +19,7 @@ from tests.virtual import virtual
 from vpsorg_async import Backoff, Client, RetryPolicy, Timeout
 from vpsorg_async.errors import (
     ConfigurationError,
+    ConnectError,
     OutcomeUnknownError,
     RateLimitError,
     RequestTimeoutError,
@@ -155,7 +156,7 @@ async def test_a_slot_that_comes_after_a_sleep_of_the_machine() -> None:
 
         assert server.heard("POST") == 0
         assert (await vps.servers.get(1)).id == 1, "the slot is free again"
-    assert error.sent is Sent.NO
+    assert (error.sent, error.attempts) == (Sent.NO, 0)
 
 
 @skipping
@@ -193,6 +194,18 @@ async def test_no_connection_before_that_time(operation: str) -> None:
     assert isinstance(error, RequestTimeoutError)
     assert (error.sent, error.attempts) == (Sent.NO, 1)
     assert error.not_after is not None
+
+
+@skipping
+async def test_the_limit_to_connect_still_holds() -> None:
+    """An attempt that finds no connection in its own time is an error to connect, and is retried as usual."""
+    with full_listener() as url:
+        retry = RetryPolicy(attempts=2, backoff=Backoff(initial=0.0))
+        async with client(url, timeout=Timeout(connect=2, total=9), retry=retry) as vps, passing_time(0.5):
+            error = await failing(vps.with_options(not_after=soon(60)).servers.create(SPEC))
+
+    assert isinstance(error, ConnectError)
+    assert (error.sent, error.attempts) == (Sent.NO, 2)
 
 
 @skipping

@@ -207,20 +207,47 @@ def test_random_cancellation(seed: int) -> None:
 
 @virtual
 async def test_a_deadline_holds_in_the_queue() -> None:
-    """A call that gets no token before its deadline, or before `not_after`, ends then, and was not sent."""
-    async with account(RateLimit(requests_per_second=0.1)) as (box, vps, log):
+    """A call whose turn does not come before its deadline, or before `not_after`, ends then, and was not sent."""
+    async with account(RateLimit(requests_per_second=0.5)) as (box, vps, log):
         (server,) = box.servers
         await vps.servers.get(server.id)
         began = now()
-        late = LoopClock().wall() + timedelta(seconds=4)
-        for view in (vps.with_options(deadline=3), vps.with_options(not_after=late)):
+        others = [asyncio.create_task(vps.servers.get(server.id)) for _ in range(5)]
+        await quiet()
+        late = LoopClock().wall() + timedelta(seconds=4.5)
+        views = (vps.with_options(deadline=3), vps.with_options(not_after=late))
+        calls = [asyncio.create_task(view.servers.reboot(server.id)) for view in views]
+        ends = [3.0, 4.5]
+        for call, end in zip(calls, ends, strict=True):
             with pytest.raises(RequestTimeoutError) as caught:
+                await call
+            assert (caught.value.sent, caught.value.attempts) == (Sent.NO, 0)
+            assert now() - began == pytest.approx(end, abs=0.1)
+        await vps.servers.get(server.id)
+        assert now() - began == pytest.approx(12, abs=0.1), "the calls that left the queue took no tokens"
+        await asyncio.gather(*others)
+        assert [operation for _, operation in log.sent] == ["get"] * 7
+
+
+@virtual
+async def test_a_token_that_comes_too_late() -> None:
+    """Where the next token comes after the deadline, the call ends at once; it says what holds it back."""
+    async with account(RateLimit(requests_per_second=0.1)) as (box, vps, _):
+        (server,) = box.servers
+        await vps.servers.get(server.id)
+        began = now()
+        for view in (
+            vps.with_options(deadline=3),
+            vps.with_options(not_after=LoopClock().wall() + timedelta(seconds=4)),
+        ):
+            with pytest.raises(
+                RequestTimeoutError, match="rate of requests, which allows the next one in"
+            ) as caught:
                 await view.servers.reboot(server.id)
             assert (caught.value.sent, caught.value.attempts) == (Sent.NO, 0)
-        assert now() - began == pytest.approx(4, abs=0.1)
-        await vps.servers.get(server.id)
-        assert now() - began == pytest.approx(10, abs=0.1), "the calls that left the queue took no tokens"
-        assert [operation for _, operation in log.sent] == ["get", "get"]
+        assert now() == began
+        await vps.with_options(deadline=12).servers.get(server.id)
+        assert now() - began == pytest.approx(10, abs=0.1)
 
 
 @virtual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Unpack, assert_never, assert_type
 
 from vpsorg_async import (
@@ -12,6 +13,7 @@ from vpsorg_async import (
     FleetPlan,
     Outcome,
     PollStatistics,
+    RateLimit,
     Report,
     Seen,
     Sent,
@@ -19,6 +21,7 @@ from vpsorg_async import (
     ServerId,
     ServerSpec,
     ServerStatus,
+    SharedClient,
     Skipped,
     Succeeded,
     Target,
@@ -130,11 +133,13 @@ async def views(vps: Client) -> None:
         timeout=Timeout(total=3)
     )
     assert_type(view, Client)
+    vps.with_options(not_after=datetime.now(UTC))
     assert_type(await view.servers.get(1), Server)
     try:
         await view.servers.reboot(1)
     except RequestTimeoutError as late:
         assert_type(late.deadline, float | None)
+        assert_type(late.not_after, datetime | None)
 
 
 async def planned_or_done(vps: Client, specs: list[ServerSpec], dry_run: bool) -> None:
@@ -144,6 +149,13 @@ async def planned_or_done(vps: Client, specs: list[ServerSpec], dry_run: bool) -
 
 class OwnClient(Client):
     """A client of a user."""
+
+
+async def shared(token: str) -> None:
+    async with SharedClient(Client.from_env) as vps:
+        assert_type(vps, Client)
+    async with SharedClient(lambda: OwnClient(token, rate=RateLimit(requests_per_second=0.5))) as mine:
+        assert_type(mine, OwnClient)
 
 
 def own(vps: OwnClient) -> OwnClient:

@@ -5,7 +5,7 @@ Not run and not imported: `tests/typing/__main__.py` checks it.
 
 from __future__ import annotations
 
-from vpsorg_async import Client, Outcome, Server, ServerSpec, WaitPolicy
+from vpsorg_async import Client, Outcome, Server, ServerSpec, SharedClient, WaitPolicy
 from vpsorg_async.errors import OutcomeUnknownError, RequestError, WaitError
 from vpsorg_async.events import ClientEvent, RequestSent
 
@@ -54,6 +54,9 @@ def waiting() -> None:
 def views(vps: Client) -> None:
     vps.with_options(dedline=5)  # rejected
     vps.with_options(deadline="5")  # rejected
+    vps.with_options(not_after=5.0)  # rejected
+    Client("token", rate=5)  # rejected
+    SharedClient(Client)  # rejected
     vps.with_options(retry=3)  # rejected
     vps.with_options(headers={"X-A": 5})  # rejected
     Client("token", headers=["X-A"])  # rejected

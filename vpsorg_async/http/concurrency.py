@@ -108,6 +108,10 @@ class ConcurrencyLimiter:
                 self._admit()
             raise
 
+    def shortest_wait(self) -> float:
+        """Return the seconds in which certainly no queued request gets a slot; 0 where that is not known."""
+        return 0.0
+
     def release(self) -> None:
         """Return a slot."""
         self._in_flight -= 1

@@ -65,6 +65,10 @@ class RateLimiter(ConcurrencyLimiter):
         now = self._clock.now()
         return self._bucket.wait(now) <= 0 and super().take() and self._bucket.take(now)
 
+    def shortest_wait(self) -> float:
+        """Return the seconds until the next token."""
+        return self._bucket.wait(self._clock.now())
+
     def give_back(self) -> None:
         """Return a slot that was not used, and its token."""
         self._bucket.put_back()

@@ -242,6 +242,10 @@ class Session:
             if call is None or left is None:
                 progress.patience_used += await self._admitted(request, priority, progress)
                 return
+            wait = self._limiter.shortest_wait()
+            if 0 < left.seconds <= wait:
+                why = f"the client's rate of requests, which allows the next one in {wait:.3g} s,"
+                raise _late(request, progress, left, why) from progress.last
             with anyio.move_on_after(max(left.seconds, 0.0)):
                 progress.patience_used += await self._admitted(request, priority, progress)
                 # the time of day can have been set, or the machine been asleep, meanwhile
