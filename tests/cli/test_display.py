@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from vpsorg_async import Report, Succeeded
+from vpsorg_async import Report, Skipped, Succeeded
 from vpsorg_async.cli.chart import Cell, grid, ranked
 from vpsorg_async.cli.demo import Moment, Phase, Requests, Result
 from vpsorg_async.cli.display import Chart, progress, table
+from vpsorg_async.cli.live import Tally
+from vpsorg_async.errors import WaitError
+from vpsorg_async.events import CommandAnswered, CommandSent, ServerActive, ServerNotReady
 
 
 class Terminal(io.StringIO):
@@ -95,7 +98,8 @@ def test_without_colour_textures_tell_statuses_apart() -> None:
         "    create 5.0 s  reboot 3.0 s  delete 2.0 s",
         "",
         "    ██ active  ▒▒ rebooting  ░░ provisioning",
-        "10 gone  48 requests  10.0 s",
+        "10 gone",
+        "    48 requests  10.0 s",
     ]
 
 
@@ -237,3 +241,22 @@ def test_the_table_fits_80_columns() -> None:
     assert rows["total"] == ["total", "1000", "3000", "300", "3000", "3000", "3000", "12300", "370.2"]
     assert rows["each alone"] == ["each", "alone", "1000", "3000", "-", "12000", "3000", "3000", "21000"]
     assert "computed, not measured" in " ".join(text.split())
+
+
+def test_a_call_that_is_cut_short_reports_the_stage() -> None:
+    """Where a fleet call has no time for its own report, what is active but not ready is said from its events."""
+    tally = Tally("create", ["a", "b", "c"])
+    for key, number in (("a", 1), ("b", 2)):
+        tally.heard(CommandSent(operation="create", command="create", key=key))
+        tally.heard(CommandAnswered(operation="create", command="create", key=key, server_id=number))
+    tally.heard(ServerActive(operation="create", key="a", server_id=1))
+    tally.heard(ServerNotReady(operation="create", key="a", server_id=1, reason="connection refused"))
+
+    first, second, third = tally.report().outcomes
+
+    assert (first.stage, second.stage, third.stage) == ("active", "accepted", "")
+    assert isinstance(first.error, WaitError)
+    assert first.error.reason == "connection refused"
+    assert "it is active, but not ready, last: connection refused" in str(first.error)
+    assert "it is provisioning" in str(second.error)
+    assert isinstance(third, Skipped)

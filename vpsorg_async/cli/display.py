@@ -130,11 +130,15 @@ class Chart:
         indent = " " * len(top)
         yield Text(indent + _beneath(names, columns, width))
         yield Text()
-        legend, rest = Text(indent) + _legend(pen, self.moments), f"  {now.rest}" if now.rest else ""
-        if rest and legend.cell_len + len(rest) > options.max_width:
-            legend.append("\n")
-            rest = indent + now.rest
-        yield legend.append(rest)
+        legend = Text(indent) + _legend(pen, self.moments)
+        room = options.max_width - legend.cell_len
+        for part in filter(None, (f"{now.requests} requests  {now.at:.1f} s", now.rest)):
+            room -= len(part) + 2
+            if room < 0:
+                yield legend
+                legend, room = Text(indent), options.max_width - len(indent) - len(part)
+            legend.append(f"  {part}" if legend.plain.strip() else part)
+        yield legend
         if now.note:
             yield Text(indent + printable(now.note), style="dim", no_wrap=True, overflow="ellipsis")
 
@@ -170,7 +174,8 @@ def _legend(pen: Pen, moments: Sequence[Moment]) -> Text:
             line.append(*pen.mark(word)).append(" ")
         count = now.statuses.get(word)
         line.append(f"{count} {word}  " if count else f"{word}  ", style="" if count else "dim")
-    return line.append(f"{now.requests} requests  {now.at:.1f} s")
+    line.rstrip()
+    return line
 
 
 @contextmanager
