@@ -255,3 +255,41 @@ async def test_bad_input_is_refused_before_anything_is_sent(
             await vps.fleet.create(specs(1), timeout=10, **options)  # type: ignore[call-overload]
 
     assert vpsorg_sandbox.requests == ()
+
+
+# -- one create at a time ----------------------------------------------------------------------------------------------
+
+
+async def test_the_server_of_a_lost_create_is_found(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox
+) -> None:
+    """It is found as often as one asks, also before it is visible."""
+    vpsorg_sandbox.faults.add(Rule("create", (faults.DropAfter(), faults.HideCreated(0.3)), times=1))
+    (spec,) = specs(1)
+    async with vpsorg_client() as vps:
+        with pytest.raises(OutcomeUnknownError):
+            await vps.servers.create(spec)
+        first = await vps.fleet.find_created(spec, before=(), settle=5.0)
+        again = await vps.fleet.find_created(spec, before=(), settle=5.0)
+
+    assert first is not None
+    assert again is not None
+    assert first.id == again.id == vpsorg_sandbox.servers[0].id
+
+
+async def test_nothing_is_found_where_nothing_was_created(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox
+) -> None:
+    (theirs,) = vpsorg_sandbox.world.add(name="web-00")
+    async with vpsorg_client() as vps:
+        assert await vps.fleet.find_created(specs(1)[0], before=[theirs.id], settle=0.1) is None
+
+
+async def test_several_servers_of_the_name(vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox) -> None:
+    vpsorg_sandbox.world.add(name="web-00")
+    vpsorg_sandbox.world.add(name="web-00")
+    async with vpsorg_client() as vps:
+        with pytest.raises(OutcomeUnknownError, match="several") as caught:
+            await vps.fleet.find_created(specs(1)[0], settle=1.0)
+
+    assert len(caught.value.candidates) == 2

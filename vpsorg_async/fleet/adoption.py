@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 
 import anyio
@@ -19,10 +20,10 @@ from ..lifecycle.creations import Doubt
 from ..lifecycle.snapshots import ListNews
 from ..records import Server, ServerId
 from ..specs import ServerSpec
-from .jobs import JobRun, Options, RunContext
+from .jobs import Job, JobRun, Options, RunContext
 from .reconcile import Found, Search
 
-__all__ = ["Searches", "stops_all"]
+__all__ = ["Searches", "find_created", "stops_all"]
 
 
 def stops_all(error: Exception) -> bool:
@@ -35,6 +36,8 @@ def ends_polling(error: Exception) -> bool:
     return stops_all(error) or isinstance(error, ClientClosedError)
 
 
+READ_AGAIN = 60.0
+"""Seconds after the settle window for which a search goes on while the account can't be read."""
 INTERVAL = 1.0
 """Seconds between polls of the account while a server is searched for."""
 LAST_POLL = 0.6
@@ -141,3 +144,39 @@ class Searches:
                 self._found(job_run, found)
         if not self._open:
             self._context.waiter.poller.unsubscribe(self._polled)
+
+
+async def find_created(
+    context: RunContext, spec: ServerSpec, before: Collection[str], settle: float
+) -> Server | None:
+    """Search for the server of a create whose answer was lost; see `Fleet.find_created`."""
+    ended: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+
+    def found(_: JobRun, result: Found) -> None:
+        if not ended.done():
+            ended.set_result(result)
+
+    def broke(bug: BaseException) -> None:
+        if not ended.done():
+            ended.set_exception(bug)
+
+    now = context.clock.now()
+    name = context.endpoints.shown_name(spec)
+    lost = OutcomeUnknownError(
+        f"create of {spec.name!r} has an unknown outcome",
+        subject=spec.name,
+        reason=VpsOrgError("its answer was lost"),
+    )
+    job_run = JobRun(Job(key=spec.name, command="create", spec=spec), now)
+    job_run.doubted(Doubt(name, now, lost, UNMARKED, settle))
+    searches = Searches(context, Options(timeout=settle + READ_AGAIN), found, broke)
+    searches.begin(before)
+    searches.open(job_run, spec, lost)
+    try:
+        result = await ended
+    finally:
+        searches.close()
+    if result.server is not None or result.exhausted:
+        return result.server
+    assert result.error is not None
+    raise result.error

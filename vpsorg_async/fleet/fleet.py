@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, Unpack, overload
 
+from ..config import check_seconds
 from ..lifecycle.contract import Target
 from ..lookups import Plans
-from ..specs import ServerSpec
+from ..records import Server, ServerId
+from ..specs import ServerSpec, check_id
+from .adoption import find_created
 from .bulk_commands import BulkCommands
-from .inputs import CreateOptions, check_count, options_of
+from .inputs import SETTLE, CreateOptions, check_count, options_of
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
@@ -234,3 +237,35 @@ class Fleet(BulkCommands):
         if dry_run:
             return await self._launcher.ensure_plan(wanted)
         return await finish(self._launcher.ensuring(wanted, settings))
+
+    async def find_created(
+        self, spec: ServerSpec, *, before: Iterable[ServerId] = (), settle: float = SETTLE
+    ) -> Server | None:
+        """Find the server of a create whose answer was lost, in polls that waits of this client share.
+
+        A fleet call does this by itself. It is for those who send creates one by one, such as a step of a workflow.
+
+        Args:
+            spec: The spec of the create.
+            before: The ids that were in the account before the create: none of them is its result.
+            settle: Seconds for which the server is searched for. It must be longer than lists lag behind.
+
+        Returns:
+            The server. None if a complete list, requested after the settle window, did not show one: then the create
+            has had no effect, and can be sent again.
+
+        Raises:
+            OutcomeUnknownError: Several servers have the name (``candidates``), or the account could not be listed
+                completely.
+            ConfigurationError: Bad input; nothing was sent.
+
+        Example::
+
+            try:
+                server = await vps.servers.create(spec)
+            except OutcomeUnknownError:
+                server = await vps.fleet.find_created(spec, before=ids)
+        """
+        (wanted,) = self._launcher.specs([spec])
+        ids = frozenset(str(check_id(server_id)).casefold() for server_id in before)
+        return await find_created(self._context, wanted, ids, check_seconds(settle, "settle", zero=True))
