@@ -56,8 +56,7 @@ async def reboot(vps: Client, word: str, *, away: float, port: int) -> Report:
         max_unavailable=away if away < 1 else int(away),
         max_failures=1,
         health=ready.tcp(port),
-        # five seconds apart: a server is active before it has booted
-        health_retries=60,
+        ready_timeout=300,
         on_event=heard,
     ) as run:
         loop = asyncio.get_running_loop()
