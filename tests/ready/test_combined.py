@@ -162,6 +162,49 @@ async def test_a_check_that_was_not_called_is_a_mistake() -> None:
     assert "a port is a number" in await answer(ready.all_of(forgotten))
 
 
+async def no(server: Server) -> bool:
+    return False
+
+
+async def not_awaited(server: Server) -> Any:
+    return no(server)
+
+
+async def with_reason(server: Server) -> Any:
+    return False, "it is not there"
+
+
+async def steps(server: Server) -> Any:
+    yield False
+
+
+def plain_steps(server: Server) -> Any:
+    yield False
+
+
+@pytest.mark.parametrize("wrong", [not_awaited, with_reason, steps, plain_steps])
+@virtual
+async def test_what_is_true_whatever_was_found_never_passes(wrong: Any) -> None:
+    """A coroutine, a generator and a tuple are true: none of them is taken for a yes."""
+    said = await answer(ready.limited(wrong, 5))
+
+    assert said.startswith(f"never: {wrong.__name__} returned ")
+    assert said.endswith(" instead of True or False")
+
+
+@virtual
+async def test_an_answer_without_a_truth_is_a_no() -> None:
+    """An exception of the answer itself is a reason, as any other one of the check."""
+
+    class Table:
+        def __bool__(self) -> bool:
+            raise ValueError("the truth of a table is ambiguous")
+
+    wrong: Any = lambda server: Table()  # noqa: E731
+
+    assert await answer(ready.limited(wrong, 5)) == "no: ValueError: the truth of a table is ambiguous"
+
+
 @pytest.mark.parametrize(
     "make",
     [

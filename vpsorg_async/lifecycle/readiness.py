@@ -185,7 +185,8 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
         async with limit:
             said = check(server)
             # a plain function does as well: a server has been rebooted for its answer
-            passed = await said if inspect.isawaitable(said) else said
+            said = await said if inspect.isawaitable(said) else said
+            passed = bool(said)
     except Hopeless:
         raise
     except NotReady as no:
@@ -198,7 +199,23 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
         if isinstance(failure, TimeoutError) and limit.expired():
             return f"it did not answer within {timeout:g} s"
         return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
-    if callable(passed):
-        # a check that was not called is true, and the wait would end on it
-        raise Hopeless(f"{name_of(check)} returned {passed!r} instead of True or False")
+    if _always_true(said):
+        raise Hopeless(f"{name_of(check)} returned {said!r} instead of True or False")
     return "" if passed else "it said no"
+
+
+def _always_true(said: object) -> bool:
+    """Return whether this is true whatever the check found, so that the wait would end on it.
+
+    That is a check that was not called, one that was not awaited or iterated, and ``False, "a reason"``.
+    """
+    if inspect.iscoroutine(said):
+        said.close()  # it would warn later, of something else
+        return True
+    return (
+        callable(said)
+        or inspect.isawaitable(said)
+        or inspect.isgenerator(said)
+        or inspect.isasyncgen(said)
+        or isinstance(said, tuple)
+    )
