@@ -307,6 +307,30 @@ async def test_a_cancelled_check_leaves_nothing_behind(keys: Keys) -> None:
         assert host.signals == ["TERM"]
 
 
+async def test_a_check_that_is_cancelled_as_it_logs_in_leaves_nothing_behind(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that nobody takes any more is closed."""
+    opened: list[asyncssh.SSHClientConnection] = []
+    create = asyncssh.create_connection
+
+    async def cancelled_then(*args: Any, **options: Any) -> Any:
+        connection, client = await create(*args, **options)
+        opened.append(connection)
+        checking.cancel()
+        return connection, client
+
+    async with serving(Host(), keys.users) as host:
+        check = check_of(host, keys)
+        assert await answer(check) == "yes"
+        monkeypatch.setattr(asyncssh, "create_connection", cancelled_then)
+        checking = asyncio.ensure_future(check(server()))
+        await asyncio.wait([checking])
+
+        assert checking.cancelled()
+        assert [connection.is_closed() for connection in opened] == [True]
+
+
 @pytest.mark.parametrize("sent", [b"", b"SSH-2.0-silent\r\n"])
 async def test_a_cancelled_login_leaves_nothing_behind(sent: bytes, keys: Keys) -> None:
     """A server that accepts the connection and says nothing more is left at once."""
@@ -391,6 +415,20 @@ def test_two_keys_of_one_server_are_not_both_pinned(tmp_path: Path) -> None:
     assert hosts.pin("192.0.2.1", "ssh-ed25519 AAAA")
     assert not hosts.pin("192.0.2.1", "ssh-ed25519 BBBB")
     assert (tmp_path / "hosts").read_text() == "192.0.2.1 ssh-ed25519 AAAA\n"
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["|1|qkRmGZkl1vIRwVpV4vBDmZRMPzM=|Jl1BfdpPQMKwWFZ7Qk8rZ8bDq6k=", "10.0.*", "web-?,!web-9", "10.0.0.0/8"],
+)
+async def test_lines_of_other_hosts_do_not_prevent_a_pin(hosts: str, keys: Keys) -> None:
+    """Hashed names and patterns, which the users' own files have, may be those of any host."""
+    line = f"{hosts} {Host().line().split(None, 1)[1]}"
+    keys.hosts.write_text(line)
+    async with serving(Host(), keys.users) as host:
+        assert await answer(check_of(host, keys)) == "yes"
+
+        assert keys.hosts.read_text() == line + host.line()
 
 
 async def test_a_key_that_cannot_be_pinned_is_not_trusted(

@@ -43,7 +43,9 @@ class HostKeysFile:
         target = Path(os.path.realpath(self.path))
         with _locked(target.parent):
             known = [
-                line.split()[1:3] for line in self.lines_about(label).splitlines() if line[0] not in "@#"
+                line.split()[1:3]
+                for line in self.lines_about(label).splitlines()
+                if label in line.split(None, 1)[0].split(",")
             ]
             if known:
                 return key.split()[:2] in known

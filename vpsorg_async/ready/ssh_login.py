@@ -172,11 +172,15 @@ class RemoteCommand:
             raise NotReady(f"{self.command!r} did not end within {self.timeout:g} s") from None
 
     async def _execute(self, server: Server) -> bool:
-        async def attempt(address: str, note: Callable[[str], None]) -> asyncssh.SSHClientConnection:
-            return await self.login.connect(address)
+        # also one that nobody takes any more, as the check is cancelled at that moment
+        opened: list[asyncssh.SSHClientConnection] = []
 
-        connection = await first_of(server, attempt, min(LOGIN_TIME, self.timeout), stagger=None)
+        async def attempt(address: str, note: Callable[[str], None]) -> asyncssh.SSHClientConnection:
+            opened.append(await self.login.connect(address))
+            return opened[-1]
+
         try:
+            connection = await first_of(server, attempt, min(LOGIN_TIME, self.timeout), stagger=None)
             return await self._run(connection)
         except asyncssh.Error as failure:
             raise NotReady(f"the connection was lost: {failure.reason}") from None
@@ -184,7 +188,8 @@ class RemoteCommand:
             raise NotReady(f"the connection was lost: {described(failure)}") from None
         finally:
             # not `close`, which would wait for a server that does not answer
-            connection.abort()
+            for connection in opened:
+                connection.abort()
 
     async def _run(self, connection: asyncssh.SSHClientConnection) -> bool:
         process = await connection.create_process(
