@@ -434,6 +434,35 @@ async def test_at_most_so_many_checks_at_once() -> None:
 
 
 @virtual
+async def test_a_server_that_waited_for_its_place_is_read_again() -> None:
+    """Much can happen to it while the checks of others take their time: it is checked as it is now."""
+    checked: list[Any] = []
+
+    async def check(server: Server) -> bool:
+        checked.append(server.id)
+        await asyncio.sleep(20)
+        return True
+
+    async def outcomes() -> dict[Any, Any]:
+        waiting = vps.wait_until_all(ids, "active", timeout=60, ready=check, ready_timeout=90)
+        return {outcome.server_id: outcome async for outcome in waiting}
+
+    async with account(options={"ready_concurrency": 1}) as (box, vps):
+        ids = [server.id for server in box.world.add(3)]
+        task = asyncio.create_task(outcomes())
+        await until(lambda: checked)
+        stopped, deleted = (number for number in ids if number not in checked)
+        box.world.set_status(stopped, "stopped")
+        box.world.vanish(deleted)
+        ended = await task
+
+        assert checked == [number for number in ids if number not in (stopped, deleted)]
+        assert ended[checked[0]].stage == "ready"
+        assert "it is stopped" in str(ended[stopped].error)
+        assert isinstance(ended[deleted].error, errors.ServerGoneError)
+
+
+@virtual
 async def test_checks_begin_although_no_outcome_is_taken() -> None:
     """`wait_until_all` checks each server as soon as it is active, and its generator can be closed early."""
     boots = Boots(1.0, NEVER)

@@ -25,6 +25,9 @@ from .ready_schedule import ReadySchedule, kind_of
 
 __all__ = ["NOT_READY", "READY", "ReadyChecks", "ReadyWait"]
 
+LONGEST_AGE = 1.0
+"""Seconds that a server may wait for a place before it is read again, and the age of a list that is enough then."""
+
 READY, NOT_READY = "ready", "not ready"
 """The words of the timeline for checks."""
 
@@ -161,7 +164,7 @@ class ReadyChecks:
             if wait.tries or pause:
                 await self._clock.sleep(pause)
                 wait.server = await self._reads.read(wait.server, checked)
-            reason = _elsewhere(wait.server, word) or await self._ask(wait, ends)
+            reason = _elsewhere(wait.server, word) or await self._ask(wait, word, ends)
             checked = self._clock.now()
             wait.tries += 1
             wait.note(checked, reason)
@@ -173,11 +176,17 @@ class ReadyChecks:
             usual = policy.interval
             pause = min(self._schedule.pause(kind, checked - since) if usual is None else usual, left)
 
-    async def _ask(self, wait: ReadyWait, ends: float) -> str:
+    async def _ask(self, wait: ReadyWait, word: str, ends: float) -> str:
         """Call the check once, when a place is free; returns why it did not pass."""
+        asked = self._clock.now()
         if not await self._place(ends):
             return f"{self._limit} other checks took all the time"
         try:
+            fresh = self._clock.now() - LONGEST_AGE
+            if asked < fresh:
+                wait.server = await self._reads.read(wait.server, fresh)
+                if reason := _elsewhere(wait.server, word):
+                    return reason
             left = ends - self._clock.now()
             seconds = wait.policy.time_for_check(wait.check, left)
             if self._waiting and left > 0:
