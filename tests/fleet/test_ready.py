@@ -264,6 +264,45 @@ async def test_a_cancelled_call_ends_its_checks() -> None:
         assert boots.running == 0
 
 
+async def wait_all(vps: Client, number: Any, check: Any) -> Any:
+    return [one async for one in vps.wait_until_all([number], "active", timeout=900, ready=check)]
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda vps, number, check: vps.fleet.reboot([number], timeout=900, ready=check),
+        lambda vps, number, check: vps.fleet.rolling_reboot([number], timeout=900, health=check),
+        wait_all,
+        lambda vps, number, check: vps.wait_until(number, "active", timeout=900, ready=check),
+    ],
+)
+@virtual
+async def test_a_check_that_keeps_a_cancellation_to_itself_is_ended(call: Any, said: bool) -> None:
+    """Neither is the call held up by its further checks, nor is its server taken for ready."""
+    started = asyncio.Event()
+
+    async def check(server: Server) -> bool:
+        started.set()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            return said
+        return False
+
+    async with account() as (box, vps):
+        (server,) = box.world.add()
+        task = asyncio.create_task(call(vps, server.id, check))
+        await started.wait()
+        cancelled_at = now()
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+        assert now() - cancelled_at < 2
+
+
 @virtual
 async def test_closing_the_client_ends_the_checks() -> None:
     """Every call that checks raises or reports that the client was closed."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import attrs
 
@@ -170,10 +171,26 @@ async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0
     """
     now = asyncio.get_running_loop().time
     began = now()
-    reason = await _asked(check, server, timeout)
+    with _cancellable():
+        reason = await _asked(check, server, timeout)
     if reason and now() > began + timeout + STOOD_STILL:
-        reason = await _asked(check, server, max(timeout, last))
+        with _cancellable():
+            reason = await _asked(check, server, max(timeout, last))
     return reason
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[None]:
+    """Raise the `CancelledError` of a cancellation that the user's code caught and kept to itself."""
+    task = asyncio.current_task()
+    cancelled = 0 if task is None else task.cancelling()
+    try:
+        yield
+    except FAILURES:
+        if task is None or task.cancelling() <= cancelled:
+            raise
+    if task is not None and task.cancelling() > cancelled:
+        raise asyncio.CancelledError
 
 
 async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
