@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -362,6 +363,22 @@ async def test_another_service_on_the_port_says_no(sent: bytes, reason: str, key
         check = ready.command("true", key=keys.right, known_hosts=keys.hosts, pin=True, port=listener.port)
 
         assert (await answer(check)).startswith(f"no: {V4}: {reason}")
+
+
+async def test_what_a_server_sends_is_shown_without_control_characters(keys: Keys) -> None:
+    """Anybody can answer at that address, and the reason is printed and logged."""
+    text = b"\x1b[2Jgo\naway" + 1000 * b"y"
+    # SSH_MSG_DISCONNECT of RFC 4253, sections 6 and 11.1, before any key exchange
+    payload = b"\x01" + struct.pack(">II", 2, len(text)) + text + bytes(4)
+    padding = 4 + -(len(payload) + 9) % 8
+    packet = struct.pack(">IB", len(payload) + 1 + padding, padding) + payload + bytes(padding)
+    async with listening(b"SSH-2.0-x\r\n" + packet) as listener:
+        said = await answer(
+            ready.command("true", key=keys.right, known_hosts=keys.hosts, pin=True, port=listener.port)
+        )
+
+    assert said.startswith(f"no: {V4}: SSH: [2Jgoawayyyy")
+    assert len(said) < 300
 
 
 async def test_a_closed_port_says_no(keys: Keys) -> None:

@@ -14,7 +14,7 @@ from ..lifecycle.readiness import NotReady
 from ..records import Server
 from ..shielding import apart, result_of
 
-__all__ = ["LEAST", "MARGIN", "STAGGER", "check_port", "described", "first_of", "written"]
+__all__ = ["LEAST", "MARGIN", "STAGGER", "check_port", "described", "first_of", "shown", "written"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,11 @@ def written(name: str, *given: object, **options: object) -> str:
     """Return a call as it is written; an option that is None is left out."""
     named = [f"{key}={value!r}" for key, value in options.items() if value is not None]
     return f"{name}({', '.join([*map(repr, given), *named])})"
+
+
+def shown(sent: str, limit: int = 200) -> str:
+    """Return what a server sent as a reason repeats it: no control characters, and not more than that many."""
+    return "".join(filter(str.isprintable, sent))[:limit]
 
 
 def described(error: Exception) -> str:

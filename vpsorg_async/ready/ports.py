@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from ..config import check_seconds
 from ..lifecycle.readiness import Check, NotReady
 from ..records import Server
-from .addresses import LEAST, MARGIN, STAGGER, check_port, first_of, written
+from .addresses import LEAST, MARGIN, STAGGER, check_port, first_of, shown, written
 
 __all__ = ["ssh", "tcp"]
 
@@ -100,12 +100,12 @@ async def _read_banner(reader: asyncio.StreamReader) -> None:
             line = await reader.readline()
         except ValueError:  # the line is too long
             raise NotReady("it sent something else than an SSH banner") from None
-        shown = "".join(filter(str.isprintable, line.decode("utf-8", "replace")))[:SHOWN]
+        text = shown(line.decode("utf-8", "replace"), SHOWN)
         if line.startswith((b"SSH-2.0-", b"SSH-1.99-")) and line.endswith(b"\n"):
             return
         if line.startswith(b"SSH-") and line.endswith(b"\n"):
-            raise NotReady(f"its SSH server speaks another version: {shown}")
-        first = first or shown
+            raise NotReady(f"its SSH server speaks another version: {text}")
+        first = first or text
         if not line.endswith(b"\n"):
             said = f"; it sent {first!r}" if first else ""
             raise NotReady(f"it closed the connection without an SSH banner{said}")

@@ -13,7 +13,7 @@ import attrs
 from ..errors import ConfigurationError
 from ..lifecycle.readiness import Hopeless, NotReady
 from ..records import Server
-from .addresses import described, first_of
+from .addresses import described, first_of, shown
 from .host_keys import HostKeysFile, label_of
 
 __all__ = ["Login", "RemoteCommand"]
@@ -91,13 +91,13 @@ class Login:
         except asyncssh.KeyExchangeFailed as failure:
             if any(trusted):
                 raise Hopeless(self._mismatch(label, None, failure, known=True)) from None
-            raise NotReady(f"SSH: {failure}") from None
+            raise NotReady(f"SSH: {shown(str(failure))}") from None
         except asyncssh.PermissionDenied:
             # the host key is proved by then
             await self._keep(label, contact)
             raise NotReady(f"login as {self.user} was refused{self._which}") from None
         except asyncssh.Error as failure:
-            raise NotReady(f"SSH: {failure.reason}") from None
+            raise NotReady(f"SSH: {shown(failure.reason)}") from None
         try:
             await self._keep(label, contact)
         except BaseException:
@@ -183,7 +183,7 @@ class RemoteCommand:
             connection = await first_of(server, attempt, min(LOGIN_TIME, self.timeout), stagger=None)
             return await self._run(connection)
         except asyncssh.Error as failure:
-            raise NotReady(f"the connection was lost: {failure.reason}") from None
+            raise NotReady(f"the connection was lost: {shown(failure.reason)}") from None
         except OSError as failure:
             raise NotReady(f"the connection was lost: {described(failure)}") from None
         finally:
