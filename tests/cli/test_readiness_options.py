@@ -117,8 +117,9 @@ def test_one_check_of_all() -> None:
     assert Readiness().request().check is None
 
 
-def test_a_hint_repeats_the_options(tmp_path: Path) -> None:
+def test_a_hint_repeats_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The options of a command can be given to another one, as a shell reads them."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
     hosts = tmp_path / "host keys"
     given = Readiness(
         ready=(CLOUD_INIT, "ssh:2222"),

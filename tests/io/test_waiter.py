@@ -204,7 +204,7 @@ async def test_ready_has_a_deadline_of_its_own(answer: Any, said: str) -> None:
 
         with pytest.raises(
             errors.WaitTimeoutError,
-            match=f"not ready after 12 s: its check was asked 24 times, last: {said}$",
+            match=f"not ready after 12 s: its check did not pass in 24 tries, last: {said}$",
         ) as caught:
             await ready(harness, door, 12)
 

@@ -158,8 +158,13 @@ async def test_a_check_that_was_not_called_is_a_mistake() -> None:
         "never: test_a_check_that_was_not_called_is_a_mistake.<locals>.<lambda>: "
         "test_a_check_that_was_not_called_is_a_mistake.<locals>.<lambda> returned tcp(22) instead of True or False"
     )
-    forgotten: Any = ready.tcp
-    assert "a port is a number" in await answer(ready.all_of(forgotten))
+
+
+@pytest.mark.parametrize("maker", [ready.tcp, ready.ssh, ready.http, ready.command])
+def test_a_function_that_makes_a_check_is_none(maker: Any) -> None:
+    """Parentheses were forgotten: that shows before a server is paid for."""
+    with pytest.raises(errors.ConfigurationError, match=rf"ready\.{maker.__name__} makes one: call it"):
+        ready.all_of(maker)
 
 
 async def no(server: Server) -> bool:

@@ -163,7 +163,14 @@ async def test_a_refused_login_is_tried_again(keys: Keys) -> None:
         )
         assert host.executed == []
         assert keys.hosts.read_text() == host.line()
+        (keys.home / "id_ed25519").write_bytes(keys.wrong.read_bytes())
         assert await answer(check_of(host, keys, key=None)) == f"no: {V4}: login as root was refused"
+
+
+def test_without_any_key_no_login_is_tried(keys: Keys) -> None:
+    """Every login would be refused, for as long as the check is repeated."""
+    with pytest.raises(errors.ConfigurationError, match="no SSH key to log in with"):
+        ready.command("true", known_hosts=keys.hosts, pin=True)
 
 
 async def test_the_keys_of_the_home_folder_are_used(keys: Keys) -> None:

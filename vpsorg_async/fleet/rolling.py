@@ -10,7 +10,7 @@ from ..http.session import SendCancelled
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
-from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
+from ..lifecycle.readiness import ReadyCheck, ReadyPolicy, check_check
 from ..records import Server, ServerId
 from .adoption import stops_all
 from .command_sender import CommandSender
@@ -52,7 +52,8 @@ class RollingRun(OutcomeStream):
         if not isinstance(operation, str) or operation not in IN_PLACE:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         check_function(on_event, "on_event", awaited=False)
-        check_function(health, "health", awaited=True)
+        if health is not None:
+            check_check(health, "health")
         title = f"rolling {operation}"
         super().__init__(context, OutcomeLog(context, title, ids, on_event=on_event, again=_not_again))
         self._limits: dict[str, Any] = {

@@ -24,6 +24,7 @@ __all__ = [
     "ReadyCheck",
     "ReadyPolicy",
     "ask",
+    "check_check",
     "check_ready",
     "least_of",
     "name_of",
@@ -125,7 +126,7 @@ class ReadyPolicy:
         if self.tries is None:
             return WaitTimeoutError(
                 f"server {server.id} is {server.status}, but not ready after {self.timeout:g} s: "
-                f"its check was asked {tries} times, last: {reason}",
+                f"its check did not pass in {tries} {'try' if tries == 1 else 'tries'}, last: {reason}",
                 server_id=server.id,
                 target="ready",
                 last_seen=server,
@@ -152,9 +153,17 @@ def check_ready(check: object, timeout: object) -> ReadyPolicy | None:
     seconds = check_seconds(timeout, "ready_timeout")
     if check is None:
         return None
-    if not callable(check):
-        raise ConfigurationError(f"ready is a check to be called with the server, not {check!r}")
+    check_check(check, "ready")
     return ReadyPolicy(timeout=seconds)
+
+
+def check_check(check: object, what: str) -> None:
+    """Raise `ConfigurationError` for what can't be a check, and for a function that makes one but was not called."""
+    if not callable(check):
+        raise ConfigurationError(f"{what} is a check that is called with the server, not {check!r}")
+    if getattr(check, "__annotations__", {}).get("return") in (Check, "Check"):
+        made = f"ready.{getattr(check, '__name__', '')}"
+        raise ConfigurationError(f"{what} is a check, and {made} makes one: call it, such as {made}(...)")
 
 
 async def ask(check: ReadyCheck, server: Server, timeout: float, last: float = 0.0) -> str:
@@ -214,7 +223,7 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
         if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling() > cancelled:
             raise
         if isinstance(failure, TimeoutError) and limit.expired():
-            return f"it did not answer within {timeout:g} s"
+            return f"it did not answer within {timeout:.3g} s"
         return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
     if _always_true(said):
         raise Hopeless(f"{name_of(check)} returned {said!r} instead of True or False")

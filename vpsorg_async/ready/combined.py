@@ -6,7 +6,17 @@ import asyncio
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
-from ..lifecycle.readiness import Check, Hopeless, NotReady, ReadyCheck, ask, least_of, name_of, time_of
+from ..lifecycle.readiness import (
+    Check,
+    Hopeless,
+    NotReady,
+    ReadyCheck,
+    ask,
+    check_check,
+    least_of,
+    name_of,
+    time_of,
+)
 from ..records import Server
 from ..shielding import apart, result_of
 from .addresses import MARGIN
@@ -144,8 +154,7 @@ def limited(check: ReadyCheck, timeout: float) -> Check:
 
 def _check_all(checks: tuple[ReadyCheck, ...]) -> None:
     for check in checks:
-        if not callable(check):
-            raise ConfigurationError(f"a check is called with the server, and {check!r} can't be")
+        check_check(check, "what is combined")
     if not checks:
         raise ConfigurationError("at least one check is wanted here")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -55,6 +56,12 @@ class Login:
 
     def __attrs_post_init__(self) -> None:
         if self.key is None:
+            kept = (path for path in Path("~/.ssh").expanduser().glob("id_*") if path.suffix != ".pub")
+            if os.name == "posix" and not os.environ.get("SSH_AUTH_SOCK") and not any(kept):
+                raise ConfigurationError(
+                    "there is no SSH key to log in with: no agent runs, and ~/.ssh has none; name the file of one with "
+                    "key="
+                )
             return
         try:
             pairs = asyncssh.load_keypairs(self.key)
