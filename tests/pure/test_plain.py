@@ -21,6 +21,7 @@ import vpsorg_async
 from vpsorg_async import (
     Backoff,
     Failed,
+    RateLimit,
     Receipt,
     Report,
     RetryPolicy,
@@ -108,6 +109,7 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
     WaitPolicy: st.builds(
         WaitPolicy, min_interval=st.floats(0.1, 1), max_interval=st.floats(2, 9), grace=SECONDS
     ),
+    RateLimit: st.builds(RateLimit, requests_per_second=st.floats(0.01, 1e6), burst=st.integers(1, 1000)),
     RetryPolicy: st.builds(
         RetryPolicy,
         attempts=st.integers(1, 9),
@@ -205,7 +207,7 @@ def test_every_error_survives(kind: Any, data: st.DataObject) -> None:
 def test_no_public_class_is_forgotten(kind: Any) -> None:
     """A public class is a record, an error, or one of the few that hold no data; no key has two meanings."""
     data = attrs.has(kind) or issubclass(kind, errors.VpsOrgError | enum.Enum)
-    machinery = {"Client", "ReadyCheck", "Fleet", "Run", "RollingRun"}
+    machinery = {"Client", "SharedClient", "ReadyCheck", "Fleet", "Run", "RollingRun"}
 
     assert data or typing.is_typeddict(kind) or kind.__name__ in machinery
     names = (

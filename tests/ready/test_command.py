@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
+import os
 import struct
 import subprocess
 import sys
@@ -406,26 +406,36 @@ async def test_a_connection_that_is_lost_says_no(keys: Keys) -> None:
         assert (await answer(check_of(host, keys))).startswith("no: the connection was lost")
 
 
-def add(path: Path, first: int, count: int, barrier: Any) -> None:
-    """Pin keys of several servers, as one of two processes."""
-    barrier.wait()
-    for number in range(first, first + count):
-        assert HostKeysFile(path).pin(f"192.0.2.{number}", f"ssh-ed25519 AAAA{number} comment")
+PINNING = """
+import sys
+from pathlib import Path
+from vpsorg_async.ready.host_keys import HostKeysFile
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 100):
+    assert HostKeysFile(Path(sys.argv[1])).pin(f"192.0.2.{number}", f"ssh-ed25519 AAAA{number} comment")
+"""
+"""Pins keys of a hundred servers, once it is told to begin."""
 
 
 def test_two_processes_pin_into_one_file(tmp_path: Path) -> None:
     """No line of either is lost or torn."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(2)
     processes = [
-        context.Process(target=add, args=(tmp_path / "hosts", first, 100, barrier)) for first in (0, 100)
+        subprocess.Popen(
+            [sys.executable, "-c", PINNING, str(tmp_path / "hosts"), first],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        for first in ("0", "100")
     ]
     for process in processes:
-        process.start()
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
     for process in processes:
-        process.join()
+        process.communicate(b"\n")
 
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     lines = (tmp_path / "hosts").read_text().splitlines()
     assert sorted(lines) == sorted(f"192.0.2.{n} ssh-ed25519 AAAA{n}" for n in range(200))
     assert [path.name for path in tmp_path.iterdir()] == ["hosts"]
