@@ -102,6 +102,11 @@ asyncio.run(main())
 """
 
 
+def left_of(folder: Path) -> list[str]:
+    """The files in a folder, without SQLite's log: connections that close at the same moment can leave it there."""
+    return [name for name in os.listdir(folder) if not name.endswith(("-wal", "-shm"))]
+
+
 def test_of_processes_that_begin_together_one_gets_the_names(tmp_path: Path) -> None:
     """Five processes create one journal and begin at the same instant: four are refused."""
     file = tmp_path / "fleet.db"
@@ -114,7 +119,7 @@ def test_of_processes_that_begin_together_one_gets_the_names(tmp_path: Path) -> 
         for process in processes:
             tell(process)
             process.wait()
-    assert os.listdir(tmp_path) == ["fleet.db"]
+    assert left_of(tmp_path) == ["fleet.db"]
 
 
 def test_of_threads_that_begin_together_one_gets_the_names(tmp_path: Path) -> None:
@@ -139,7 +144,7 @@ def test_of_threads_that_begin_together_one_gets_the_names(tmp_path: Path) -> No
     for thread in threads:
         thread.join()
     assert sorted(ends) == ["begun"] + ["refused"] * 3
-    assert os.listdir(tmp_path) == ["fleet.db"]
+    assert left_of(tmp_path) == ["fleet.db"]
 
 
 FORKS = """
