@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import attrs
+import pytest
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
 
 from tests.io.endpoints import (
@@ -77,6 +78,15 @@ OPERATIONS: dict[str, Callable[[Client], Awaitable[object]]] = {
     "read": lambda vps: vps.request("GET", "/account/me/"),
     "change": lambda vps: vps.request("POST", "/snapshots/", json={"server_id": 1}),
 }
+READS = ["list", "get", "read"]
+CHANGES = [name for name in OPERATIONS if name not in READS]
+
+
+async def failing(call: Awaitable[object]) -> Any:
+    """Return the error of a call that must fail."""
+    with pytest.raises(VpsOrgError) as caught:
+        await call
+    return caught.value
 
 
 def client(url: str, **options: Any) -> Client:

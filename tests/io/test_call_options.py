@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from unittest import mock
 
@@ -22,7 +22,7 @@ from tests.io.endpoints import (
     silent_name_server,
     stalls,
 )
-from tests.io.faults import OPERATIONS, SPEC, TOKEN
+from tests.io.faults import CHANGES, OPERATIONS, READS, SPEC, TOKEN, failing
 from tests.io.raw_server import Line, RawServer, Script, answer
 from tests.io.skipping import SkippingClock, quiet, skip, skipping
 from vpsorg_async import Backoff, Client, RetryPolicy, Timeout
@@ -36,7 +36,6 @@ from vpsorg_async.errors import (
     RequestTimeoutError,
     Sent,
     ServiceError,
-    VpsOrgError,
 )
 from vpsorg_async.fleet import Failed
 from vpsorg_async.http.exchange import Operation, Request
@@ -44,18 +43,10 @@ from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 GOOD = sends(fits)
-READS = ["list", "get", "read"]
-CHANGES = [name for name in OPERATIONS if name not in READS]
 
 
 def client(url: str, **options: Any) -> Client:
     return Client(TOKEN, base_url=url, clock=SkippingClock(), **options)
-
-
-async def failing(call: Awaitable[object]) -> Any:
-    with pytest.raises(VpsOrgError) as caught:
-        await call
-    return caught.value
 
 
 def now() -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,7 +11,7 @@ import attrs
 import pytest
 
 from tests.io.endpoints import fits, full_listener, passing_time, sends
-from tests.io.faults import OPERATIONS, SPEC, TOKEN
+from tests.io.faults import CHANGES, OPERATIONS, READS, SPEC, TOKEN, failing
 from tests.io.raw_server import Line, RawServer, answer
 from tests.io.skipping import SkippingClock, quiet, skip, skipping
 from tests.virtual import virtual
@@ -25,15 +24,12 @@ from vpsorg_async.errors import (
     RequestTimeoutError,
     Sent,
     ServiceError,
-    VpsOrgError,
 )
 from vpsorg_async.fleet import Failed
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.virtual_time import LoopClock
 
 GOOD = sends(fits)
-READS = ["list", "get", "read"]
-CHANGES = [name for name in OPERATIONS if name not in READS]
 
 
 def client(url: str, **options: Any) -> Client:
@@ -46,12 +42,6 @@ def soon(seconds: float = 5.0) -> datetime:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def failing(call: Awaitable[object]) -> Any:
-    with pytest.raises(VpsOrgError) as caught:
-        await call
-    return caught.value
 
 
 class StandingClock(SkippingClock):

@@ -104,6 +104,19 @@ async def listening(talk: Talk | bytes = b"", host: str = V4, port: int = 0) -> 
         await service.wait_closed()
 
 
+async def cancelled(check: ready.Check, listener: Listening) -> None:
+    """Cancel a check once it has connected: neither a connection nor a task outlives it."""
+    before = asyncio.all_tasks()
+    checking = asyncio.ensure_future(check(server()))
+    await listener.connected.wait()
+    checking.cancel()
+    await asyncio.wait([checking])
+
+    assert checking.cancelled()
+    await listener.closed()
+    assert {task for task in asyncio.all_tasks() - before if "connected" not in repr(task)} == set()
+
+
 def unused_port() -> int:
     """A port on which nothing listens."""
     with socket.socket() as probe:

@@ -15,7 +15,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tests.ready.loopback import V4, V6, answer, listening, needs_ipv6, server, unused_port
+from tests.ready.loopback import V4, V6, answer, cancelled, listening, needs_ipv6, server, unused_port
 from vpsorg_async import errors, ready
 from vpsorg_async.ready.host_keys import HostKeysFile
 
@@ -344,15 +344,7 @@ async def test_a_cancelled_login_leaves_nothing_behind(sent: bytes, keys: Keys) 
     """A server that accepts the connection and says nothing more is left at once."""
     async with listening(sent) as listener:
         check = ready.command("true", key=keys.right, known_hosts=keys.hosts, pin=True, port=listener.port)
-        before = asyncio.all_tasks()
-        checking = asyncio.ensure_future(check(server()))
-        await listener.connected.wait()
-        checking.cancel()
-        await asyncio.wait([checking])
-
-        assert checking.cancelled()
-        await listener.closed()
-        assert {task for task in asyncio.all_tasks() - before if "connected" not in repr(task)} == set()
+        await cancelled(check, listener)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.ready.loopback import V4, V6, Talk, answer, listening, needs_ipv6, server, unused_port
+from tests.ready.loopback import V4, V6, Talk, answer, cancelled, listening, needs_ipv6, unused_port
 from vpsorg_async import errors, ready
 
 
@@ -186,15 +186,7 @@ async def test_a_certificate_is_verified_for_the_name_of_the_url() -> None:
 async def test_a_cancelled_check_leaves_nothing_behind() -> None:
     """Neither a connection nor a task outlives a check that is cancelled."""
     async with listening(silent) as listener:
-        before = asyncio.all_tasks()
-        checking = asyncio.ensure_future(ready.http("/", port=listener.port)(server()))
-        await listener.connected.wait()
-        checking.cancel()
-        await asyncio.wait([checking])
-
-        assert checking.cancelled()
-        await listener.closed()
-        assert {task for task in asyncio.all_tasks() - before if "connected" not in repr(task)} == set()
+        await cancelled(ready.http("/", port=listener.port), listener)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, Unpack, overload
 
 from ..config import check_seconds
+from ..journal.entries import same_ids
 from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
@@ -267,5 +268,5 @@ class Fleet(BulkCommands):
                 server = await vps.fleet.find_created(spec, before=ids)
         """
         (wanted,) = self._launcher.specs([spec])
-        ids = frozenset(str(check_id(server_id)).casefold() for server_id in before)
+        ids = same_ids(map(check_id, before))
         return await find_created(self._context, wanted, ids, check_seconds(settle, "settle", zero=True))

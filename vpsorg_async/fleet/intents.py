@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Self
 
-from ..errors import OutcomeUnknownError, RequestError, Sent
+from ..errors import RequestError, Sent
 from ..journal import Journal, JournalRun
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
@@ -67,10 +67,7 @@ class Intents:
 
     def failed(self, job: Job, error: Exception) -> None:
         """Take the intent back, unless the command may have been applied."""
-        maybe = isinstance(error, OutcomeUnknownError) or (
-            isinstance(error, RequestError) and error.sent is Sent.MAYBE
-        )
-        if not maybe:
+        if not (isinstance(error, RequestError) and error.sent is Sent.MAYBE):
             self.withdrawn(job)
 
     def withdrawn(self, job: Job) -> None:

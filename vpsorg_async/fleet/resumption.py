@@ -9,9 +9,10 @@ import attrs
 
 from ..errors import OutcomeUnknownError, VpsOrgError
 from ..journal import Acknowledged, Intent
+from ..journal.entries import same_ids
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..specs import name_key
+from ..specs import name_key, same_id
 
 __all__ = ["Doubted", "Resumption"]
 
@@ -57,7 +58,7 @@ class Resumption:
         cls, receipts: Mapping[str, Receipt], before: Collection[ServerId] | None, settle: float
     ) -> Resumption:
         """Return what a caller knows of an earlier attempt: all names that have no receipt are in doubt."""
-        ids = None if before is None else frozenset(str(server_id).casefold() for server_id in before)
+        ids = None if before is None else same_ids(before)
         return cls(
             receipts={name_key(name): receipt for name, receipt in receipts.items()},
             others=Doubted(ids),
@@ -89,7 +90,7 @@ class Resumption:
         """Return whether a server of that name is the result of an earlier attempt."""
         receipt, doubt = self.receipts.get(key), self.doubted(key)
         if receipt is not None:
-            return str(receipt.server_id).casefold() == str(server_id).casefold()
+            return same_id(receipt.server_id, server_id)
         return (
             doubt is not None and doubt.before is not None and str(server_id).casefold() not in doubt.before
         )

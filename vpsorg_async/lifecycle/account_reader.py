@@ -182,7 +182,7 @@ class AccountReader:
             await self._read_each(ids)
 
     async def list_for(self, readers: int) -> None:
-        """Read one list outside the rounds if that is cheaper than so many reads by id; its failure is no failure."""
+        """Read one list outside the rounds if that is cheaper than so many reads by id; its errors are ignored."""
         if self._list_trouble.lasts(self._clock.now()) or self.held_until > self._clock.now():
             return
         if list_is_cheaper(readers, self._size, self._source.page_size):

@@ -100,7 +100,7 @@ class Poller:
         await self._reader.glance(ids)
 
     async def list_for(self, readers: int) -> None:
-        """Read one list outside the rounds if that is cheaper than so many reads by id; its failure is no failure."""
+        """Read one list outside the rounds if that is cheaper than so many reads by id; its errors are ignored."""
         await self._reader.list_for(readers)
 
     def keep_list(self, change: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["HostKeysFile", "label_of"]
 
 PATTERN_SIGNS = set("*?|!/")
-"""Signs of host names that stand for several hosts, or are hashed: only the SSH library can tell whom they mean."""
+"""Characters in the names of lines that match several hosts, or are hashed. Only asyncssh can match these."""
 
 
 def label_of(address: str, port: int) -> str:
