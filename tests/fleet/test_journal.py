@@ -277,6 +277,22 @@ async def test_the_server_of_a_lost_create_is_found(
     assert first.id == again.id == vpsorg_sandbox.servers[0].id
 
 
+async def test_a_create_of_this_client_whose_caller_gave_up_is_found(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox
+) -> None:
+    """Its answer came to this client, so that a list that lags for longer than the settle window hides nothing."""
+    (spec,) = specs(1)
+    async with vpsorg_client() as vps:
+        vpsorg_sandbox.world.lag(60.0)
+        created = await vps.servers.create(spec)
+        found = await vps.fleet.find_created(spec, settle=0.1)
+        other = await vps.fleet.find_created(spec, before=[created.id], settle=0.1)
+
+    assert found is not None
+    assert found.id == created.id
+    assert other is None
+
+
 async def test_nothing_is_found_where_nothing_was_created(
     vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox
 ) -> None:

@@ -11,7 +11,6 @@ from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, check_id
-from .adoption import find_created
 from .bulk_commands import BulkCommands
 from .inputs import SETTLE, CreateOptions, check_count, options_of
 from .jobs import RunContext
@@ -269,4 +268,4 @@ class Fleet(BulkCommands):
         """
         (wanted,) = self._launcher.specs([spec])
         ids = same_ids(map(check_id, before))
-        return await find_created(self._context, wanted, ids, check_seconds(settle, "settle", zero=True))
+        return await self._launcher.find_created(wanted, ids, check_seconds(settle, "settle", zero=True))

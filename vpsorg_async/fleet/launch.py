@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from ..lifecycle.creations import Doubt
 from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, name_key
+from .adoption import find_created
 from .inputs import check_ids, no_repeats
 from .intents import Intents
 from .jobs import Job, Options, RunContext, Work
@@ -51,6 +52,12 @@ class Launcher:
         """Return what `ensure` would do, with prices if they can be read."""
         survey = self._survey.begin()
         return await survey.priced((await survey.planned(specs))[1])
+
+    async def find_created(self, spec: ServerSpec, before: Collection[str], settle: float) -> Server | None:
+        """Return the server of a create whose answer the caller does not have; see `Fleet.find_created`."""
+        # its answer may have come to this client after its caller had given up
+        own = await self._survey.begin().created(spec, before)
+        return own or await find_created(self._context, spec, before, settle)
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
         """Return a run that creates servers, none of whose names may exist, and waits for the target."""

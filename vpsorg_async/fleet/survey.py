@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 
 import attrs
 
@@ -108,6 +108,13 @@ class Survey:
 
         found = await asyncio.gather(*map(read, own))
         return [server for server in found if server is not None]
+
+    async def created(self, spec: ServerSpec, before: Collection[str]) -> Server | None:
+        """Return the server of that name that this client created last, unless it is one of those or is leaving."""
+        for server, leaving in self._present(await self._own([spec], ())):
+            if not leaving and str(server.id).casefold() not in before:
+                return server
+        return None
 
     def _plan(self, wanted: Sequence[ServerSpec], existing: Sequence[Server]) -> FleetPlan:
         """Return the plan, with a step for each spec."""
