@@ -54,7 +54,8 @@ LAYERS: list[set[str]] = [
         "config",
     },
     {"specs", "errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
-    {"records"},
+    {"fleet_errors"},
+    {"records", "root_error"},
 ]
 # Neither of a pair imports the other, although their layers would let them.
 STRANGERS = [("http", "lifecycle")]

@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)     bad input or set-up; nothing was sent
     ├── ClientClosedError                   the client was closed under a call or a wait
     ├── JournalError                        the journal could not be written; this change was not sent
+    ├── LimitError               .limit     a limit of the client forbids the change; it was not sent
     ├── RequestError             .sent .request .attempts    one request did not succeed
     │   ├── TransportError                      no usable answer came
     │   │   ├── ConnectError                    provably not sent: safe to repeat
@@ -33,9 +34,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from .fleet_errors import FleetError, LimitError
 from .records import Seen, Server, ServerId
+from .root_error import VpsOrgError
 
 __all__ = [
     "APIError",
@@ -48,6 +51,7 @@ __all__ = [
     "DecodeError",
     "FleetError",
     "JournalError",
+    "LimitError",
     "NeverReadyError",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -76,18 +80,6 @@ class Sent(enum.Enum):
     """An answer refused it before any work was done."""
     MAYBE = "maybe"
     """It may have been applied."""
-
-
-class VpsOrgError(Exception):
-    """The root of every error of this package.
-
-    Attributes:
-        final: True where the same call would fail again, or must not be sent again before the account was checked
-            (`OutcomeUnknownError`). False where it may succeed later. A change whose ``sent`` is MAYBE is repeated only
-            if it may be applied twice.
-    """
-
-    final: bool = False
 
 
 class ConfigurationError(VpsOrgError, ValueError):
@@ -386,15 +378,3 @@ class NeverReadyError(WaitError):
     """A ready check found that the server has failed for good, so that waiting on is of no use."""
 
     final = True
-
-
-class FleetError(VpsOrgError, ExceptionGroup[Exception]):
-    """Some servers of a fleet call failed. ``except*`` splits it by the errors inside; final if all of them are."""
-
-    def __init__(self, message: str, errors: Sequence[Exception], /) -> None:
-        super().__init__(message, errors)
-        self.final = all(isinstance(error, VpsOrgError) and error.final for error in errors)
-
-    def derive(self, excs: Sequence[Any], /) -> Any:
-        """Keep the class when ``except*`` splits the group."""
-        return FleetError(self.message, excs)

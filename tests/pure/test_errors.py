@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ FULL = [
     ConfigurationError("bad"),
     errors.ClientClosedError("closed"),
     errors.JournalError("the disk is full"),
+    errors.LimitError("too many", limit="max_servers", allowed=Decimal(20), required=Decimal(25)),
     RequestError("failed", request="GET /x/", sent=Sent.NO),
     ConnectError("refused", request="GET /x/", final=True),
     ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),

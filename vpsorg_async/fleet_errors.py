@@ -1,0 +1,54 @@
+"""The errors of whole calls: of several servers, and of limits. They are part of `vpsorg_async.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from .root_error import VpsOrgError
+
+__all__ = ["FleetError", "LimitError"]
+
+
+class LimitError(VpsOrgError):
+    """A limit of the client (`Limits`) forbids the change, or cannot be checked. No change was sent.
+
+    Attributes:
+        limit: The name of the limit, such as ``max_servers``.
+        allowed: Its value; None for ``read_only``.
+        required: What the change would need, in all; None where that is not known, and for ``read_only``.
+
+    Example:
+        ``except LimitError as error: print(error.limit, error.required)``
+    """
+
+    final = True
+    limit: str
+    allowed: Decimal | None
+    required: Decimal | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str = "",
+        allowed: Decimal | None = None,
+        required: Decimal | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+        self.required = required
+
+
+class FleetError(VpsOrgError, ExceptionGroup[Exception]):
+    """Some servers of a fleet call failed. ``except*`` splits it by the errors inside; final if all of them are."""
+
+    def __init__(self, message: str, errors: Sequence[Exception], /) -> None:
+        super().__init__(message, errors)
+        self.final = all(isinstance(error, VpsOrgError) and error.final for error in errors)
+
+    def derive(self, excs: Sequence[Any], /) -> Any:
+        """Keep the class when ``except*`` splits the group."""
+        return FleetError(self.message, excs)
