@@ -7,7 +7,6 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Hashable, Mapping
-from datetime import datetime
 from typing import NoReturn, Self, TypeVar, Unpack
 
 import anyio
@@ -34,7 +33,7 @@ from .durations_file import keep_durations, read_durations
 from .errors import ClientClosedError, ConfigurationError
 from .events import ClientEvent
 from .facade import Facade
-from .http.options import CallOptions, check_headers, check_user_agent
+from .http.options import CallOptions, NotAfter, check_headers, check_user_agent
 from .lifecycle.durations import Durations
 from .options import ClientOptions
 from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
@@ -227,7 +226,7 @@ class Client(Facade):
         retry: RetryPolicy | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
-        not_after: datetime | None = None,
+        not_after: NotAfter | None = None,
     ) -> Self:
         """Return a view of this client whose calls have options of their own.
 
@@ -251,7 +250,8 @@ class Client(Facade):
                 applied.
             not_after: The time of day, with a time zone, after which no change leaves, whatever it waited for: a slot,
                 a rate limit, a pause, a connection. The errors are those of ``deadline``. The answer to a change
-                that has left is awaited as usual; reads are not concerned.
+                that has left is awaited as usual; reads are not concerned. A function that returns such a time is
+                called right before each change leaves, so that a lease of the right to send can be renewed meanwhile.
 
         Options that are None are those of this client, or of the view that this is called on.
 

@@ -300,3 +300,21 @@ async def test_a_fleet_reports_what_could_not_leave() -> None:
             assert isinstance(failed.error, RequestTimeoutError)
             assert (failed.error.sent, failed.attempts) == (Sent.NO, 0)
         assert len(report.succeeded) + len(report.failed) == 12
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+@skipping
+async def test_a_lease_is_asked_when_the_change_leaves(operation: str) -> None:
+    """A function stands for a time that is renewed: while it says a later one a change leaves, then none does."""
+    ends = [soon(-1), soon(5)]
+
+    async with RawServer(GOOD) as server, client(server.url) as vps:
+        leased = vps.with_options(not_after=lambda: ends[-1])
+        await OPERATIONS[operation](leased)
+        changes = [line for line in server.requests if line.method != "GET"]
+        ends.pop()
+        error = await failing(OPERATIONS[operation](leased))
+
+        assert [line for line in server.requests if line.method != "GET"] == changes
+    assert isinstance(error, RequestTimeoutError)
+    assert (error.sent, error.not_after) == (Sent.NO, ends[-1])

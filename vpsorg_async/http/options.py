@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -12,7 +12,18 @@ from ..config import RetryPolicy, Timeout, check_seconds
 from ..errors import ConfigurationError
 from ..timing import Clock, seconds_until
 
-__all__ = ["Call", "CallOptions", "TimeLeft", "check_headers", "check_user_agent", "merge_headers"]
+__all__ = [
+    "Call",
+    "CallOptions",
+    "NotAfter",
+    "TimeLeft",
+    "check_headers",
+    "check_user_agent",
+    "merge_headers",
+]
+
+NotAfter = datetime | Callable[[], datetime]
+"""The time of day after which no change leaves, or a function that returns it as it is now."""
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[ -~]*")
@@ -76,10 +87,14 @@ def _check_value(value: object, what: str) -> str:
     return value.strip()
 
 
-def _check_not_after(value: object) -> datetime | None:
-    """Return the time in UTC. Raises `ConfigurationError`."""
-    if value is None:
-        return None
+def _check_not_after(value: object) -> NotAfter | None:
+    """Return the time in UTC, or the function that returns it. Raises `ConfigurationError`."""
+    if value is None or (callable(value) and not isinstance(value, type)):
+        return value
+    return _utc(value)
+
+
+def _utc(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise ConfigurationError(f"not_after is a datetime, not {value!r}")
     if value.utcoffset() is None:
@@ -110,7 +125,8 @@ class TimeLeft:
 class Call:
     """What holds for one call. ``ends_at`` is its deadline on the client's clock; ``deadline`` the same in seconds.
 
-    ``not_after`` is the time of day (UTC) after which no attempt leaves.
+    ``not_after`` is the time of day (UTC) after which no attempt leaves. A function can return a later one each time,
+    so that it limits no pause before an attempt: it is only called when the attempt has its connection.
     """
 
     timeout: Timeout | None = None
@@ -118,18 +134,22 @@ class Call:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     deadline: float | None = None
     ends_at: float | None = None
-    not_after: datetime | None = None
+    not_after: NotAfter | None = None
 
     def of_read(self) -> Call:
         """Return what holds for a read of this call: it can leave at any time until the deadline."""
         return self if self.not_after is None else attrs.evolve(self, not_after=None)
+
+    def leave_by(self) -> datetime | None:
+        """Return the time of day (UTC) after which an attempt that has its connection does not leave, as it is now."""
+        return _utc(self.not_after()) if callable(self.not_after) else self.not_after
 
     def time_left(self, clock: Clock) -> TimeLeft | None:
         """Return the time in which an attempt can still leave; None: no limit."""
         left: TimeLeft | None = None
         if self.ends_at is not None:
             left = TimeLeft(self.ends_at - clock.now(), deadline=self.deadline)
-        if self.not_after is not None:
+        if isinstance(self.not_after, datetime):
             seconds = seconds_until(self.not_after, clock)
             if left is None or seconds < left.seconds:
                 left = TimeLeft(seconds, not_after=self.not_after)
@@ -155,7 +175,7 @@ class CallOptions:
     retry: RetryPolicy | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     deadline: float | None = None
-    not_after: datetime | None = None
+    not_after: NotAfter | None = None
 
     @classmethod
     def of(
@@ -165,7 +185,7 @@ class CallOptions:
         retry: RetryPolicy | None,
         headers: Mapping[str, str] | None,
         deadline: float | None,
-        not_after: datetime | None = None,
+        not_after: NotAfter | None = None,
         configured: Timeout,
     ) -> CallOptions:
         """Return the options, checked; a number as ``timeout`` leaves the rest of the configured one as it is.

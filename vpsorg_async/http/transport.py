@@ -161,7 +161,7 @@ class AiohttpTransport:
             return ConnectionLostError(_CLOSED, sent=Sent.NO, request=str(request))
         attempt = self._deadlines.enter(None if call is None else call.limit(self._timeout, started))
         if call is not None and call.not_after is not None:
-            self._connector.connect_within(functools.partial(seconds_until, call.not_after, self._clock))
+            self._connector.connect_within(functools.partial(self._until, call))
         answer: aiohttp.ClientResponse | None = None
         try:
             answer = await self._session.request(
@@ -206,6 +206,12 @@ class AiohttpTransport:
         elif not known.final and not request.over:
             self._connector.distrust()
         return known
+
+    def _until(self, call: Call) -> float:
+        """Return the seconds in which a change can still leave."""
+        leave_by = call.leave_by()
+        assert leave_by is not None
+        return seconds_until(leave_by, self._clock)
 
     def _options_of(self, call: Call) -> dict[str, Any]:
         """Return the arguments of a request whose call has options of its own."""
@@ -269,9 +275,9 @@ class AiohttpTransport:
         match failure:
             case TooLate():
                 assert call is not None
-                limit = str(TimeLeft(0.0, not_after=call.not_after))
-                why = f"no connection to {self._origin} before {limit}"
-                return RequestTimeoutError(why, request=what, not_after=call.not_after)
+                not_after = call.leave_by()
+                why = f"no connection to {self._origin} before {TimeLeft(0.0, not_after=not_after)}"
+                return RequestTimeoutError(why, request=what, not_after=not_after)
             case aiohttp.ConnectionTimeoutError():
                 late = f"no connection to {self._origin} within {timeout.connect:g} s"
                 return ConnectError(late, request=what)
