@@ -48,7 +48,7 @@ def test_a_fleet_from_flags(fleet: Any, box: Sandbox) -> None:
     for command, status in (("stop", "stopped"), ("start", "active"), ("reboot", "active")):
         report = fleet(command, *WEB, *(() if command == "start" else ("--yes",)))
         assert [(row["key"], row["status"]) for row in report["outcomes"]] == [(key, status) for key in ids]
-    rolled = fleet("rolling-reboot", *map(str, ids), "--max-unavailable", "50%")
+    rolled = fleet("rolling-reboot", *map(str, ids), "--max-unavailable", "50%", "--yes")
     assert (rolled["operation"], rolled["succeeded"]) == ("rolling reboot", 3)
     assert fleet("delete", "--name", "web-{n:02}", "--count", "5", "--yes")["succeeded"] == 3
     assert box.servers == ()
@@ -116,13 +116,24 @@ def test_a_taken_name_is_refused(vpsorg: Any, box: Sandbox) -> None:
 def test_a_missing_name_is_refused(vpsorg: Any, box: Sandbox, command: str) -> None:
     """A name that is not in the account is exit code 2, and nothing is sent to the others."""
     box.world.add(1)
-    yes = () if command in ("start", "rolling-reboot") else ("--yes",)
+    yes = () if command == "start" else ("--yes",)
 
     ended = vpsorg("fleet", command, "12345", "--name", "nobody", *yes)
 
     assert (ended.code, ended.out) == (2, "")
     assert "not in the account: nobody" in ended.err
     assert box.ledger == ()
+
+
+def test_a_rolling_reboot_of_several_is_confirmed(vpsorg: Any, box: Sandbox) -> None:
+    """As the reboot of several at once: without a terminal to ask on, nothing is sent. One alone needs no answer."""
+    box.world.add(2)
+
+    several = vpsorg("fleet", "rolling-reboot", "12345", "12346", "--max-unavailable", "50%")
+    one = vpsorg("fleet", "rolling-reboot", "12345", "-q")
+
+    assert (several.code, one.code, len(box.ledger)) == (2, 0, 1)
+    assert "Reboot 2 servers, at most 50% unavailable at a time" in several.err
 
 
 def test_waits_of_a_fleet(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:

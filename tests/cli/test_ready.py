@@ -50,7 +50,7 @@ def test_a_fleet_is_ready(vpsorg: Any, booted: Callable[..., Sandbox]) -> None:
         ("create", *web, *NEW),
         ("ensure", *web, *NEW),
         ("reboot", *web, "--yes"),
-        ("rolling-reboot", *web, "--port", "2222"),
+        ("rolling-reboot", *web, "--port", "2222", "--yes"),
         ("start", *web),
     ):
         if line[0] == "start":

@@ -140,6 +140,7 @@ def test_a_server_that_is_late_is_printed_all_the_same(vpsorg: Any, monkeypatch:
         ("wait 1 --timeout nan", "nan"),
         ("wait 1 --timeout soon", "soon"),
         ("wait .. --for active", "server id"),
+        ("wait 1 web-01", "not an id: web-01; ids are numbers here"),
         ("servers get -1", "-1"),
         ("servers update 1", "--hostname"),
         ("servers update 1 --name web_1", "letters, digits and hyphens"),

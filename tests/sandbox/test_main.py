@@ -102,16 +102,22 @@ def test_the_other_dialect() -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_printed_curl_line_works() -> None:
-    """The greeting shows the URL, the token and a curl line, which works when it is pasted into a shell."""
+    """The greeting shows the URL, the token, and two lines that work when they are pasted into a shell."""
     with sandbox("--port", "0", "--speed", "60", "--seed", "3", "--latency", "0.001") as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(6)]
+        lines = [process.stdout.readline().strip() for _ in range(7)]
         line = next(line for line in lines if line.startswith("curl"))
         shown = subprocess.run(["sh", "-c", f"{line} -s"], capture_output=True, text=True, check=True)
 
         assert json.loads(shown.stdout) == {"count": 0, "results": []}
         assert re.fullmatch(r"url +http://127\.0\.0\.1:\d+", lines[1])
         assert re.fullmatch(r"token +vps_sandbox_\w+", lines[2])
+        [pasted] = [line for line in lines if line.startswith("export")]
+        said = subprocess.run(
+            ["sh", "-c", f"{pasted}; env"], capture_output=True, text=True, check=True
+        ).stdout
+        assert f"VPSORG_BASE_URL={lines[1].split()[1]}\n" in said
+        assert f"VPSORG_API_TOKEN={lines[2].split()[1]}\n" in said
         assert ended(process, signal.SIGINT) == (0, "")
 
 

@@ -229,6 +229,7 @@ def rolling_reboot(
     max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
     port: Annotated[int | None, Parameter(help="The same as --ready tcp:PORT.")] = None,
     timeout: Seconds = 600.0,
+    yes: Yes = False,
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,
     account: Account = ACCOUNT,
@@ -243,7 +244,8 @@ def rolling_reboot(
     request = readiness.request()
     limit = _limit(max_unavailable)
     settings = account.settings()
-    found = _found(settings, ids, servers, output)
+    found = _found(settings, ids, servers, output, named=not yes)
+    _ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
 
     async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
         return await vps.fleet.rolling_reboot(

@@ -18,8 +18,8 @@ from .exits import Exit
 from .live import Tally, showing
 from .output import OUTPUT, Output, columns, plain
 from .readiness_options import READINESS, Readiness, ReadyRequest
-from .reports import to_continue
-from .settings import ACCOUNT, Account
+from .reports import some, to_continue
+from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
 from .specs import ident
 
@@ -53,6 +53,8 @@ def wait(
     wanted = list(dict.fromkeys(check_id(ident(text)) for text in ids))
     if not wanted:
         raise ConfigurationError("give at least one id")
+    settings = account.settings()
+    _refuse_names(wanted, settings)
     tally = Tally("wait", wanted, timeout=timeout, ready=request)
     keys = {str(key): key for key in wanted}
     check = request.watched(lambda server, reason: tally.checked(keys.get(str(server.id), server.id), reason))
@@ -80,9 +82,18 @@ def wait(
         finally:
             show_once()
 
-    account.settings().run(work, on_event=tally.heard, last_words=show_once)
+    settings.run(work, on_event=tally.heard, last_words=show_once)
     errors = [outcome.error for outcome in outcomes.values() if outcome.error is not None]
     return Exit.of_all(errors, len(wanted))
+
+
+def _refuse_names(ids: Sequence[ServerId], settings: Settings) -> None:
+    """Raise `ConfigurationError` if a text is given where ids are numbers: the wait would look for it in vain."""
+    names = [server_id for server_id in ids if isinstance(server_id, str)]
+    if names and settings.dialect == "documented":
+        raise ConfigurationError(
+            f"not an id: {some(names)}; ids are numbers here, and vpsorg servers list shows them with the names"
+        )
 
 
 def _known(words: list[str]) -> list[str]:

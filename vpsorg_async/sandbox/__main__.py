@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def serve(
     no_boot: bool = False,
     ports: str | None = None,
     authorized_keys: Path | None = None,
+    dialect: str = "documented",
     **settings: Any,
 ) -> None:
     """Run a sandbox with the settings of `Sandbox` until Ctrl-C or SIGTERM, and print its address.
@@ -55,6 +57,7 @@ def serve(
         no_boot: Let no server listen.
         ports: The ports of servers, such as `ssh=2222,http=8080`.
         authorized_keys: A file of SSH keys that log in to every server.
+        dialect: The dialect of the API.
         settings: Further settings of `Sandbox`.
 
     Raises:
@@ -64,12 +67,13 @@ def serve(
         boot=None if no_boot else read_range(boot),
         ports=_read_ports(ports) if ports else None,
         authorized_keys=_read_keys(authorized_keys) if authorized_keys else None,
+        dialect=dialect,
         **settings,
     )
     box.world.add(servers)
     # Imports aiohttp now, because a late import would stall the running loop.
     import_module("vpsorg_async.sandbox.web_app")
-    asyncio.run(_serve(box, as_json=as_json))
+    asyncio.run(_serve(box, dialect=dialect, as_json=as_json))
 
 
 def read_range(text: str) -> tuple[float, float]:
@@ -102,7 +106,7 @@ def _read_keys(path: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-async def _serve(box: Sandbox, *, as_json: bool) -> None:
+async def _serve(box: Sandbox, *, dialect: str, as_json: bool) -> None:
     async with box:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -114,17 +118,20 @@ async def _serve(box: Sandbox, *, as_json: bool) -> None:
             except NotImplementedError:
                 # Windows has no such handlers; Ctrl-C arrives as KeyboardInterrupt there.
                 continue
-        print(json.dumps({"url": box.url, "token": box.token}) if as_json else _greeting(box), flush=True)
+        said = json.dumps({"url": box.url, "token": box.token}) if as_json else _greeting(box, dialect)
+        print(said, flush=True)
         await stop.wait()
 
 
-def _greeting(box: Sandbox) -> str:
+def _greeting(box: Sandbox, dialect: str) -> str:
+    setting = "" if dialect == "documented" else f" VPSORG_DIALECT={dialect}"
     return (
         f"VPS.org sandbox (an emulator: nothing here is real or costs money)\n"
         f"  url    {box.url}\n"
         f"  token  {box.token}\n"
         f"{_listening(box.machines) if box.machines else ''}"
         f"Try:\n"
+        f"  export VPSORG_BASE_URL={box.url} VPSORG_API_TOKEN={shlex.quote(box.token)}{setting}\n"
         f'  curl -H "Authorization: Bearer {box.token}" {box.url}/api/v1/servers/\n'
         f"Press Ctrl-C to stop."
     )
