@@ -104,6 +104,18 @@ def test_a_run_that_completed_is_not_taken_up(tmp_path: Path) -> None:
         assert len(box.ledger) == SERVERS
 
 
+async def test_ensure_starts_what_is_stopped(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The journal holds names, and a start is of a server."""
+    (server,) = vpsorg_sandbox.world.add(name="web-00")
+    vpsorg_sandbox.world.set_status(server.id, "stopped")
+    async with vpsorg_client() as vps:
+        report = await vps.fleet.ensure(specs(2), timeout=10, journal=tmp_path / "fleet.db")
+
+    assert [outcome.how for outcome in report.succeeded] == ["started", "created"]
+
+
 async def test_names_that_another_program_works_on_are_refused(
     vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -18,12 +18,23 @@ __all__ = ["Intents"]
 
 
 class Intents:
-    """What a run writes into its journal. See `vpsorg_async.journal.protocol` for what that is worth."""
+    """What a run writes into its journal. See `vpsorg_async.journal.protocol` for what that is worth.
 
-    def __init__(self, journal: Journal, run: JournalRun, name_of: Callable[[ServerSpec], str]) -> None:
+    A run holds what it was called with: names or servers. ``ensure``, which holds names, also starts servers; that is
+    not recorded. A repeated start does no harm: it is refused, and the server shows that it runs.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        run: JournalRun,
+        name_of: Callable[[ServerSpec], str],
+        ids: Collection[ServerId],
+    ) -> None:
         self._journal = journal
         self._run = run
         self._name_of = name_of
+        self._ids = frozenset(ids)
 
     @classmethod
     async def begin(
@@ -32,7 +43,7 @@ class Intents:
         context: RunContext,
         operation: str,
         specs: Iterable[ServerSpec] = (),
-        ids: Iterable[ServerId] = (),
+        ids: Collection[ServerId] = (),
     ) -> Self:
         """Open the journal and get hold of the names of the specs, and of the servers.
 
@@ -43,7 +54,7 @@ class Intents:
         name_of = context.endpoints.shown_name
         journal = await Journal.open(file, account=context.account)
         try:
-            return cls(journal, await journal.begin(operation, map(name_of, specs), ids), name_of)
+            return cls(journal, await journal.begin(operation, map(name_of, specs), ids), name_of, ids)
         except BaseException:
             await journal.close()
             raise
@@ -59,11 +70,13 @@ class Intents:
 
     async def intend(self, job: Job) -> None:
         """Record that the command of a job is about to be sent. Raises `JournalError`: it must not be sent then."""
-        await self._run.intend(self._subject(job), job.command)
+        if self._holds(job):
+            await self._run.intend(self._subject(job), job.command)
 
     def acknowledged(self, job: Job, receipt: Receipt) -> None:
         """Record the receipt of the command of a job, or of the server that was found for it."""
-        self._run.acknowledged(self._subject(job), receipt)
+        if self._holds(job):
+            self._run.acknowledged(self._subject(job), receipt)
 
     def failed(self, job: Job, error: Exception) -> None:
         """Take the intent back, unless the command may have been applied."""
@@ -72,7 +85,8 @@ class Intents:
 
     def withdrawn(self, job: Job) -> None:
         """Record that nothing is left of the command of a job: it was not sent, was refused, or its server is gone."""
-        self._run.withdrawn(self._subject(job), job.command or "create")
+        if self._holds(job):
+            self._run.withdrawn(self._subject(job), job.command or "create")
 
     async def end(self, report: Report) -> None:
         """Release the names and servers. A report without failures leaves nothing to take up."""
@@ -80,6 +94,9 @@ class Intents:
             await self._run.end(complete=not report.failed and not report.skipped)
         finally:
             await self._journal.close()
+
+    def _holds(self, job: Job) -> bool:
+        return job.spec is not None or job.server_id in self._ids
 
     def _subject(self, job: Job) -> ServerId:
         if job.spec is not None:
