@@ -11,7 +11,6 @@ from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..specs import ServerSpec
 from .jobs import Job, RunContext
-from .outcomes import Report
 from .resumption import Resumption
 
 __all__ = ["Intents"]
@@ -88,10 +87,10 @@ class Intents:
         if self._holds(job):
             self._run.withdrawn(self._subject(job), job.command or "create")
 
-    async def end(self, report: Report) -> None:
-        """Release the names and servers. A report without failures leaves nothing to take up."""
+    async def end(self, *, complete: bool) -> None:
+        """Release the names and servers. A complete run leaves nothing to take up."""
         try:
-            await self._run.end(complete=not report.failed and not report.skipped)
+            await self._run.end(complete=complete)
         finally:
             await self._journal.close()
 

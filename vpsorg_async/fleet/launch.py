@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
@@ -22,7 +23,7 @@ from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .planning import FleetPlan
 from .resumption import Resumption
-from .retry_failed import act, job_of, job_waiting, jobs_again, merged, take_up
+from .retry_failed import job_left, job_of, job_waiting, jobs_again, merged, take_up
 from .run import Run
 from .stream import finish
 from .survey import Survey
@@ -33,6 +34,8 @@ _ACTIVE = Target.of("active")
 
 Again = Callable[[Report], Awaitable[Report]]
 """What `Report.retry_failed` calls."""
+Record = Callable[[], Awaitable[Intents]]
+"""What opens the journal of a run."""
 
 
 class Launcher:
@@ -77,15 +80,25 @@ class Launcher:
 
         return self._run_of(wanted, options, "create", prepare)
 
-    def ensuring(self, wanted: Sequence[ServerSpec], options: Options, more: Sequence[Job] = ()) -> Run:
-        """Return a run that adopts, starts or creates servers; ``more`` are jobs besides these."""
+    def ensuring(
+        self,
+        wanted: Sequence[ServerSpec],
+        options: Options,
+        more: Sequence[Job] = (),
+        whole: Sequence[ServerSpec] | None = None,
+    ) -> Run:
+        """Return a run that adopts, starts or creates servers.
+
+        ``more`` are jobs besides these. ``whole`` are the specs of the fleet that is complete after this run, if there
+        are others: a journal has nothing left of them then.
+        """
 
         async def prepare(resumption: Resumption) -> Work:
             made, rest = self._taken_up(wanted, resumption, _ACTIVE)
             before, plan = await self._survey.begin().planned(rest)
             return Work([*made, *map(job_of, plan.steps), *more], before)
 
-        return self._run_of(wanted, options, "ensure", prepare, more)
+        return self._run_of(wanted, options, "ensure", prepare, more, whole)
 
     def acting(
         self, operation: str, ids: Iterable[ServerId | Server], options: Options, *, wait: bool
@@ -96,7 +109,7 @@ class Launcher:
         target = Target.of(COMMANDS[operation].target) if wait else None
 
         async def prepare(resumption: Resumption) -> Work:
-            jobs = [act(key, operation, target, resumption.commands.get(key)) for key in wanted]
+            jobs = [job_left(key, operation, target, resumption.commands.get(key)) for key in wanted]
             rest = [job.server_id for job in jobs if job.command and job.server_id is not None]
             if operation == "reboot" and wait and rest:
                 # what each server was before is the evidence for its reboot later; if it can't be read the evidence
@@ -105,11 +118,22 @@ class Launcher:
                     await self._context.waiter.poller.glance(rest)
             return Work(jobs)
 
-        def record(file: str) -> Awaitable[Intents]:
-            return Intents.begin(file, self._context, operation, ids=wanted)
-
+        record = self.recording(options.journal, operation, ids=wanted)
         again = self._act_again(operation, options, target)
         return Run(self._context, operation, wanted, options, prepare, record=record, again=again)
+
+    def recording(
+        self,
+        journal: str | None,
+        operation: str,
+        *,
+        specs: Sequence[ServerSpec] = (),
+        ids: Sequence[ServerId] = (),
+    ) -> Record | None:
+        """Return what opens the journal and gets hold of the names of the specs, and of the servers; None without."""
+        if journal is None:
+            return None
+        return functools.partial(Intents.begin, journal, self._context, operation, specs, ids)
 
     def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""
@@ -149,10 +173,9 @@ class Launcher:
         operation: str,
         prepare: Callable[[Resumption], Awaitable[Work]],
         more: Sequence[Job] = (),
+        whole: Sequence[ServerSpec] | None = None,
     ) -> Run:
-        def record(file: str) -> Awaitable[Intents]:
-            return Intents.begin(file, self._context, operation, specs)
-
+        record = self.recording(options.journal, operation, specs=specs if whole is None else whole)
         keys = [*(spec.name for spec in specs), *(job.key for job in more)]
         again = self._ensure_again(specs, options)
         claim = self._working_on(specs)
@@ -191,7 +214,8 @@ class Launcher:
                 if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
             }
             others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
-            return merged(report, await finish(self.ensuring(others, options, [*waiting.values()])))
+            run = self.ensuring(others, options, [*waiting.values()], specs)
+            return merged(report, await finish(run))
 
         return again
 
@@ -202,10 +226,10 @@ class Launcher:
             async def prepare(_: Resumption) -> Work:
                 return Work(jobs)
 
-            def record(file: str) -> Awaitable[Intents]:
-                ids = [job.server_id for job in jobs if job.server_id is not None]
-                return Intents.begin(file, self._context, operation, ids=ids)
-
+            # all of them: once these are done as well, the journal has nothing left of the others either
+            record = self.recording(
+                options.journal, operation, ids=[outcome.key for outcome in report.outcomes]
+            )
             keys = [job.key for job in jobs]
             run = Run(self._context, operation, keys, options, prepare, record=record, again=again)
             return merged(report, await finish(run))

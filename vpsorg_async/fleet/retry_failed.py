@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError
+from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError, VpsOrgError
 from ..journal import Acknowledged, Intent
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
@@ -15,7 +15,7 @@ from .jobs import Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .planning import Step, StepKind
 
-__all__ = ["act", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
+__all__ = ["job_left", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
 
 
 def job_of(step: Step) -> Job:
@@ -57,31 +57,43 @@ def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None) -> Job:
     )
 
 
-def act(
+def job_left(
     server_id: ServerId, operation: str, target: Target | None, left: Intent | Acknowledged | None
 ) -> Job:
     """Return the job that sends a command to a server; ``left`` is what an earlier run left of its own command."""
-    if isinstance(left, Acknowledged) and left.receipt.operation == operation:
-        return Job(
-            key=server_id,
-            server_id=server_id,
-            target=target,
-            how=COMMANDS[operation].past,
-            acknowledged=True,
-            receipt=left.receipt,
-        )
-    doubted = isinstance(left, Intent) and left.operation == operation
-    if doubted and operation == "reboot":
-        assert isinstance(left, Intent)
-        error = OutcomeUnknownError(
-            f"reboot of {server_id!r} was about to be sent at {left.at:%Y-%m-%d %H:%M:%S} UTC by an earlier run that "
-            "ended before the answer was recorded: check the server before rebooting it again",
-            subject=server_id,
-            sent_at=left.at,
-        )
-        return Job(key=server_id, server_id=server_id, error=error)
-    # a refusal may be the echo of the earlier run's command
-    return Job(key=server_id, command=operation, server_id=server_id, target=target, echo=doubted)
+    if left is None or left.operation != operation:
+        return _act(server_id, operation, target)
+    if isinstance(left, Acknowledged):
+        return _act(server_id, operation, target, acknowledged=True, receipt=left.receipt)
+    lost = OutcomeUnknownError(
+        f"{operation} of {server_id!r} was about to be sent at {left.at:%Y-%m-%d %H:%M:%S} UTC by an earlier run that "
+        "ended before the answer was recorded: check the server before sending it again",
+        subject=server_id,
+        sent_at=left.at,
+    )
+    return _act(server_id, operation, target, lost=lost)
+
+
+def _act(
+    key: ServerId,
+    operation: str,
+    target: Target | None,
+    *,
+    acknowledged: bool = False,
+    receipt: Receipt | None = None,
+    lost: VpsOrgError | None = None,
+) -> Job:
+    """Return the job for a command, of which an earlier one was ``acknowledged``, or may have been applied (``lost``).
+
+    What was acknowledged is only waited for. A lost reboot fails, because the server could reboot twice. Any other lost
+    command is sent again, and a refusal counts as the echo of the first.
+    """
+    past = COMMANDS[operation].past
+    if acknowledged:
+        return Job(key=key, server_id=key, target=target, how=past, acknowledged=True, receipt=receipt)
+    if lost is not None and operation == "reboot":
+        return Job(key=key, server_id=key, error=lost)
+    return Job(key=key, command=operation, server_id=key, target=target, how=past, echo=lost is not None)
 
 
 def job_waiting(outcome: Failed) -> Job:
@@ -96,33 +108,15 @@ def job_waiting(outcome: Failed) -> Job:
 
 
 def jobs_again(report: Report, operation: str, target: Target | None) -> list[Job]:
-    """Return the jobs that retry the failed and skipped servers of a report.
-
-    A server whose command was acknowledged is only waited for again. A reboot that may have been applied fails with the
-    same error, because the server could reboot twice. Any other command that may have been applied is sent again, and a
-    refusal counts as the echo of the first.
-    """
+    """Return the jobs that retry the failed and skipped servers of a report."""
     jobs: list[Job] = []
     for outcome in report.outcomes:
-        if not isinstance(outcome, Failed | Skipped):
-            continue
-        key, error = outcome.key, outcome.error if isinstance(outcome, Failed) else None
-        acknowledged = isinstance(outcome, Failed) and outcome.acknowledged
-        maybe = getattr(error, "sent", None) is Sent.MAYBE
-        if operation == "reboot" and error is not None and maybe and not acknowledged:
-            jobs.append(Job(key=key, server_id=key, error=error))
-            continue
-        jobs.append(
-            Job(
-                key=key,
-                command="" if acknowledged else operation,
-                how=COMMANDS[operation].past,
-                server_id=key,
-                target=target,
-                echo=maybe,
-                acknowledged=acknowledged,
-            )
-        )
+        if isinstance(outcome, Skipped):
+            jobs.append(_act(outcome.key, operation, target))
+        elif isinstance(outcome, Failed):
+            maybe = getattr(outcome.error, "sent", None) is Sent.MAYBE
+            lost = outcome.error if maybe else None
+            jobs.append(_act(outcome.key, operation, target, acknowledged=outcome.acknowledged, lost=lost))
     return jobs
 
 

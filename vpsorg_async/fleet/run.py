@@ -59,7 +59,7 @@ class Run(OutcomeStream):
         prepare: Callable[[Resumption], Awaitable[Work]],
         *,
         claim: AbstractContextManager[None] | None = None,
-        record: Callable[[str], Awaitable[Intents]] | None = None,
+        record: Callable[[], Awaitable[Intents]] | None = None,
         again: Callable[[Report], Awaitable[Report]] | None = None,
     ) -> None:
         """Prepare the run.
@@ -74,14 +74,11 @@ class Run(OutcomeStream):
             record: Opens the journal and gets hold of what the run works on.
             again: What `Report.retry_failed` calls.
         """
-        super().__init__(
-            context, OutcomeLog(context, operation, keys, on_event=options.on_event, again=again)
-        )
+        outcomes = OutcomeLog(context, operation, keys, on_event=options.on_event, again=again)
+        super().__init__(context, outcomes, record)
         self._options = options
         self._prepare = prepare
         self._claim = claim or nullcontext()
-        self._record = record
-        self._intents: Intents | None = None
         self._held = ExitStack()
         self._queue: Iterator[Job] = iter(())
         self._jobs: dict[ServerId, Job] = {}
@@ -97,11 +94,8 @@ class Run(OutcomeStream):
 
     async def _begin(self) -> None:
         self._held.enter_context(self._claim)
-        resumption = self._options.resumption or Resumption()
-        if self._record is not None and self._options.journal is not None:
-            self._intents = await self._record(self._options.journal)
-            self._sender.record(self._intents)
-            resumption = self._intents.resumption
+        resumption = await self._take_up() or self._options.resumption or Resumption()
+        self._sender.record(self._intents)
         work = await self._prepare(resumption)
         if self._intents is not None:
             await self._intents.note_before(work.ids_before)
@@ -119,9 +113,7 @@ class Run(OutcomeStream):
 
     async def _release(self) -> None:
         self._held.close()
-        intents, self._intents = self._intents, None
-        if intents is not None:
-            await intents.end(self._outcomes.report)
+        await super()._release()
 
     async def roll_back(self, why: str) -> None:
         """Delete what this run created, within 30 s and whatever is cancelled meanwhile; the outcomes say ``why``."""

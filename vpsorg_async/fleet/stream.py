@@ -15,8 +15,10 @@ from ..hooks import emit
 from ..records import ServerId
 from ..shielding import to_the_end
 from .events import FleetEvent, ServerSettled
+from .intents import Intents
 from .jobs import RunContext, RunTrace, context_of
-from .outcomes import Outcome, Report
+from .outcomes import Outcome, Report, Succeeded
+from .resumption import Resumption
 
 __all__ = ["OutcomeLog", "OutcomeStream", "finish"]
 
@@ -174,9 +176,17 @@ class OutcomeStream(abc.ABC):
     is complete afterwards.
     """
 
-    def __init__(self, context: RunContext, outcomes: OutcomeLog) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        outcomes: OutcomeLog,
+        record: Callable[[], Awaitable[Intents]] | None = None,
+    ) -> None:
+        """``record`` opens the journal, and gets hold of what the run works on."""
         self._context = context
         self._outcomes = outcomes
+        self._record = record
+        self._intents: Intents | None = None
         self._entered = False
         self._begun = False
 
@@ -193,8 +203,24 @@ class OutcomeStream(abc.ABC):
     def _leave(self, why: str) -> Coroutine[Any, Any, None]:
         """End the work, and give each key an outcome, whatever is cancelled meanwhile (`to_the_end`)."""
 
-    async def _release(self) -> None:  # noqa: B027
+    async def _take_up(self) -> Resumption | None:
+        """Open the journal, and return what earlier runs left; None without a journal. Raises what `record` raises."""
+        if self._record is None:
+            return None
+        self._intents = await self._record()
+        return self._intents.resumption
+
+    async def _release(self) -> None:
         """Give back what the run holds, once it was left or could not begin. Runs to its end when cancelled."""
+        intents, self._intents = self._intents, None
+        if intents is not None:
+            await intents.end(complete=self._done)
+
+    @property
+    def _done(self) -> bool:
+        """Whether a later run has nothing to take up. A run that could not begin has nothing done."""
+        outcomes = self._outcomes.report.outcomes
+        return self._outcomes.complete and all(isinstance(outcome, Succeeded) for outcome in outcomes)
 
     async def __aenter__(self) -> Self:
         self._context.waiter.check()

@@ -40,6 +40,11 @@ class Acknowledged:
 
     receipt: Receipt
 
+    @property
+    def operation(self) -> str:
+        """The command."""
+        return self.receipt.operation
+
 
 class Kind(StrEnum):
     """What a command names: a create has a name, and all others have a server."""

@@ -212,8 +212,11 @@ class JournalRun:
             self._writer.note(lambda tables: tables.acknowledge(self._token, claimed, receipt, text, at))
 
     def withdrawn(self, subject: ServerId, operation: str) -> None:
-        """Record that a command was provably not sent, or was refused. Never raises; queued like a receipt."""
-        with _logged(f"the intent of {subject} could not be removed from the journal"):
+        """Record that a command has no effect: it was provably not sent, was refused, or its server is gone.
+
+        Never raises; queued like a receipt.
+        """
+        with _logged(f"the entry of {subject} could not be removed from the journal"):
             claimed = self._claimed(subject, operation)
             self._writer.note(lambda tables: tables.withdraw(self._token, claimed))
 

@@ -156,9 +156,9 @@ class Tables:
         )
 
     def withdraw(self, run: str, subject: Subject) -> None:
-        """Remove an intent."""
+        """Remove an entry."""
         self._execute(
-            "DELETE FROM entries WHERE account = ? AND kind = ? AND key = ? AND receipt IS NULL AND EXISTS"
+            "DELETE FROM entries WHERE account = ? AND kind = ? AND key = ? AND EXISTS"
             " (SELECT 1 FROM claims WHERE account = entries.account AND kind = entries.kind AND key = entries.key"
             " AND run = ?)",
             (self._account, *subject, run),
