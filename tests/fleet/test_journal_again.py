@@ -27,7 +27,9 @@ async def left(
         await Journal.open(file, account=box.url) as journal,
         await journal.begin("look", names, ids) as run,
     ):
-        return {**run.standing, **run.standing_commands}
+        found: dict[ServerId, Intent | Acknowledged] = dict(run.standing_commands)
+        found.update(run.standing)
+        return found
 
 
 @pytest.fixture
