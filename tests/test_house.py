@@ -49,12 +49,16 @@ LAYERS: list[set[str]] = [
         "codec",
         "conversion",
         "error_records",
+        "fleet_tables",
         "spec_tables",
         "lenient",
         "config",
     },
-    {"specs", "errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
+    {"errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
     {"fleet_errors"},
+    {"fleet_plan"},
+    {"fleet_spec"},
+    {"specs"},
     {"records", "root_error"},
 ]
 # Neither of a pair imports the other, although their layers would let them.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .config import RateLimit, RetryPolicy, Timeout, WaitPolicy
     from .errors import Sent
     from .fleet import Failed, FleetPlan, Outcome, Report, Skipped, Succeeded
+    from .fleet_spec import FleetSpec
+    from .fleet_tables import load_fleets
     from .lifecycle.calls import WaitOutcome
     from .lifecycle.contract import Evidence, Target, TargetLike
     from .lifecycle.events import PollStatistics, ServerStuck
@@ -51,6 +53,7 @@ __all__ = [
     "Evidence",
     "Failed",
     "FleetPlan",
+    "FleetSpec",
     "Location",
     "OperatingSystem",
     "OperatingSystemVersion",
@@ -85,6 +88,7 @@ __all__ = [
     "__version__",
     "errors",
     "events",
+    "load_fleets",
     "ready",
     "tcp_port",
 ]
@@ -99,6 +103,7 @@ _HOMES = {
     "Evidence": "lifecycle.contract",
     "Failed": "fleet",
     "FleetPlan": "fleet",
+    "FleetSpec": "fleet_spec",
     "ReadyCheck": "lifecycle.readiness",
     "Receipt": "lifecycle.receipts",
     "Outcome": "fleet",
@@ -118,6 +123,7 @@ _HOMES = {
     "Timeout": "config",
     "WaitOutcome": "lifecycle.calls",
     "WaitPolicy": "config",
+    "load_fleets": "fleet_tables",
     "tcp_port": "ready",
 }
 

@@ -7,6 +7,7 @@
     ├── ClientClosedError                   the client was closed under a call or a wait
     ├── JournalError                        the journal could not be written; this change was not sent
     ├── LimitError               .limit     a limit of the client forbids the change; it was not sent
+    ├── PlanRefusedError         .plan      a guard forbids the plan, or the account has changed; nothing was sent
     ├── RequestError             .sent .request .attempts    one request did not succeed
     │   ├── TransportError                      no usable answer came
     │   │   ├── ConnectError                    provably not sent: safe to repeat
@@ -36,9 +37,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from .fleet_errors import FleetError, LimitError
+from .fleet_errors import FleetError, LimitError, PlanRefusedError
 from .records import Seen, Server, ServerId
-from .root_error import VpsOrgError
+from .root_error import ConfigurationError, VpsOrgError
 
 __all__ = [
     "APIError",
@@ -57,6 +58,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "PlanRefusedError",
     "RateLimitError",
     "RequestError",
     "RequestTimeoutError",
@@ -80,12 +82,6 @@ class Sent(enum.Enum):
     """An answer refused it before any work was done."""
     MAYBE = "maybe"
     """It may have been applied."""
-
-
-class ConfigurationError(VpsOrgError, ValueError):
-    """Bad input or a wrong set-up, found before anything was sent."""
-
-    final = True
 
 
 class ClientClosedError(VpsOrgError):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from .fleet_plan import FleetPlan
 from .root_error import VpsOrgError
 
-__all__ = ["FleetError", "LimitError"]
+__all__ = ["FleetError", "LimitError", "PlanRefusedError"]
 
 
 class LimitError(VpsOrgError):
@@ -52,3 +53,30 @@ class FleetError(VpsOrgError, ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the class when ``except*`` splits the group."""
         return FleetError(self.message, excs)
+
+
+class PlanRefusedError(VpsOrgError):
+    """A plan is not applied: a guard forbids it, or the account is not as it was planned on. No change was sent.
+
+    Attributes:
+        plan: The plan; its ``refusals`` are the guards that forbid it.
+        changes: What has changed in the account since it was planned: a line for each server.
+
+    Example::
+
+        try:
+            report = await vps.fleet.apply(fleet, timeout=900, prune=True)
+        except PlanRefusedError as error:
+            print(error.plan)
+    """
+
+    final = True
+    plan: FleetPlan | None
+    changes: tuple[str, ...]
+
+    def __init__(
+        self, message: str = "", *, plan: FleetPlan | None = None, changes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.plan = plan
+        self.changes = tuple(changes)

@@ -1,8 +1,11 @@
-"""The root of the error tree; `vpsorg_async.errors` draws the tree."""
+"""The root of the error tree, and the error that the checks of input raise; `vpsorg_async.errors` draws the tree.
+
+They are apart from the others, because some of those hold specs and plans, whose checks raise these.
+"""
 
 from __future__ import annotations
 
-__all__ = ["VpsOrgError"]
+__all__ = ["ConfigurationError", "VpsOrgError"]
 
 
 class VpsOrgError(Exception):
@@ -15,3 +18,9 @@ class VpsOrgError(Exception):
     """
 
     final: bool = False
+
+
+class ConfigurationError(VpsOrgError, ValueError):
+    """Bad input or a wrong set-up, found before anything was sent."""
+
+    final = True

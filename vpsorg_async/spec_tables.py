@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from .conversion import raise_problems, try_read
 from .specs import ServerSpec
 
-__all__ = ["read_specs"]
+__all__ = ["read_rows", "read_specs"]
+
+T = TypeVar("T")
 
 
 def read_specs(data: object) -> list[ServerSpec]:
@@ -20,40 +22,46 @@ def read_specs(data: object) -> list[ServerSpec]:
     `ConfigurationError` with a line such as ``$.servers[2].plan_id: expected an integer or a string, not true`` for
     each problem.
     """
-    table: Mapping[str, Any] = data if isinstance(data, dict) else {"servers": data}
-    rows, defaults = table.get("servers"), table.get("defaults", {})
-    base = "$.servers" if table is data else "$"
+    return read_rows(data, "servers", ServerSpec, "servers")
+
+
+def read_rows(data: object, key: str, kind: type[T], what: str) -> list[T]:
+    """Read records of one kind from plain data: a list, or a table that has it under a key, with ``defaults`` or not.
+
+    ``what`` names the records in messages. Raises `ConfigurationError`.
+    """
+    table: Mapping[str, Any] = data if isinstance(data, dict) else {key: data}
+    rows, defaults = table.get(key), table.get("defaults", {})
+    base = f"$.{key}" if table is data else "$"
     problems = [
-        f"$.{key}: unknown; known are servers and defaults"
-        for key in table
-        if key not in ("servers", "defaults")
+        f"$.{other}: unknown; known are {key} and defaults"
+        for other in table
+        if other not in (key, "defaults")
     ]
     if not isinstance(defaults, dict):
         problems.append("$.defaults: expected a table")
     if not isinstance(rows, list):
-        problems.append(
-            f"{base}: expected a list of servers" + ("" if "servers" in table else ", found none")
-        )
+        problems.append(f"{base}: expected a list of {what}" + ("" if key in table else ", found none"))
     elif not rows:
         problems.append(f"{base}: the list is empty")
-    specs: list[ServerSpec] = []
+    records: list[T] = []
     for index, row in enumerate(rows if isinstance(rows, list) and not problems else ()):
         place = f"{base}[{index}]"
         if not isinstance(row, dict):
             problems.append(f"{place}: expected a table")
             continue
-        for problem in _spec_problems({**defaults, **row}, place, specs):
+        for problem in _problems({**defaults, **row}, place, kind, records):
             field = problem.removeprefix(f"{place}.").partition(":")[0]
             if field in defaults and field not in row:
                 problem = problem.replace(place, "$.defaults", 1)
             if problem not in problems:
                 problems.append(problem)
     raise_problems(problems)
-    return specs
+    return records
 
 
-def _spec_problems(row: dict[str, Any], place: str, specs: list[ServerSpec]) -> list[str]:
-    """Read one row into ``specs``, or return its problems as lines with their places."""
+def _problems(row: dict[str, Any], place: str, kind: type[T], records: list[T]) -> list[str]:
+    """Read one row into ``records``, or return its problems as lines with their places."""
     # ids of either dialect are allowed, but an id of digits was meant as a number
     problems = [
         f"{place}.{name}: expected an integer, not {json.dumps(value)}"
@@ -62,7 +70,7 @@ def _spec_problems(row: dict[str, Any], place: str, specs: list[ServerSpec]) -> 
     ]
     if problems:
         return problems
-    spec, problems = try_read(row, ServerSpec, place)
+    record, problems = try_read(row, kind, place)
     if not problems:
-        specs.append(spec)
+        records.append(record)
     return problems

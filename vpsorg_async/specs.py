@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from .errors import ConfigurationError
 from .records import Server, ServerId
+from .root_error import ConfigurationError
 
 __all__ = [
     "ServerSpec",

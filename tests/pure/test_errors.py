@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async import Server, ServerStatus, errors
+from vpsorg_async import FleetPlan, Server, ServerStatus, errors
 from vpsorg_async.errors import (
     APIError,
     AuthenticationError,
@@ -152,6 +152,7 @@ FULL = [
     errors.ClientClosedError("closed"),
     errors.JournalError("the disk is full"),
     errors.LimitError("too many", limit="max_servers", allowed=Decimal(20), required=Decimal(25)),
+    errors.PlanRefusedError("refused", plan=FleetPlan((), refusals=("no",)), changes=["web-01 is gone"]),
     RequestError("failed", request="GET /x/", sent=Sent.NO),
     ConnectError("refused", request="GET /x/", final=True),
     ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),

@@ -21,6 +21,7 @@ import vpsorg_async
 from vpsorg_async import (
     Backoff,
     Failed,
+    FleetSpec,
     RateLimit,
     Receipt,
     Report,
@@ -94,6 +95,17 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
         ssh_key_id=st.none() | ID,
         backups_enabled=st.none() | st.booleans(),
         ssh_key_ids=st.lists(ID, max_size=2).map(tuple),
+    ),
+    FleetSpec: st.builds(
+        FleetSpec,
+        name=st.sampled_from(["web-{n}", "{n:02}-web"]),
+        count=st.integers(0, 100),
+        plan_id=ID,
+        os_id=ID,
+        location=NAME,
+        hostname=st.none() | st.just("web{n}.example.com"),
+        ssh_key_ids=st.lists(ID, max_size=2).map(tuple),
+        first=st.integers(0, 9),
     ),
     Receipt: st.builds(
         Receipt,

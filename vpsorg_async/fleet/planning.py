@@ -16,119 +16,15 @@ create            as it is shown
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 
-import attrs
-
+from ..fleet_plan import FleetPlan, Step, StepKind
 from ..lifecycle.commands import GONE
-from ..records import PlanOffer, Server
+from ..records import Server
 from ..specs import ServerSpec, name_key
 
 __all__ = ["FleetPlan", "Step", "StepKind", "plan_fleet"]
-
-
-class StepKind(enum.StrEnum):
-    """What is done for one spec. Each is equal to its word: ``step.kind == "create"``."""
-
-    CREATE = "create"
-    """No server has this name: one is created."""
-    START = "start"
-    """The server is stopped, or is being stopped: it is started."""
-    WAIT = "wait"
-    """The server is on its way to ``active``: it is waited for, and nothing is sent."""
-    KEEP = "keep"
-    """The server is active: nothing is done."""
-    REFUSE = "refuse"
-    """The server is suspended, or several have this name: the outcome is `Failed`, and nothing is sent."""
-
-
-_SIGNS = {
-    StepKind.CREATE: "+",
-    StepKind.START: ">",
-    StepKind.WAIT: ".",
-    StepKind.KEEP: "=",
-    StepKind.REFUSE: "!",
-}
-
-
-@attrs.frozen(kw_only=True)
-class Step:
-    """What is done for one spec, and why.
-
-    ``server`` is the server that exists; None for ``create``, and for ``refuse`` where several servers have the name.
-    ``differences`` names the fields in which an existing server differs from its spec; they are not changed.
-    ``after`` are servers on which a command of this client is still open; the step begins when that is done.
-    """
-
-    kind: StepKind
-    spec: ServerSpec
-    server: Server | None = None
-    after: tuple[Server, ...] = ()
-    differences: tuple[str, ...] = ()
-    reason: str = ""
-
-    def __str__(self) -> str:
-        sign = _SIGNS[self.kind]
-        about = f" ({self.reason})" if self.reason else ""
-        known = "" if self.server is None else f" [{self.server.id}, {self.server.status}]"
-        return "\n      ".join([f"{sign} {self.kind:<6} {self.spec.name}{known}{about}", *self.differences])
-
-
-@attrs.frozen
-class FleetPlan:
-    """What `Fleet.create` and `Fleet.ensure` would do: returned by ``dry_run=True``. ``print`` shows it as text.
-
-    ``steps`` has one step for each spec, in the order of the specs. ``price_hourly`` and ``price_monthly`` are the cost
-    of all servers to be created, in the account's currency, which the API does not name; None where the price of any
-    of them is not known.
-
-    Example::
-
-        plan = await vps.fleet.ensure(specs, dry_run=True)
-        print(plan)
-        if plan.changes:
-            report = await vps.fleet.ensure(specs, timeout=900)
-
-    `Step` and `StepKind` can be imported from ``vpsorg_async.fleet``.
-    """
-
-    steps: tuple[Step, ...]
-    price_hourly: Decimal | None = None
-    price_monthly: Decimal | None = None
-
-    @property
-    def changes(self) -> int:
-        """The number of steps that create or start a server."""
-        return sum(step.kind in (StepKind.CREATE, StepKind.START) for step in self.steps)
-
-    @property
-    def creates(self) -> tuple[ServerSpec, ...]:
-        """The specs for which a server is created."""
-        return tuple(step.spec for step in self.steps if step.kind is StepKind.CREATE)
-
-    def priced(self, offers: Iterable[PlanOffer]) -> FleetPlan:
-        """Return the plan with the prices of these offers."""
-        by_id = {str(offer.id): offer for offer in offers}
-        ordered = [by_id.get(str(spec.plan_id)) for spec in self.creates]
-        return attrs.evolve(
-            self,
-            price_hourly=_total(None if offer is None else offer.price_hourly for offer in ordered),
-            price_monthly=_total(None if offer is None else offer.price_monthly for offer in ordered),
-        )
-
-    def __str__(self) -> str:
-        counts = ", ".join(
-            f"{number} to {kind}" for kind in StepKind if (number := sum(s.kind is kind for s in self.steps))
-        )
-        lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)]
-        if self.creates:
-            hour = "unknown" if self.price_hourly is None else f"{self.price_hourly:.3f}"
-            month = "unknown" if self.price_monthly is None else f"{self.price_monthly:.2f}"
-            lines.append(f"price of what is created: {hour} per hour, {month} per month")
-        return "\n".join(lines)
 
 
 def plan_fleet(
@@ -152,15 +48,6 @@ def plan_fleet(
         if GONE not in (command, server.status):
             by_key[key_of(server)].append((server, command))
     return FleetPlan(tuple(_step(spec, by_key.get(key_of(spec), [])) for spec in specs)).priced(())
-
-
-def _total(prices: Iterable[Decimal | None]) -> Decimal | None:
-    total = Decimal(0)
-    for price in prices:
-        if price is None:
-            return None
-        total += price
-    return total
 
 
 def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
