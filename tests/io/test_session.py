@@ -293,6 +293,21 @@ async def test_normal_operation_is_silent(script: Script, caplog: pytest.LogCapt
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
+@skipping
+async def test_at_debug_each_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "vpsorg_async")
+    async with RawServer(BUSY, GOOD) as server, client(server.url) as vps:
+        await vps.servers.list()
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "vpsorg_async.http"]
+    assert lines[0] == "GET /api/v1/servers/: attempt 1"
+    assert lines[1].startswith("attempt 1 failed: GET /api/v1/servers/ was answered 503")
+    assert "the next attempt follows in" in lines[1]
+    assert lines[2] == "GET /api/v1/servers/: attempt 2"
+    assert lines[3].startswith("GET /api/v1/servers/: 200 after ")
+    assert len(lines) == 4
+
+
 # -- rate limits ----------------------------------------------------------------------------------------------------
 
 

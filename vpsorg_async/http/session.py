@@ -162,7 +162,7 @@ class Session:
                 if before_send is not None and not progress.maybe:
                     before_send()
                 request.attempts += 1
-                if self._on_event is not None:
+                if self._observed:
                     self._note_sent(request)
                 outcome = await self._transport.send(request)
             finally:
@@ -177,7 +177,7 @@ class Session:
                     # the service's text about the absence is no answer to the DELETE
                     outcome, refused = attrs.evolve(outcome, body=b""), None
                 if refused is None:
-                    if self._on_event is not None:
+                    if self._observed:
                         self._note_answer(request, outcome)
                     return outcome
                 error = refused
@@ -299,17 +299,25 @@ class Session:
             finally:
                 self._pauses.discard(pause)
 
+    @property
+    def _observed(self) -> bool:
+        """Whether a hook or the log wants to know of requests that go well."""
+        return self._on_event is not None or log.isEnabledFor(logging.DEBUG)
+
     def _note_sent(self, request: Request) -> None:
+        log.debug("%s: attempt %d", request, request.attempts)
         event = RequestSent(operation=request.operation.value, request=str(request), attempt=request.attempts)
         emit(self._on_event, event, log)
 
     def _note_answer(self, request: Request, response: Response) -> None:
+        seconds = response.received_at - response.requested_at
+        log.debug("%s: %d after %.3f s", request, response.status, seconds)
         event = RequestAnswered(
             operation=request.operation.value,
             request=str(request),
             attempt=request.attempts,
             status=response.status,
-            seconds=response.received_at - response.requested_at,
+            seconds=seconds,
         )
         emit(self._on_event, event, log)
 
@@ -317,7 +325,8 @@ class Session:
         self, request: Request, error: TransportError | APIError, attempt: int, after: float | None
     ) -> None:
         lowered = isinstance(error, RateLimitError) and self._limiter.limit.limited(self._clock.now())
-        log.debug("attempt %d of %s failed: %s; next after %s s", attempt, request, error, after)
+        follows = "no further attempt" if after is None else f"the next attempt follows in {after:.3g} s"
+        log.debug("attempt %d failed: %s; %s", attempt, error, follows)
         if self._on_event is None:
             return
         emit(
