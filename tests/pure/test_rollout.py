@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vpsorg_async.errors import ConfigurationError
 from vpsorg_async.fleet.rollout import Rollout, window
+from vpsorg_async.records import ServerId
 
 # max_unavailable, servers, the window
 WINDOWS: list[tuple[int | float, int, int]] = [
@@ -188,3 +189,24 @@ def test_why_it_stopped() -> None:
     assert "window" in full.stopped
     assert full.begin() == []
     assert full.left == (2,)
+
+
+def test_a_rollout_that_goes_on_counts_what_came_before() -> None:
+    """The window is a share of all, what is in progress fills it, and the canary is one of those that are done."""
+    locations: dict[ServerId, str] = {number: "b" if number == 8 else "a" for number in range(1, 9)}
+    rollout = Rollout(
+        locations, max_unavailable=0.5, max_failures=1, canary=1, done=[1, 2], in_progress=[3, 8]
+    )
+
+    assert (rollout.window, rollout.unavailable, rollout.done) == (4, 2, 2)
+    assert rollout.begin() == [4, 5]
+    rollout.settled(3, True)
+    assert rollout.begin() == [6]
+    assert rollout.left == (7,)
+
+    crowded = Rollout(locations, max_unavailable=1, max_failures=1, canary=1, in_progress=[1, 2])
+    assert crowded.begin() == []
+    crowded.settled(1, True)
+    assert crowded.begin() == []
+    crowded.settled(2, True)
+    assert crowded.begin() == [3]

@@ -9,6 +9,7 @@ import anyio
 
 from ..errors import (
     ClientClosedError,
+    JournalError,
     OutcomeUnknownError,
     PaymentRequiredError,
     VpsOrgError,
@@ -23,12 +24,21 @@ from ..specs import ServerSpec
 from .jobs import Job, JobRun, Options, RunContext
 from .reconcile import Found, Search
 
-__all__ = ["Searches", "find_created", "stops_all"]
+__all__ = ["Searches", "find_created", "why_stop"]
 
 
 def stops_all(error: Exception) -> bool:
     """Return whether every further command would be refused as well: 401, 402, or the API's 403."""
     return is_forbidden(error) or isinstance(error, PaymentRequiredError)
+
+
+def why_stop(error: Exception, command: str) -> str:
+    """Return why no further command is sent after this error of one; empty while they are."""
+    if isinstance(error, JournalError):
+        return f"not sent, because the journal can't be written: {error}"
+    if stops_all(error):
+        return f"not sent, because an earlier {command or 'poll'} was refused: {error}"
+    return ""
 
 
 def ends_polling(error: Exception) -> bool:

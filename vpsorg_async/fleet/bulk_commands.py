@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, Unpack
 
 from ..config import check_seconds
 from ..records import Server, ServerId
-from .events import FleetEvent
 from .inputs import (
     ActOptions,
     RollingOptions,
     StartOptions,
+    check_file,
     check_ids,
     check_known,
     health_policy,
@@ -184,7 +184,7 @@ class BulkCommands:
             health: A check of the `Server` that came back: one of `vpsorg_async.ready`, or a function. False, an
                 exception or a timeout means unhealthy; never (`ready.Hopeless`) fails it at once.
             **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval``,
-                ``ready_timeout`` and ``on_event``; see `RollingOptions`.
+                ``ready_timeout``, ``on_event`` and ``journal``; see `RollingOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -198,7 +198,6 @@ class BulkCommands:
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        check_known("rolling_reboot", options, RollingOptions)
         run = self.rolling(
             "reboot",
             ids,
@@ -219,13 +218,7 @@ class BulkCommands:
         max_unavailable: int | float = 1,
         max_failures: int = 1,
         health: Health | None = None,
-        canary: int = 1,
-        warm_up: float = 0.0,
-        health_retries: int = 3,
-        health_timeout: float = 30.0,
-        health_interval: float = 5.0,
-        ready_timeout: float | None = None,
-        on_event: Callable[[FleetEvent], None] | None = None,
+        **options: Unpack[RollingOptions],
     ) -> RollingRun:
         """Send a command to the servers a few at a time, as a stream of outcomes that can be paused.
 
@@ -238,11 +231,8 @@ class BulkCommands:
             max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
             health: A check of the `Server` that came back, as in `rolling_reboot`.
-            canary: The number of servers that go first, one by one.
-            warm_up: Seconds between the return of a server and its first check.
-            health_retries, health_timeout, health_interval: The most checks; seconds for one, and between two.
-            ready_timeout: Seconds for all checks, repeated as by ``ready=``, instead of the three options above.
-            on_event: Called, not awaited, with each `vpsorg_async.events.FleetEvent`.
+            **options: Those of `rolling_reboot`. With ``journal``, a run that did not complete is continued by the next
+                one with the same file: what is done is not done again, and what was in flight is waited for.
 
         Returns:
             An async context manager and an async iterator of outcomes, with ``report``, ``pause()`` and ``resume()``.
@@ -257,16 +247,19 @@ class BulkCommands:
                 async for outcome in run: ...
         """
         self._context.waiter.check()
-        policy = health_policy(warm_up, health_retries, health_timeout, health_interval, ready_timeout)
+        check_known("rolling", options, RollingOptions)
+        wanted = check_ids(ids)
+        journal = check_file(options.get("journal"))
         return RollingRun(
             self._context,
             operation,
-            check_ids(ids),
+            wanted,
             max_unavailable=max_unavailable,
             max_failures=max_failures,
-            canary=canary,
+            canary=options.get("canary", 1),
             timeout=check_seconds(timeout, "timeout"),
             health=health,
-            health_policy=policy,
-            on_event=on_event,
+            health_policy=health_policy(options),
+            on_event=options.get("on_event"),
+            record=self._launcher.recording(journal, f"rolling {operation}", ids=wanted),
         )

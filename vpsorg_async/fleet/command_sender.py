@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Collection
 
+from ..changes import ECHOES
 from ..endpoints import Endpoints
-from ..errors import OutcomeUnknownError, VpsOrgError
+from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import BeforeSend, SendCancelled
 from ..records import Server, ServerId
 from .events import CommandAnswered, CommandSent
 from .intents import Intents
-from .jobs import JobRun, RunContext
+from .jobs import Job, JobRun, RunContext
 from .stream import OutcomeLog
 
-__all__ = ["CommandSender"]
+__all__ = ["LAST_ANSWERS", "CommandSender", "is_for_the_server_to_say"]
+
+LAST_ANSWERS = 1.0
+"""Seconds for the answers to commands in flight when a run is left early."""
+
+
+def is_for_the_server_to_say(job: Job, error: VpsOrgError) -> bool:
+    """Return whether the server shows what became of a command that was answered by this error.
+
+    That is a refusal which may be the echo of an earlier command, or a good status with a refusal in its body.
+    """
+    if not isinstance(error, APIError):
+        return False
+    echo = job.echo and error.status in ECHOES and error.from_api
+    return echo or (error.status < 300 and job.command in ("start", "stop", "delete"))
 
 
 class CommandSender:
@@ -28,6 +44,7 @@ class CommandSender:
         self._outcomes = outcomes
         self._why_stopped = why_stopped
         self._intents: Intents | None = None
+        self._in_flight: set[asyncio.Future[None]] = set()
 
     def record(self, intents: Intents | None) -> None:
         """Write an intent into this journal before each command, and its receipt after it."""
@@ -36,6 +53,11 @@ class CommandSender:
     def begin(self) -> Endpoints:
         """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
         return self._endpoints.begin()
+
+    async def answers(self) -> None:
+        """Wait at most `LAST_ANSWERS` seconds until the commands in flight are answered."""
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=LAST_ANSWERS)
 
     async def send(
         self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str] = ()
@@ -52,6 +74,18 @@ class CommandSender:
             JournalError: The intent could not be recorded; nothing was sent.
             VpsOrgError: What the endpoint raises.
         """
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in_flight.add(answered)
+        try:
+            return await self._send_recorded(job_run, endpoints, ids_before)
+        finally:
+            self._in_flight.discard(answered)
+            answered.cancel()
+
+    async def _send_recorded(
+        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str]
+    ) -> Server | None:
+        """Send the command, with its intent before and its receipt after it."""
         intents, job = self._intents, job_run.job
         if intents is None:
             server = await self._send(job_run, endpoints, ids_before)

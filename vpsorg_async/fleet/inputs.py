@@ -24,6 +24,7 @@ __all__ = [
     "RollingOptions",
     "StartOptions",
     "check_count",
+    "check_file",
     "check_function",
     "check_ids",
     "check_known",
@@ -74,7 +75,7 @@ class CreateOptions(StartOptions, total=False):
 
 
 class RollingOptions(TypedDict, total=False):
-    """The further options of `Fleet.rolling_reboot`."""
+    """The further options of `Fleet.rolling_reboot` and `Fleet.rolling`."""
 
     canary: int
     """The number of servers that go first, one by one; 1 by default."""
@@ -90,6 +91,8 @@ class RollingOptions(TypedDict, total=False):
     """Seconds until the check must have passed, instead of the three above: it is repeated as by ``ready=`` then."""
     on_event: Callable[[FleetEvent], None] | None
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
+    journal: str | os.PathLike[str] | None
+    """The file in which intents and receipts are recorded; a run that did not complete is continued by the next."""
 
 
 def check_known(call: str, given: Mapping[str, Any], known: type) -> None:
@@ -182,19 +185,18 @@ def check_function(given: object, name: str, *, awaited: bool) -> None:
         raise ConfigurationError(f"{name} is {what}, not {given!r}")
 
 
-def health_policy(
-    warm_up: float, retries: int, timeout: float, interval: float, ready_timeout: float | None
-) -> ReadyPolicy:
-    """Return how a health check is repeated, from the options of `rolling`."""
+def health_policy(given: RollingOptions) -> ReadyPolicy:
+    """Return how a health check is repeated."""
+    retries = given.get("health_retries", 3)
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 1:
         raise ConfigurationError(f"health_retries is a number of checks from 1, not {retries!r}")
-    pause = check_seconds(interval, "health_interval", zero=True)
     policy = ReadyPolicy(
-        warm_up=check_seconds(warm_up, "warm_up", zero=True),
-        interval=pause,
-        check_timeout=check_seconds(timeout, "health_timeout"),
+        warm_up=check_seconds(given.get("warm_up", 0.0), "warm_up", zero=True),
+        interval=check_seconds(given.get("health_interval", 5.0), "health_interval", zero=True),
+        check_timeout=check_seconds(given.get("health_timeout", 30.0), "health_timeout"),
         tries=retries,
     )
+    ready_timeout = given.get("ready_timeout")
     if ready_timeout is None:
         return policy
     return ReadyPolicy(warm_up=policy.warm_up, timeout=check_seconds(ready_timeout, "ready_timeout"))

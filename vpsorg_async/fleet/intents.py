@@ -77,6 +77,10 @@ class Intents:
         if self._holds(job):
             self._run.acknowledged(self._subject(job), receipt)
 
+    def done(self, job: Job, operation: str) -> None:
+        """Record that the command of a job was seen done, also where an earlier run had sent it."""
+        self._run.done(self._subject(job), operation)
+
     def failed(self, job: Job, error: Exception) -> None:
         """Take the intent back, unless the command may have been applied."""
         if not (isinstance(error, RequestError) and error.sent is Sent.MAYBE):

@@ -109,7 +109,7 @@ class Launcher:
         target = Target.of(COMMANDS[operation].target) if wait else None
 
         async def prepare(resumption: Resumption) -> Work:
-            jobs = [job_left(key, operation, target, resumption.commands.get(key)) for key in wanted]
+            jobs = [job_left(key, operation, target, resumption.command(key, operation)) for key in wanted]
             rest = [job.server_id for job in jobs if job.command and job.server_id is not None]
             if operation == "reboot" and wait and rest:
                 # what each server was before is the evidence for its reboot later; if it can't be read the evidence

@@ -86,6 +86,11 @@ class Resumption:
         """Return the doubt about a name that has no receipt; None where no earlier attempt sent a create of it."""
         return self.doubts.get(key, self.others)
 
+    def command(self, server_id: ServerId, operation: str) -> Intent | Acknowledged | None:
+        """Return what an earlier run left of its command on a server, if it was this one."""
+        left = self.commands.get(server_id)
+        return left if left is not None and left.operation == operation else None
+
     def made(self, key: str, server_id: ServerId) -> bool:
         """Return whether a server of that name is the result of an earlier attempt."""
         receipt, doubt = self.receipts.get(key), self.doubted(key)

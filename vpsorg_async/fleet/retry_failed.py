@@ -60,8 +60,8 @@ def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None) -> Job:
 def job_left(
     server_id: ServerId, operation: str, target: Target | None, left: Intent | Acknowledged | None
 ) -> Job:
-    """Return the job that sends a command to a server; ``left`` is what an earlier run left of its own command."""
-    if left is None or left.operation != operation:
+    """Return the job that sends a command to a server; ``left`` is what an earlier run left of the same command."""
+    if left is None:
         return _act(server_id, operation, target)
     if isinstance(left, Acknowledged):
         return _act(server_id, operation, target, acknowledged=True, receipt=left.receipt)
@@ -71,7 +71,9 @@ def job_left(
         subject=server_id,
         sent_at=left.at,
     )
-    return _act(server_id, operation, target, lost=lost)
+    # whether it is over shows as if it had been acknowledged
+    receipt = Receipt(server_id=server_id, operation=operation, acknowledged_at=left.at)
+    return _act(server_id, operation, target, receipt=receipt, lost=lost)
 
 
 def _act(
@@ -92,7 +94,7 @@ def _act(
     if acknowledged:
         return Job(key=key, server_id=key, target=target, how=past, acknowledged=True, receipt=receipt)
     if lost is not None and operation == "reboot":
-        return Job(key=key, server_id=key, error=lost)
+        return Job(key=key, server_id=key, error=lost, receipt=receipt)
     return Job(key=key, command=operation, server_id=key, target=target, how=past, echo=lost is not None)
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ..errors import ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
+import attrs
+
+from ..errors import APIError, ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
+from ..journal import Acknowledged, Intent
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy, check_check
 from ..records import Server, ServerId
-from .adoption import stops_all
-from .command_sender import CommandSender
+from .adoption import why_stop
+from .command_sender import CommandSender, is_for_the_server_to_say
 from .events import FleetEvent, ServerActive, ServerNotReady
 from .inputs import check_function
+from .intents import Intents
 from .jobs import Job, JobRun, RunContext
-from .outcomes import Failed, Outcome, Report, Skipped
+from .outcomes import Outcome, Report, Skipped, Succeeded
+from .resumption import Resumption
+from .retry_failed import job_left
 from .rollout import Rollout
 from .run_tasks import RunTasks
 from .stream import OutcomeLog, OutcomeStream
@@ -48,27 +54,32 @@ class RollingRun(OutcomeStream):
         health: Health | None,
         health_policy: ReadyPolicy,
         on_event: Callable[[FleetEvent], None] | None,
+        record: Callable[[], Awaitable[Intents]] | None = None,
     ) -> None:
+        """Prepare the run; ``record`` opens its journal, and the options are those of `Fleet.rolling`."""
         if not isinstance(operation, str) or operation not in IN_PLACE:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         check_function(on_event, "on_event", awaited=False)
         if health is not None:
             check_check(health, "health")
         title = f"rolling {operation}"
-        super().__init__(context, OutcomeLog(context, title, ids, on_event=on_event, again=_not_again))
+        outcomes = OutcomeLog(context, title, ids, on_event=on_event, again=_not_again)
+        super().__init__(context, outcomes, record)
         self._limits: dict[str, Any] = {
             "max_unavailable": max_unavailable,
             "max_failures": max_failures,
             "canary": canary,
         }
         self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
-        self._command = operation
+        self._command = COMMANDS[operation]
+        self._target = Target.of(self._command.target)
         self._ids = ids
         self._timeout = timeout
         self._health = health
         self._health_policy = health_policy
         self._ended_by = ""
         self._rest_skipped = False
+        self._jobs: dict[ServerId, Job] = {}
         self._job_runs: dict[ServerId, JobRun] = {}
         self._checked: dict[ServerId, tuple[Server | None, str]] = {}
         self._sender = CommandSender(context, self._outcomes, lambda: self._over)
@@ -90,21 +101,54 @@ class RollingRun(OutcomeStream):
         self._start_next()
 
     async def _begin(self) -> None:
-        wanted = COMMANDS[self._command].before
+        resumption = await self._take_up() or Resumption()
+        self._sender.record(self._intents)
         known = await self._read() if self._ids else {}
         self._outcomes.follow()
         locations: dict[ServerId, str] = {}
+        done: set[ServerId] = set()
         for key in self._ids:
-            server = known.get(str(key))
-            if server is None:
-                self._outcomes.settle(key, Skipped(key, "it is not in the account"))
-            elif server.status != wanted:
-                self._outcomes.settle(key, Skipped(key, f"it is {server.status}, not {wanted}"))
-            else:
+            server, left = known.get(str(key)), resumption.command(key, self._command.word)
+            job = self._job(key, server, left)
+            if isinstance(job, Skipped):
+                self._outcomes.settle(key, job)
+                continue
+            if server is not None:
                 self._context.endpoints.saw(server)
-                locations[key] = server.location or ""
-        self._rollout = Rollout(locations, paused=self._rollout.paused, **self._limits)
+            self._jobs[key] = job
+            locations[key] = "" if server is None else server.location or ""
+            if server is not None and isinstance(left, Acknowledged) and left.done:
+                done.add(key)
+                self._settle_done(job, server)
+        in_flight = [key for key, job in self._jobs.items() if not job.command and key not in done]
+        self._rollout = Rollout(
+            locations, paused=self._rollout.paused, done=done, in_progress=in_flight, **self._limits
+        )
+        for key in in_flight:
+            self._tasks.start(self._roll(key))
         self._start_next()
+
+    def _job(self, key: ServerId, server: Server | None, left: Intent | Acknowledged | None) -> Job | Skipped:
+        """Return what is done for a server. One without a command is only waited for: an earlier run has sent it.
+
+        What is left of an earlier run comes before the status: it may be the reason for it.
+        """
+        job = job_left(key, self._command.word, self._target, left)
+        if not job.command and not (server is None and isinstance(left, Acknowledged) and left.done):
+            return job
+        if server is None:
+            return Skipped(key, "it is not in the account")
+        if server.status == self._command.before:
+            return job
+        if job.echo and server.status in self._command.shows_accepted:
+            return attrs.evolve(job, command="")
+        return Skipped(key, f"it is {server.status}, not {self._command.before}")
+
+    def _settle_done(self, job: Job, server: Server) -> None:
+        """Settle a server that an earlier run has taken through all of it."""
+        now = self._context.clock.now()
+        job_run = JobRun(job, now, acknowledged=True, stage=self._command.target)
+        self._outcomes.settle(job.key, job_run.succeeded(server, job.how, now))
 
     async def _read(self) -> dict[str, Server]:
         """Return the servers of the account by id."""
@@ -125,6 +169,7 @@ class RollingRun(OutcomeStream):
     async def _leave(self, why: str) -> None:
         self._ended_by = self._ended_by or why
         try:
+            await self._sender.answers()
             await self._tasks.end()
         finally:
             self._tasks.cancel()
@@ -133,22 +178,26 @@ class RollingRun(OutcomeStream):
     def _settle_rest(self, why: str) -> None:
         for key in list(self._outcomes.open):
             job_run = self._job_runs.get(key)
-            if job_run is None or not job_run.attempts:
+            if job_run is None or (job_run.job.command and not job_run.attempts):
                 self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
-            else:
-                server, reason = self._checked.get(key, (None, ""))
-                seen = "it was sent, and its end was not seen"
-                if server is not None:
-                    seen = (
-                        f"it is {server.status}, and its check has not passed{reason and f', last: {reason}'}"
-                    )
-                error = WaitError(
-                    f"{self._command} of {key!r}: {why}; {seen}",
-                    server_id=key,
-                    last_seen=server,
-                    reason=reason,
-                )
-                self._outcomes.settle(key, job_run.failed(error, self._context.clock.now(), server=server))
+                continue
+            server, reason = self._checked.get(key, (None, ""))
+            seen = "it was sent, and its end was not seen"
+            if server is not None:
+                seen = f"it is {server.status}, and its check has not passed{reason and f', last: {reason}'}"
+            error = job_run.job.error or WaitError(
+                f"{self._command.word} of {key!r}: {why}; {seen}",
+                server_id=key,
+                last_seen=server,
+                reason=reason,
+            )
+            self._outcomes.settle(key, job_run.failed(error, self._context.clock.now(), server=server))
+
+    @property
+    def _done(self) -> bool:
+        # servers that it can't roll leave nothing to take up
+        outcomes = map(self._outcomes.get, self._jobs)
+        return self._outcomes.complete and all(isinstance(outcome, Succeeded) for outcome in outcomes)
 
     @property
     def _over(self) -> str:
@@ -166,28 +215,56 @@ class RollingRun(OutcomeStream):
 
     async def _roll(self, key: ServerId) -> None:
         """Take one server through its command, the wait and the health check."""
-        command = COMMANDS[self._command]
-        job = Job(key=key, command=self._command, server_id=key, target=Target.of(command.target))
-        job_run = self._job_runs[key] = JobRun(job, self._context.clock.now())
+        job = self._jobs[key]
+        job_run = self._job_runs[key] = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
+        back = False
         outcome: Outcome
         try:
-            await self._sender.send(job_run, self._sender.begin())
-            waited = await self._context.waiter.wait(key, Target.of(command.target), self._timeout)
+            waited = await self._send_and_wait(job_run)
             job_run.reached(waited.stage)
             if self._health is not None:
                 waited = await self._healthy(key, waited, self._health)
                 job_run.reached(waited.stage)
-            outcome = job_run.succeeded(waited.server, command.past, self._context.clock.now(), waited)
         except SendCancelled as cancelled:
-            outcome = Skipped(key, str(cancelled))
+            back, outcome = True, Skipped(key, str(cancelled))
         except VpsOrgError as error:
-            if stops_all(error):
-                self._ended_by = f"not sent, because an earlier {self._command} was refused: {error}"
+            self._ended_by = self._ended_by or why_stop(error, self._command.word)
             seen, timeline = (error.last_seen, error.timeline) if isinstance(error, WaitError) else (None, ())
-            outcome = job_run.failed(error, self._context.clock.now(), server=seen, timeline=timeline)
-        self._rollout.settled(key, not isinstance(outcome, Failed))
+            outcome = job_run.failed(
+                job.error or error, self._context.clock.now(), server=seen, timeline=timeline
+            )
+        else:
+            back, outcome = True, self._came_back(job_run, waited)
+        self._rollout.settled(key, back)
         self._outcomes.settle(key, outcome)
         self._start_next()
+
+    async def _send_and_wait(self, job_run: JobRun) -> WaitOutcome:
+        """Send the command, unless an earlier run has, and wait for its target. Raises `VpsOrgError`."""
+        job = job_run.job
+        if job.command:
+            try:
+                await self._sender.send(job_run, self._sender.begin())
+            except APIError as error:
+                if not is_for_the_server_to_say(job, error):
+                    raise
+                job_run.refused(error)
+        try:
+            return await self._context.waiter.wait(job.receipt or job.key, self._target, self._timeout)
+        except WaitError:
+            # the error of the command says more than that the server stayed as it was
+            if job_run.refusal is None:
+                raise
+            raise job_run.refusal from None
+
+    def _came_back(self, job_run: JobRun, waited: WaitOutcome) -> Outcome:
+        """Return the outcome of a server that is back, and healthy: that of a command in doubt says so all the same."""
+        now, error = self._context.clock.now(), job_run.job.error
+        if error is not None:
+            return job_run.failed(error, now, server=waited.server, timeline=waited.timeline)
+        if self._intents is not None:
+            self._intents.done(job_run.job, self._command.word)
+        return job_run.succeeded(waited.server, self._command.past, now, waited)
 
     async def _healthy(self, key: ServerId, waited: WaitOutcome, health: Health) -> WaitOutcome:
         """Check a server that is back until it is healthy. Raises `VpsOrgError`."""
@@ -199,7 +276,7 @@ class RollingRun(OutcomeStream):
             self._outcomes.emit(ServerNotReady, key=key, server_id=server.id, reason=reason)
 
         return await self._context.waiter.ready(
-            waited, health, self._health_policy, operation=self._command, on_no=on_no
+            waited, health, self._health_policy, operation=self._command.word, on_no=on_no
         )
 
 

@@ -10,8 +10,10 @@ servers fill the window, nothing more is started.
 state            how it is entered                      counts as unavailable
 ===============  =====================================  =======================================================
 ``waiting``      the rollout begins                     no
-``in progress``  `begin` returns the server             yes, also while its health check runs
-``done``         `settled` with True                    no
+``in progress``  `begin` returns the server, or an      yes, also while its health check runs
+                 earlier run left it so
+``done``         `settled` with True, or by an          no
+                 earlier run
 ``failed``       `settled` with False                   yes
 ``skipped``      it is not running, or after a stop     no
 ===============  =====================================  =======================================================
@@ -22,7 +24,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..errors import ConfigurationError
 from ..records import ServerId
@@ -58,20 +60,26 @@ class Rollout:
         max_failures: int,
         canary: int = 1,
         paused: bool = False,
+        done: Collection[ServerId] = (),
+        in_progress: Collection[ServerId] = (),
     ) -> None:
+        """``done`` and ``in_progress`` are the servers that an earlier run of the same rollout took this far."""
         for name, number, least in (("max_failures", max_failures, 1), ("canary", canary, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigurationError(f"{name} is a whole number from {least}, not {number!r}")
         self.window = window(max_unavailable, len(locations))
         self.paused = paused
-        self.done = 0
+        self.done = len(done)
         self._locations = locations
         # each with its place in the order given; one queue for each location, so that the next server is found quickly
         self._waiting: dict[str, deque[tuple[int, ServerId]]] = defaultdict(deque)
+        begun = {*done, *in_progress}
         for place, (server_id, location) in enumerate(locations.items()):
+            if server_id in begun:
+                continue
             self._waiting[location].append((place, server_id))
-        self._unavailable_at: Counter[str] = Counter()
-        self._in_progress: set[ServerId] = set()
+        self._in_progress = set(in_progress)
+        self._unavailable_at = Counter(locations[server_id] for server_id in in_progress)
         self._failed: set[ServerId] = set()
         self._max_failures = max_failures
         self._canary = min(canary, len(locations))

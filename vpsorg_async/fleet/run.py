@@ -12,9 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
-from ..changes import ECHOES
 from ..endpoints import Endpoints
-from ..errors import APIError, JournalError, OutcomeUnknownError, ServerGoneError, VpsOrgError, WaitError
+from ..errors import OutcomeUnknownError, ServerGoneError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
 from ..journal.protocol import Left, Move, next_move
 from ..lifecycle.calls import WaitOutcome
@@ -25,8 +24,8 @@ from ..lifecycle.receipts import Receipt
 from ..lifecycle.wait import Wait
 from ..records import Server, ServerId
 from ..shielding import to_the_end
-from .adoption import Searches, stops_all
-from .command_sender import CommandSender
+from .adoption import Searches, why_stop
+from .command_sender import LAST_ANSWERS, CommandSender, is_for_the_server_to_say
 from .events import CommandLost, ServerAdopted
 from .intents import Intents
 from .jobs import Job, JobRun, Options, RunContext, Work
@@ -42,9 +41,6 @@ from .stream import OutcomeLog, OutcomeStream
 __all__ = ["Run"]
 
 log = logging.getLogger("vpsorg_async.fleet")
-
-LAST_ANSWERS = 1.0
-"""Seconds for the answers to commands in flight when a run is left early. Then the account is read once."""
 
 
 class Run(OutcomeStream):
@@ -193,7 +189,7 @@ class Run(OutcomeStream):
                 # the server itself shows whether it was applied; of a reboot it shows nothing
                 await self._judge_by_server(job_run, endpoints, error)
         except VpsOrgError as error:
-            if _is_for_the_server_to_say(job, error):
+            if is_for_the_server_to_say(job, error):
                 await self._judge_by_server(job_run, endpoints, error)
             else:
                 self._fail(job_run, error)
@@ -270,7 +266,7 @@ class Run(OutcomeStream):
             log.warning("%s: %s; these servers were created and stay: %s", self._outcomes.operation, why, ids)
 
     async def _settle_all(self, why: str) -> None:
-        """Give each open job an outcome, after `LAST_ANSWERS` seconds and one poll of the account.
+        """Give each open job an outcome, after the last answers and one poll of the account.
 
         If the event loop ends meanwhile, each job gets its outcome from what is known by then.
         """
@@ -341,13 +337,9 @@ class Run(OutcomeStream):
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
     ) -> None:
         job = job_run.job
-        if not self._stopped:
-            if isinstance(error, JournalError):
-                self._stopped = f"not sent, because the journal can't be written: {error}"
-            elif stops_all(error):
-                self._stopped = f"not sent, because an earlier {job.command or 'poll'} was refused: {error}"
-            elif self._options.on_failure == "stop":
-                self._stopped = f"not sent, because {job.key} failed: {error}"
+        self._stopped = self._stopped or why_stop(error, job.command)
+        if not self._stopped and self._options.on_failure == "stop":
+            self._stopped = f"not sent, because {job.key} failed: {error}"
         if isinstance(error, ServerGoneError):
             self._forget(job)
         seen, timeline = (error.last_seen, error.timeline) if isinstance(error, WaitError) else (None, ())
@@ -356,14 +348,3 @@ class Run(OutcomeStream):
         known = with_password(seen or server or job.server, server)
         outcome = job_run.failed(error, self._context.clock.now(), server=known, timeline=timeline)
         self._outcomes.settle(job.key, outcome)
-
-
-def _is_for_the_server_to_say(job: Job, error: VpsOrgError) -> bool:
-    """Whether the server shows what became of a command that was answered by this error.
-
-    That is a refusal which may be the echo of an earlier command, or a good status with a refusal in its body.
-    """
-    if not isinstance(error, APIError):
-        return False
-    echo = job.echo and error.status in ECHOES and error.from_api
-    return echo or (error.status < 300 and job.command in ("start", "stop", "delete"))

@@ -36,9 +36,10 @@ class Intent:
 
 @attrs.frozen(kw_only=True)
 class Acknowledged:
-    """A command that was acknowledged before its run stopped."""
+    """A command that was acknowledged before its run stopped. ``done`` says that the run saw it done."""
 
     receipt: Receipt
+    done: bool = False
 
     @property
     def operation(self) -> str:

@@ -211,6 +211,15 @@ class JournalRun:
             text, at = receipt.to_json(), stamp(self._clock.wall())
             self._writer.note(lambda tables: tables.acknowledge(self._token, claimed, receipt, text, at))
 
+    def done(self, subject: ServerId, operation: str) -> None:
+        """Record that an acknowledged command was seen done: the next run does not wait for it.
+
+        Never raises; queued like a receipt.
+        """
+        with _logged(f"the journal could not record that {subject} is done"):
+            claimed = self._claimed(subject, operation)
+            self._writer.note(lambda tables: tables.finish(self._token, claimed))
+
     def withdrawn(self, subject: ServerId, operation: str) -> None:
         """Record that a command has no effect: it was provably not sent, was refused, or its server is gone.
 

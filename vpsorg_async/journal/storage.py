@@ -49,6 +49,7 @@ CREATE TABLE entries (
     snapshot INTEGER REFERENCES snapshots,
     server TEXT,
     receipt TEXT,
+    done INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, kind, key)
 ) WITHOUT ROWID;
 CREATE TABLE receipts (

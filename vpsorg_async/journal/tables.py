@@ -24,6 +24,11 @@ __all__ = ["Begun", "Tables", "stamp"]
 
 MAX_SHOWN = 10
 
+_CLAIMED = (
+    "account = ? AND kind = ? AND key = ? AND EXISTS (SELECT 1 FROM claims WHERE"
+    " account = entries.account AND kind = entries.kind AND key = entries.key AND run = ?)"
+)
+
 
 class Begun(NamedTuple):
     """What earlier runs left of the subjects of a new one."""
@@ -127,7 +132,7 @@ class Tables:
             " WHERE claims.account = ? AND kind = ? AND key = ? AND run = ?"
             " ON CONFLICT (account, kind, key) DO UPDATE SET operation = excluded.operation, at = excluded.at,"
             " snapshot = CASE WHEN entries.receipt IS NULL THEN coalesce(entries.snapshot, excluded.snapshot)"
-            " ELSE excluded.snapshot END, server = NULL, receipt = NULL",
+            " ELSE excluded.snapshot END, server = NULL, receipt = NULL, done = 0",
             (operation, at, self._account, *subject, run),
         )
         if not written.rowcount:
@@ -143,7 +148,7 @@ class Tables:
             " SELECT claims.account, kind, key, ?, ?, snapshot, ?, ? FROM claims JOIN runs ON token = run"
             " WHERE claims.account = ? AND kind = ? AND key = ? AND run = ?"
             " ON CONFLICT (account, kind, key) DO UPDATE SET operation = excluded.operation, at = excluded.at,"
-            " server = excluded.server, receipt = excluded.receipt",
+            " server = excluded.server, receipt = excluded.receipt, done = 0",
             (receipt.operation, at, server, text, self._account, *subject, run),
         )
         # a create comes before all other commands on its server, although it may be noticed after them
@@ -155,14 +160,16 @@ class Tables:
             (self._account, server, receipt.operation, at, text),
         )
 
-    def withdraw(self, run: str, subject: Subject) -> None:
-        """Remove an entry."""
+    def finish(self, run: str, subject: Subject) -> None:
+        """Say of an entry with a receipt that its command is done."""
         self._execute(
-            "DELETE FROM entries WHERE account = ? AND kind = ? AND key = ? AND EXISTS"
-            " (SELECT 1 FROM claims WHERE account = entries.account AND kind = entries.kind AND key = entries.key"
-            " AND run = ?)",
+            f"UPDATE entries SET done = 1 WHERE receipt NOT NULL AND {_CLAIMED}",
             (self._account, *subject, run),
         )
+
+    def withdraw(self, run: str, subject: Subject) -> None:
+        """Remove an entry."""
+        self._execute(f"DELETE FROM entries WHERE {_CLAIMED}", (self._account, *subject, run))
 
     def receipts(self, servers: Iterable[str]) -> dict[str, Receipt]:
         """Return the last acknowledged command on each of the servers."""
@@ -235,8 +242,9 @@ class Tables:
         standing: dict[Subject, Intent | Acknowledged] = {}
         snapshots: dict[int, frozenset[str]] = {}
         for subject in subjects:
-            for operation, at, snapshot, text in self._execute(
-                "SELECT operation, at, snapshot, receipt FROM entries WHERE account = ? AND kind = ? AND key = ?",
+            for operation, at, snapshot, text, done in self._execute(
+                "SELECT operation, at, snapshot, receipt, done FROM entries"
+                " WHERE account = ? AND kind = ? AND key = ?",
                 (self._account, *subject),
             ):
                 before = frozenset[str]()
@@ -247,7 +255,7 @@ class Tables:
                 standing[subject] = (
                     Intent(operation=operation, at=datetime.fromisoformat(at), before=before)
                     if text is None
-                    else Acknowledged(receipt=Receipt.from_json(text))
+                    else Acknowledged(receipt=Receipt.from_json(text), done=bool(done))
                 )
         # the numbers of snapshots grow
         return Begun(standing, snapshots[min(snapshots)] if snapshots else None)
