@@ -11,6 +11,7 @@ right before a block:
     <!-- file: deploy.py -->         is a file that later blocks of the page have beside them
     <!-- pytest: 3 passed -->        is a file of tests, which end like this
     <!-- compile only: reason -->    is not run, for this reason
+    <!-- not async -->               runs in real time, with a sandbox in another thread in its environment
     <!-- prints -->                  before a ``text`` block: what the Python block above it prints, exactly
 """
 
@@ -25,7 +26,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -34,14 +35,15 @@ import asyncssh
 import attrs
 import pytest
 
-from vpsorg_async import Client
+from vpsorg_async import Client, WaitPolicy
+from vpsorg_async.pytest_plugin import PATIENCE
 from vpsorg_async.sandbox import Sandbox
 from vpsorg_async.virtual_time import LoopClock, VirtualTimeLoop
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-COMMENTS = ("setup", "sandbox", "continues", "file", "pytest", "compile only", "prints")
+COMMENTS = ("setup", "sandbox", "continues", "file", "pytest", "compile only", "not async", "prints")
 BLOCK = re.compile(
     r"^(?P<comments>(?:<!--(?:(?!-->).)*-->\n)*)```(?P<language>python|text)\n(?P<code>.*?)^```$", re.M | re.S
 )
@@ -160,9 +162,15 @@ class Page:
         if any(block.compiled().co_flags & inspect.CO_COROUTINE for block in self.group):
             return list(virtually(self._snippets()))
         done: list[str] = []
-        for block in self.group:
-            exec(block.compiled(), self.names)
-            done.append(self.printed())
+        with ExitStack() as stack:
+            beside = "not async" in self.group[0].said
+            if beside:
+                self._point_at(stack.enter_context(Sandbox(speed=5000)))
+            for block in self.group:
+                if beside:
+                    exec(block.setup(), self.names)
+                exec(block.compiled(), self.names)
+                done.append(self.printed())
         return done
 
     def run(self, program: Coroutine[Any, Any, Any]) -> Any:
@@ -236,8 +244,11 @@ def test_a_block_runs(
     monkeypatch.setattr(os, "fsync", lambda number: None)
     (tmp_path / ".ssh").mkdir()
     ssh_key.write_private_key(tmp_path / ".ssh" / "id_ed25519")
-    monkeypatch.setattr("vpsorg_async.client.SystemClock", LoopClock)
-    monkeypatch.setattr("vpsorg_async.sandbox.box.running_clock", lambda: clock)
+    if "not async" in group[0].said:
+        monkeypatch.setattr("vpsorg_async.client.wait_policy", lambda *given: WaitPolicy(**PATIENCE))
+    else:
+        monkeypatch.setattr("vpsorg_async.client.SystemClock", LoopClock)
+        monkeypatch.setattr("vpsorg_async.sandbox.box.running_clock", lambda: clock)
     monkeypatch.setattr(asyncio, "run", page.run)
 
     for block, printed in zip(group, page.play(), strict=True):

@@ -14,6 +14,7 @@ from vpsorg_async import (
     Outcome,
     PollStatistics,
     RateLimit,
+    Receipt,
     Report,
     Seen,
     Sent,
@@ -23,12 +24,14 @@ from vpsorg_async import (
     ServerStatus,
     SharedClient,
     Skipped,
+    StatusChange,
     Succeeded,
     Target,
     TargetLike,
     Timeout,
     WaitOutcome,
     WaitPolicy,
+    sync,
 )
 from vpsorg_async.errors import (
     APIError,
@@ -160,3 +163,30 @@ async def shared(token: str) -> None:
 
 def own(vps: OwnClient) -> OwnClient:
     return vps.with_options(deadline=5)
+
+
+def not_async(vps: sync.Client, specs: list[ServerSpec], server: Server, dry_run: bool) -> None:
+    assert_type(vps.servers.list("active"), tuple[Server, ...])
+    assert_type(vps.servers.get(server), Server)
+    assert_type(vps.servers.update(1, name="web-2", backups_enabled=True), Server)
+    assert_type(vps.wait_until(1, ["active", ServerStatus.STOPPED], timeout=1), Server)
+    assert_type(vps.wait_until(1, "active", timeout=1, ready=lambda server: True), Server)
+    assert_type(vps.receipt(1), Receipt | None)
+    assert_type(vps.statistics, PollStatistics)
+    assert_type(vps.with_options(deadline=5), sync.Client)
+    assert_type(vps.fleet.create(specs, timeout=1, on_failure="stop"), Report)
+    assert_type(vps.fleet.create(specs, dry_run=True), FleetPlan)
+    assert_type(vps.fleet.ensure(specs, timeout=1, dry_run=dry_run), Report | FleetPlan)
+    assert_type(vps.fleet.retry_failed(vps.fleet.reboot([1], timeout=1)), Report)
+    for waited in vps.wait_until_all([1, 2], "active", timeout=1):
+        assert_type(waited, WaitOutcome)
+    for change in vps.watch():
+        assert_type(change, StatusChange)
+    with vps.fleet.creating(specs, timeout=1) as run:
+        for outcome in run:
+            assert_type(outcome, Succeeded | Failed | Skipped)
+    with vps.fleet.rolling("reboot", [1], timeout=1) as rolling:
+        rolling.pause()
+    with sync.Client("token", max_in_flight=3) as mine, sync.Client.from_env(grace=5) as other:
+        assert_type(mine, sync.Client)
+        assert_type(other.plans.list()[0].id, ServerId)

@@ -5,7 +5,7 @@ Not run and not imported: `tests/typing/__main__.py` checks it.
 
 from __future__ import annotations
 
-from vpsorg_async import Client, Outcome, Server, ServerSpec, SharedClient, WaitPolicy
+from vpsorg_async import Client, Outcome, Server, ServerSpec, SharedClient, WaitPolicy, sync
 from vpsorg_async.errors import OutcomeUnknownError, RequestError, WaitError
 from vpsorg_async.events import ClientEvent, RequestSent
 
@@ -97,3 +97,17 @@ async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
     (await vps.fleet.create(specs, dry_run=True)).succeeded  # rejected
     (await vps.fleet.create(specs, timeout=1)).steps  # rejected
     await vps.fleet.creating(specs, timeout=1)  # rejected
+
+
+def not_async(vps: sync.Client, specs: list[ServerSpec]) -> None:
+    vps.servers.get(None)  # rejected
+    vps.servers.get()  # rejected
+    vps.servers.update(1, nam="web-2")  # rejected
+    vps.wait_until(1, "actve", timeout=1)  # rejected
+    vps.wait_until(1, "active")  # rejected
+    vps.fleet.create(specs)  # rejected
+    vps.fleet.reboot([1], timeout=1, on_failure="halt")  # rejected
+    vps.fleet.creating(specs, timeout=1, setle=3.0)  # rejected
+    vps.fleet.create(specs, dry_run=True).succeeded  # rejected
+    sync.Client("token", max_in_flght=3)  # rejected
+    vps.watch(intervall=3)  # rejected

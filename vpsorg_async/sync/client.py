@@ -1,0 +1,274 @@
+"""The client for code that is not async, and what it gives access to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NoReturn, Self, Unpack
+
+from .. import client, facade, fleet, lookups, servers
+from ..config import Timeout
+from ..errors import ConfigurationError
+from ..fleet import Report
+from ..http.retry import RetryPolicy
+from ..lifecycle.events import PollStatistics
+from ..options import ClientOptions
+from ..runtime import Secret, Unshown
+from .outcome_iterator import RollingRun, Run
+from .portal import Portal
+from .wrapping import Face, blocking, called, iterating, wrapped_as
+
+__all__ = [
+    "AccountInfo",
+    "Client",
+    "Fleet",
+    "Locations",
+    "OperatingSystems",
+    "Plans",
+    "SSHKeys",
+    "Servers",
+]
+
+
+class Servers(Face):
+    """The servers of the account: ``vps.servers``. See `vpsorg_async.servers.Servers`."""
+
+    list = blocking(servers.Servers.list)
+    create = blocking(servers.Servers.create)
+    get = blocking(servers.Servers.get)
+    replace = blocking(servers.Servers.replace)
+    update = blocking(servers.Servers.update)
+    delete = blocking(servers.Servers.delete)
+    start = blocking(servers.Servers.start)
+    stop = blocking(servers.Servers.stop)
+    reboot = blocking(servers.Servers.reboot)
+
+
+class Fleet(Face):
+    """Calls on many servers at once: ``vps.fleet``. See `vpsorg_async.fleet.Fleet`."""
+
+    create = blocking(fleet.Fleet.create)
+    creating = wrapped_as(Run, fleet.Fleet.creating)
+    ensure = blocking(fleet.Fleet.ensure)
+    find_created = blocking(fleet.Fleet.find_created)
+    start = blocking(fleet.Fleet.start)
+    stop = blocking(fleet.Fleet.stop)
+    reboot = blocking(fleet.Fleet.reboot)
+    delete = blocking(fleet.Fleet.delete)
+    rolling = wrapped_as(RollingRun, fleet.Fleet.rolling)
+    rolling_reboot = blocking(fleet.Fleet.rolling_reboot)
+
+    def retry_failed(self, report: Report) -> Report:
+        """Retry the servers of a report that failed or were skipped: `Report.retry_failed`, which is async.
+
+        Example:
+            ``report = vps.fleet.retry_failed(report)``
+        """
+        return self._portal.run(report.retry_failed)
+
+
+class Plans(Face):
+    """``vps.plans``. See `vpsorg_async.lookups.Plans`."""
+
+    list = blocking(lookups.Plans.list)
+
+
+class Locations(Face):
+    """``vps.locations``; only in the provider dialect."""
+
+    list = blocking(lookups.Locations.list)
+
+
+class OperatingSystems(Face):
+    """``vps.operating_systems``; only in the provider dialect."""
+
+    list = blocking(lookups.OperatingSystems.list)
+
+
+class SSHKeys(Face):
+    """``vps.ssh_keys``; only in the provider dialect."""
+
+    list = blocking(lookups.SSHKeys.list)
+    add = blocking(lookups.SSHKeys.add)
+    delete = blocking(lookups.SSHKeys.delete)
+
+
+class AccountInfo(Face):
+    """``vps.account``."""
+
+    me = blocking(lookups.AccountInfo.me)
+
+
+class Client(Face):
+    """The VPS.org account for code that is not async: the methods, options, records and errors of the async client.
+
+    An async client runs in a thread of its own, and each call waits for it. So all threads of a program can share one
+    client, and with it connections, limits and polls; an event loop that runs in the calling thread is no obstacle.
+
+    The client is opened by ``with``, or by its first call, and closed by the end of the block, or by `close`. A client
+    that was opened cannot be used in a forked process: create one in each.
+
+    Hooks (``on_event``) and checks that are coroutine functions are called in the client's thread. They must be quick,
+    and cannot call the client. Checks that are plain functions are called in threads of their own.
+
+    `KeyboardInterrupt` and what signal handlers raise cancel the call that the thread waits for, and are raised when
+    it has cleaned up. A second one is raised at once.
+
+    Args:
+        token: The API token; it is never shown.
+        **options: Those of `vpsorg_async.Client`.
+
+    Raises:
+        ConfigurationError: An option is wrong.
+
+    Example::
+
+        with Client.from_env() as vps:
+            server = vps.servers.get(12345)
+    """
+
+    _shown = "Client()"  # the repr stands in tracebacks of what `__init__` raises
+
+    def __init__(self, token: str, **options: Unpack[ClientOptions]) -> None:
+        # a traceback that shows local variables must show neither the token nor the password of a proxy
+        held, given = Secret(token), Unshown(options)
+        token, options = "", {}
+        self._hold(client.Client(held.reveal(), **given))
+
+    @classmethod
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """Return a client for the token and the address in the environment: `vpsorg_async.Client.from_env`.
+
+        Args:
+            **options: Those of `vpsorg_async.Client`; they take precedence over the environment.
+
+        Raises:
+            ConfigurationError: No token is set, or an option is wrong.
+
+        Example:
+            ``with Client.from_env(max_in_flight=8) as vps: ...``
+        """
+        given = Unshown(options)
+        options = {}
+        self = object.__new__(cls)
+        self._hold(client.Client.from_env(**given))
+        return self
+
+    def _hold(self, held: client.Client, portal: Portal | None = None) -> None:
+        """Be the face of a client, or of a view of the one that this portal leads to."""
+        self._client, self._is_view, self._shown = held, portal is not None, repr(held)
+        super().__init__(portal or Portal(held), lambda: held)
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def __enter__(self) -> Self:
+        self._check_whole()
+        self._portal.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the client. Calls of other threads that wait raise `ClientClosedError`. A second call does nothing."""
+        self._check_whole()
+        self._portal.close()
+
+    def _check_whole(self) -> None:
+        if self._is_view:
+            raise ConfigurationError(
+                "a view of a client is neither opened nor closed: open and close the client"
+            )
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._client.__reduce_ex__(protocol)
+
+    def with_options(
+        self,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        not_after: datetime | None = None,
+    ) -> Self:
+        """Return a view of this client whose calls have options of their own: `vpsorg_async.Client.with_options`.
+
+        The view shares everything with this client, and is not opened or closed.
+
+        Args:
+            timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt.
+            retry: How many times each call is tried, and how long it waits between attempts.
+            headers: Headers that each request carries, over those of the client.
+            deadline: Seconds from the start of each call to its end, queueing, pauses and retries included.
+            not_after: The time of day, with a time zone, after which no change leaves.
+
+        Raises:
+            ConfigurationError: A value is out of range, or a header cannot be sent.
+
+        Example:
+            ``server = vps.with_options(deadline=5).servers.get(12345)``
+        """
+        view = object.__new__(type(self))
+        held = self._client.with_options(
+            timeout=timeout, retry=retry, headers=headers, deadline=deadline, not_after=not_after
+        )
+        view._hold(held, self._portal)
+        return view
+
+    @property
+    def servers(self) -> Servers:
+        """The nine endpoints."""
+        return Servers(self._portal, lambda: self._client.servers)
+
+    @property
+    def fleet(self) -> Fleet:
+        """Many servers at once."""
+        return Fleet(self._portal, lambda: self._client.fleet)
+
+    @property
+    def plans(self) -> Plans:
+        """The plans that can be ordered."""
+        return Plans(self._portal, lambda: self._client.plans)
+
+    @property
+    def locations(self) -> Locations:
+        """The datacenters; provider dialect only."""
+        return Locations(self._portal, lambda: self._client.locations)
+
+    @property
+    def operating_systems(self) -> OperatingSystems:
+        """The operating systems and their versions; provider dialect only."""
+        return OperatingSystems(self._portal, lambda: self._client.operating_systems)
+
+    @property
+    def ssh_keys(self) -> SSHKeys:
+        """The ssh keys of the account; provider dialect only."""
+        return SSHKeys(self._portal, lambda: self._client.ssh_keys)
+
+    @property
+    def account(self) -> AccountInfo:
+        """Whose token this is."""
+        return AccountInfo(self._portal, lambda: self._client.account)
+
+    @property
+    def statistics(self) -> PollStatistics:
+        """The polls of this client so far, and the waits that are open now."""
+        statistics: PollStatistics = self._statistics()
+        return statistics
+
+    _statistics = called(lambda held: held.statistics)
+
+    listing = blocking(facade.Facade.listing)
+    request = blocking(facade.Facade.request)
+    send = blocking(facade.Facade.send)
+    wait_until = blocking(facade.Facade.wait_until)
+    wait_until_all = iterating(facade.Facade.wait_until_all)
+    watch = iterating(facade.Facade.watch)
+    receipt = called(facade.Facade.receipt)
+    last_status = called(facade.Facade.last_status)
+    expected = called(facade.Facade.expected)
