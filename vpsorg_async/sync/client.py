@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from .. import client, facade, fleet, lookups, servers
-from ..config import Timeout
 from ..errors import ConfigurationError
 from ..fleet import Report
-from ..http.retry import RetryPolicy
 from ..lifecycle.events import PollStatistics
 from ..options import ClientOptions
 from ..runtime import Secret, Unshown
 from .outcome_iterator import RollingRun, Run
 from .portal import Portal
-from .wrapping import Face, blocking, called, iterating, wrapped_as
+from .wrapping import Face, blocking, called, described, iterating, wrapped_as
 
 __all__ = [
     "AccountInfo",
@@ -29,6 +26,9 @@ __all__ = [
     "SSHKeys",
     "Servers",
 ]
+
+P = ParamSpec("P")
+C = TypeVar("C", bound="Client")
 
 
 class Servers(Face):
@@ -100,6 +100,17 @@ class AccountInfo(Face):
     me = blocking(lookups.AccountInfo.me)
 
 
+def _viewing(method: Callable[Concatenate[Any, P], object]) -> Callable[Concatenate[C, P], C]:
+    """Return the method that returns a view of the client."""
+
+    def call(self: C, /, *args: P.args, **kwargs: P.kwargs) -> C:
+        view = object.__new__(type(self))
+        view._hold(method(self._client, *args, **kwargs), self._portal)
+        return view
+
+    return described(call, method)
+
+
 class Client(Face):
     """The VPS.org account for code that is not async: the methods, options, records and errors of the async client.
 
@@ -155,9 +166,10 @@ class Client(Face):
         self._hold(client.Client.from_env(**given))
         return self
 
-    def _hold(self, held: client.Client, portal: Portal | None = None) -> None:
+    def _hold(self, held: Any, portal: Portal | None = None) -> None:
         """Be the face of a client, or of a view of the one that this portal leads to."""
-        self._client, self._is_view, self._shown = held, portal is not None, repr(held)
+        self._client: client.Client = held
+        self._is_view, self._shown = portal is not None, repr(held)
         super().__init__(portal or Portal(held), lambda: held)
 
     def __repr__(self) -> str:
@@ -187,38 +199,7 @@ class Client(Face):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._client.__reduce_ex__(protocol)
 
-    def with_options(
-        self,
-        *,
-        timeout: Timeout | float | None = None,
-        retry: RetryPolicy | None = None,
-        headers: Mapping[str, str] | None = None,
-        deadline: float | None = None,
-        not_after: datetime | None = None,
-    ) -> Self:
-        """Return a view of this client whose calls have options of their own: `vpsorg_async.Client.with_options`.
-
-        The view shares everything with this client, and is not opened or closed.
-
-        Args:
-            timeout: The limits of each attempt: a `Timeout`, or seconds for the whole attempt.
-            retry: How many times each call is tried, and how long it waits between attempts.
-            headers: Headers that each request carries, over those of the client.
-            deadline: Seconds from the start of each call to its end, queueing, pauses and retries included.
-            not_after: The time of day, with a time zone, after which no change leaves.
-
-        Raises:
-            ConfigurationError: A value is out of range, or a header cannot be sent.
-
-        Example:
-            ``server = vps.with_options(deadline=5).servers.get(12345)``
-        """
-        view = object.__new__(type(self))
-        held = self._client.with_options(
-            timeout=timeout, retry=retry, headers=headers, deadline=deadline, not_after=not_after
-        )
-        view._hold(held, self._portal)
-        return view
+    with_options = _viewing(client.Client.with_options)
 
     @property
     def servers(self) -> Servers:

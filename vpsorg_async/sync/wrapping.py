@@ -20,7 +20,7 @@ from ..lifecycle.readiness import Check, ReadyCheck
 from ..records import Server
 from .portal import Portal
 
-__all__ = ["Face", "blocking", "called", "iterating", "wrapped_as"]
+__all__ = ["Face", "blocking", "called", "described", "iterating", "wrapped_as"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,7 @@ def blocking(
         _check_in_threads(kwargs)
         return self._portal.run(lambda: method(self._find(), *args, **kwargs))
 
-    return _described(call, method)
+    return described(call, method)
 
 
 def called(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
@@ -70,7 +70,7 @@ def wrapped_as(
 
         return made(self._portal, self._portal.run(inside))
 
-    return _described(call, method)
+    return described(call, method)
 
 
 def iterating(
@@ -84,7 +84,7 @@ def _same(_: Portal, result: R) -> R:
     return result
 
 
-def _described(call: F, method: Callable[..., Any]) -> F:
+def described(call: F, method: Callable[..., Any]) -> F:
     """Give a wrapper the name, the signature and the docstring of its method, without what is async in them."""
     call.__name__, call.__qualname__ = method.__name__, method.__qualname__
     text = re.sub(
