@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +16,7 @@ import pytest
 
 NOXFILE = Path(__file__).parent.parent / "noxfile.py"
 SOURCE = NOXFILE.read_text("utf-8")
-BEFORE_NOX = SOURCE.partition("\nimport nox")[0]
+FUNCTIONS = SOURCE.partition("\nfor misleading")[0]
 
 
 class Checkout:
@@ -23,42 +25,38 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.module = ModuleType("noxfile")
         self.module.__file__ = str(folder / "noxfile.py")
-        (folder / "noxfile.py").write_text(SOURCE, "utf-8")
-        exec(compile(BEFORE_NOX, self.module.__file__, "exec"), vars(self.module))
+        (folder / "pyproject.toml").write_text("[project]\n[dependency-groups]\n")
+        exec(compile(FUNCTIONS, self.module.__file__, "exec"), vars(self.module))
         self.installs: list[list[str]] = []
         self.wheel = b"first"
         self.run = self.module.run
-        vars(self.module).update(HAS_TOOLS=True, run=self.install, build=self.build)
+        tool = [sys.executable, "-Im"]
+        vars(self.module).update(HOME=folder / ".nox" / "some", TOOL=tool, run=self.install, build=self.build)
 
-    def install(self, *command: str) -> str:
+    def install(self, *command: str) -> None:
         if "pip" not in command:
-            return str(self.run(*command))
+            self.run(*command)
+            return
         home = Path(command[command.index("--python") + 1])
         self.installs.append([word for word in command[command.index("install") + 1 :] if "/" not in word])
         site = next(home.glob("lib/python*/site-packages"))
         (site / "something").mkdir(exist_ok=True)
-        return ""
 
-    def build(self, folder: str, *targets: str) -> Path:
-        path = Path(folder) / "package.whl"
+    def build(self, folder: Path, *targets: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "package.whl"
         path.write_bytes(self.wheel)
         return path
 
     def environment(self, *requirements: str, wheel: bool = False) -> Path:
-        home = self.module.environment("some", list(requirements), wheel=wheel)
-        assert isinstance(home, Path)
-        return home
-
-    def close(self) -> None:
-        for lock in self.module.LOCKS.values():
-            lock.close()
+        programs = self.module.environment("some", *requirements, extras="" if wheel else None)
+        assert isinstance(programs, Path)
+        return programs.parent
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
-    checkout = Checkout(tmp_path)
-    yield checkout
-    checkout.close()
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
 
 
 def test_an_old_python_is_told_so() -> None:
@@ -67,24 +65,6 @@ def test_an_old_python_is_told_so() -> None:
 
     assert [type(statement) for statement in statements[:3]] == [ast.Expr, ast.Import, ast.If]
     assert "sys.version_info < (3, 11)" in ast.unparse(statements[2])
-
-
-@pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_missing_module_is_named_without_a_traceback(module: str, tmp_path: Path) -> None:
-    """Where the system splits Python into packages, the message says which one to install."""
-    (tmp_path / "noxfile.py").write_text(BEFORE_NOX, "utf-8")
-    script = f"""
-import runpy, sys
-from importlib import metadata
-sys.modules[{module!r}] = None
-metadata.version = lambda name: "0"
-runpy.run_path({str(tmp_path / "noxfile.py")!r}, run_name="__main__")
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-
-    assert done.returncode == 1
-    assert f"apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_whole_environment_is_used_again(checkout: Checkout) -> None:
@@ -120,11 +100,10 @@ def test_a_changed_wheel_replaces_the_installed_one(checkout: Checkout) -> None:
 def kill(checkout: Checkout) -> None:
     """Begin to bring the environment up to date, and be killed in the middle of the installation."""
 
-    def killed(*command: str) -> str:
+    def killed(*command: str) -> None:
         checkout.install(*command)
         if "pip" in command:
             raise KeyboardInterrupt
-        return ""
 
     vars(checkout.module).update(run=killed)
     with pytest.raises(KeyboardInterrupt):
@@ -210,6 +189,46 @@ def test_a_copied_checkout_does_not_use_the_old_place(checkout: Checkout, tmp_pa
     copy = Checkout(tmp_path / "copy")
 
     copy.environment("a>=1")
-    copy.close()
 
     assert copy.installs == [["a>=1"]]
+
+
+def test_two_runs_do_not_share_a_folder(checkout: Checkout, tmp_path: Path) -> None:
+    """A run that finds the folder in use takes another one, and neither waits for the other."""
+    first = checkout.module.claim(tmp_path / "python3.11")
+    second = checkout.module.claim(tmp_path / "python3.11")
+
+    assert first == tmp_path / "python3.11"
+    assert second != first
+    assert second.is_dir()
+
+
+RUN = """
+import sys
+from pathlib import Path
+source, folder, started = sys.argv[1:]
+noxfile = {"__file__": f"{folder}/noxfile.py"}
+exec(source, noxfile)
+noxfile["claim"](Path(folder) / "python3.11")
+installer = "import sys; open(sys.argv[1], 'w').close(); sys.stdin.read()"
+noxfile["run"](sys.executable, "-c", installer, started)
+"""
+
+
+def test_the_folder_of_a_killed_run_is_free_after_its_installer(checkout: Checkout, tmp_path: Path) -> None:
+    """An installer that outlives its run keeps the folder claimed, so that nothing else is installed there."""
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    command = [sys.executable, "-c", RUN, FUNCTIONS, str(tmp_path), str(started)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as run:
+        started.read_bytes()
+        run.kill()
+        run.wait()
+
+        assert checkout.module.claim(tmp_path / "python3.11") != tmp_path / "python3.11"
+        assert run.stdin
+        run.stdin.close()
+
+    with (tmp_path / "python3.11" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the installer has ended
+    assert checkout.module.claim(tmp_path / "python3.11") == tmp_path / "python3.11"
