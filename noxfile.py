@@ -156,6 +156,8 @@ add("smoke", "Run a selection of the tests.", "tests", f"{PARALLEL} tests/test_h
 add("lowest", "Run all tests with the oldest dependencies.", "tests", PARALLEL, also=OLDEST)
 CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
 add("contract", "Check the sandbox against the API's description and samples.", "contract", CONTRACT)
+DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
+add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)
 add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format", extras=None)
 add("typing", "Check the types.", "typing", "mypy", "pyright", "python -I tests/typing")
