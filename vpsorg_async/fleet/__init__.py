@@ -13,7 +13,7 @@ from .events import (
     ServerSettled,
 )
 from .fleet import Fleet
-from .inputs import ActOptions, CreateOptions, RollingOptions, StartOptions
+from .inputs import ActOptions, CreateOptions, PlanOptions, RollingOptions, StartOptions
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .planning import FleetPlan, Step, StepKind
 from .rolling import RollingRun
@@ -30,6 +30,7 @@ __all__ = [
     "FleetEvent",
     "FleetPlan",
     "Outcome",
+    "PlanOptions",
     "Report",
     "RollingOptions",
     "RollingRun",

@@ -11,7 +11,7 @@ from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, check_id
-from .bulk_commands import BulkCommands
+from .fleet_calls import FleetCalls
 from .inputs import SETTLE, CreateOptions, check_count, options_of
 from .jobs import RunContext
 from .launch import Launcher
@@ -25,7 +25,7 @@ __all__ = ["Fleet"]
 _ACTIVE = Target.of("active")
 
 
-class Fleet(BulkCommands):
+class Fleet(FleetCalls):
     """Calls on many servers at once: ``vps.fleet``.
 
     Every call returns a `Report` with one outcome for each server, in the order given. An error of one server is in

@@ -21,6 +21,7 @@ from .resumption import Resumption
 __all__ = [
     "ActOptions",
     "CreateOptions",
+    "PlanOptions",
     "RollingOptions",
     "StartOptions",
     "check_count",
@@ -72,6 +73,25 @@ class CreateOptions(StartOptions, total=False):
     settle_first: float
     """Seconds for which names without a receipt are searched for before a create is sent, because an earlier attempt
     may have sent one until now; 0 by default. It must be longer than lists lag behind."""
+
+
+class PlanOptions(TypedDict, total=False):
+    """The further options of `Fleet.plan`, and those of them that `Fleet.apply` has as well."""
+
+    prune: bool
+    """Whether servers that are more than a fleet's count are deleted; False by default."""
+    replace: Literal["never"]
+    """What is done with a server that differs from its spec: nothing; no other word is supported yet."""
+    max_deletes: float | None
+    """The maximum number of deletes: a number for the whole plan, or a share below 1 of the servers of each fleet, at
+    least one; 0.1 by default. A plan with more deletes is refused."""
+    protect: Iterable[str] | Callable[[Server], object]
+    """Names of servers that are not deleted, or a function that returns whether a server is not deleted."""
+    remove: Literal["highest", "newest"] | Callable[[Server], Any]
+    """Which servers are deleted first: those with the highest numbers (default), those created last, or those for which
+    this function returns the largest values."""
+    allow_empty: bool
+    """Whether a fleet with a count of 0 may lose all of its servers; False by default."""
 
 
 class RollingOptions(TypedDict, total=False):

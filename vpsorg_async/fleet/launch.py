@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 import attrs
 
 from ..errors import ConfigurationError, VpsOrgError
+from ..fleet_spec import FleetSpec
 from ..lifecycle.account import UNMARKED
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
@@ -17,6 +18,7 @@ from ..lookups import Plans
 from ..records import Server, ServerId
 from ..specs import ServerSpec, name_key
 from .adoption import find_created
+from .guards import Guards
 from .inputs import check_ids, no_repeats
 from .intents import Intents
 from .jobs import Job, Options, RunContext, Work
@@ -61,6 +63,11 @@ class Launcher:
         # its answer may have come to this client after its caller had given up
         own = await self._survey.begin().created(spec, before)
         return own or await find_created(self._context, spec, before, settle)
+
+    async def plan(self, fleets: Sequence[FleetSpec], guards: Guards) -> FleetPlan:
+        """Return what has to happen for these fleets, with prices if they can be read."""
+        survey = self._survey.begin()
+        return await survey.priced(await survey.converged(fleets, guards))
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
         """Return a run that creates servers, none of whose names may exist, and waits for the target."""
@@ -147,6 +154,20 @@ class Launcher:
             self._context.endpoints.check(spec)
         no_repeats([name_key(spec.name) for spec in wanted], "names")
         no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")
+        return wanted
+
+    def fleets(self, fleets: FleetSpec | Iterable[FleetSpec]) -> tuple[FleetSpec, ...]:
+        """Return the fleets, whose servers can be created. Raises `ConfigurationError`."""
+        self._context.waiter.check()
+        if isinstance(fleets, FleetSpec):
+            fleets = (fleets,)
+        if isinstance(fleets, str | bytes) or not isinstance(fleets, Iterable):
+            raise ConfigurationError("pass a FleetSpec, or a list of them")
+        wanted = tuple(fleets)
+        for fleet in wanted:
+            if not isinstance(fleet, FleetSpec):
+                raise ConfigurationError(f"pass FleetSpecs, not a {type(fleet).__name__}")
+            self._context.endpoints.check(fleet.spec(fleet.first))
         return wanted
 
     @contextlib.contextmanager

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 
 import attrs
 
-from ..errors import ConfigurationError, VpsOrgError, is_absence
+from ..errors import ConfigurationError, PlanRefusedError, VpsOrgError, is_absence
+from ..fleet_spec import FleetSpec
 from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Made
+from ..listing import Listing
 from ..lookups import Plans
 from ..records import Server
 from ..specs import ServerSpec
+from .convergence import Selector, plan_fleets
+from .drift import renewed
+from .guards import Guards
 from .jobs import RunContext
 from .planning import FleetPlan, plan_fleet
 from .resumption import Resumption
@@ -42,8 +47,7 @@ class Survey:
         if not wanted:
             return set(), self._plan(wanted, ())
         endpoints = self._context.endpoints
-        listing = await endpoints.listing()
-        existing = [*listing.servers, *await self._own(wanted, listing.servers)]
+        listing, existing = await self._account(self._keys(wanted).__contains__)
         plan = self._plan(wanted, existing)
         for step in plan.steps:
             if step.server is not None:
@@ -68,7 +72,7 @@ class Survey:
             return set(), self._plan(wanted, ())
         key_of = self._context.endpoints.key_of
         listing = await self._context.endpoints.listing()
-        keys = set(map(key_of, wanted))
+        keys = self._keys(wanted)
         present = [
             (server, leaving) for server, leaving in self._present(listing.servers) if key_of(server) in keys
         ]
@@ -82,21 +86,68 @@ class Survey:
         )
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
-        own = [*made, *await self._own(wanted, listing.servers)]
+        own = [*made, *await self._own(keys.__contains__, listing.servers)]
         plan = self._plan(wanted, own)
         if plan.creates:
             listing.check_whole("a name that it does not show may exist all the same")
         return {str(server.id).casefold() for server in (*listing.servers, *own)}, plan
 
-    async def _own(self, wanted: Sequence[ServerSpec], listed: Sequence[Server]) -> Sequence[Server]:
-        """Return the servers of these names that this client created and a lagging list does not show yet."""
+    async def converged(self, fleets: Sequence[FleetSpec], guards: Guards) -> FleetPlan:
+        """Return the plan for these fleets, from one list of the account.
+
+        Raises:
+            ConfigurationError: Two fleets overlap, or a protected name belongs to none.
+            DecodeError: The plan creates or deletes a server, and the list is incomplete.
+        """
+        key_of = self._context.endpoints.key_of
+        selector = Selector(fleets, key_of)
+        listing, existing = await self._account(lambda key: selector.place(key) is not None)
+        plan = plan_fleets(fleets, existing, guards, key_of, self._context.waiter.heading)
+        _check_whole(listing, plan)
+        return plan
+
+    async def unchanged(self, plan: FleetPlan) -> tuple[Set[str], FleetPlan]:
+        """Return the ids in the account, and the plan with the present records of its servers.
+
+        Raises:
+            PlanRefusedError: The account is not as the plan was made on.
+            DecodeError: The plan creates or deletes a server, and the list is incomplete.
+        """
+        endpoints = self._context.endpoints
+        selector, keys = (
+            Selector(plan.fleets, endpoints.key_of),
+            self._keys([step.spec for step in plan.steps]),
+        )
+        listing, existing = await self._account(lambda key: key in keys or selector.place(key) is not None)
+        now, changes = renewed(plan, existing, endpoints.key_of, self._context.waiter.heading)
+        if changes:
+            raise PlanRefusedError(
+                f"the account has changed since the plan was made, and nothing was sent: {'; '.join(changes)}",
+                plan=plan,
+                changes=changes,
+            )
+        _check_whole(listing, plan)
+        for step in now.steps:
+            if step.server is not None:
+                endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
+        return {str(server.id).casefold() for server in existing}, now
+
+    async def _account(self, wanted: Callable[[str], bool]) -> tuple[Listing, Sequence[Server]]:
+        """Return the list of the account, and its servers with those of this client that it does not show yet."""
+        listing = await self._context.endpoints.listing()
+        return listing, [*listing.servers, *await self._own(wanted, listing.servers)]
+
+    def _keys(self, specs: Iterable[ServerSpec]) -> Set[str]:
+        return set(map(self._context.endpoints.key_of, specs))
+
+    async def _own(self, wanted: Callable[[str], bool], listed: Sequence[Server]) -> Sequence[Server]:
+        """Return the servers of wanted names that this client created and a lagging list does not show yet."""
         endpoints, now = self._context.endpoints, self._context.clock.now()
         shown = set(map(endpoints.key_of, listed))
         own = [
             created
-            for spec in wanted
-            if endpoints.key_of(spec) not in shown
-            and (created := endpoints.creations.own(endpoints.shown_name(spec), now)) is not None
+            for key, created in endpoints.creations.all_own(now)
+            if key not in shown and wanted(key) and not self._context.waiter.saw_end_of(created.server)
         ]
 
         async def read(created: Made) -> Server | None:
@@ -111,7 +162,7 @@ class Survey:
 
     async def created(self, spec: ServerSpec, before: Collection[str]) -> Server | None:
         """Return the server of that name that this client created last, unless it is one of those or is leaving."""
-        for server, leaving in self._present(await self._own([spec], ())):
+        for server, leaving in self._present(await self._own(self._keys([spec]).__contains__, ())):
             if not leaving and str(server.id).casefold() not in before:
                 return server
         return None
@@ -122,7 +173,7 @@ class Survey:
 
     async def priced(self, plan: FleetPlan) -> FleetPlan:
         """Return the plan with prices, if they can be read."""
-        if plan.creates:
+        if plan.creates or plan.deletes:
             # a plan without prices is better than none
             with contextlib.suppress(VpsOrgError):
                 plan = plan.priced(await self._plans.list())
@@ -134,3 +185,10 @@ class Survey:
             heading = self._context.waiter.heading(server)
             if GONE not in (heading, server.status):
                 yield server, heading == "delete"
+
+
+def _check_whole(listing: Listing, plan: FleetPlan) -> None:
+    """Raise `DecodeError` for a plan that creates or deletes, if the list may lack servers."""
+    subjects = [*(spec.name for spec in plan.creates), *(server.name for server in plan.deletes)]
+    if subjects:
+        listing.check_whole(f"a fleet may have servers that it does not show ({', '.join(subjects[:5])})")

@@ -147,6 +147,10 @@ class Waiter:
             return ""
         return receipt.operation
 
+    def saw_end_of(self, server: Server) -> bool:
+        """Return whether this client deleted a server and saw that it is gone."""
+        return self._account.gone_since(server.id) is not None
+
     def may_be_invisible(self, created_at: float) -> bool:
         """Return whether reads may not show yet a server that was created at that time (monotonic seconds)."""
         return self._clock.now() - created_at < self._account.policy.visibility

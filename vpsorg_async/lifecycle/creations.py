@@ -6,6 +6,7 @@ A list can lag behind both. A later call for the same name has to consider them,
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import attrs
 
@@ -71,6 +72,12 @@ class Creations:
         """Return the server of that name that this client created last; None if there is none."""
         found = self._last.get(name_key(name))
         return found if isinstance(found, Made) and now - found.at <= self.LASTS else None
+
+    def all_own(self, now: float) -> Iterator[tuple[str, Made]]:
+        """Yield the server that this client created last of each name, with the name in the form of `name_key`."""
+        for key, found in self._last.items():
+            if isinstance(found, Made) and now - found.at <= self.LASTS:
+                yield key, found
 
     def _put(self, name: str, last: Doubt | Made) -> None:
         key = name_key(name)

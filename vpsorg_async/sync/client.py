@@ -52,6 +52,7 @@ class Fleet(Face):
     creating = wrapped_as(Run, fleet.Fleet.creating)
     ensure = blocking(fleet.Fleet.ensure)
     find_created = blocking(fleet.Fleet.find_created)
+    plan = blocking(fleet.Fleet.plan)
     start = blocking(fleet.Fleet.start)
     stop = blocking(fleet.Fleet.stop)
     reboot = blocking(fleet.Fleet.reboot)

@@ -1,0 +1,149 @@
+"""What a plan of fleets may delete, and which servers go first. Pure.
+
+=================  ======================================================================================
+guard              what it forbids
+=================  ======================================================================================
+``prune``          any delete, unless it is True
+``protect``        the delete of these servers
+``max_deletes``    more deletes than that: a number counts for the whole plan, a share for each fleet
+``allow_empty``    deletes by a count of 0, unless it is True
+=================  ======================================================================================
+
+A server that several share a name with is never deleted, because it is not certain which of them is meant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..fleet_spec import FleetSpec
+from ..records import Server
+from ..specs import check_bool
+from .inputs import check_function
+
+__all__ = ["SHARE", "Guards", "Member"]
+
+SHARE = 0.1
+"""The share of a fleet that is deleted at most, unless ``max_deletes`` says otherwise; at least one server."""
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+@attrs.frozen
+class Member:
+    """A server of a fleet, and its number."""
+
+    number: int
+    server: Server
+
+
+@attrs.frozen(kw_only=True)
+class Guards:
+    """The guards of one plan; see `PlanOptions`.
+
+    ``exact`` is the permission of `Fleet.scale`: the deletes that the count asks for, all of them or none.
+    """
+
+    prune: bool = False
+    max_deletes: float | None = None
+    protect: tuple[str, ...] | Callable[[Server], object] = ()
+    remove: str | Callable[[Server], Any] = "highest"
+    allow_empty: bool = False
+    exact: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, exact: bool = False) -> Self:
+        """Return the guards that the options of a call ask for. Raises `ConfigurationError`."""
+        replace, remove, protect = (
+            given.get("replace", "never"),
+            given.get("remove", "highest"),
+            given.get("protect"),
+        )
+        if replace != "never":
+            raise ConfigurationError(
+                f"replace is 'never': no server is replaced by this version, not {replace!r}"
+            )
+        if isinstance(remove, str) and remove not in ("highest", "newest"):
+            raise ConfigurationError(f"remove is 'highest', 'newest' or a function, not {remove!r}")
+        if not isinstance(remove, str):
+            if remove is None:
+                raise ConfigurationError("remove is 'highest', 'newest' or a function, not None")
+            check_function(remove, "remove", awaited=False)
+        if callable(protect):
+            check_function(protect, "protect", awaited=False)
+        elif isinstance(protect, str | bytes) or not isinstance(protect or (), Iterable):
+            raise ConfigurationError(f"protect is a list of names, or a function, not {protect!r}")
+        return cls(
+            prune=exact or check_bool(given.get("prune", False), "prune"),
+            max_deletes=_checked_most(given.get("max_deletes")),
+            protect=protect if callable(protect) else tuple(protect or ()),
+            remove=remove,
+            allow_empty=check_bool(given.get("allow_empty", False), "allow_empty"),
+            exact=exact,
+        )
+
+    def check(self, fleets: Sequence[FleetSpec]) -> None:
+        """Raise `ConfigurationError` for a protected name that no fleet has: it would protect nothing."""
+        if callable(self.protect):
+            return
+        for name in self.protect:
+            if not isinstance(name, str) or all(fleet.number(name) is None for fleet in fleets):
+                raise ConfigurationError(f"protect has {name!r}, which is no name of these fleets")
+
+    def removable(self, fleet: FleetSpec, members: Iterable[Member]) -> list[Member]:
+        """Return the members that may be deleted, in the order in which they go."""
+        names = (*fleet.protect, *(() if callable(self.protect) else self.protect))
+        kept = {fleet.number(name) for name in names}
+        free = [
+            member
+            for member in members
+            if member.number not in kept and not (callable(self.protect) and self.protect(member.server))
+        ]
+        ranks = {member.number: self._rank(member) for member in free}
+        try:
+            return sorted(free, key=lambda member: (ranks[member.number], member.number), reverse=True)
+        except TypeError as unfit:
+            raise ConfigurationError(f"what remove returned can't be compared: {unfit}") from None
+
+    def refusals(self, fleet: FleetSpec, present: int, surplus: int, deletes: int) -> Iterable[str]:
+        """Yield why the deletes of one fleet are forbidden, given the number of its servers and of those too many."""
+        if deletes and fleet.count == 0 and not self.allow_empty:
+            yield f"{fleet.name}: a count of 0 would delete the whole fleet; allow_empty=True permits it"
+        if self.exact:
+            if deletes < surplus:
+                yield (
+                    f"{fleet.name}: {surplus} servers are too many and only {deletes} may be deleted; the others are "
+                    "protected, or several of them have one name"
+                )
+        elif self.max_deletes is None or isinstance(self.max_deletes, float):
+            share = SHARE if self.max_deletes is None else self.max_deletes
+            most = max(1, math.floor(present * share + 1e-9))
+            if deletes > most:
+                yield (
+                    f"{fleet.name}: {deletes} of {present} servers would be deleted, and max_deletes, a share of "
+                    f"{share:g}, permits {most}"
+                )
+
+    def total_refusals(self, deletes: int) -> Iterable[str]:
+        """Yield why the deletes of all fleets together are forbidden."""
+        most = self.max_deletes
+        if not self.exact and isinstance(most, int) and deletes > most:
+            yield f"{deletes} servers would be deleted, and max_deletes permits {most}"
+
+    def _rank(self, member: Member) -> Any:
+        """Return a value that is the larger the sooner the server goes."""
+        if callable(self.remove):
+            return self.remove(member.server)
+        return (member.server.created_at or _BEGINNING) if self.remove == "newest" else member.number
+
+
+def _checked_most(value: object) -> float | None:
+    """Return ``max_deletes``: None, a number from 0, or a share between 0 and 1."""
+    if value is None or (type(value) is int and value >= 0) or (type(value) is float and 0 < value < 1):
+        return value
+    raise ConfigurationError(f"max_deletes is a number from 0, or a share such as 0.1, not {value!r}")
