@@ -13,6 +13,7 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 import vpsorg_async
 import vpsorg_async.fleet
 import vpsorg_async.sandbox
+from vpsorg_async import pytest_plugin
 from vpsorg_async.sandbox import box, ledger, log, records
 
 project = "vpsorg_async"
@@ -47,8 +48,9 @@ html_copy_source = True
 html_show_sphinx = False
 html_show_copyright = False
 
-# that module imports these for type checkers only; without them `Server` would be the client's
+# these modules import them for type checkers only; without them `Server` would be the client's
 vars(box).update(Change=ledger.Change, Entry=log.Entry, Server=records.Server, ServerId=records.ServerId)
+vars(pytest_plugin).update(Client=vpsorg_async.Client)
 
 # the documented name of each public object: real name -> documented name
 SHOWN = {

@@ -16,7 +16,7 @@ __all__ = ["ClientOptions"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """The keyword arguments of `Client`."""
+    """The keyword arguments of `vpsorg_async.Client`."""
 
     base_url: str
     dialect: str

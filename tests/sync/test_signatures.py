@@ -50,7 +50,10 @@ METHODS = [
 @pytest.mark.parametrize(("plain", "original"), METHODS)
 def test_the_parameters_are_the_same(plain: Callable[..., Any], original: Callable[..., Any]) -> None:
     """Names, kinds, defaults and types of the parameters are those of the async method."""
-    assert inspect.signature(plain).parameters == inspect.signature(original).parameters
+    assert (
+        inspect.signature(plain, eval_str=True).parameters
+        == inspect.signature(original, eval_str=True).parameters
+    )
     assert not inspect.iscoroutinefunction(plain)
     assert plain.__name__ == original.__name__
 

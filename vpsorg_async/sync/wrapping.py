@@ -91,7 +91,8 @@ def described(call: F, method: Callable[..., Any]) -> F:
         r"\bawait |\basync (?=with|for|with)|(?<=contextlib\.)a(?=closing)", "", method.__doc__ or ""
     )
     call.__doc__ = re.sub(r"\b([Aa])n async\b", r"\1", text)
-    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    call.__annotations__ = {}  # its own are parameters of types, which the signature has replaced
+    call.__signature__ = inspect.signature(method, eval_str=True)  # type: ignore[attr-defined]
     return call
 
 
