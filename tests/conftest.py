@@ -28,9 +28,16 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
+@pytest.fixture(scope="session")
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder for the journals of commands, instead of that of the user who runs the tests."""
+    return str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No token, address or proxy of the user who runs the tests reaches them."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, state_folder: str) -> None:
+    """No token, address or proxy of the user who runs the tests reaches them, and no journal of the tests the user."""
+    monkeypatch.setenv("XDG_STATE_HOME", state_folder)
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)

@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if find_spec("cyclopts") is None or find_spec("rich") is None:
+    if any(find_spec(name) is None for name in ("cyclopts", "platformdirs", "rich")):
         note('vpsorg: the command needs an extra: pip install "vpsorg-async[cli]"')
         return 2
     if arguments == ["--version"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
@@ -12,20 +13,21 @@ from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..fleet import Report
-from ..fleet.events import FleetEvent
+from ..fleet.inputs import SETTLE
 from ..fleet.planning import FleetPlan, StepKind
-from ..lifecycle.commands import GONE
-from ..listing import Listing
 from ..records import ServerId
-from ..specs import ServerSpec, check_id, name_key
+from ..specs import ServerSpec
+from .earlier_runs import Recording, take_up
 from .exits import Exit
+from .journal_options import JOURNAL, JournalOptions
 from .output import OUTPUT, Output, Yes, confirm
 from .passwords import Passwords, PasswordsFile
 from .prices import price
 from .readiness_options import READINESS, Readiness, ReadyRequest
-from .reports import Call, number, run_and_report, some
-from .settings import ACCOUNT, Account, Settings
-from .specs import SELECTION, SPECIFICATION, Selection, Specification, ident
+from .reports import Call, Hook, number, run_and_report, some
+from .selecting import ask, select
+from .settings import ACCOUNT, Account
+from .specs import SELECTION, SPECIFICATION, Selection, Specification
 
 __all__ = ["app"]
 
@@ -39,6 +41,12 @@ NoWait = Annotated[bool, Parameter(help="Return when the commands are acknowledg
 DryRun = Annotated[
     bool, Parameter(help="Print what would be done and what it costs, without doing it.", show_default=False)
 ]
+Settle = Annotated[
+    float,
+    Parameter(
+        help="Seconds for which a create without an answer is searched for; longer than lists lag behind."
+    ),
+]
 StopOnFailure = Annotated[
     bool, Parameter(help="Send no further command after a failure.", show_default=False)
 ]
@@ -51,10 +59,12 @@ def create(
     timeout: Seconds = 900.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
+    settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -65,14 +75,21 @@ def create(
     request = readiness.request(unless=_unless(no_wait), new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
+    recording = Recording.creating(record.file(settings), settings, specs, settle, waited=not no_wait)
     if dry_run or not yes:
-        plan = settings.run(lambda vps: vps.fleet.create(specs, dry_run=True))
+
+        async def planned(vps: Client) -> FleetPlan:
+            async with recording.file.opened(new=False) as journal:
+                _, taken_up = await take_up(recording, journal, "create")
+            # names that an earlier run has created are no longer free
+            return await (vps.fleet.ensure if taken_up else vps.fleet.create)(specs, dry_run=True)
+
+        plan = settings.run(planned)
         if dry_run:
             return _dry(plan, output)
-        question = f"Create {number(specs)} ({some([spec.name for spec in specs])})?"
-        confirm(f"{question} {price(plan)}", yes=yes)
+        _ask_to_create(plan, specs, yes=yes)
 
-    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.create(
             specs,
             timeout=timeout,
@@ -81,10 +98,12 @@ def create(
             ready_timeout=request.timeout,
             on_failure=_on_failure(stop_on_failure),
             on_event=hook,
+            settle=settle,
+            journal=journal,
         )
 
     with Passwords(passwords) as safe:
-        return run_and_report(settings, "create", _names(specs), call, output, safe, request)
+        return run_and_report(settings, "create", _names(specs), call, output, safe, request, recording)
 
 
 @app.command
@@ -93,10 +112,12 @@ def ensure(
     dry_run: DryRun = False,
     timeout: Seconds = 900.0,
     stop_on_failure: StopOnFailure = False,
+    settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -108,15 +129,14 @@ def ensure(
     request = readiness.request(new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
+    recording = Recording.creating(record.file(settings), settings, specs, settle)
     if dry_run or not yes:
         plan = settings.run(lambda vps: vps.fleet.ensure(specs, dry_run=True))
         if dry_run:
             return _dry(plan, output)
-        if plan.creates:
-            names = some([spec.name for spec in plan.creates])
-            confirm(f"Create {len(plan.creates)} of {number(specs)} ({names})? {price(plan)}", yes=yes)
+        _ask_to_create(plan, specs, yes=yes)
 
-    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.ensure(
             specs,
             timeout=timeout,
@@ -124,10 +144,12 @@ def ensure(
             ready_timeout=request.timeout,
             on_failure=_on_failure(stop_on_failure),
             on_event=hook,
+            settle=settle,
+            journal=journal,
         )
 
     with Passwords(passwords) as safe:
-        return run_and_report(settings, "ensure", _names(specs), call, output, safe, request)
+        return run_and_report(settings, "ensure", _names(specs), call, output, safe, request, recording)
 
 
 @app.command
@@ -140,15 +162,17 @@ def start(
     stop_on_failure: StopOnFailure = False,
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Start servers, and wait until all are active."""
     request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
-    found = _found(settings, ids, servers, output)
+    found = select(settings, ids, servers, output)
     call = _acts("start", found, timeout, no_wait, stop_on_failure, request)
-    return run_and_report(settings, "start", found, call, output, request=request)
+    recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
+    return run_and_report(settings, "start", found, call, output, request=request, recording=recording)
 
 
 @app.command
@@ -161,16 +185,17 @@ def stop(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
-    found = _found(settings, ids, servers, output, named=not yes)
-    _ask("Stop", found, "", yes=yes or len(found) == 1)
-    return run_and_report(
-        settings, "stop", found, _acts("stop", found, timeout, no_wait, stop_on_failure), output
-    )
+    found = select(settings, ids, servers, output, named=not yes)
+    ask("Stop", found, "", yes=yes or len(found) == 1)
+    call = _acts("stop", found, timeout, no_wait, stop_on_failure)
+    recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
+    return run_and_report(settings, "stop", found, call, output, recording=recording)
 
 
 @app.command
@@ -184,16 +209,18 @@ def reboot(
     yes: Yes = False,
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Reboot servers, all at the same time, and wait until they are active again."""
     request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
-    found = _found(settings, ids, servers, output, named=not yes)
-    _ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
+    found = select(settings, ids, servers, output, named=not yes)
+    ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
     call = _acts("reboot", found, timeout, no_wait, stop_on_failure, request)
-    return run_and_report(settings, "reboot", found, call, output, request=request)
+    recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
+    return run_and_report(settings, "reboot", found, call, output, request=request, recording=recording)
 
 
 @app.command
@@ -206,16 +233,17 @@ def delete(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
     settings = account.settings()
-    found = _found(settings, ids, servers, output, named=not yes, missing_ok=True)
-    _ask("Delete", found, " permanently", yes=yes)
-    return run_and_report(
-        settings, "delete", found, _acts("delete", found, timeout, no_wait, stop_on_failure), output
-    )
+    found = select(settings, ids, servers, output, named=not yes, missing_ok=True)
+    ask("Delete", found, " permanently", yes=yes)
+    call = _acts("delete", found, timeout, no_wait, stop_on_failure)
+    recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
+    return run_and_report(settings, "delete", found, call, output, recording=recording)
 
 
 @app.command
@@ -244,10 +272,10 @@ def rolling_reboot(
     request = readiness.request()
     limit = _limit(max_unavailable)
     settings = account.settings()
-    found = _found(settings, ids, servers, output, named=not yes)
-    _ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
+    found = select(settings, ids, servers, output, named=not yes)
+    ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
 
-    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+    async def call(vps: Client, hook: Hook, _: Path | None) -> Report:
         return await vps.fleet.rolling_reboot(
             [*found],
             max_unavailable=limit,
@@ -290,7 +318,7 @@ def _acts(
         {} if request is None else {"ready": request.check, "ready_timeout": request.timeout}
     )
 
-    async def call(vps: Client, hook: Callable[[FleetEvent], None]) -> Report:
+    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         act = getattr(vps.fleet, operation)
         report: Report = await act(
             [*found],
@@ -298,6 +326,7 @@ def _acts(
             wait=not no_wait,
             on_failure=_on_failure(stop_on_failure),
             on_event=hook,
+            journal=journal,
             **checks,
         )
         return report
@@ -305,54 +334,11 @@ def _acts(
     return call
 
 
-def _found(
-    settings: Settings,
-    given: Sequence[str],
-    selection: Selection,
-    output: Output,
-    *,
-    named: bool = False,
-    missing_ok: bool = False,
-) -> dict[ServerId, str]:
-    """Return the selected ids, each with its name if known. The account is read only if it is needed."""
-    ids = dict.fromkeys((check_id(ident(text)) for text in given), "")
-    names = list(dict.fromkeys(selection.names(by_hostname=settings.dialect == "provider")))
-    if not ids and not names:
-        raise ConfigurationError("give ids, --name or --file")
-    if not names and not named:
-        return ids
-    keys, listing = settings.run(_account)
-    known = {str(server.id): server.name for server in listing.servers}
-    if names and missing_ok:
-        listing.check_whole("another server of these names may exist")
-    found = {server_id: known.get(str(server_id), "") for server_id in ids}
-    missing = []
-    for name in names:
-        hits = keys.get(name_key(name), [])
-        if len(hits) > 1:
-            raise ConfigurationError(
-                f"{len(hits)} servers have the name {name}: give their ids ({some(hits)})"
-            )
-        found.update(dict.fromkeys(hits, name))
-        missing += [name] if not hits else []
-    if missing and not missing_ok:
-        raise ConfigurationError(f"not in the account: {some(missing)}; nothing was sent")
-    if missing:
-        output.note(f"not in the account: {some(missing)}")
-    return found
-
-
-async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
-    """Return the ids of all servers by their names, and the list that showed them."""
-    listing = await vps.listing()
-    named = listing.by_name()
-    return {key: [one.id for one in hits if one.status != GONE] for key, hits in named.items()}, listing
-
-
-def _ask(verb: str, found: dict[ServerId, str], how: str, *, yes: bool) -> None:
-    if found:
-        listed = [f"{name} ({server_id})" if name else str(server_id) for server_id, name in found.items()]
-        confirm(f"{verb} {number(found)}{how}: {some(listed)}?", yes=yes)
+def _ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) -> None:
+    if plan.creates:
+        of = f"{len(plan.creates)} of " if len(plan.creates) < len(specs) else ""
+        names = some([spec.name for spec in plan.creates])
+        confirm(f"Create {of}{number(specs)} ({names})? {price(plan)}", yes=yes)
 
 
 def _names(specs: Sequence[ServerSpec]) -> dict[ServerId, str]:

@@ -117,13 +117,13 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 @contextlib.contextmanager
-def unanswered(what: str) -> Generator[None]:
-    """Print that the outcome is unknown if the command is interrupted before the answer arrives."""
+def unanswered(what: str, advice: str = "check the account before repeating it") -> Generator[None]:
+    """Print that the outcome is unknown if the command is interrupted before the answer arrives, and what to do."""
     try:
         yield
     except asyncio.CancelledError:
         note(
-            f"{what} had no answer yet: its outcome is unknown; check the account before repeating it",
+            f"{what} had no answer yet: its outcome is unknown; {advice}",
             needed=True,
         )
         raise

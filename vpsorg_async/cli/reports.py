@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 from ..client import Client
@@ -14,6 +15,7 @@ from ..fleet.events import FleetEvent
 from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
 from .chart import ACTIVE
+from .earlier_runs import NOT_RECORDED, Recording, close_books, take_up
 from .exits import Exit
 from .live import Tally, showing
 from .output import Output, columns
@@ -21,10 +23,14 @@ from .passwords import Passwords
 from .readiness_options import NO_CHECK, ReadyRequest
 from .settings import Settings
 
-__all__ = ["Call", "number", "run_and_report", "some", "to_continue"]
+__all__ = ["AGAIN", "Call", "Hook", "number", "run_and_report", "some", "to_continue"]
 
-Call = Callable[[Client, Callable[[FleetEvent], None]], Awaitable[Report]]
-"""A fleet call of a client, which passes its events to the second argument."""
+AGAIN = "or run the same command again: it takes up what was sent, and sends the rest"
+"""The hint after an interruption, if there is a journal."""
+
+Hook = Callable[[FleetEvent], None]
+Call = Callable[[Client, Hook, Path | None], Awaitable[Report]]
+"""A fleet call of a client, which passes its events to the second argument; the third is the file of its journal."""
 
 
 def number(servers: Sized) -> str:
@@ -46,30 +52,39 @@ def run_and_report(
     output: Output,
     safe: Passwords | None = None,
     request: ReadyRequest = NO_CHECK,
+    recording: Recording = NOT_RECORDED,
 ) -> int:
     """Run the call, show its progress, and print its report, also if the call was interrupted.
 
     ``names``: the keys of the outcomes, in order, each with the name to show for it, or an empty string.
-    ``request``: the check that the call makes.
+    ``request``: the check that the call makes. ``recording``: how it is recorded in the journal.
     """
     tally = Tally(operation, [*names], ready=request)
-    reported = False
+    reported = recorded = False
 
     def show_once(report: Report | None = None) -> None:
         nonlocal reported
         if not reported:
             reported = True
-            _show(report or tally.report(), names, output, safe, request, interrupted=report is None)
+            hints = recording.file.written, recorded
+            _show(report or tally.report(), names, output, safe, request, hints, interrupted=report is None)
 
     async def work(vps: Client) -> Report:
-        try:
-            async with showing(vps, tally, quiet=output.quiet):
-                report = await call(vps, tally.heard)
-        except asyncio.CancelledError:
-            show_once()
-            raise
-        show_once(report)
-        return report
+        nonlocal recorded
+        async with recording.file.opened() as journal:
+            recorded, taken_up = await take_up(recording, journal, operation)
+            if taken_up:
+                output.note(f"{operation}: {taken_up}")
+            try:
+                async with showing(vps, tally, quiet=output.quiet):
+                    report = await call(vps, tally.heard, recording.file.path if recorded else None)
+            except asyncio.CancelledError:
+                show_once()
+                raise
+            show_once(report)
+            if journal is not None and recorded:
+                await close_books(journal, report, waited=recording.waited)
+            return report
 
     report = settings.run(work, on_event=tally.heard, last_words=show_once)
     errors: list[Exception] = [outcome.error for outcome in report.failed]
@@ -77,10 +92,12 @@ def run_and_report(
     return Exit.of_all(errors, len(report.outcomes))
 
 
-def to_continue(ids: Sequence[ServerId], targets: Sequence[str], request: ReadyRequest) -> str:
-    """Return the command that continues a wait."""
+def to_continue(
+    ids: Sequence[ServerId], targets: Sequence[str], request: ReadyRequest, journal: str = ""
+) -> str:
+    """Return the command that continues a wait; ``journal`` are its options for the journal."""
     words = "".join(f" --for {target}" for target in targets)
-    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))}{words}{request.written}"
+    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))}{words}{request.written}{journal}"
 
 
 def _target(operation: str) -> str:
@@ -102,6 +119,7 @@ def _show(
     output: Output,
     safe: Passwords | None,
     request: ReadyRequest,
+    hints: tuple[str, bool],
     *,
     interrupted: bool = False,
 ) -> None:
@@ -135,7 +153,10 @@ def _show(
     lines = columns(head, rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
     left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
-    lines += [to_continue(left, [_target(report.operation)], request)] if left else []
+    option, recorded = hints
+    lines += [to_continue(left, [_target(report.operation)], request, option)] if left else []
+    if interrupted and recorded and len(report.succeeded) < len(report.outcomes):
+        lines.append(AGAIN)
     output.report(json.loads(report.to_json()), lines)
     if left:
         failed = len(report.failed) - len(left)

@@ -11,14 +11,18 @@ from cyclopts import App, Parameter
 from ..client import Client
 from ..config import check_seconds
 from ..errors import ConfigurationError, WaitError
+from ..fleet.inputs import SETTLE
 from ..http.events import ListIncomplete
 from ..lifecycle.commands import COMMANDS, MOVING, SETTLED
 from ..lifecycle.contract import Target
+from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
 from ..servers import ServerFields
-from ..specs import ServerSpec
+from ..specs import ServerSpec, check_id
 from .chart import READY
+from .earlier_runs import Recording
 from .exits import Exit
+from .journal_options import JOURNAL, JournalOptions
 from .live import Tally, showing
 from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
@@ -26,6 +30,7 @@ from .prices import cost
 from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
 from .reports import to_continue
 from .settings import ACCOUNT, Account, Settings
+from .single_command import acting, creating
 from .specs import ident
 from .stdio import note
 
@@ -91,6 +96,7 @@ def create(
     passwords: PasswordsFile = None,
     yes: Yes = False,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -107,20 +113,22 @@ def create(
     )
     check_seconds(timeout, "--timeout")
     settings = account.settings()
+    recording = Recording.creating(record.file(settings), settings, [spec], SETTLE, waited=wait)
+    hint = recording.file.written
     if not yes:
         confirm(f"Create {name}? {settings.run(lambda vps: cost(vps, [spec]))}", yes=yes)
     with Passwords(passwords) as safe:
 
         async def order(vps: Client, tally: Tally, results: list[Any]) -> None:
-            with unanswered(f"the create of {name}"):
-                made = await vps.servers.create(spec)
-            # reported even if the wait fails: the server exists and costs money
-            results.append(made)
-            safe.keep([made])
-            if wait:
-                output.note(f"{made.name} is created as {made.id}")
-                tally.commanded("create", name)
-                await _wait(vps, "create", made.id, name, tally, results, timeout, request)
+            async with creating(vps, recording, spec, timeout, output) as accepted:
+                made = cast(Server, accepted.answer)
+                # reported even if the wait fails: the server exists and costs money
+                results.append(made)
+                safe.keep([made])
+                if wait:
+                    output.note(f"{made.name} is created as {made.id}")
+                    tally.commanded("create", name)
+                    await _wait(vps, "create", accepted.subject, name, tally, results, timeout, request, hint)
 
         _follow(settings, "create", name, order, output, wait, timeout, request)
     return Exit.OK
@@ -184,6 +192,7 @@ def delete(
     wait: Wait = False,
     timeout: Seconds = 300.0,
     yes: Yes = False,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -193,7 +202,7 @@ def delete(
         server = settings.run(lambda vps: vps.servers.get(ident(server_id)))
         address = f", {server.address}" if server.address else ""
         confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) permanently?", yes=yes)
-    return _act(settings, "delete", server_id, output, wait, timeout)
+    return _act(settings, record, "delete", server_id, output, wait, timeout)
 
 
 @app.command
@@ -204,12 +213,13 @@ def start(
     wait: Wait = False,
     timeout: Seconds = 300.0,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Start a stopped server."""
     request = readiness.request(unless=_unless(wait))
-    return _act(account.settings(), "start", server_id, output, wait, timeout, request)
+    return _act(account.settings(), record, "start", server_id, output, wait, timeout, request)
 
 
 @app.command
@@ -219,11 +229,12 @@ def stop(
     *,
     wait: Wait = False,
     timeout: Seconds = 300.0,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Stop a running server. A stopped server is charged until it is deleted."""
-    return _act(account.settings(), "stop", server_id, output, wait, timeout)
+    return _act(account.settings(), record, "stop", server_id, output, wait, timeout)
 
 
 @app.command
@@ -234,12 +245,13 @@ def reboot(
     wait: Wait = False,
     timeout: Seconds = 300.0,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Reboot a running server."""
     request = readiness.request(unless=_unless(wait))
-    return _act(account.settings(), "reboot", server_id, output, wait, timeout, request)
+    return _act(account.settings(), record, "reboot", server_id, output, wait, timeout, request)
 
 
 def _unless(wait: bool) -> str:
@@ -248,6 +260,7 @@ def _unless(wait: bool) -> str:
 
 def _act(
     settings: Settings,
+    record: JournalOptions,
     operation: str,
     given: str,
     output: Output,
@@ -256,19 +269,16 @@ def _act(
     request: ReadyRequest = NO_CHECK,
 ) -> int:
     server_id = ident(given)
-    check_seconds(timeout, "--timeout")
+    recording = Recording.acting(record.file(settings), [check_id(server_id)], timeout, waited=wait)
+    hint = recording.file.written
 
     async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
-        if operation == "reboot" and wait:
-            # the record before the reboot is needed as evidence that the reboot happened
-            await vps.servers.get(server_id)
-        with unanswered(f"the {operation} of {given}"):
-            accepted = await getattr(vps.servers, operation)(server_id)
-        if not wait:
-            results.append(accepted)
-            return
-        tally.commanded(operation, server_id)
-        await _wait(vps, operation, server_id, server_id, tally, results, timeout, request)
+        async with acting(vps, recording, operation, server_id, output) as accepted:
+            if not wait:
+                results.append(accepted.answer)
+                return
+            tally.commanded(operation, server_id)
+            await _wait(vps, operation, accepted.subject, server_id, tally, results, timeout, request, hint)
 
     _follow(settings, operation, server_id, command, output, wait, timeout, request)
     return Exit.OK
@@ -277,14 +287,19 @@ def _act(
 async def _wait(
     vps: Client,
     operation: str,
-    server_id: ServerId,
+    subject: ServerId | Receipt,
     key: ServerId,
     tally: Tally,
     results: list[Any],
     timeout: float,
     request: ReadyRequest,
+    hint: str,
 ) -> None:
-    """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends."""
+    """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends.
+
+    ``hint``: the options of the journal, for the command that continues the wait.
+    """
+    server_id = subject.server_id if isinstance(subject, Receipt) else subject
     target = COMMANDS[operation].target
     seen: list[Server] = []
 
@@ -296,7 +311,7 @@ async def _wait(
     try:
         results.append(
             await vps.wait_until(
-                server_id, Target.of(target), timeout=timeout, ready=check, ready_timeout=request.timeout
+                subject, Target.of(target), timeout=timeout, ready=check, ready_timeout=request.timeout
             )
         )
     except WaitError as error:
@@ -306,7 +321,7 @@ async def _wait(
         results += seen
         done = tally.state(key) if tally.stage(key) else "is in progress"
         left = f"the {operation} of {key} was acknowledged; {done}"
-        note(f"{left}; {to_continue([server_id], [target], request)}", needed=True)
+        note(f"{left}; {to_continue([server_id], [target], request, hint)}", needed=True)
         raise
 
 

@@ -30,7 +30,8 @@ PROFILE = "default"
 MOST = 65_536
 """The maximum size of a token or profile file, in bytes."""
 BYTE_ORDER_MARK = "\ufeff"
-_KEYS = {"token", "base_url", "dialect"}
+_KEYS = {"token", "base_url", "dialect", "journal"}
+JOURNAL_NAME = "VPSORG_JOURNAL"
 
 
 @Parameter(name="*", group=Group("Account", sort_key=2))
@@ -69,6 +70,7 @@ class Account:
             base_url=found.get("base_url") or DEFAULT_BASE_URL,
             dialect=self.dialect or found.get("dialect") or "documented",
             profile=self.profile or PROFILE,
+            journal=found.get("journal"),
             trust_env=self.trust_env,
         )
 
@@ -97,6 +99,8 @@ class Settings:
     base_url: str
     dialect: str
     profile: str
+    journal: str | None = None
+    """The file of the journal, if one was named."""
     trust_env: bool = False
 
     def client(self, **options: Any) -> Client:
@@ -169,7 +173,9 @@ def _environment(has_token: bool) -> dict[str, str]:
     With a token from elsewhere, an address that belongs to the environment's token is not used.
     """
     names = TOKEN_NAMES if has_token else ()
-    return environment_settings({key: value for key, value in os.environ.items() if key not in names})
+    found = environment_settings({key: value for key, value in os.environ.items() if key not in names})
+    journal = os.environ.get(JOURNAL_NAME, "").strip()
+    return found | {"journal": journal} if journal else found
 
 
 def _token(place: str) -> str:

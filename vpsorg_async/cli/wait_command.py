@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+import attrs
 from cyclopts import Parameter
 
 from ..client import Client
 from ..errors import ConfigurationError, WaitError
+from ..journal import Journal
 from ..lifecycle.calls import WaitOutcome
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import MOVING, SETTLED, Target
+from ..lifecycle.receipts import Receipt
 from ..records import ServerId
+from ..shielding import side_by_side
 from ..specs import check_id
 from .chart import ACTIVE, READY
 from .exits import Exit
+from .journal_options import JOURNAL, JournalOptions
+from .last_commands import last_commands, note_outcome
 from .live import Tally, showing
 from .output import OUTPUT, Output, columns, plain
 from .readiness_options import READINESS, Readiness, ReadyRequest
@@ -34,57 +41,108 @@ def wait(
         list[str] | None,
         Parameter(
             name="--for",
-            help="A status word, settled, or gone (default: active); can be repeated.",
+            help="A status word, settled, or gone; can be repeated. By default what the last command on a server leads "
+            "to, as the journal has it, else active.",
             show_default=False,
         ),
     ] = None,
     timeout: Annotated[float, Parameter(help="Maximum seconds of each wait.")] = 600.0,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
-    """Wait until servers reach a status, by default active.
+    """Wait until the last command on servers is done, or until they reach a status.
 
-    All waits share one poll of the account. The exit code says whether all servers reached the status.
+    After a command of this machine, such as servers reboot, the wait ends on what happened after that command. All
+    waits share one poll of the account. The exit code says whether all servers reached the status.
     """
-    words = _known(target or [ACTIVE])
-    unless = "" if {*words} == {ACTIVE} else "is checked once a server is active: leave --for out"
+    words = _known(target or [])
+    unless = "" if {*words} <= {ACTIVE} else "is checked once a server is active: leave --for out"
     request = readiness.request(unless=unless)
     wanted = list(dict.fromkeys(check_id(ident(text)) for text in ids))
     if not wanted:
         raise ConfigurationError("give at least one id")
     settings = account.settings()
     _refuse_names(wanted, settings)
+    file = record.file(settings)
     tally = Tally("wait", wanted, timeout=timeout, ready=request)
-    keys = {str(key): key for key in wanted}
-    check = request.watched(lambda server, reason: tally.checked(keys.get(str(server.id), server.id), reason))
-    outcomes: dict[ServerId, WaitOutcome] = {}
+    waits = _Waits(wanted, words, timeout, request, tally)
     reported = False
 
     def show_once() -> None:
         nonlocal reported
         if not reported:
             reported = True
-            left = _left([key for key in wanted if key not in outcomes], tally)
-            ended = {**outcomes, **left}
+            left = _left([key for key in wanted if key not in waits.outcomes], tally)
+            ended = {**waits.outcomes, **left}
             _show([ended[key] for key in wanted if key in ended], tally, request, output)
             if left:
-                output.note(to_continue([*left], target or (), request))
+                output.note(to_continue([*left], target or (), request, file.written))
 
     async def work(vps: Client) -> None:
-        try:
-            async with showing(vps, tally, quiet=output.quiet, watched=wanted):
-                async for outcome in vps.wait_until_all(
-                    wanted, Target.of(words), timeout=timeout, ready=check, ready_timeout=request.timeout
-                ):
-                    outcomes[outcome.server_id] = outcome
-                    tally.settled(outcome.server_id, _word(outcome))
-        finally:
-            show_once()
+        async with file.opened(new=False) as journal:
+            try:
+                async with showing(vps, tally, quiet=output.quiet, watched=wanted):
+                    await waits.run(vps, journal)
+            finally:
+                show_once()
 
     settings.run(work, on_event=tally.heard, last_words=show_once)
-    errors = [outcome.error for outcome in outcomes.values() if outcome.error is not None]
+    errors = [outcome.error for outcome in waits.outcomes.values() if outcome.error is not None]
     return Exit.of_all(errors, len(wanted))
+
+
+@attrs.define(eq=False)
+class _Waits:
+    """The waits of one command, each for the words, or without any for what the last command leads to."""
+
+    wanted: Sequence[ServerId]
+    words: Sequence[str]
+    timeout: float
+    request: ReadyRequest
+    tally: Tally
+    outcomes: dict[ServerId, WaitOutcome] = attrs.field(factory=dict)
+    """The outcomes so far."""
+
+    async def run(self, vps: Client, journal: Journal | None) -> None:
+        """Wait for all servers. An error of one is in its outcome."""
+        receipts = await last_commands(vps, journal, self.wanted)
+        groups: dict[tuple[str, ...], list[ServerId]] = {}
+        for server_id in self.wanted:
+            groups.setdefault(self._target(receipts.get(server_id)), []).append(server_id)
+        await side_by_side(self._follow(vps, journal, receipts, *group) for group in groups.items())
+
+    def _target(self, receipt: Receipt | None) -> tuple[str, ...]:
+        # what is checked is active
+        if receipt is None or self.request.check is not None:
+            return tuple(self.words) or (ACTIVE,)
+        return tuple(self.words) or (COMMANDS[receipt.operation].target,)
+
+    async def _follow(
+        self,
+        vps: Client,
+        journal: Journal | None,
+        receipts: Mapping[ServerId, Receipt],
+        target: Sequence[str],
+        ids: Sequence[ServerId],
+    ) -> None:
+        keys = {str(key): key for key in ids}
+        check = self.request.watched(
+            lambda server, reason: self.tally.checked(keys.get(str(server.id), server.id), reason)
+        )
+        subjects = [receipts.get(server_id, server_id) for server_id in ids]
+        async for outcome in vps.wait_until_all(
+            subjects,
+            Target.of(target),
+            timeout=self.timeout,
+            ready=check,
+            ready_timeout=self.request.timeout,
+        ):
+            key = keys.get(str(outcome.server_id), outcome.server_id)
+            self.outcomes[key] = outcome
+            self.tally.settled(key, _word(outcome))
+            await note_outcome(journal, receipts.get(key), outcome)
 
 
 def _refuse_names(ids: Sequence[ServerId], settings: Settings) -> None:

@@ -1,0 +1,169 @@
+"""What an earlier run of a command left in the journal: what the next one takes up, and what it says about that.
+
+A run that ended early left its names or servers behind. Creates are taken up whenever they were sent: a server is there
+or it is not. A start, stop, reboot or delete is taken up only as long as the earlier run itself would have waited for
+it. Later, the same command means another reboot, and not that of last week.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Self
+
+import attrs
+
+from ..config import check_seconds
+from ..dialects import make_dialect
+from ..errors import ServerGoneError, is_absence
+from ..fleet import Report, Succeeded
+from ..journal import Acknowledged, Intent, Journal
+from ..lifecycle.commands import COMMANDS
+from ..records import ServerId
+from ..specs import ServerSpec
+from ..timing import SystemClock
+from .journal_options import NO_JOURNAL, JournalFile
+from .settings import Settings
+
+__all__ = ["NOT_RECORDED", "Recording", "close_books", "fulfil", "of_command", "recent", "take_up"]
+
+
+@attrs.frozen(kw_only=True)
+class Recording:
+    """How a fleet call is recorded.
+
+    ``names`` are the names to create, or ``ids`` the servers. ``seconds``: for creates, how long those in doubt are
+    searched for; else for how long a command of an earlier run is taken up. ``waited``: the call waits for its servers.
+    """
+
+    file: JournalFile = NO_JOURNAL
+    names: Collection[str] = ()
+    ids: Collection[ServerId] = ()
+    seconds: float = 0.0
+    waited: bool = True
+
+    @classmethod
+    def creating(
+        cls,
+        file: JournalFile,
+        settings: Settings,
+        specs: Iterable[ServerSpec],
+        settle: float,
+        *,
+        waited: bool = True,
+    ) -> Self:
+        """Return it for a call that creates these servers. Raises `ConfigurationError`."""
+        dialect = make_dialect(settings.dialect)
+        names = [dialect.shown_name(spec) for spec in specs]
+        seconds = check_seconds(settle, "--settle", zero=True)
+        return cls(file=file, names=names, seconds=seconds, waited=waited)
+
+    @classmethod
+    def acting(
+        cls, file: JournalFile, ids: Iterable[ServerId], seconds: float, *, waited: bool = True
+    ) -> Self:
+        """Return it for a call that sends a command to these servers. Raises `ConfigurationError`."""
+        return cls(file=file, ids=[*ids], seconds=check_seconds(seconds, "--timeout"), waited=waited)
+
+
+NOT_RECORDED = Recording()
+
+
+async def take_up(recording: Recording, journal: Journal | None, operation: str) -> tuple[bool, str]:
+    """Prepare the journal for a fleet call, which its report calls ``operation``.
+
+    Returns:
+        Whether the call uses the journal, and what to say about an earlier run; empty for nothing.
+
+    Raises:
+        ConfigurationError: Another command works on one of them, or a journal that was asked for can't be written.
+    """
+    run = await recording.file.begin(journal, operation, recording.names, recording.ids)
+    if journal is None or run is None:
+        return False, ""
+    command = operation.split()[-1]
+    async with run:  # ends it again: the call begins one of its own
+        left, sent = [*run.standing.values()], of_command(run.standing_commands, command)
+    if recording.names:
+        return True, _of_creates(left, recording.seconds)
+    if sent and not recent(sent.values(), recording.seconds):
+        await journal.forget(recording.ids)
+        return True, ""
+    return True, _of_commands(sent.values(), command)
+
+
+def of_command(
+    left: Mapping[ServerId, Intent | Acknowledged], command: str
+) -> dict[ServerId, Intent | Acknowledged]:
+    """Return those of the entries that are of this command."""
+    return {
+        key: entry
+        for key, entry in left.items()
+        if (entry.operation if isinstance(entry, Intent) else entry.receipt.operation) == command
+    }
+
+
+def recent(left: Iterable[Intent | Acknowledged], seconds: float) -> bool:
+    """Return whether one of the entries was written within the last seconds."""
+    return max(map(_at, left)) > SystemClock().wall() - timedelta(seconds=seconds)
+
+
+def _at(entry: Intent | Acknowledged) -> datetime:
+    return entry.at if isinstance(entry, Intent) else entry.receipt.acknowledged_at
+
+
+def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:
+    made = sum(isinstance(entry, Acknowledged) for entry in left)
+    parts = [f"{_servers(made)} that it created"] if made else []
+    if doubted := len(left) - made:
+        parts.append(
+            f"{doubted} {'name' if doubted == 1 else 'names'} in doubt, searched for up to {settle:g} s before another "
+            "create is sent"
+        )
+    return f"taken up from an earlier run that ended early: {'; '.join(parts)}" if parts else ""
+
+
+def _of_commands(left: Collection[Intent | Acknowledged], command: str) -> str:
+    acknowledged = sum(isinstance(entry, Acknowledged) for entry in left)
+    past = COMMANDS[command].past
+    parts = [f"{_servers(acknowledged)} not {past} again"] if acknowledged else []
+    if doubted := len(left) - acknowledged:
+        parts.append(f"the {command} of {_servers(doubted)} in doubt")
+    return f"taken up from an earlier run that ended early: {'; '.join(parts)}" if parts else ""
+
+
+def _servers(number: int) -> str:
+    return "1 server" if number == 1 else f"{number} servers"
+
+
+async def close_books(journal: Journal, report: Report, *, waited: bool) -> None:
+    """Remove from the journal what a report says is done, and servers that do not exist any more."""
+    gone: list[ServerId] = []
+    done: list[ServerId] = []
+    for outcome in report.outcomes:
+        if isinstance(outcome, Succeeded):
+            # a create stays for a while: its receipt says whose the name is, while lists lag
+            if waited and report.operation == "delete":
+                gone.append(outcome.key)
+            elif waited and report.operation not in ("create", "ensure"):
+                done.append(outcome.key)
+            continue
+        error = getattr(outcome, "error", None)
+        server_id = getattr(outcome, "server_id", None)
+        if server_id is not None and _does_not_exist(error):
+            gone.append(server_id)
+    await fulfil(journal, done)
+    if gone:
+        await journal.forget(gone)
+
+
+async def fulfil(journal: Journal, ids: Collection[ServerId]) -> None:
+    """Remove the receipts of commands that were seen done."""
+    if ids:
+        receipts = await journal.receipts(ids)
+        await asyncio.gather(*(journal.fulfilled(key, receipt) for key, receipt in receipts.items()))
+
+
+def _does_not_exist(error: object) -> bool:
+    return isinstance(error, ServerGoneError) or (isinstance(error, Exception) and is_absence(error))
