@@ -10,7 +10,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors, events, ready
     from .client import Client
-    from .config import RateLimit, RetryPolicy, Timeout, WaitPolicy
+    from .config import Limits, RateLimit, RetryPolicy, Timeout, WaitPolicy
     from .errors import Sent
     from .fleet import Failed, FleetPlan, Outcome, Report, Skipped, Succeeded
     from .fleet_spec import FleetSpec
@@ -54,6 +54,7 @@ __all__ = [
     "Failed",
     "FleetPlan",
     "FleetSpec",
+    "Limits",
     "Location",
     "OperatingSystem",
     "OperatingSystemVersion",
@@ -106,6 +107,7 @@ _HOMES = {
     "FleetSpec": "fleet_spec",
     "ReadyCheck": "lifecycle.readiness",
     "Receipt": "lifecycle.receipts",
+    "Limits": "config",
     "Outcome": "fleet",
     "PollStatistics": "lifecycle.events",
     "RateLimit": "config",

@@ -19,6 +19,7 @@ from .config import (
     DEFAULT_MAX_LIST_BODY,
     DEFAULT_READY_CONCURRENCY,
     UNSET,
+    Limits,
     RateLimit,
     RetryPolicy,
     Timeout,
@@ -64,6 +65,7 @@ class Client(Facade):
             against no timeout, but against the deadline of `with_options`.
         rate: The number of requests in a second, of all calls together, for example to split the budget of an account
             among workers; no limit. Queueing for it counts as above.
+        limits: What the client may create and spend, or whether it may change anything at all; no limit.
         ready_concurrency: The number of ready checks at once, of all waits and fleet calls together; 50.
         waiting: How often waits poll, and how patient they are.
         min_interval: As in ``waiting``, like ``max_interval``, ``grace``, ``quiet`` and ``visibility``.
@@ -113,6 +115,7 @@ class Client(Facade):
         retry: RetryPolicy | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
         rate: RateLimit | None = None,
+        limits: Limits | None = None,
         ready_concurrency: int = DEFAULT_READY_CONCURRENCY,
         waiting: WaitPolicy | None = None,
         min_interval: float = UNSET,
@@ -133,12 +136,10 @@ class Client(Facade):
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        # a traceback that shows local variables must show neither the token nor the password of a proxy
-        route, proxy = None if proxy is None else Secret(proxy), None
-        secret, token = Secret(check_token(token)), ""
+        secret, token, route, proxy = Secret(token), "", Secret.of(proxy), None  # tracebacks show locals
         self._base_url, self._durations = check_base_url(base_url, allow_insecure=allow_insecure), Durations()
         self._settings = Settings(
-            token=secret,
+            token=Secret(check_token(secret.reveal())),
             base_url=self._base_url,
             dialect=check_dialect(dialect),
             status_words=check_words(status_words),
@@ -148,6 +149,7 @@ class Client(Facade):
             policy=wait_policy(waiting, min_interval, max_interval, grace, quiet, visibility),
             max_in_flight=max_in_flight,
             rate=rate,
+            limits=Limits() if limits is None else limits,
             ready_concurrency=ready_concurrency,
             max_body=max_body,
             max_list_body=max_list_body,

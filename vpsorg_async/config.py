@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import os
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ __all__ = [
     "API_PREFIX",
     "DEFAULT_BASE_URL",
     "UNSET",
+    "Limits",
     "RateLimit",
     "RetryPolicy",
     "Timeout",
@@ -150,6 +153,59 @@ class RateLimit:
             )
         if isinstance(self.burst, bool) or not isinstance(self.burst, int) or not 1 <= self.burst <= 10**6:
             raise ConfigurationError(f"burst is a whole number from 1 to 1000000, not {self.burst!r}")
+
+
+def _amount(value: Decimal | float | None) -> Decimal | None:
+    """Return an amount of money, exactly as it is written. Raises `ConfigurationError`."""
+    if value is None:
+        return None
+    amount = Decimal("nan")
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation):
+            amount = Decimal(str(value))
+    if not amount.is_finite() or amount < 0:
+        raise ConfigurationError(f"max_hourly is a finite amount from 0, not {value!r}")
+    return amount
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a client may create and spend: ``Client(..., limits=Limits(max_servers=20))``.
+
+    They are checked before the first create of a call is sent, for all its creates together, against one list of the
+    account; what other calls of the client are creating counts as well. What they forbid raises `LimitError`. Other
+    programs are seen only by the list, and creates by `Client.request` or `Client.send` are checked by ``read_only``
+    alone. None is no limit.
+
+    Args:
+        max_servers: The servers of the account, those to be created included. A server that is being deleted counts
+            until it is seen to be gone.
+        max_hourly: The price per hour of all of these together, in the account's currency, which the API does not
+            name. Prices are those of the list of plans. A server or a spec whose price is not known there is refused.
+            Stopped servers are charged, and count. What else costs, such as backups, is documented nowhere and does
+            not count.
+        max_creates_per_run: The creates of one fleet call. A single create counts as a run of its own.
+        read_only: Refuse each change of whatever kind, `Client.request` and `Client.send` included.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    Example:
+        ``Client(token, limits=Limits(max_servers=20, max_hourly=0.5))``
+    """
+
+    max_servers: int | None = None
+    max_hourly: Decimal | None = attrs.field(default=None, converter=_amount)
+    max_creates_per_run: int | None = None
+    read_only: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("max_servers", "max_creates_per_run"):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+                raise ConfigurationError(f"{name} is a whole number from 0, not {number!r}")
+        if not isinstance(self.read_only, bool):
+            raise ConfigurationError(f"read_only is True or False, not {self.read_only!r}")
 
 
 @attrs.frozen(kw_only=True)

@@ -43,6 +43,11 @@ class LimitError(VpsOrgError):
         self.required = required
 
 
+def read_only(change: str) -> LimitError:
+    """Return the error of a change that a read-only client does not send."""
+    return LimitError(f"{change} was not sent: the client is read-only (Limits.read_only)", limit="read_only")
+
+
 class FleetError(VpsOrgError, ExceptionGroup[Exception]):
     """Some servers of a fleet call failed. ``except*`` splits it by the errors inside; final if all of them are."""
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from .config import RateLimit, RetryPolicy, Timeout, WaitPolicy
+from .config import Limits, RateLimit, RetryPolicy, Timeout, WaitPolicy
 from .events import ClientEvent
 from .runtime import Tracing
 from .timing import Clock
@@ -26,6 +26,7 @@ class ClientOptions(TypedDict, total=False):
     retry: RetryPolicy | None
     max_in_flight: int
     rate: RateLimit | None
+    limits: Limits | None
     ready_concurrency: int
     waiting: WaitPolicy | None
     min_interval: float

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 
+from .admission import AdmissionControl
+from .allowance import Allowance
 from .answers import Answers
-from .config import RateLimit, Timeout, WaitPolicy
+from .config import Limits, RateLimit, Timeout, WaitPolicy
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .endpoints import Endpoints
@@ -85,6 +87,11 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
 
+    @classmethod
+    def of(cls, value: str | None) -> Secret | None:
+        """Hold a value that may be missing."""
+        return None if value is None else cls(value)
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
@@ -119,6 +126,7 @@ class Settings:
     policy: WaitPolicy
     max_in_flight: int
     rate: RateLimit | None = None
+    limits: Limits
     ready_concurrency: int
     max_body: int
     max_list_body: int
@@ -148,6 +156,8 @@ class Settings:
             raise ConfigurationError(f"timeout is a Timeout(connect=, total=), not {self.timeout!r}")
         if self.rate is not None and not isinstance(self.rate, RateLimit):
             raise ConfigurationError(f"rate is a RateLimit(requests_per_second=, burst=), not {self.rate!r}")
+        if not isinstance(self.limits, Limits):
+            raise ConfigurationError(f"limits is a Limits(max_servers=, ...), not {self.limits!r}")
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigurationError(f"retry is a RetryPolicy, not {self.retry!r}")
         problem = None if self.proxy is None else problem_of(self.proxy.reveal())
@@ -187,13 +197,26 @@ def _transport(settings: Settings) -> AiohttpTransport:
     )
 
 
+def _limiter(settings: Settings) -> ConcurrencyLimiter:
+    """Return the queue of all requests."""
+    if settings.rate is None:
+        return ConcurrencyLimiter(settings.max_in_flight)
+    return RateLimiter(settings.max_in_flight, settings.rate, settings.clock)
+
+
+def _admissions(settings: Settings, plans: Plans, waiter: Waiter) -> AdmissionControl:
+    """Return what holds creates against the limits."""
+    allowance = Allowance(settings.limits, settings.policy.visibility)
+    return AdmissionControl(allowance, plans, waiter, settings.clock)
+
+
 class Calls:
     """What a user calls, over one session."""
 
     def __init__(self, session: Sender, lookups: Lookups, context: RunContext) -> None:
         self.session = session
         self.endpoints = context.endpoints
-        self.servers = Servers(context.endpoints)
+        self.servers = Servers(context.endpoints, context.admissions)
         self._lookups = lookups
         self._context = context
         self.fleet = Fleet(context, self.look_up(Plans))
@@ -215,11 +238,7 @@ class ClientRuntime:
         self.owner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
-        self.limiter = (
-            ConcurrencyLimiter(settings.max_in_flight)
-            if settings.rate is None
-            else RateLimiter(settings.max_in_flight, settings.rate, clock)
-        )
+        self.limiter = _limiter(settings)
         self.transport = _transport(settings)
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,
@@ -230,6 +249,7 @@ class ClientRuntime:
             redact=redact,
             on_event=settings.on_event,
             owner=self.owner,
+            read_only=settings.limits.read_only,
         )
         self.lookups = Lookups(settings.dialect)
         self.account = account = Account(settings.policy)
@@ -264,6 +284,7 @@ class ClientRuntime:
             self.endpoints,
             self.endpoints,
             self.waiter,
+            _admissions(settings, Plans(self.session, self.lookups), self.waiter),
             clock,
             settings.max_in_flight,
             None if tracer is None else tracer.run,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
+from .admission import AdmissionControl
 from .endpoints import Endpoints
 from .errors import ConfigurationError
 from .records import ActionAccepted, Server, ServerId
@@ -45,12 +46,14 @@ class Servers:
         TransportError: No usable answer came; ``.sent`` says whether the request may have been applied.
         DecodeError: The answer does not fit.
         OutcomeUnknownError: A change may have been applied; check the account before sending it again.
+        LimitError: The client is read-only, and this is a change; nothing was sent.
 
     Source: https://www.vps.org/api/v1/docs/servers/
     """
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, admissions: AdmissionControl) -> None:
         self._endpoints = endpoints
+        self._admissions = admissions
 
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
         """Return all servers, filtered by the API where asked.
@@ -84,6 +87,7 @@ class Servers:
         Raises:
             OutcomeUnknownError: The answer was lost, and the server may exist: check the account before trying again.
             PaymentRequiredError: The account has not enough credit.
+            LimitError: A limit of the client forbids it; nothing was sent.
 
         Example:
             ``server = await vps.servers.create(ServerSpec(name="web-1", plan_id=1, os_id=5, location="us-west"))``
@@ -92,7 +96,10 @@ class Servers:
         """
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
-        return await self._endpoints.begin().create(spec)
+        self._admissions.check_change(f"create of {spec.name!r}")
+        endpoints = self._endpoints.begin()
+        admission = await self._admissions.admit(endpoints, [spec])
+        return await admission.create(spec, endpoints.create(spec))
 
     async def get(self, server: ServerId | Server) -> Server:
         """Return one server as it is now.

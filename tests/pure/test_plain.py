@@ -22,6 +22,7 @@ from vpsorg_async import (
     Backoff,
     Failed,
     FleetSpec,
+    Limits,
     RateLimit,
     Receipt,
     Report,
@@ -122,6 +123,13 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
         WaitPolicy, min_interval=st.floats(0.1, 1), max_interval=st.floats(2, 9), grace=SECONDS
     ),
     RateLimit: st.builds(RateLimit, requests_per_second=st.floats(0.01, 1e6), burst=st.integers(1, 1000)),
+    Limits: st.builds(
+        Limits,
+        max_servers=st.none() | st.integers(0, 1000),
+        max_hourly=st.none() | st.decimals(0, 1000, places=4),
+        max_creates_per_run=st.none() | st.integers(0, 1000),
+        read_only=st.booleans(),
+    ),
     RetryPolicy: st.builds(
         RetryPolicy,
         attempts=st.integers(1, 9),

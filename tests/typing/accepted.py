@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Unpack, assert_never, assert_type
 
 from vpsorg_async import (
@@ -11,6 +12,7 @@ from vpsorg_async import (
     ClientOptions,
     Failed,
     FleetPlan,
+    Limits,
     Outcome,
     PollStatistics,
     RateLimit,
@@ -35,6 +37,7 @@ from vpsorg_async import (
 )
 from vpsorg_async.errors import (
     APIError,
+    LimitError,
     OutcomeUnknownError,
     RequestError,
     RequestTimeoutError,
@@ -71,6 +74,8 @@ async def servers(vps: Client, server: Server) -> None:
 
 def clients(**options: Unpack[ClientOptions]) -> None:
     Client.from_env()
+    Client.from_env(limits=Limits(max_servers=3, max_hourly=0.5, read_only=False))
+    Client("token", limits=Limits(max_hourly=Decimal("0.5"), max_creates_per_run=10))
     Client.from_env(max_in_flight=3, base_url="http://127.0.0.1:8080", proxy=None)
     Client.from_env(**options)
 
@@ -102,6 +107,11 @@ def outcomes(outcome: Outcome) -> str:
         case Skipped(reason=reason):
             return reason
     assert_never(outcome)
+
+
+def over_the_limit(error: LimitError) -> None:
+    assert_type(error.limit, str)
+    assert_type(error.required, Decimal | None)
 
 
 def errors(error: RequestError, wait: WaitError, unknown: OutcomeUnknownError) -> None:

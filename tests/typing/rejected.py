@@ -5,7 +5,7 @@ Not run and not imported: `tests/typing/__main__.py` checks it.
 
 from __future__ import annotations
 
-from vpsorg_async import Client, Outcome, Server, ServerSpec, SharedClient, WaitPolicy, sync
+from vpsorg_async import Client, Limits, Outcome, Server, ServerSpec, SharedClient, WaitPolicy, sync
 from vpsorg_async.errors import OutcomeUnknownError, RequestError, WaitError
 from vpsorg_async.events import ClientEvent, RequestSent
 
@@ -37,6 +37,9 @@ def clients() -> None:
     Client.from_env(max_in_fligth=3)  # rejected
     Client.from_env(max_in_flight="3")  # rejected
     Client.from_env(retry=3)  # rejected
+    Client.from_env(limits={"max_servers": 3})  # rejected
+    Client("token", limits=Limits(max_severs=3))  # rejected
+    Client("token", limits=Limits(max_hourly="0.5"))  # rejected
     Client("token", timeout=5)  # rejected
     Client("token", graec=5.0)  # rejected
 

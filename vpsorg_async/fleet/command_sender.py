@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Collection
 
+from ..admission import Admission
 from ..changes import ECHOES
 from ..endpoints import Endpoints
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
@@ -45,10 +46,15 @@ class CommandSender:
         self._why_stopped = why_stopped
         self._intents: Intents | None = None
         self._in_flight: set[asyncio.Future[None]] = set()
+        self._admission: Admission | None = None
 
     def record(self, intents: Intents | None) -> None:
         """Write an intent into this journal before each command, and its receipt after it."""
         self._intents = intents
+
+    def admitted(self, admission: Admission) -> None:
+        """Note what became of each create in the places that the run was admitted to."""
+        self._admission = admission
 
     def begin(self) -> Endpoints:
         """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
@@ -117,7 +123,8 @@ class CommandSender:
             command: Callable[[ServerId, BeforeSend], Awaitable[object]] = getattr(endpoints, job.command)
             await command(job.server_id, before_send)
             return None
-        server = await endpoints.create(job.spec, before_send)
+        create = endpoints.create(job.spec, before_send)
+        server = await (create if self._admission is None else self._admission.create(job.spec, create))
         if str(server.id).casefold() in ids_before:
             raise OutcomeUnknownError(
                 f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import attrs
 
+from ..admission import AdmissionControl
 from ..endpoints import Endpoints
 from ..errors import VpsOrgError
 from ..lifecycle.calls import Waiter, WaitOutcome
@@ -55,6 +56,7 @@ class RunContext:
     plain: Endpoints
     """The same without the options of a call, for what no deadline may cut short: a rollback, the last poll."""
     waiter: Waiter
+    admissions: AdmissionControl
     clock: Clock
     workers: int
     on_run: Callable[[str, int], RunTrace] | None = None

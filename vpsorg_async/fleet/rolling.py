@@ -101,6 +101,7 @@ class RollingRun(OutcomeStream):
         self._start_next()
 
     async def _begin(self) -> None:
+        self._context.admissions.check_change(f"rolling {self._command}")
         resumption = await self._take_up() or Resumption()
         self._sender.record(self._intents)
         known = await self._read() if self._ids else {}

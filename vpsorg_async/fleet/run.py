@@ -89,10 +89,13 @@ class Run(OutcomeStream):
         self._stopped = ""
 
     async def _begin(self) -> None:
+        if self._outcomes.operation != "ensure" and not self._outcomes.complete:
+            self._context.admissions.check_change(self._outcomes.operation)
         self._held.enter_context(self._claim)
         resumption = await self._take_up() or self._options.resumption or Resumption()
         self._sender.record(self._intents)
         work = await self._prepare(resumption)
+        await self._admit(work)
         if self._intents is not None:
             await self._intents.note_before(work.ids_before)
         self._outcomes.follow()
@@ -106,6 +109,16 @@ class Run(OutcomeStream):
         for job in work.jobs:
             if job.after:
                 self._tasks.start(self._do_after(job))
+
+    async def _admit(self, work: Work) -> None:
+        """Hold the changes of the run against the limits of the client. Raises `LimitError`."""
+        admissions = self._context.admissions
+        if any(job.command for job in work.jobs):
+            admissions.check_change(self._outcomes.operation)
+        specs = [job.spec for job in work.jobs if job.command == "create" and job.spec is not None]
+        admission = await admissions.admit(self._context.endpoints.begin(), specs, searched=True)
+        self._held.callback(admission.close)
+        self._sender.admitted(admission)
 
     async def _release(self) -> None:
         self._held.close()

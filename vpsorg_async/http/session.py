@@ -19,6 +19,7 @@ from ..errors import (
     TransportError,
     is_absence,
 )
+from ..fleet_errors import read_only
 from ..hooks import Hook, emit
 from ..ownership import LoopOwner
 from ..timing import Clock, Random
@@ -97,8 +98,10 @@ class Session:
         redact: Callable[[str], str],
         on_event: Hook | None = None,
         owner: LoopOwner | None = None,
+        read_only: bool = False,
     ) -> None:
         self._owner = owner
+        self._read_only = read_only
         self._transport = transport
         self._limiter = limiter
         self._policy = policy
@@ -144,9 +147,9 @@ class Session:
             APIError: The API refused, or failed; ``sent`` is that of all attempts.
             ClientClosedError: The client was closed before anything was sent that may have been applied.
             SendCancelled: ``before_send`` raised it; nothing that may have been applied was sent.
+            LimitError: The request is a change, and the client is read-only.
         """
-        if self._owner is not None:
-            self._owner.check()
+        self._check(request)
         self._quota.deposit()
         call = request.call
         progress = _Progress(self._policy if call is None or call.retry is None else call.retry)
@@ -182,6 +185,13 @@ class Session:
                     return outcome
                 error = refused
             await self._pause(self._failed(request, error, progress))
+
+    def _check(self, request: Request) -> None:
+        """Raise what forbids the request: another event loop, or a client that is read-only."""
+        if self._owner is not None:
+            self._owner.check()
+        if self._read_only and request.method != "GET":
+            raise read_only(str(request))
 
     def _failed(self, request: Request, error: TransportError | APIError, progress: _Progress) -> float:
         """Record a failed attempt, and return the seconds until the next one. Raises what the call ends with."""

@@ -1,0 +1,115 @@
+"""Admits the creates of a client, all of one call together, before the first is sent; `allowance` has the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+
+from .allowance import AccountView, Allowance, Place
+from .endpoints import Endpoints
+from .errors import OutcomeUnknownError, RequestError, Sent, VpsOrgError
+from .http.session import SendCancelled
+from .lifecycle.calls import Waiter
+from .lifecycle.commands import GONE
+from .lookups import Plans
+from .records import Server
+from .specs import ServerSpec
+from .timing import Clock
+
+__all__ = ["Admission", "AdmissionControl"]
+
+
+class Admission:
+    """The places of one call, by the names of its specs. `close` gives up those that were not used."""
+
+    def __init__(self, allowance: Allowance, clock: Clock, places: Mapping[str, Place]) -> None:
+        self._allowance = allowance
+        self._clock = clock
+        self._places = places
+
+    async def create(self, spec: ServerSpec, create: Awaitable[Server]) -> Server:
+        """Await a create, note what became of its place, and return its server or raise its error."""
+        place = self._places.get(spec.name)
+        if place is None:
+            return await create
+        place.begin()
+        try:
+            server = await create
+        except (SendCancelled, VpsOrgError) as error:
+            if isinstance(error, OutcomeUnknownError):
+                place.settle(None, self._clock.now())
+            else:
+                self._allowance.withdraw([place])
+            raise
+        except BaseException:
+            # a create that was cancelled may have been sent
+            place.settle(None, self._clock.now())
+            raise
+        place.settle(server, self._clock.now())
+        return server
+
+    def close(self) -> None:
+        """Give up the places whose creates were not begun."""
+        self._allowance.withdraw(place for place in self._places.values() if not place.begun)
+
+
+class AdmissionControl:
+    """Holds the creates of one client against its limits."""
+
+    def __init__(self, allowance: Allowance, plans: Plans, waiter: Waiter, clock: Clock) -> None:
+        self._allowance = allowance
+        self._plans = plans
+        self._waiter = waiter
+        self._clock = clock
+
+    def check_change(self, what: str) -> None:
+        """Raise `LimitError` if the client is read-only; ``what`` is the change."""
+        self._allowance.check_change(what)
+
+    async def admit(
+        self, endpoints: Endpoints, specs: Sequence[ServerSpec], *, searched: bool = False
+    ) -> Admission:
+        """Admit the creates of one call: all of them, or none.
+
+        Args:
+            endpoints: Those of the call.
+            specs: What is to be created.
+            searched: Whether the call searches for the server of an earlier create of the same name, if its outcome
+                is unknown, before it creates another: both count as one then.
+
+        Raises:
+            LimitError: A limit does not allow them, or a price is not known.
+            DecodeError: The list of the account is incomplete.
+            APIError, TransportError: The account or the plans cannot be read.
+        """
+        self._allowance.check_run(len(specs))
+        if not specs or not self._allowance.needs_account:
+            return Admission(self._allowance, self._clock, {})
+        for spec in specs:
+            endpoints.check(spec)
+        try:
+            view = await self._view(endpoints)
+        except RequestError as error:
+            # that of a read must not be mistaken for that of the create
+            error.sent = Sent.NO
+            error.add_note("nothing was created: the limits of the client could not be checked")
+            raise
+        wanted = {endpoints.key_of(spec): spec for spec in specs}
+        places = self._allowance.admit(wanted, view, self._clock.now(), searched=searched)
+        names = [spec.name for spec in wanted.values()]
+        return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)))
+
+    async def _view(self, endpoints: Endpoints) -> AccountView:
+        """Read the account, and the plans if a limit needs them."""
+        listing = await endpoints.listing()
+        listing.check_whole("what it does not show counts for the limits as well")
+        prices = self._allowance.needs_prices
+        return AccountView(
+            servers=[server for server in listing.servers if not self._is_gone(server)],
+            requested_at=listing.requested_at,
+            name_of=endpoints.key_of,
+            is_gone=self._is_gone,
+            offers=await self._plans.over(endpoints.session).list() if prices else (),
+        )
+
+    def _is_gone(self, server: Server) -> bool:
+        return GONE in (server.status, self._waiter.heading(server))
