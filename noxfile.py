@@ -158,6 +158,7 @@ CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
 add("contract", "Check the sandbox against the API's description and samples.", "contract", CONTRACT)
 DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
 add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
+add("temporal", "Run the tests of workflows on Temporal.", "temporal", "pytest tests/temporal")
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)
 add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format", extras=None)
 add("typing", "Check the types.", "typing", "mypy", "pyright", "python -I tests/typing")
@@ -169,6 +170,7 @@ add("build", "Build the wheel and the source archive into dist/.", "build", *BUI
 # long forms of tests
 add("fuzz", "Feed mutated answers to calls.", "tests", "/usr/bin/env FUZZ_EXAMPLES=2000 pytest tests/fuzz")
 add("chaos", "Run creates under faults and kills.", "tests", "pytest tests/chaos/sweep_fleet.py")
+add("durable", "Kill workers and engines of fleets.", "temporal", "pytest tests/temporal/sweep_crashes.py")
 add("cancel", "Cancel calls at every step.", "tests", "pytest tests/ends/sweep_cancellations.py")
 PROXIES = "pytest tests/injectors/sweep_proxies.py"
 add("faults", "Run calls through HAProxy, nginx, mitmproxy.", "tests", PROXIES, beside=["mitmproxy"])

@@ -1,0 +1,164 @@
+"""What fleet workflows take and return: frozen records, plain JSON for clients in other languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from ..config import check_seconds
+from ..errors import ConfigurationError
+from ..fleet.rollout import window
+from ..records import ServerId
+from ..specs import ServerSpec, check_id
+
+__all__ = ["FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
+
+MAX_CHUNK = 100
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"expected a list, not {type(value).__name__}")
+    return tuple(value)
+
+
+def _specs(_: object, __: object, value: tuple[object, ...]) -> None:
+    for spec in value:
+        if not isinstance(spec, ServerSpec):
+            raise ConfigurationError(f"specs has ServerSpecs, not {type(spec).__name__}")
+
+
+def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
+    for server_id in value:
+        check_id(server_id)
+    if len(set(map(str, value))) < len(value):
+        raise ConfigurationError("an id is given more than once")
+
+
+def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_seconds(value, attribute.name, zero=attribute.name in ("settle", "warm_up", "health_interval"))
+
+
+def _number(least: int, most: float) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ConfigurationError(f"{attribute.name} is a whole number from {least}, not {value!r}")
+
+    return check
+
+
+def _share(_: object, __: object, value: Any) -> None:
+    window(value, 1)
+
+
+@attrs.frozen(kw_only=True)
+class FleetRequest:
+    """What ``vpsorg.FleetCreate``, ``vpsorg.FleetEnsure`` and ``vpsorg.FleetDelete`` take.
+
+    Args:
+        specs: The servers of a create or ensure; the names differ.
+        ids: The servers of a delete.
+        timeout: Seconds for each server, from its command until it has its status.
+        settle: Seconds for which a server of an unanswered create is searched for by its name, before another worker
+            creates it; 30. It must be longer than lists of the account lag behind.
+        chunk: The number of servers that a worker gets at once, 1 to 100; 50.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over; 15.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    Example:
+        ``FleetRequest(specs=[...], timeout=600)``, or in JSON ``{"specs": [...], "timeout": 600}``
+    """
+
+    specs: tuple[ServerSpec, ...] = attrs.field(default=(), converter=_tuple, validator=_specs)
+    ids: tuple[ServerId, ...] = attrs.field(default=(), converter=_tuple, validator=_ids)
+    timeout: float = attrs.field(validator=_seconds)
+    settle: float = attrs.field(default=30.0, validator=_seconds)
+    chunk: int = attrs.field(default=50, validator=_number(1, MAX_CHUNK))
+    heartbeat_timeout: float = attrs.field(default=15.0, validator=_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class RollingRequest:
+    """What ``vpsorg.RollingReboot`` takes; most are those of `Fleet.rolling_reboot`.
+
+    Args:
+        ids: The servers.
+        timeout: Seconds for each server, from its command until it is active again.
+        max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+        max_failures: The number of failures after which nothing more is sent.
+        canary: The number of servers that go first, one by one.
+        health: The name of an activity of yours. It is called with the `Server` that came back, on the task queue of
+            the workflow, and returns whether the server is healthy. An exception and a timeout count as False.
+        warm_up: Seconds between the return of a server and its first check.
+        health_retries: The maximum number of checks of one server.
+        health_timeout: Seconds for one check.
+        health_interval: Seconds between two checks.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over; 15.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    ids: tuple[ServerId, ...] = attrs.field(converter=_tuple, validator=_ids)
+    timeout: float = attrs.field(validator=_seconds)
+    max_unavailable: int | float = attrs.field(default=1, validator=_share)
+    max_failures: int = attrs.field(default=1, validator=_number(1, float("inf")))
+    canary: int = attrs.field(default=1, validator=_number(0, float("inf")))
+    health: str | None = None
+    warm_up: float = attrs.field(default=0.0, validator=_seconds)
+    health_retries: int = attrs.field(default=3, validator=_number(1, float("inf")))
+    health_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    health_interval: float = attrs.field(default=5.0, validator=_seconds)
+    heartbeat_timeout: float = attrs.field(default=15.0, validator=_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class FleetRow:
+    """The outcome of one server of a fleet workflow.
+
+    Attributes:
+        key: The name of the spec, or the id that was given.
+        outcome: ``succeeded``, ``failed`` or ``skipped``.
+        server_id: The id of the server, if it is known to exist.
+        status: Its last known status.
+        ip_address: Its address, once it has one.
+        how: ``created``, ``adopted``, ``started``, ``deleted`` or ``rebooted``.
+        error: The class of the error.
+        message: What the error says, or why the server was skipped.
+        seconds: The time from its command to its outcome.
+    """
+
+    key: ServerId
+    outcome: str
+    server_id: ServerId | None = None
+    status: str | None = None
+    ip_address: str | None = None
+    how: str = ""
+    error: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class FleetSummary:
+    """What a fleet workflow returns: totals, and the failures. The query ``report`` has a row for every server.
+
+    Attributes:
+        operation: ``create``, ``ensure``, ``delete`` or ``rolling reboot``.
+        succeeded: The number of servers that reached their target.
+        failed: The number of servers that did not.
+        skipped: The number of servers for which nothing was sent.
+        failures: The failed servers, at most the first 1,000.
+        seconds: The time from the beginning of the workflow to its end.
+    """
+
+    operation: str
+    succeeded: int
+    failed: int
+    skipped: int
+    failures: tuple[FleetRow, ...]
+    seconds: float = 0.0

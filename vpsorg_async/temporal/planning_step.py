@@ -1,0 +1,44 @@
+"""The first step of a fleet workflow: an activity checks the request before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ApplicationError
+
+__all__ = ["planned", "raw_json", "told"]
+
+
+async def planned(name: str, *args: Any) -> dict[str, Any]:
+    """Return the plan of the activity of this name.
+
+    Raises:
+        ApplicationError: The request is bad, or the account can't be read; it fails the workflow for good.
+    """
+    try:
+        plan: dict[str, Any] = await workflow.execute_activity(
+            name, args=args, start_to_close_timeout=timedelta(minutes=10), result_type=dict
+        )
+    except ActivityError as error:
+        cause = error.cause
+        if not isinstance(cause, ApplicationError):
+            raise
+        raise ApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=True) from None
+    return plan
+
+
+def raw_json(value: RawValue) -> dict[str, Any]:
+    """Return a request that was checked, as plain JSON."""
+    found: dict[str, Any] = json.loads(value.payload.data)
+    return found
+
+
+def told(error: ActivityError) -> dict[str, str]:
+    """Return what a failed activity says, as fields of a row."""
+    cause = error.cause or error
+    kind = cause.type if isinstance(cause, ApplicationError) else None
+    return {"error": kind or type(cause).__name__, "message": getattr(cause, "message", str(cause))}

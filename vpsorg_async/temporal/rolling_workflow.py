@@ -1,0 +1,200 @@
+"""The workflow of a rolling reboot: `Rollout` decides which server goes next, activities reboot and check it.
+
+A reboot is sent once. If the worker that sent it died before its receipt was durable, only a person can say whether the
+server was rebooted: it is listed as ``undecided`` by the query ``progress``, counts as unavailable, and waits for the
+update ``decide``.
+
+================  ===================================================================================================
+message           what it does
+================  ===================================================================================================
+``pause``         signal: no further reboot begins until ``resume``; what was begun goes on
+``resume``        signal: reboots begin again
+``decide``        update, with an id and ``done`` or ``again``: the reboot of this server was done, or is sent again
+``progress``      query: counts, ``undecided`` and why the rollout stopped
+``report``        query: a page of rows, 1,000 each, from 0
+================  ===================================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from ..fleet.rollout import Rollout
+from .planning_step import planned, raw_json, told
+from .rows import RowBook
+
+__all__ = ["RollingReboot"]
+
+ONCE = RetryPolicy(maximum_attempts=1)
+
+
+@workflow.defn(name="vpsorg.RollingReboot", failure_exception_types=[TypeError])
+class RollingReboot:
+    """Reboot the servers of a `RollingRequest` a few at a time, and return a `FleetSummary`."""
+
+    def __init__(self) -> None:
+        self._book = RowBook("rolling reboot")
+        self._settings: dict[str, Any] = {}
+        self._rollout = Rollout({}, max_unavailable=1, max_failures=1)
+        self._undecided: dict[str, Any] = {}
+        self._decisions: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused = False
+
+    @workflow.run
+    async def run(self, request: RawValue) -> Any:
+        """Return the `FleetSummary`."""
+        began = workflow.now()
+        self._settings = settings = await planned("vpsorg.plan_rolling", request)
+        self._book.begin(raw_json(request)["ids"], settings["rows"])
+        self._rollout = Rollout(
+            dict(settings["locations"]),
+            max_unavailable=settings["max_unavailable"],
+            max_failures=settings["max_failures"],
+            canary=settings["canary"],
+            paused=self._paused,
+        )
+        while self._begin_next():
+            await workflow.wait_condition(self._changed)
+            for task in [task for task in self._tasks if task.done()]:
+                self._tasks.discard(task)
+                task.result()  # a bug must not pass for an outcome
+        why = self._rollout.stopped
+        self._book.add({"key": key, "outcome": "skipped", "message": why} for key in self._rollout.left)
+        return self._book.summary((workflow.now() - began).total_seconds())
+
+    @workflow.signal
+    def pause(self) -> None:
+        """Begin no further reboot until `resume`."""
+        self._paused = True
+        self._rollout.pause()
+
+    @workflow.signal
+    def resume(self) -> None:
+        """Begin reboots again."""
+        self._paused = False
+        self._rollout.resume()
+
+    @workflow.update
+    def decide(self, server_id: Any, decision: str) -> None:
+        """Say of an undecided server that its reboot was done, or is to be sent again."""
+        self._decisions[str(server_id)] = decision
+
+    @decide.validator
+    def _check_decision(self, server_id: Any, decision: str) -> None:
+        if decision not in ("done", "again"):
+            raise ApplicationError("a decision is 'done' or 'again'", type="ConfigurationError")
+        if str(server_id) not in self._undecided:
+            waiting = ", ".join(self._undecided) or "none"
+            why = f"server {server_id} is not undecided; these are: {waiting}"
+            raise ApplicationError(why, type="ConfigurationError")
+
+    @workflow.query
+    def progress(self) -> dict[str, Any]:
+        """Return the counts of outcomes, the undecided servers, and why nothing more is begun."""
+        return {
+            **self._book.counts(),
+            "paused": self._paused,
+            "undecided": [*self._undecided.values()],
+            "unavailable": self._rollout.unavailable,
+            "stopped": self._rollout.stopped,
+        }
+
+    @workflow.query
+    def report(self, page: Any = 0) -> dict[str, Any]:
+        """Return a page of rows in the order of the request, each with at least its key and its outcome."""
+        return self._book.page(page)
+
+    def _begin_next(self) -> bool:
+        """Begin the servers that may go now, and return whether there is anything to wait for."""
+        for server_id in self._rollout.begin():
+            self._tasks.add(asyncio.create_task(self._roll(server_id)))
+        return bool(self._tasks) or (
+            self._rollout.paused and bool(self._rollout.left) and not self._rollout.stopped
+        )
+
+    def _changed(self) -> bool:
+        return any(task.done() for task in self._tasks) or (not self._tasks and not self._rollout.paused)
+
+    async def _roll(self, server_id: Any) -> None:
+        """Take one server through its reboot and its health check."""
+        began = workflow.now()
+        try:
+            server = await self._rebooted(server_id)
+            row = {
+                "key": server_id,
+                "outcome": "succeeded",
+                "server_id": server_id,
+                "status": server["status"],
+                "how": "rebooted",
+            }
+            if not await self._healthy(server):
+                row |= {
+                    "outcome": "failed",
+                    "error": "WaitError",
+                    "message": "it is not healthy after its reboot",
+                }
+        except ActivityError as error:
+            row = {"key": server_id, "outcome": "failed", "server_id": server_id, **told(error)}
+        row["seconds"] = round((workflow.now() - began).total_seconds(), 3)
+        self._book.add([row])
+        self._rollout.settled(server_id, row["outcome"] == "succeeded")
+
+    async def _rebooted(self, server_id: Any) -> dict[str, Any]:
+        """Reboot a server, ask for a decision where it is not known whether that was done, and return its record."""
+        while True:
+            try:
+                return await self._activity("vpsorg.reboot_once", [server_id, self._settings["timeout"]])
+            except ActivityError as error:
+                cause = error.cause
+                if not isinstance(cause, ApplicationError) or cause.type != "OutcomeUnknownError":
+                    raise
+            key = str(server_id)
+            self._undecided[key] = server_id
+            await workflow.wait_condition(lambda key=key: key in self._decisions)  # type: ignore[misc]
+            del self._undecided[key]
+            if self._decisions.pop(key) == "done":
+                return await self._activity(
+                    "vpsorg.wait_until", [server_id, "active", self._settings["timeout"]]
+                )
+
+    async def _activity(self, name: str, args: list[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = await workflow.execute_activity(
+            name,
+            args=args,
+            start_to_close_timeout=timedelta(days=1, seconds=2 * self._settings["timeout"]),
+            heartbeat_timeout=timedelta(seconds=self._settings["heartbeat_timeout"]),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            result_type=dict,
+        )
+        return found
+
+    async def _healthy(self, server: dict[str, Any]) -> bool:
+        """Return whether a server that is back passes the user's check, in one of its tries."""
+        name = self._settings["health"]
+        if not name:
+            return True
+        if self._settings["warm_up"]:
+            await asyncio.sleep(self._settings["warm_up"])
+        for last in range(self._settings["health_retries"] - 1, -1, -1):
+            try:
+                passed = await workflow.execute_activity(
+                    name,
+                    server,
+                    start_to_close_timeout=timedelta(seconds=self._settings["health_timeout"]),
+                    schedule_to_close_timeout=timedelta(hours=1, seconds=self._settings["health_timeout"]),
+                    retry_policy=ONCE,
+                )
+            except ActivityError:
+                passed = False
+            if passed is True:
+                return True
+            if last:
+                await asyncio.sleep(self._settings["health_interval"])
+        return False
