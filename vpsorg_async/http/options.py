@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 
@@ -89,9 +90,10 @@ def _check_value(value: object, what: str) -> str:
 
 def _check_not_after(value: object) -> NotAfter | None:
     """Return the time in UTC, or the function that returns it. Raises `ConfigurationError`."""
-    if value is None or (callable(value) and not isinstance(value, type)):
-        return value
-    return _utc(value)
+    if callable(value) and not isinstance(value, type):
+        function: Any = value
+        return lambda: _utc(function())
+    return None if value is None else _utc(value)
 
 
 def _utc(value: object) -> datetime:
@@ -142,7 +144,7 @@ class Call:
 
     def leave_by(self) -> datetime | None:
         """Return the time of day (UTC) after which an attempt that has its connection does not leave, as it is now."""
-        return _utc(self.not_after()) if callable(self.not_after) else self.not_after
+        return self.not_after() if callable(self.not_after) else self.not_after
 
     def time_left(self, clock: Clock) -> TimeLeft | None:
         """Return the time in which an attempt can still leave; None: no limit."""
