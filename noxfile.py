@@ -159,6 +159,8 @@ add("contract", "Check the sandbox against the API's description and samples.", 
 DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
 add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
 add("temporal", "Run the tests of workflows on Temporal.", "temporal", "pytest tests/temporal")
+AIRFLOW = "pytest -- tests/examples/test_airflow_trigger.py"
+add("airflow", "Run the example for Airflow.", "airflow", AIRFLOW)
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)
 add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format", extras=None)
 add("typing", "Check the types.", "typing", "mypy", "pyright", "python -I tests/typing")

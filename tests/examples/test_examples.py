@@ -28,6 +28,8 @@ from vpsorg_async.sandbox import Sandbox, SandboxError
 
 Load = Callable[[str], ModuleType]
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+MODULES = {"apache-airflow-core": "airflow"}
+"""Packages whose module has another name."""
 HEADER = re.compile(r"\A# /// script\n((?:#.*\n)+?)# ///\n")
 
 
@@ -38,7 +40,8 @@ def test_each_says_what_it_needs(path: Path) -> None:
     assert found
     needs = tomllib.loads(re.sub(r"(?m)^# ?", "", found[1]))
     assert needs["requires-python"] == ">=3.11"
-    named = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in needs["dependencies"]}
+    names = [re.split(r"[^\w-]", requirement)[0] for requirement in needs["dependencies"]]
+    named = {MODULES.get(name, name).replace("-", "_") for name in names}
     imported = (
         set(re.findall(r"(?m)^(?:from|import) (\w+)", path.read_text("utf-8"))) - sys.stdlib_module_names
     )
