@@ -121,7 +121,7 @@ nox.options.sessions = ["tests", "lint", "typing"]
 logging.getLogger("nox").setLevel("ERROR" if "demo" in sys.argv else "SUCCESS")
 
 NEEDED = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
-OLDEST = [re.sub(r">=([^,;]+)[^;]*", r"==\1", requirement) for requirement in NEEDED]
+OLDEST = [re.sub(r">=([^,;]+)[^;]*", r"==\1", requirement, count=1) for requirement in NEEDED]
 PYTHONS = [f"3.{minor}" for minor in range(11, 16) if shutil.which(f"python3.{minor}")]
 PARALLEL = "pytest -- --numprocesses=auto --maxprocesses=4 --dist=worksteal"
 

@@ -111,7 +111,7 @@ def test_files(tmp_path: Path) -> None:
     [
         ("a.toml", "[[servers]\nname = 1", "line 1"),
         ("a.toml", 'x = 1\ny = "a\n', "line 2"),
-        ("a.json", '[{"name": 1,\n}]', "line 2"),
+        ("a.json", '[{"name": 1,\n"x" 2}]', "line 2"),
         ("a.json", '[{"name": "a", "name": "b"}]', "twice"),
         ("a.json", "[" * 100_000, "a.json"),
         ("a.yaml", "- name: x", ".toml"),

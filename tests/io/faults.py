@@ -171,7 +171,7 @@ TWO_LENGTHS = OK + b"Content-Length: 5\r\nContent-Length: 50\r\n\r\n"
 GREETING = b"220 smtp.example ESMTP\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
 HINTS = b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-DEEP = b'{"id": 1, "name": "a", "status": "active", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+DEEP = b'{"id": 1, "name": "a", "status": "active", "x": ' + b"[" * 3_000_000 + b"]" * 3_000_000 + b"}"
 DIGITS = b'{"id": ' + b"9" * 5000 + b', "name": "a", "status": "active"}'
 LATIN = b'{"id": 1, "name": "\xff\xfe", "status": "active"}'
 NAN = b'{"id": NaN, "name": "a", "status": "active"}'
@@ -303,7 +303,7 @@ UNUSABLE = _rows(
         ("JSON cut short", _body(SERVER[:-9]), UNFIT),
         ("not UTF-8", _body(LATIN), UNFIT),
         ("NaN", _body(NAN), UNFIT),
-        ("100,000 brackets", _body(DEEP), UNFIT),
+        ("3,000,000 brackets", _body(DEEP), UNFIT),
         ("a number of 5,000 digits", _body(DIGITS), UNFIT),
         ("an empty body", _body(b""), UNFIT),
         ("HTML with status 200", _body(HTML, "Content-Type: text/html"), UNFIT),

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,8 +30,12 @@ def fetch(box: Sandbox, path: str = "/api/v1/servers/", document: Any = None) ->
         data=None if document is None else json.dumps(document).encode(),
         headers={"Authorization": f"Bearer {box.token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        raise
 
 
 def test_the_thread_form(spec: Any) -> None:

@@ -78,8 +78,9 @@ def test_json_line_and_clean_end(number: int) -> None:
             assert json.load(response)["count"] == 3
         request.data = b'{"name": "a", "plan_id": 1, "os_id": 5, "location": "us-west"}'
         request.add_header("Content-Type", "application/json")
-        with pytest.raises(urllib.error.HTTPError, match="402"):
+        with pytest.raises(urllib.error.HTTPError, match="402") as refused:
             urllib.request.urlopen(request)
+        refused.value.close()
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))):
             assert ended(process, number) == (0, "")
