@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpsorg_async import ServerSpec
-from vpsorg_async.errors import AuthenticationError, OutcomeUnknownError, ServerGoneError
+from vpsorg_async.errors import AuthenticationError, ConfigurationError, OutcomeUnknownError, ServerGoneError
 from vpsorg_async.journal import Acknowledged, Intent, Journal
 from vpsorg_async.pytest_plugin import MakeClient
 from vpsorg_async.records import ServerId
@@ -124,6 +124,62 @@ async def test_a_retry_that_completes_leaves_nothing(
         (await report.retry_failed()).raise_for_failures()
 
     assert await left(vpsorg_sandbox, file, [spec.name for spec in specs(3)]) == {}
+
+
+async def created(make: MakeClient, file: Path) -> ServerId:
+    """A server of a complete run."""
+    async with make() as vps:
+        report = await vps.fleet.create(specs(1), timeout=10, wait=False, journal=file)
+    report.raise_for_failures()
+    return report.servers[0].id
+
+
+@pytest.mark.parametrize("journal", [True, False])
+async def test_a_list_that_does_not_show_a_complete_run(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path, journal: bool
+) -> None:
+    """The next program waits for its servers; without the journal it creates them a second time."""
+    vpsorg_sandbox.faults.add(Rule("create", faults.HideCreated(1.0), times=1))
+    await created(vpsorg_client, file)
+    async with vpsorg_client(visibility=5.0) as vps:
+        report = await vps.fleet.ensure(specs(2), timeout=10, journal=file if journal else None)
+
+    report.raise_for_failures()
+    assert len(vpsorg_sandbox.servers) == (2 if journal else 3)
+
+
+async def test_a_create_after_a_complete_run_is_refused(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path
+) -> None:
+    """Also while lists do not show the name."""
+    vpsorg_sandbox.faults.add(Rule("create", faults.HideCreated(1.0), times=1))
+    await created(vpsorg_client, file)
+    async with vpsorg_client() as vps:
+        with pytest.raises(ConfigurationError, match=r"exist already: web-00 \(created a moment ago"):
+            await vps.fleet.create(specs(2), timeout=10, journal=file)
+
+    assert len(vpsorg_sandbox.ledger) == 1
+
+
+@pytest.mark.parametrize("who", ["another program", "another program with the journal", "this client"])
+async def test_a_server_of_a_complete_run_that_is_deleted_is_created_again(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path, who: str
+) -> None:
+    """At once where the journal or the client knows of it; else once it is seen to be gone."""
+    server = await created(vpsorg_client, file)
+    async with vpsorg_client() as vps, vpsorg_client() as other:
+        await vps.wait_until(server, "active", timeout=10)
+        deleting = vps if who == "this client" else other
+        journal = file if who == "another program with the journal" else None
+        (await deleting.fleet.delete([server], timeout=10, journal=journal)).raise_for_failures()
+        report = await vps.fleet.ensure(specs(1), timeout=10, journal=file)
+        if who == "another program":
+            assert [type(failure.error) for failure in report.failed] == [ServerGoneError]
+            report = await vps.fleet.ensure(specs(1), timeout=10, journal=file)
+
+    report.raise_for_failures()
+    assert [live.id for live in vpsorg_sandbox.servers] == [report.servers[0].id]
+    assert report.servers[0].id != server
 
 
 async def test_after_a_retry_the_next_reboot_is_a_new_one(

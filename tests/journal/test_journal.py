@@ -12,6 +12,7 @@ import pytest
 from tests.journal.records import ACCOUNT, AT, opened, receipt
 from vpsorg_async.errors import ConfigurationError, JournalError
 from vpsorg_async.journal import Acknowledged, Intent, Journal
+from vpsorg_async.lifecycle.receipts import Receipt
 from vpsorg_async.virtual_time import LoopClock
 
 
@@ -64,7 +65,36 @@ async def test_nothing_of_a_complete_run_is_taken_up(file: Path) -> None:
 
         async with await journal.begin("ensure", ["web-1", "web-2"]) as later:
             assert (later.standing, later.before) == ({}, None)
+            assert later.recent == {}
         assert await journal.receipts([7]) == {7: receipt(7)}
+
+
+async def test_what_a_complete_run_created_is_recent_for_the_settle_window(file: Path) -> None:
+    """A list may not show it yet. A later complete run that creates nothing does not change that; a delete ends it."""
+    clock = SetClock(AT)
+    async with await Journal.open(file, account=ACCOUNT, clock=clock) as journal:
+
+        async def recent(after: float, *names: str) -> dict[str, Receipt]:
+            clock.at = AT + timedelta(seconds=after)
+            run = await journal.begin("ensure", names, settle=15)
+            assert run.standing == {}
+            await run.end(complete=True)
+            return dict(run.recent)
+
+        async with await journal.begin("create", ["web-1", "web-2"]) as run:
+            await run.note_before([])
+            for number in (1, 2):
+                await run.intend(f"web-{number}", "create")
+                run.acknowledged(f"web-{number}", receipt(number))
+            await run.end(complete=True)
+
+        assert await recent(-100, "web-1") == {"web-1": receipt(1)}
+        assert await recent(14, "WEB-1", "web-2") == {"WEB-1": receipt(1), "web-2": receipt(2)}
+        assert await recent(15, "web-1", "web-2") == {}
+        run = await journal.begin("delete", [], [1])
+        run.acknowledged(1, receipt(1, "delete"))
+        await run.end(complete=True)
+        assert await recent(1, "web-1", "web-2") == {"web-2": receipt(2)}
 
 
 async def test_a_name_in_doubt_keeps_its_first_ids(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""All states of the protocol of creates: two names, two writers, two crashes."""
+"""All states of the protocol of creates: two names, two writers, two crashes; and servers that somebody deletes."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class World:
     names: tuple[Name, ...]
     courses: tuple[tuple[Course, ...], ...]
     crashes: int
+    deletes: int
 
     def with_name(self, number: int, **changes: Any) -> World:
         """The same world, one name of it changed."""
@@ -72,8 +73,26 @@ def service(world: World) -> Iterator[World]:
             yield world.with_name(number, hidden=name.hidden - 1, shown=name.shown + 1)
 
 
-def run(world: World, writer: int, *, patient: bool, journal: bool) -> Iterator[World]:
-    """What a writer can do next. ``patient``: its settle window is longer than the lag of the list."""
+def deletes(world: World) -> Iterator[World]:
+    """Somebody else deletes a server; the journal does not know."""
+    for number, name in enumerate(world.names):
+        if world.deletes and name.shown:
+            yield attrs.evolve(world.with_name(number, shown=name.shown - 1), deletes=world.deletes - 1)
+
+
+def time(world: World, *, patient: bool) -> Iterator[World]:
+    """The settle window passes, after which a create of a complete run is not remembered."""
+    for number, name in enumerate(world.names):
+        if name.left is Left.RECENT and (name.quiet or not patient):
+            yield world.with_name(number, left=Left.NOTHING)
+
+
+def run(world: World, writer: int, *, patient: bool, journal: bool, remember: bool) -> Iterator[World]:
+    """What a writer can do next.
+
+    ``patient``: its settle window is longer than the lag of the list. ``remember``: what complete runs have created is
+    remembered.
+    """
     row = world.courses[writer]
     if all(course.step == "out" for course in row):
         if all(name.holder is None for name in world.names):
@@ -84,10 +103,13 @@ def run(world: World, writer: int, *, patient: bool, journal: bool) -> Iterator[
                 begun = begun.with_course(writer, number, step="held", left=left, settled=False)
             yield begun
         return
-    if all(course.step in ("done", "unknown") for course in row):
+    if all(course.step in ("done", "unknown", "gone") for course in row):
+        complete = all(course.step == "done" for course in row)
         ended = world
-        for number in range(len(world.names)):
-            ended = ended.with_name(number, holder=None).with_course(writer, number, step="ended")
+        for number, name in enumerate(world.names):
+            left = (Left.RECENT if remember else Left.NOTHING) if complete else name.left
+            ended = ended.with_name(number, holder=None, left=left)
+            ended = ended.with_course(writer, number, step="ended")
         yield ended
         return
     for number, (course, name) in enumerate(zip(row, world.names, strict=True)):
@@ -103,8 +125,10 @@ def _course(
             if not course.settled and (name.quiet or not patient):
                 yield world.with_course(writer, number, settled=True)
             match next_move(course.left, shown=shown, settled=course.settled):
+                case Move.RESUME if name.hidden or shown:
+                    yield world.with_name(number, left=Left.MADE).with_course(writer, number, step="done")
                 case Move.RESUME:
-                    yield world.with_course(writer, number, step="done")
+                    yield world.with_name(number, left=Left.NOTHING).with_course(writer, number, step="gone")
                 case Move.ADOPT:
                     yield world.with_name(number, left=Left.MADE).with_course(writer, number, step="done")
                 case Move.SEARCH:
@@ -141,17 +165,26 @@ def crash(world: World, writer: int) -> Iterator[World]:
 
 
 def explore(
-    *, names: int = 2, crashes: int = 2, patient: bool = True, journal: bool = True
+    *,
+    names: int = 2,
+    crashes: int = 2,
+    deleted: int = 0,
+    patient: bool = True,
+    journal: bool = True,
+    remember: bool = True,
 ) -> Iterator[World]:
     """Every world that can be reached."""
-    start = World((Name(),) * names, ((Course(),) * names,) * len(WRITERS), crashes)
+    start = World((Name(),) * names, ((Course(),) * names,) * len(WRITERS), crashes, deleted)
+    settings = {"patient": patient, "journal": journal, "remember": remember}
     seen, queue = {start}, deque([start])
     while queue:
         world = queue.popleft()
         yield world
         for follower in (
             *service(world),
-            *(after for writer in WRITERS for after in run(world, writer, patient=patient, journal=journal)),
+            *deletes(world),
+            *time(world, patient=patient),
+            *(after for writer in WRITERS for after in run(world, writer, **settings)),
             *(after for writer in WRITERS for after in crash(world, writer)),
         ):
             if follower not in seen:
@@ -164,8 +197,8 @@ def most_servers(world: World) -> int:
 
 
 def is_lost(world: World) -> bool:
-    """Whether a create that may have an effect is one that the journal knows nothing of."""
-    return any(name.left is Left.NOTHING and (name.shown or not name.quiet) for name in world.names)
+    """Whether a create whose effect no list shows is one that the journal knows nothing of."""
+    return any(name.left is Left.NOTHING and not name.quiet for name in world.names)
 
 
 def test_no_name_gets_two_servers_and_none_is_lost() -> None:
@@ -175,6 +208,18 @@ def test_no_name_gets_two_servers_and_none_is_lost() -> None:
         assert most_servers(world) <= 1, world
         assert not is_lost(world), world
     assert worlds > 50_000, "the explorer did not get far"
+
+
+def test_what_somebody_deletes_makes_no_second_server() -> None:
+    """Wherever servers are deleted meanwhile; a run that waits for one that is gone ends, and leaves the name free."""
+    gone = 0
+    for world in explore(names=1, deleted=2):
+        assert most_servers(world) <= 1, world
+        assert not is_lost(world), world
+        if any(course.step == "gone" for row in world.courses for course in row):
+            gone += 1
+            assert world.names[0].left is Left.NOTHING
+    assert gone
 
 
 def test_every_course_ends_with_a_server_or_says_that_its_outcome_is_unknown() -> None:
@@ -192,6 +237,7 @@ def test_every_course_ends_with_a_server_or_says_that_its_outcome_is_unknown() -
     [
         ("a list that lags for longer than the settle window", {"patient": False}),
         ("no journal", {"journal": False}),
+        ("a journal that forgets complete runs at once", {"remember": False}),
     ],
 )
 def test_the_explorer_finds_the_duplicate_where_the_assumption_fails(
@@ -201,9 +247,11 @@ def test_the_explorer_finds_the_duplicate_where_the_assumption_fails(
 
 
 def test_what_was_made_is_never_created_again() -> None:
-    for shown in (True, False):
-        for settled in (True, False):
+    for settled in (True, False):
+        for shown in (True, False):
             assert next_move(Left.MADE, shown=shown, settled=settled) is Move.RESUME
+        assert next_move(Left.RECENT, shown=False, settled=settled) is Move.RESUME
+        assert next_move(Left.RECENT, shown=True, settled=settled) is Move.ADOPT
     assert next_move(Left.INTENT, shown=False, settled=False) is Move.SEARCH
     assert next_move(Left.INTENT, shown=False, settled=True) is Move.CREATE
     assert next_move(Left.NOTHING, shown=True, settled=False) is Move.ADOPT

@@ -43,17 +43,21 @@ class Intents:
         operation: str,
         specs: Iterable[ServerSpec] = (),
         ids: Collection[ServerId] = (),
+        settle: float = 0.0,
     ) -> Self:
         """Open the journal and get hold of the names of the specs, and of the servers.
+
+        ``settle`` is the time in seconds for which a list may not show what a complete run has created.
 
         Raises:
             ConfigurationError: The file can't be used, or another run, of any process, has one of them.
             JournalError: The journal can't be written.
         """
         name_of = context.endpoints.shown_name
-        journal = await Journal.open(file, account=context.account)
+        journal = await Journal.open(file, account=context.account, clock=context.clock)
         try:
-            return cls(journal, await journal.begin(operation, map(name_of, specs), ids), name_of, ids)
+            run = await journal.begin(operation, map(name_of, specs), ids, settle=settle)
+            return cls(journal, run, name_of, ids)
         except BaseException:
             await journal.close()
             raise
@@ -61,7 +65,7 @@ class Intents:
     @property
     def resumption(self) -> Resumption:
         """What earlier runs left of the names and servers of this one."""
-        return Resumption.of_journal(self._run.standing, self._run.standing_commands)
+        return Resumption.of_journal(self._run.standing, self._run.standing_commands, self._run.recent)
 
     async def note_before(self, ids: Collection[str]) -> None:
         """Record the ids that are in the account before anything is created. Raises `JournalError`."""

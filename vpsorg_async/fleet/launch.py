@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ConfigurationError, VpsOrgError
 from ..fleet_spec import FleetSpec
+from ..journal.protocol import Left, Move, next_move
 from ..lifecycle.account import UNMARKED
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
@@ -23,7 +24,7 @@ from .inputs import check_ids, no_repeats
 from .intents import Intents
 from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
-from .planning import FleetPlan
+from .planning import FleetPlan, Step, StepKind
 from .resumption import Resumption
 from .retry_failed import job_left, job_of, job_waiting, jobs_again, merged, take_up
 from .run import Run
@@ -103,7 +104,8 @@ class Launcher:
         async def prepare(resumption: Resumption) -> Work:
             made, rest = self._taken_up(wanted, resumption, _ACTIVE)
             before, plan = await self._survey.begin().planned(rest)
-            return Work([*made, *map(job_of, plan.steps), *more], before)
+            jobs = [self._job(step, resumption) for step in plan.steps]
+            return Work([*made, *jobs, *more], before)
 
         return self._run_of(wanted, options, "ensure", prepare, more, whole)
 
@@ -136,11 +138,12 @@ class Launcher:
         *,
         specs: Sequence[ServerSpec] = (),
         ids: Sequence[ServerId] = (),
+        settle: float = 0.0,
     ) -> Record | None:
         """Return what opens the journal and gets hold of the names of the specs, and of the servers; None without."""
         if journal is None:
             return None
-        return functools.partial(Intents.begin, journal, self._context, operation, specs, ids)
+        return functools.partial(Intents.begin, journal, self._context, operation, specs, ids, settle)
 
     def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""
@@ -196,7 +199,8 @@ class Launcher:
         more: Sequence[Job] = (),
         whole: Sequence[ServerSpec] | None = None,
     ) -> Run:
-        record = self.recording(options.journal, operation, specs=specs if whole is None else whole)
+        names = specs if whole is None else whole
+        record = self.recording(options.journal, operation, specs=names, settle=options.settle)
         keys = [*(spec.name for spec in specs), *(job.key for job in more)]
         again = self._ensure_again(specs, options)
         claim = self._working_on(specs)
@@ -223,6 +227,14 @@ class Launcher:
                 doubt = Doubt(name, now, doubted.unknown(spec.name), mark=UNMARKED, settle=resumption.settle)
                 endpoints.creations.doubted(doubt)
         return jobs, rest
+
+    def _job(self, step: Step, resumption: Resumption) -> Job:
+        """Return the job for a step of a plan: a server that was created just now and is not listed is waited for."""
+        if step.kind is StepKind.CREATE and not step.after:
+            receipt = self._survey.recent(step.spec, resumption)
+            if receipt is not None and next_move(Left.RECENT, shown=False, settled=True) is Move.RESUME:
+                return take_up(step.spec, receipt, _ACTIVE)
+        return job_of(step)
 
     def _ensure_again(self, specs: Sequence[ServerSpec], options: Options) -> Again:
         by_name = {spec.name: spec for spec in specs}

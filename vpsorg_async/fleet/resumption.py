@@ -42,6 +42,7 @@ class Doubted:
 class Resumption:
     """What a run takes up, by names in the form of `name_key`, and by ids.
 
+    ``recent`` are the receipts of complete runs whose servers a list may not show yet.
     ``others`` is what holds for names that are in neither of the two tables. ``settle`` is the time in seconds for
     which the names in doubt are searched for before a create is sent; None: that of the run. It counts from the moment
     at which the run got hold of them, since the earlier attempt can send nothing after that.
@@ -51,6 +52,7 @@ class Resumption:
     doubts: Mapping[str, Doubted] = attrs.field(factory=dict)
     others: Doubted | None = None
     commands: Mapping[ServerId, Intent | Acknowledged] = attrs.field(factory=dict)
+    recent: Mapping[str, Receipt] = attrs.field(factory=dict)
     settle: float | None = None
 
     @classmethod
@@ -67,7 +69,10 @@ class Resumption:
 
     @classmethod
     def of_journal(
-        cls, names: Mapping[str, Intent | Acknowledged], commands: Mapping[ServerId, Intent | Acknowledged]
+        cls,
+        names: Mapping[str, Intent | Acknowledged],
+        commands: Mapping[ServerId, Intent | Acknowledged],
+        recent: Mapping[str, Receipt],
     ) -> Resumption:
         """Return what a journal has of the names and servers of a run."""
         return cls(
@@ -80,6 +85,7 @@ class Resumption:
                 if isinstance(left, Intent)
             },
             commands=commands,
+            recent={name_key(name): receipt for name, receipt in recent.items()},
         )
 
     def doubted(self, key: str) -> Doubted | None:

@@ -12,9 +12,10 @@ from ..errors import ConfigurationError, PlanRefusedError, VpsOrgError, is_absen
 from ..fleet_spec import FleetSpec
 from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Made
+from ..lifecycle.receipts import Receipt
 from ..listing import Listing
 from ..lookups import Plans
-from ..records import Server
+from ..records import Server, ServerStatus
 from ..specs import ServerSpec
 from .convergence import Selector, plan_fleets
 from .drift import renewed
@@ -84,6 +85,12 @@ class Survey:
                 if server not in made
             }
         )
+        shown = {key_of(server) for server, _ in present}
+        taken += [
+            f"{spec.name} (created a moment ago)"
+            for spec in wanted
+            if key_of(spec) not in shown and self.recent(spec, resumption) is not None
+        ]
         if taken:
             raise ConfigurationError(f"these names exist already: {', '.join(taken)}; nothing was created")
         own = [*made, *await self._own(keys.__contains__, listing.servers)]
@@ -131,6 +138,14 @@ class Survey:
             if step.server is not None:
                 endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
         return {str(server.id).casefold() for server in existing}, now
+
+    def recent(self, spec: ServerSpec, resumption: Resumption) -> Receipt | None:
+        """Return the receipt of a server of this name that a complete run created just now: a list may not show it."""
+        receipt = resumption.recent.get(self._context.endpoints.key_of(spec))
+        if receipt is None:
+            return None
+        server = Server(id=receipt.server_id, name=spec.name, status=ServerStatus.PROVISIONING)
+        return None if self._context.waiter.heading(server) in (GONE, "delete") else receipt
 
     async def _account(self, wanted: Callable[[str], bool]) -> tuple[Listing, Sequence[Server]]:
         """Return the list of the account, and its servers with those of this client that it does not show yet."""

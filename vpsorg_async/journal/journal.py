@@ -88,7 +88,12 @@ class Journal:
         return cls(writer, clock)
 
     async def begin(
-        self, operation: str, names: Iterable[str] = (), ids: Iterable[ServerId] = ()
+        self,
+        operation: str,
+        names: Iterable[str] = (),
+        ids: Iterable[ServerId] = (),
+        *,
+        settle: float = 0.0,
     ) -> JournalRun:
         """Begin a run that alone may create servers of these names and send commands to these servers.
 
@@ -96,6 +101,7 @@ class Journal:
             operation: What the run does, for messages: ``ensure``, ``rolling reboot``.
             names: The names to create.
             ids: The servers to send commands to.
+            settle: Seconds for which a list may not show a server that a complete run has created.
 
         Raises:
             ConfigurationError: A run in progress, of this or another process, has one of them.
@@ -105,11 +111,12 @@ class Journal:
             raise ConfigurationError("a run has several names and ids: pass lists")
         subjects: dict[Subject, ServerId] = {subject_of(name, "create"): name for name in names}
         subjects.update({Subject(Kind.SERVER, as_text(server)): server for server in ids})
-        at = stamp(self._clock.wall())
+        now = self._clock.wall()
+        at, since = stamp(now), stamp(now - timedelta(seconds=settle))
         token = uuid.uuid4().hex
         try:
             begun = await self._writer.call(
-                lambda tables: tables.begin(token, operation, subjects, at), alone=True
+                lambda tables: tables.begin(token, operation, subjects, at, since), alone=True
             )
         except asyncio.CancelledError:
             # it begins all the same, and must not hold its claims as long as this process lives
@@ -152,6 +159,7 @@ class JournalRun:
         standing: What earlier runs that did not complete left of the names of this one, by name as it was passed to
             `Journal.begin`: an `Intent` is in doubt, and an `Acknowledged` has the receipt of a server.
         standing_commands: The same of its servers, by id: the commands that may have been sent to them.
+        recent: The receipts of servers of these names that complete runs created within the settle window, by name.
         before: The ids, as texts in lower case, that were in the account before the first of the earlier runs created
             one of these names; None where there is no such run.
     """
@@ -169,6 +177,9 @@ class JournalRun:
         self.before = begun.before
         self.standing: Mapping[str, Intent | Acknowledged] = self._of_kind(Kind.NAME, begun)
         self.standing_commands: Mapping[ServerId, Intent | Acknowledged] = self._of_kind(Kind.SERVER, begun)
+        self.recent = MappingProxyType(
+            {str(subjects[subject]): receipt for subject, receipt in begun.recent.items()}
+        )
 
     async def note_before(self, ids: Collection[ServerId]) -> None:
         """Record the ids that are in the account before this run creates anything. They are on the disk on return.
@@ -212,12 +223,14 @@ class JournalRun:
             self._writer.note(lambda tables: tables.acknowledge(self._token, claimed, receipt, text, at))
 
     def done(self, subject: ServerId, operation: str) -> None:
-        """Record that an acknowledged command was seen done: the next run does not wait for it.
+        """Record that an acknowledged command on a server was seen done: the next run does not wait for it.
 
         Never raises; queued like a receipt.
         """
         with _logged(f"the journal could not record that {subject} is done"):
             claimed = self._claimed(subject, operation)
+            if claimed.kind == Kind.NAME:
+                raise ConfigurationError("what is created is done when its run is")
             self._writer.note(lambda tables: tables.finish(self._token, claimed))
 
     def withdrawn(self, subject: ServerId, operation: str) -> None:
@@ -233,9 +246,9 @@ class JournalRun:
         """Write what is queued, and release the names and servers. Ending again has no effect. Never raises.
 
         Args:
-            complete: Whether no later run needs to take anything up: its entries are removed. Receipts stay for
-                `Journal.receipts` in either case. Where it is False, or could not be written, the next run with the
-                same names finds them in ``standing``.
+            complete: Whether no later run needs to take anything up: its entries are removed, except that a later run
+                finds what was created in ``recent``. Receipts stay for `Journal.receipts` in either case. Where it is
+                False, or could not be written, the next run with the same names finds them in ``standing``.
         """
         if self._ended or self._writer.closed:
             return

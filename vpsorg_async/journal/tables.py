@@ -34,6 +34,7 @@ class Begun(NamedTuple):
     """What earlier runs left of the subjects of a new one."""
 
     standing: Mapping[Subject, Intent | Acknowledged]
+    recent: Mapping[Subject, Receipt]
     before: frozenset[str] | None
 
 
@@ -73,8 +74,13 @@ class Tables:
                 self.end(run, complete=False)
         self._storage.close()
 
-    def begin(self, run: str, operation: str, subjects: Mapping[Subject, ServerId], at: str) -> Begun:
-        """Claim the subjects. Raises `ConfigurationError` where a live run holds one."""
+    def begin(
+        self, run: str, operation: str, subjects: Mapping[Subject, ServerId], at: str, since: str
+    ) -> Begun:
+        """Claim the subjects. Raises `ConfigurationError` where a live run holds one.
+
+        What complete runs have created since ``since`` is recent.
+        """
         lock = None
         try:
             with self.transaction():
@@ -88,7 +94,7 @@ class Tables:
                     "INSERT INTO claims (account, kind, key, run) VALUES (?, ?, ?, ?)",
                     [(self._account, *subject, run) for subject in subjects],
                 )
-                begun = self._standing(subjects)
+                begun = self._left(subjects, since)
         except BaseException:
             if lock is not None:
                 lock.remove()
@@ -107,11 +113,11 @@ class Tables:
         try:
             with self.transaction():
                 if complete:
+                    of_run = "(account, kind, key) IN (SELECT account, kind, key FROM claims WHERE run = ?)"
                     self._execute(
-                        "DELETE FROM entries WHERE (account, kind, key) IN"
-                        " (SELECT account, kind, key FROM claims WHERE run = ?)",
-                        (run,),
+                        f"DELETE FROM entries WHERE {of_run} AND (kind = 'server' OR receipt IS NULL)", (run,)
                     )
+                    self._execute(f"UPDATE entries SET done = 1, snapshot = NULL WHERE {of_run}", (run,))
                 self._execute("DELETE FROM runs WHERE token = ?", (run,))
                 self._drop_snapshots()
         finally:
@@ -159,6 +165,8 @@ class Tables:
             " WHERE excluded.operation <> 'create' OR operation = 'create'",
             (self._account, server, receipt.operation, at, text),
         )
+        if receipt.operation == "delete":
+            self._drop_entries(server)
 
     def finish(self, run: str, subject: Subject) -> None:
         """Say of an entry with a receipt that its command is done."""
@@ -190,11 +198,7 @@ class Tables:
         """Remove what is known of servers, except where a run is working on it."""
         for server in servers:
             self._execute("DELETE FROM receipts WHERE account = ? AND server = ?", (self._account, server))
-            self._execute(
-                "DELETE FROM entries WHERE account = ? AND (server = ? OR (kind = 'server' AND key = ?))"
-                " AND (account, kind, key) NOT IN (SELECT account, kind, key FROM claims)",
-                (self._account, server, server),
-            )
+            self._drop_entries(server)
         self._drop_snapshots()
 
     def _clean(self, oldest: str) -> None:
@@ -238,8 +242,9 @@ class Tables:
         if busy:
             raise ConfigurationError(f"{'; '.join(busy)}; nothing was sent")
 
-    def _standing(self, subjects: Iterable[Subject]) -> Begun:
+    def _left(self, subjects: Iterable[Subject], since: str) -> Begun:
         standing: dict[Subject, Intent | Acknowledged] = {}
+        recent: dict[Subject, Receipt] = {}
         snapshots: dict[int, frozenset[str]] = {}
         for subject in subjects:
             for operation, at, snapshot, text, done in self._execute(
@@ -247,6 +252,10 @@ class Tables:
                 " WHERE account = ? AND kind = ? AND key = ?",
                 (self._account, *subject),
             ):
+                if done and subject.kind == Kind.NAME:
+                    if at > since:
+                        recent[subject] = Receipt.from_json(text)
+                    continue
                 before = frozenset[str]()
                 if subject.kind == Kind.NAME and snapshot is not None:
                     if snapshot not in snapshots:
@@ -258,11 +267,19 @@ class Tables:
                     else Acknowledged(receipt=Receipt.from_json(text), done=bool(done))
                 )
         # the numbers of snapshots grow
-        return Begun(standing, snapshots[min(snapshots)] if snapshots else None)
+        return Begun(standing, recent, snapshots[min(snapshots)] if snapshots else None)
 
     def _snapshot(self, number: int) -> frozenset[str]:
         (ids,) = self._execute("SELECT ids FROM snapshots WHERE id = ?", (number,)).fetchone()
         return read_ids(ids)
+
+    def _drop_entries(self, server: str) -> None:
+        """Remove what no run is working on."""
+        self._execute(
+            "DELETE FROM entries WHERE account = ? AND (server = ? OR (kind = 'server' AND key = ?))"
+            " AND (account, kind, key) NOT IN (SELECT account, kind, key FROM claims)",
+            (self._account, server, server),
+        )
 
     def _drop_snapshots(self) -> None:
         self._execute(
