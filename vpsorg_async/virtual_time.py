@@ -16,7 +16,7 @@ import selectors
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["LoopClock", "VirtualTimeLoop"]
+__all__ = ["LoopClock", "VirtualTimeLoop", "outside_future"]
 
 
 LONG = 5.0
@@ -29,15 +29,17 @@ class _JumpingSelector(selectors.DefaultSelector):
     """A selector that never waits for a timer, but counts how far the clock must jump.
 
     Before a long jump, which may reach a timeout, it waits briefly for events from outside the loop: a working thread,
-    bytes on their way through the kernel.
+    bytes on their way through the kernel. While ``outside`` counts work whose end is certain to be reported to the
+    loop, it does not jump at all.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.jumped = 0.0
+        self.outside = 0
 
     def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
+        if timeout is None or (timeout > 0 and self.outside):
             return super().select()
         ready = super().select(0)
         if not ready and timeout >= LONG:
@@ -57,6 +59,26 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return virtual monotonic seconds."""
         return self._jumping.jumped
+
+    def stand_still(self, future: asyncio.Future[Any]) -> None:
+        """Let the clock stand still until this future is done."""
+        self._jumping.outside += 1
+        future.add_done_callback(self._go_on)
+
+    def _go_on(self, _: object) -> None:
+        self._jumping.outside -= 1
+
+
+def outside_future() -> asyncio.Future[Any]:
+    """Return a future of the running loop that another thread completes, by ``call_soon_threadsafe``.
+
+    Virtual time stands still until then, so that no timeout passes while the thread works.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    if isinstance(loop, VirtualTimeLoop):
+        loop.stand_still(future)
+    return future
 
 
 class LoopClock:

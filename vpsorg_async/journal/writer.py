@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..errors import ConfigurationError, JournalError
+from ..virtual_time import outside_future
 from .tables import Tables
 
 __all__ = ["Writer"]
@@ -66,7 +67,7 @@ class Writer:
 
     async def start(self, opening: Callable[[], Tables]) -> None:
         """Start the thread, which opens the file. Raises what ``opening`` raises."""
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[None] = outside_future()
         # a daemon thread does not keep a program alive that has forgotten to close its journal; `_finish` waits for
         # what is queued
         self._thread = threading.Thread(
@@ -87,7 +88,7 @@ class Writer:
         Its error is what the work raises, or `JournalError`. ``alone`` says that the work has a transaction of its
         own. Raises `ConfigurationError` where the journal is closed.
         """
-        reply: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[T] = outside_future()
         self._put(_Job(work, reply, alone))
         return reply
 
@@ -99,7 +100,7 @@ class Writer:
         """Do what is queued, and close the file. Closing again has no effect."""
         if self.closed or os.getpid() != self._process:
             return
-        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[None] = outside_future()
         self._stop(reply)
         await reply
         atexit.unregister(self._finish)
