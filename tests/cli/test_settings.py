@@ -453,3 +453,73 @@ def test_the_providers_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert (theirs.token, theirs.base_url) == ("vps_theirs", "https://their.example")
     assert (file.token, file.base_url) == ("vps_file", "https://admin.vps.org")
     assert (mine.token, mine.base_url) == ("vps_mine", "https://admin.vps.org")
+
+
+LIMITED = """\
+[profiles.default]
+token = "vps_default"
+
+[profiles.default.limits]
+max_servers = 2
+max_hourly = 0.1
+"""
+
+
+def test_the_limits_of_a_profile_hold(vpsorg: Any, box: Sandbox, profiles: Path) -> None:
+    """The limits of `default` hold for a token and an address of the environment as well; the exit code is 5."""
+    profiles.write_text(LIMITED)
+    create = "fleet create --plan-id 1 --os-id 5 --location us-west --no-wait --yes --name"
+
+    assert vpsorg(*create.split(), "web-{n}", "--count", "2").code == 0
+    refused = vpsorg(*create.split(), "more")
+    assert (refused.code, len(box.servers)) == (5, 2)
+    assert "max_servers=2 would be exceeded" in refused.err
+    single = vpsorg("servers", "create", "more", *create.split()[2:8], "--yes")
+    assert (single.code, len(box.servers)) == (5, 2)
+
+
+def test_a_read_only_profile_changes_nothing(vpsorg: Any, box: Sandbox, profiles: Path) -> None:
+    """Reads work as usual."""
+    box.world.add(1)
+    (server,) = box.servers
+    profiles.write_text("[profiles.default.limits]\nread_only = true\n")
+
+    assert vpsorg("servers", "list").code == 0
+    for line in (
+        "servers delete {} --yes",
+        "fleet stop {}",
+        "servers reboot {}",
+        "fleet delete {} --yes",
+    ):
+        ended = vpsorg(*line.format(server.id).split())
+        assert (ended.code, "read-only" in ended.err) == (5, True)
+    assert [change.operation for change in box.ledger] == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ("max_severs = 2", "max_severs is unknown; known are max_servers"),
+        ("max_servers = 1.5", "max_servers is a whole number from 0"),
+        ("max_hourly = 'much'", "max_hourly is a finite amount"),
+        ("read_only = 'yes'", "read_only is True or False"),
+    ],
+)
+def test_a_bad_limit_is_never_left_out(
+    vpsorg: Any, box: Sandbox, profiles: Path, limits: str, named: str
+) -> None:
+    """Token and address come from the environment, but a limit that is not understood ends the command all the same."""
+    profiles.write_text(f"[profiles.default.limits]\n{limits}\n")
+    ended = vpsorg("servers", "list")
+
+    assert (ended.code, f"[profiles.default.limits]: {named}" in ended.err) == (2, True)
+
+
+def test_the_dialect_is_put_beside_limits(profiles: Path) -> None:
+    """`doctor --write` leaves the limits as they are."""
+    profiles.write_text(LIMITED)
+    keep_dialect("default", "provider")
+
+    assert profiles.read_text() == LIMITED.replace(
+        "[profiles.default]\n", '[profiles.default]\ndialect = "provider"\n'
+    )

@@ -16,7 +16,7 @@ import attrs
 from cyclopts import Group, Parameter
 
 from ..client import Client
-from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, environment_settings
+from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, Limits, environment_settings
 from ..errors import ConfigurationError
 from . import signals
 from .files import replace, text_of, why
@@ -30,7 +30,7 @@ PROFILE = "default"
 MOST = 65_536
 """The maximum size of a token or profile file, in bytes."""
 BYTE_ORDER_MARK = "\ufeff"
-_KEYS = {"token", "base_url", "dialect", "journal"}
+_KEYS = {"token", "base_url", "dialect", "journal", "limits"}
 JOURNAL_NAME = "VPSORG_JOURNAL"
 
 
@@ -71,10 +71,11 @@ class Account:
             dialect=self.dialect or found.get("dialect") or "documented",
             profile=self.profile or PROFILE,
             journal=found.get("journal"),
+            limits=_limits(found.get("limits"), self.profile or PROFILE),
             trust_env=self.trust_env,
         )
 
-    def _profile(self, given: Mapping[str, str]) -> Mapping[str, str]:
+    def _profile(self, given: Mapping[str, str]) -> Mapping[str, Any]:
         """Return the named profile, else `default`. An error in the file is raised only if the file is needed."""
         try:
             return _profile(self.profile)
@@ -101,6 +102,7 @@ class Settings:
     profile: str
     journal: str | None = None
     """The file of the journal, if one was named."""
+    limits: Limits | None = None
     trust_env: bool = False
 
     def client(self, **options: Any) -> Client:
@@ -109,6 +111,7 @@ class Settings:
             self.token,
             base_url=self.base_url,
             dialect=self.dialect,
+            limits=self.limits,
             trust_env=self.trust_env,
             durations_file=self._durations_file(),
             **options,
@@ -202,7 +205,7 @@ class _Unreadable(ConfigurationError):
     """The profile file can't be opened."""
 
 
-def _profile(name: str | None) -> Mapping[str, str]:
+def _profile(name: str | None) -> Mapping[str, Any]:
     """Return a profile of the file. Returns an empty one if none was named and there is no file."""
     path = config_file()
     text = None if path is None else _read(path)
@@ -252,24 +255,39 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, str]]:
+def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, Any]]:
     try:
         data = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     except RecursionError:
         raise ConfigurationError(f"{path} is nested too deeply") from None
-    profiles: dict[str, dict[str, str]] = data.get("profiles", {})
+    profiles: dict[str, dict[str, Any]] = data.get("profiles", {})
     for key in set(data) - {"profiles"}:
         raise ConfigurationError(f"{path}: {key} is unknown; profiles are tables [profiles.NAME]")
     for name, profile in profiles.items() if isinstance(profiles, dict) else (("", None),):
-        if not isinstance(profile, dict) or any(not isinstance(value, str) for value in profile.values()):
+        if not isinstance(profile, dict) or any(
+            not isinstance(value, dict if key == "limits" else str) for key, value in profile.items()
+        ):
             raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME] of strings")
         for key in set(profile) - _KEYS:
             raise ConfigurationError(
                 f"{path}: {key} in [profiles.{name}] is unknown; known are {', '.join(sorted(_KEYS))}"
             )
     return profiles
+
+
+def _limits(table: Mapping[str, Any] | None, profile: str) -> Limits | None:
+    """Return the limits of a profile. An error is always raised: a limit that is left out would permit everything."""
+    if table is None:
+        return None
+    known = [field.name for field in attrs.fields(Limits)]
+    try:
+        for key in set(table) - set(known):
+            raise ConfigurationError(f"{key} is unknown; known are {', '.join(known)}")
+        return Limits(**table)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{config_file()}: [profiles.{profile}.limits]: {error}") from None
 
 
 def keep_dialect(name: str, dialect: str) -> Path:
