@@ -350,6 +350,19 @@ def test_a_crash_is_taken_up(vpsorg: Any, start: Start, slow: Sandbox, state: Pa
     assert len(slow.servers) == 3
 
 
+def test_what_was_deleted_is_created_again(vpsorg: Any, start: Start, slow: Sandbox, state: Path) -> None:
+    """An interrupted create is not taken up once its server was deleted."""
+    with start("servers", "create", "db", *NEW, "--wait") as first:
+        until(lambda: receipts(state) == 1)
+        killed(first)
+    assert vpsorg("servers", "delete", "12345", "--yes").code == 0
+
+    again = vpsorg("servers", "create", "db", *NEW)
+
+    assert (again.code, [server.id for server in slow.servers]) == (0, [12346])
+    assert "earlier run" not in again.err
+
+
 def test_a_create_that_was_killed_is_searched_for(vpsorg: Any, start: Start, slow: Sandbox) -> None:
     """`servers create` again finds the server, and says that nothing is sent."""
     slow.faults.add(Rule("create", faults.NeverAnswer(applied=True), times=1))
@@ -402,6 +415,25 @@ def test_a_reboot_that_was_interrupted_is_waited_for_and_not_repeated(
     assert (again.code, fleet.code, len(slow.ledger)) == (0, 0, 2)
     assert "taken up from an earlier run that ended early" in again.err
     assert "taken up from an earlier run that ended early: 1 server not rebooted again" in fleet.err
+
+
+def test_a_rolling_reboot_is_continued(vpsorg: Any, start: Start, slow: Sandbox, state: Path) -> None:
+    """After a crash the next run waits for what was in flight, and reboots the rest."""
+    slow.world.add(3)
+    with start("fleet", "rolling-reboot", "12345", "12346", "12347", "--yes", "-q") as first:
+        until(lambda: receipts(state) == 1)
+        slow.world.set_status(12345, "active")
+        until(lambda: receipts(state) == 2)
+        killed(first)
+    slow.world.set_status(12346, "active")
+    with start("fleet", "rolling-reboot", "12345", "12346", "12347", "--yes") as second:
+        until(lambda: len(slow.ledger) == 3)
+        slow.world.set_status(12347, "active")
+        _, said = second.communicate()
+
+    assert second.returncode == 0
+    assert "2 servers not rebooted again" in said
+    assert [change.server_id for change in slow.ledger] == [12345, 12346, 12347]
 
 
 def test_a_command_of_long_ago_is_not_taken_up(vpsorg: Any, slow: Sandbox) -> None:

@@ -2,7 +2,7 @@
 
 A run that ended early left its names or servers behind. Creates are taken up whenever they were sent: a server is there
 or it is not. A start, stop, reboot or delete is taken up only as long as the earlier run itself would have waited for
-it. Later, the same command means another reboot, and not that of last week.
+it, and a rolling operation for a day. Later, the same command means another reboot, and not that of last week.
 """
 
 from __future__ import annotations
@@ -97,11 +97,7 @@ def of_command(
     left: Mapping[ServerId, Intent | Acknowledged], command: str
 ) -> dict[ServerId, Intent | Acknowledged]:
     """Return those of the entries that are of this command."""
-    return {
-        key: entry
-        for key, entry in left.items()
-        if (entry.operation if isinstance(entry, Intent) else entry.receipt.operation) == command
-    }
+    return {key: entry for key, entry in left.items() if entry.operation == command}
 
 
 def recent(left: Iterable[Intent | Acknowledged], seconds: float) -> bool:
@@ -126,8 +122,8 @@ def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:
 
 def _of_commands(left: Collection[Intent | Acknowledged], command: str) -> str:
     acknowledged = sum(isinstance(entry, Acknowledged) for entry in left)
-    past = COMMANDS[command].past
-    parts = [f"{_servers(acknowledged)} not {past} again"] if acknowledged else []
+    again = f"{_servers(acknowledged)} not {COMMANDS[command].past} again (except with --no-journal)"
+    parts = [again] if acknowledged else []
     if doubted := len(left) - acknowledged:
         parts.append(f"the {command} of {_servers(doubted)} in doubt")
     return f"taken up from an earlier run that ended early: {'; '.join(parts)}" if parts else ""

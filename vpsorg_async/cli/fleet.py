@@ -52,6 +52,10 @@ StopOnFailure = Annotated[
 ]
 
 
+CONTINUED = 86_400.0
+"""Seconds for which a rolling operation that did not complete is continued: people look into failures first."""
+
+
 @app.command
 def create(
     *,
@@ -260,12 +264,14 @@ def rolling_reboot(
     yes: Yes = False,
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped.
 
-    With --ready, the next server is rebooted when the checks of one have passed.
+    With --ready, the next server is rebooted when the checks of one have passed. The same command after an
+    interruption or a failure continues, for a day: servers that were rebooted are not rebooted again.
     """
     if port is not None:
         readiness = attrs.evolve(readiness, ready=(*readiness.ready, f"tcp:{port}"))
@@ -275,7 +281,7 @@ def rolling_reboot(
     found = select(settings, ids, servers, output, named=not yes)
     ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
 
-    async def call(vps: Client, hook: Hook, _: Path | None) -> Report:
+    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.rolling_reboot(
             [*found],
             max_unavailable=limit,
@@ -284,9 +290,13 @@ def rolling_reboot(
             health=request.check,
             ready_timeout=request.timeout,
             on_event=hook,
+            journal=journal,
         )
 
-    return run_and_report(settings, "rolling reboot", found, call, output, request=request)
+    recording = Recording.acting(record.file(settings), found, max(timeout, CONTINUED))
+    return run_and_report(
+        settings, "rolling reboot", found, call, output, request=request, recording=recording
+    )
 
 
 def _limit(text: str) -> int | float:
