@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.client import Client as Engine
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from vpsorg_async import Client, Server, ServerSpec
@@ -348,3 +349,29 @@ def test_messages_are_plain_json() -> None:
 
     assert (request.settle, request.chunk) == (30.0, 50)
     assert json.loads(json.dumps({"timeout": request.timeout})) == {"timeout": 600}
+
+
+async def test_a_long_rollout_continues_in_a_new_run(program: str, box: Sandbox) -> None:
+    """A history that grows long ends between two servers; the next run goes on, with all that was done and failed."""
+    ids = [server.id for server in box.world.add(12)]
+    short = ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=30"]
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=program, dev_server_extra_args=short
+    )
+
+    @activity.defn(name="is-healthy")
+    async def is_healthy(server: Server) -> bool:
+        return server.id != ids[1]
+
+    async with environment, working(environment.client, box, activities=[is_healthy]) as client:
+        request = RollingRequest(
+            ids=ids, timeout=600, max_unavailable=3, max_failures=2, health="is-healthy", health_retries=1
+        )
+        summary = await run(client, "vpsorg.RollingReboot", request)
+        handle = client.get_workflow_handle("web")
+        report, runs = await handle.query("report"), await handle.describe()
+
+    assert (summary.succeeded, summary.failed, [row.key for row in summary.failures]) == (11, 1, [ids[1]])
+    assert Counter(change.server_id for change in box.ledger) == Counter(ids)
+    assert [row["key"] for row in report["rows"]] == ids
+    assert runs.raw_info.first_run_id != runs.run_id

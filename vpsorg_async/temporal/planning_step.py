@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-__all__ = ["planned", "raw_json", "told"]
+__all__ = ["is_continuation", "planned", "raw_json", "told"]
 
 
 async def planned(name: str, *args: Any) -> dict[str, Any]:
@@ -29,6 +29,11 @@ async def planned(name: str, *args: Any) -> dict[str, Any]:
             raise
         raise ApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=True) from None
     return plan
+
+
+def is_continuation() -> bool:
+    """Return whether an earlier run of this workflow has started this one with its state."""
+    return workflow.info().continued_run_id is not None
 
 
 def raw_json(value: RawValue) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from ..fleet.rollout import Rollout
-from .planning_step import planned, raw_json, told
+from .planning_step import is_continuation, planned, raw_json, told
 from .rows import RowBook
 
 __all__ = ["RollingReboot"]
@@ -46,28 +46,30 @@ class RollingReboot:
         self._decisions: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
+        self._resumed = False
 
     @workflow.run
     async def run(self, request: RawValue) -> Any:
         """Return the `FleetSummary`."""
-        began = workflow.now()
-        self._settings = settings = await planned("vpsorg.plan_rolling", request)
-        self._book.begin(raw_json(request)["ids"], settings["rows"])
-        self._rollout = Rollout(
-            dict(settings["locations"]),
-            max_unavailable=settings["max_unavailable"],
-            max_failures=settings["max_failures"],
-            canary=settings["canary"],
-            paused=self._paused,
-        )
+        state = raw_json(request).get("state") if is_continuation() else None
+        if state is None:
+            settings = await planned("vpsorg.plan_rolling", request)
+            state = {"settings": settings, "rows": settings.pop("rows"), "began": workflow.time()}
+            state["ids"] = raw_json(request)["ids"]
+        self._begin(state)
         while self._begin_next():
+            self._resumed = False
             await workflow.wait_condition(self._changed)
             for task in [task for task in self._tasks if task.done()]:
                 self._tasks.discard(task)
                 task.result()  # a bug must not pass for an outcome
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._rollout.left and not self._rollout.stopped:
+            rows = self._book.rows
+            workflow.continue_as_new({"state": {**state, "rows": rows, "paused": self._paused}})
         why = self._rollout.stopped
         self._book.add({"key": key, "outcome": "skipped", "message": why} for key in self._rollout.left)
-        return self._book.summary((workflow.now() - began).total_seconds())
+        return self._book.summary(workflow.time() - state["began"])
 
     @workflow.signal
     def pause(self) -> None:
@@ -78,7 +80,7 @@ class RollingReboot:
     @workflow.signal
     def resume(self) -> None:
         """Begin reboots again."""
-        self._paused = False
+        self._paused, self._resumed = False, True
         self._rollout.resume()
 
     @workflow.update
@@ -111,16 +113,33 @@ class RollingReboot:
         """Return a page of rows in the order of the request, each with at least its key and its outcome."""
         return self._book.page(page)
 
+    def _begin(self, state: dict[str, Any]) -> None:
+        """Take up the rollout, at its beginning or where an earlier run of this workflow has left it."""
+        self._settings = settings = state["settings"]
+        self._paused = self._paused or state.get("paused", False)
+        self._book.begin(state["ids"], state["rows"])
+        locations = dict(settings["locations"])
+        self._rollout = Rollout(
+            locations,
+            max_unavailable=settings["max_unavailable"],
+            max_failures=settings["max_failures"],
+            canary=settings["canary"],
+            paused=self._paused,
+        )
+        settled = {row["key"]: row["outcome"] == "succeeded" for row in state["rows"]}
+        self._rollout.restore({key: healthy for key, healthy in settled.items() if key in locations})
+
     def _begin_next(self) -> bool:
         """Begin the servers that may go now, and return whether there is anything to wait for."""
-        for server_id in self._rollout.begin():
+        # a history that is long enough ends here, once nothing is in progress
+        full = workflow.info().is_continue_as_new_suggested()
+        for server_id in () if full else self._rollout.begin():
             self._tasks.add(asyncio.create_task(self._roll(server_id)))
-        return bool(self._tasks) or (
-            self._rollout.paused and bool(self._rollout.left) and not self._rollout.stopped
-        )
+        waiting = self._rollout.paused and bool(self._rollout.left) and not self._rollout.stopped
+        return bool(self._tasks) or (waiting and not full)
 
     def _changed(self) -> bool:
-        return any(task.done() for task in self._tasks) or (not self._tasks and not self._rollout.paused)
+        return self._resumed or any(task.done() for task in self._tasks)
 
     async def _roll(self, server_id: Any) -> None:
         """Take one server through its reboot and its health check."""

@@ -30,6 +30,11 @@ class RowBook:
         """Record the rows of servers."""
         self._rows.update((str(row["key"]), row) for row in rows)
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far."""
+        return [*self._rows.values()]
+
     def has(self, key: str) -> bool:
         """Return whether a key has its row."""
         return key in self._rows
