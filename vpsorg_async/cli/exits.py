@@ -72,7 +72,7 @@ _MEANINGS = {
     Exit.USAGE: "bad arguments or settings; nothing was sent",
     Exit.TIMEOUT: "a wait timed out, or its ready checks",
     Exit.UNKNOWN: "the outcome of a change is unknown; check the account before repeating it",
-    Exit.REFUSED: "refused: token, permission, payment or a limit of the profile",
+    Exit.REFUSED: "refused: token, permission, payment, a limit of the profile, or a guard of deletes",
     Exit.PARTIAL: "some of several servers failed, or all of them",
     Exit.HANGUP: "ended by SIGHUP",
     Exit.INTERRUPTED: "interrupted",

@@ -11,7 +11,6 @@ from cyclopts import App, Parameter
 
 from ..client import Client
 from ..config import check_seconds
-from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.inputs import SETTLE
 from ..fleet.planning import FleetPlan, StepKind
@@ -27,11 +26,16 @@ from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, Hook, number, run_and_report, some
 from .selecting import ask, select
 from .settings import ACCOUNT, Account
-from .specs import SELECTION, SPECIFICATION, Selection, Specification
+from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or_share
 
 __all__ = ["app"]
 
 app = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
+
+# each module is imported only when its command is used
+app.command(
+    f"{__package__}.sweep_command:sweep", name="sweep", help="Delete old servers whose names fit a pattern."
+)
 
 Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
 Seconds = Annotated[
@@ -276,7 +280,7 @@ def rolling_reboot(
     if port is not None:
         readiness = attrs.evolve(readiness, ready=(*readiness.ready, f"tcp:{port}"))
     request = readiness.request()
-    limit = _limit(max_unavailable)
+    limit = number_or_share(max_unavailable, "--max-unavailable")
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes)
     ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
@@ -297,15 +301,6 @@ def rolling_reboot(
     return run_and_report(
         settings, "rolling reboot", found, call, output, request=request, recording=recording
     )
-
-
-def _limit(text: str) -> int | float:
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else int(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"--max-unavailable is a number such as 2 or a share such as 10%, not {text!r}"
-        ) from None
 
 
 def _unless(no_wait: bool) -> str:

@@ -126,6 +126,16 @@ class Selection:
 SELECTION = Selection()
 
 
+def number_or_share(text: str, flag: str) -> int | float:
+    """Return a number of servers, or a share such as ``10%`` as a fraction. Raises `ConfigurationError`."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else int(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{flag} is a number such as 2 or a share such as 10%, not {text!r}"
+        ) from None
+
+
 def numbered(pattern: str | None, count: int | None, first: int, flag: str) -> list[str]:
     """Return the names that a pattern produces."""
     pattern = pattern or ""

@@ -89,7 +89,7 @@ class Run(OutcomeStream):
         self._stopped = ""
 
     async def _begin(self) -> None:
-        if self._outcomes.operation != "ensure" and not self._outcomes.complete:
+        if self._outcomes.operation in COMMANDS and not self._outcomes.complete:
             self._context.admissions.check_change(self._outcomes.operation)
         self._held.enter_context(self._claim)
         resumption = await self._take_up() or self._options.resumption or Resumption()
