@@ -1,7 +1,8 @@
-"""A program that works on a fleet with a journal, and can kill itself: ``URL TOKEN JOURNAL CALL DIE_AT NUMBER``.
+"""A program that works on a fleet with a journal, and can kill itself.
 
-``JOURNAL`` is a file, or ``-`` for none. ``DIE_AT`` is the name of a fleet event, or ``-``: at the event of that kind
-and number the process gets SIGKILL. It prints the report's ``succeeded failed skipped``.
+Its arguments are ``URL TOKEN JOURNAL CALL DIE_AT NUMBER [SERVERS SETTLE]``. ``JOURNAL`` is a file, or ``-`` for none.
+``DIE_AT`` is the name of a fleet event, or ``-``: at the event of that kind and number the process gets SIGKILL. It
+prints the report's ``succeeded failed skipped``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from vpsorg_async import Client, ServerSpec
 SERVERS = 12
 
 
-async def main(url: str, token: str, journal: str, call: str, die_at: str, number: str) -> None:
+async def main(
+    url: str,
+    token: str,
+    journal: str,
+    call: str,
+    die_at: str,
+    number: str,
+    servers: str = str(SERVERS),
+    settle: str = "1.5",
+) -> None:
     """Run one call, as the arguments say."""
     left = int(number)
 
@@ -28,10 +38,14 @@ async def main(url: str, token: str, journal: str, call: str, die_at: str, numbe
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    specs = [ServerSpec(name=f"web-{n:02}", plan_id=1, os_id=5, location="us-west") for n in range(SERVERS)]
+    specs = [
+        ServerSpec(name=f"web-{n:02}", plan_id=1, os_id=5, location="us-west") for n in range(int(servers))
+    ]
     options: dict[str, Any] = {} if journal == "-" else {"journal": journal}
     async with Client(token, base_url=url, min_interval=0.02, max_in_flight=3) as vps:
-        report = await getattr(vps.fleet, call)(specs, timeout=60, settle=1.5, on_event=hook, **options)
+        report = await getattr(vps.fleet, call)(
+            specs, timeout=60, settle=float(settle), on_event=hook, **options
+        )
     sys.stdout.write(f"{len(report.succeeded)} {len(report.failed)} {len(report.skipped)}\n")
 
 

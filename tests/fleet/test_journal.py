@@ -23,6 +23,8 @@ PROGRAM = Path(__file__).with_name("journal_program.py")
 ROOT = PROGRAM.parents[2]
 LAG = 1.0
 """Seconds by which reads lag behind: less than the program's settle window, more than it takes to start again."""
+LASTING = 1e6
+"""Seconds for which they do: all of a test."""
 
 
 def specs(count: int) -> list[ServerSpec]:
@@ -57,7 +59,7 @@ def duplicates(box: Sandbox) -> int:
 def test_a_killed_run_is_taken_up(tmp_path: Path, call: str, die_at: str, number: int) -> None:
     """Whatever was sent when the process died is found again: no server too many, and none too few."""
     with Sandbox(speed=5000, latency=0.02) as box:
-        box.world.lag(LAG)
+        box.world.lag(LAG, lasting=LASTING)
 
         killed, _ = program(box, tmp_path / "fleet.db", call, die_at, number)
         code, counts = program(box, tmp_path / "fleet.db", call)
@@ -71,7 +73,7 @@ def test_a_killed_run_is_taken_up(tmp_path: Path, call: str, die_at: str, number
 def test_without_a_journal_the_same_kill_makes_duplicates() -> None:
     """The test of the test."""
     with Sandbox(speed=5000, latency=0.02) as box:
-        box.world.lag(60.0)
+        box.world.lag(60.0, lasting=LASTING)
 
         program(box, "-", die_at="CommandAnswered", number=4)
         sent = len(box.servers)
@@ -84,7 +86,7 @@ def test_without_a_journal_the_same_kill_makes_duplicates() -> None:
 def test_several_kills_in_a_row(tmp_path: Path) -> None:
     """The name in doubt after one crash may be in doubt after the next one."""
     with Sandbox(speed=5000, latency=0.02) as box:
-        box.world.lag(LAG)
+        box.world.lag(LAG, lasting=LASTING)
 
         for number in (1, 2, 2):
             program(box, tmp_path / "fleet.db", die_at="CommandSent", number=number)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,3 +28,14 @@ async def opened(file: Path, account: str = ACCOUNT) -> Journal:
 def beside(file: Path) -> set[str]:
     """The files in the folder of the journal, besides the journal itself."""
     return {path.name for path in file.parent.iterdir()} - {file.name}
+
+
+def run_program(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", text, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )

@@ -1,20 +1,37 @@
-"""A kill at every line that a run executes of the journal, each in a new journal and in one that has been used.
+"""A kill at every line that a run executes of the journal's modules, and kills of programs that work on fleets.
 
-Its name keeps it out of the test command: ``python -m pytest tests/journal/sweep_crashes.py`` runs it.
+Its name keeps it out of the test command: ``python3 noxfile.py -s crashes`` runs it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import os
+import random
 import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.journal.crashes import check, killed, programs
+from tests.journal.fleet_programs import LAG, PROGRAMS, Program
+from vpsorg_async.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(3600)
+
+ROOT = Path(__file__).parents[2]
+SERVERS = 60
+KILLS = 20
+SIDE_BY_SIDE = 4
+LATENCY = 0.08
+"""Seconds of each answer: the creates take longer than a second."""
+LASTING = 1e6
+"""Seconds for which reads lag: all of a test."""
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["new", "used"])
@@ -34,3 +51,111 @@ async def test_killed_at_every_line(tmp_path: Path, new: bool, figure: Callable[
                 raise
     assert lines > 300
     figure(f"killed at {lines - 1} lines: {time.monotonic() - began:.0f} s")
+
+
+@attrs.frozen
+class Course:
+    """What came of a program that was killed, and of the run after it. ``sent`` counts the creates before the kill."""
+
+    killed_at: float
+    sent: int
+    servers: int
+    duplicates: int
+
+
+async def start(box: Sandbox, program: Program, journal: Path | None, servers: int) -> Process:
+    """Start a program."""
+    return await asyncio.create_subprocess_exec(
+        *program(box, journal, servers),
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+async def course(program: Program, journal: Path | None, moment: float) -> Course:
+    """Kill a program that many seconds after its first request, and run it once more."""
+    with Sandbox(speed=5000, latency=LATENCY) as box:
+        box.world.lag(LAG, lasting=LASTING)
+        process = await start(box, program, journal, SERVERS)
+        while not box.requests and process.returncode is None:  # noqa: ASYNC110 - another thread serves
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(moment)
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        sent = len(box.ledger)
+        process = await start(box, program, journal, SERVERS)
+        _, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        names = Counter(server.name for server in box.servers)
+        return Course(moment, sent, len(box.servers), sum(names.values()) - len(names))
+
+
+async def courses(program: Program, folder: Path | None, moments: list[float]) -> list[Course]:
+    """Some of them at a time."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(number: int, moment: float) -> Course:
+        async with places:
+            return await course(program, folder and folder / f"{number}.db", moment)
+
+    return list(await asyncio.gather(*(one(number, moment) for number, moment in enumerate(moments))))
+
+
+def moments(count: int) -> list[float]:
+    """Random ones, from before the first create until after the last."""
+    rng = random.Random(21)
+    return sorted(rng.uniform(0.0, 2.0) for _ in range(count))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_a_program_that_is_killed_at_any_moment(
+    tmp_path: Path, name: str, figure: Callable[[str], None]
+) -> None:
+    """One more run completes the fleet, although reads lag: nothing is missing, and nothing is created twice."""
+    began = time.monotonic()
+    ends = await courses(PROGRAMS[name], tmp_path, moments(KILLS))
+
+    sent = [end.sent for end in ends]
+    assert sum(0 < number < SERVERS for number in sent) > KILLS / 4, sent
+    assert {(end.servers, end.duplicates) for end in ends} == {(SERVERS, 0)}, ends
+    figure(
+        f"{name}: killed {KILLS} times after {sent} creates: 0 duplicates, {time.monotonic() - began:.0f} s"
+    )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_without_a_journal_there_are_duplicates(name: str, figure: Callable[[str], None]) -> None:
+    """The test of the test."""
+    ends = await courses(PROGRAMS[name], None, moments(SIDE_BY_SIDE))
+
+    assert sum(end.duplicates for end in ends) > 0, ends
+    figure(
+        f"{name} without a journal: {sum(end.duplicates for end in ends)} duplicates after {len(ends)} kills"
+    )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_two_programs_at_once(tmp_path: Path, name: str, figure: Callable[[str], None]) -> None:
+    """Over the same names and one journal: one is refused, and told to run again it finds what the other created."""
+    servers, refused = 40, 0
+    with Sandbox(speed=5000, latency=LATENCY) as box:
+        box.world.lag(LAG, lasting=LASTING)
+
+        async def run() -> int:
+            nonlocal refused
+            for again in itertools.count():
+                process = await start(box, PROGRAMS[name], tmp_path / "fleet.db", servers)
+                _, errors = await process.communicate()
+                if process.returncode == 0:
+                    return again
+                assert b"another run" in errors, errors.decode()
+                refused += 1
+            return 0
+
+        await asyncio.gather(run(), run())
+        assert len(box.ledger) == len(box.servers) == servers
+    assert refused
+    figure(f"{name} twice at once: {servers} servers, refused {refused} times")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.journal.records import ACCOUNT, beside, opened, receipt
+from tests.journal.records import ACCOUNT, beside, opened, receipt, run_program
+from tests.journal.spoiled import cut, empty, newer, of_another_program, of_text, overwritten
 from vpsorg_async.errors import ConfigurationError, JournalError
 from vpsorg_async.journal import Journal
 
@@ -65,35 +62,6 @@ async def test_odd_names_are_names(tmp_path: Path) -> None:
         async with await opened(tmp_path / name) as journal:
             assert await journal.receipts([7]) == {7: receipt(7)}
     assert len(os.listdir(tmp_path)) == 5
-
-
-def newer(file: Path) -> None:
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-
-
-def of_another_program(file: Path) -> None:
-    file.unlink()
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("CREATE TABLE notes (text)")
-
-
-def of_text(file: Path) -> None:
-    file.write_text("[[servers]]\nname = 'web-1'\n" * 100)
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def overwritten(file: Path) -> None:
-    with open(file, "r+b") as raw:
-        raw.seek(4096)
-        raw.write(b"\xff" * 8192)
-
-
-def cut(file: Path) -> None:
-    os.truncate(file, file.stat().st_size // 2)
 
 
 @pytest.mark.parametrize(
@@ -155,16 +123,6 @@ async def test_a_file_that_is_removed_is_missed(tmp_path: Path) -> None:
             await run.intend("web-1", "create")
         with pytest.raises(JournalError, match="removed or replaced"):
             await journal.begin("create", ["web-2"])
-
-
-def run_program(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", text, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
 
 
 READ_ONLY = """

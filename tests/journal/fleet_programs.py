@@ -1,0 +1,31 @@
+"""The programs that the sweep kills: each brings a fleet to its size, with a journal or without.
+
+They exit with 0 when the fleet is complete, and with another code when they are refused or servers are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vpsorg_async.sandbox import Sandbox
+
+__all__ = ["LAG", "PROGRAMS", "SETTLE"]
+
+LAG = 10.0
+"""Seconds by which reads lag behind."""
+SETTLE = 12.0
+"""Seconds for which programs search for servers of creates in doubt."""
+SCRIPT = Path(__file__).parents[1] / "fleet" / "journal_program.py"
+
+Program = Callable[[Sandbox, Path | None, int], list[str]]
+"""Returns the command line that completes a fleet of so many servers, with a journal, or without one (None)."""
+
+
+def _script(box: Sandbox, journal: Path | None, servers: int) -> list[str]:
+    arguments = [box.url, box.token, str(journal or "-"), "ensure", "-", "1", str(servers), str(SETTLE)]
+    return [sys.executable, str(SCRIPT), *arguments]
+
+
+PROGRAMS: Mapping[str, Program] = {"script": _script}
