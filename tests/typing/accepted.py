@@ -12,6 +12,7 @@ from vpsorg_async import (
     ClientOptions,
     Failed,
     FleetPlan,
+    FleetSpec,
     Limits,
     Outcome,
     PollStatistics,
@@ -33,6 +34,7 @@ from vpsorg_async import (
     Timeout,
     WaitOutcome,
     WaitPolicy,
+    load_fleets,
     sync,
 )
 from vpsorg_async.errors import (
@@ -85,6 +87,16 @@ async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
     assert_type(await vps.fleet.create(specs, dry_run=True), FleetPlan)
     assert_type(await vps.fleet.ensure(specs, dry_run=True), FleetPlan)
     assert_type(await vps.fleet.ensure(specs, timeout=900, on_failure="stop"), Report)
+    fleet = FleetSpec(name="web-{n:02}", count=20, plan_id=1, os_id=5, location="us-west", protect=["web-01"])
+    plan = await vps.fleet.plan([fleet], prune=True, max_deletes=0.2, protect=["web-02"], remove="newest")
+    assert_type(plan, FleetPlan)
+    assert_type(
+        await vps.fleet.plan(fleet, protect=lambda server: server.id == 1, replace="never"), FleetPlan
+    )
+    assert_type(await vps.fleet.apply(plan, timeout=900, journal="fleet.db"), Report)
+    assert_type(await vps.fleet.apply([fleet], timeout=900, prune=True, max_deletes=3), Report)
+    assert_type(await vps.fleet.scale(fleet, 30, timeout=900, remove=lambda server: server.name), Report)
+    assert_type(load_fleets("fleet.toml"), tuple[FleetSpec, ...])
     assert_type(await vps.fleet.reboot(ids, timeout=1, on_failure="stop", on_event=print), Report)
     await vps.fleet.rolling_reboot(ids, timeout=1, max_unavailable=0.1, canary=2)
     async with vps.fleet.creating(specs, timeout=900, on_cancel="delete") as run:

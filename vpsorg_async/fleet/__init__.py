@@ -13,7 +13,15 @@ from .events import (
     ServerSettled,
 )
 from .fleet import Fleet
-from .inputs import ActOptions, CreateOptions, PlanOptions, RollingOptions, StartOptions
+from .inputs import (
+    ActOptions,
+    ApplyOptions,
+    CreateOptions,
+    PlanOptions,
+    RollingOptions,
+    ScaleOptions,
+    StartOptions,
+)
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .planning import FleetPlan, Step, StepKind
 from .rolling import RollingRun
@@ -21,6 +29,7 @@ from .run import Run
 
 __all__ = [
     "ActOptions",
+    "ApplyOptions",
     "CommandAnswered",
     "CommandLost",
     "CommandSent",
@@ -35,6 +44,7 @@ __all__ = [
     "RollingOptions",
     "RollingRun",
     "Run",
+    "ScaleOptions",
     "ServerActive",
     "ServerAdopted",
     "ServerNotReady",

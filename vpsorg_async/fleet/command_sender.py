@@ -37,13 +37,13 @@ def is_for_the_server_to_say(job: Job, error: VpsOrgError) -> bool:
 class CommandSender:
     """Sends each command when its turn comes, until the run has stopped."""
 
-    def __init__(self, context: RunContext, outcomes: OutcomeLog, why_stopped: Callable[[], str]) -> None:
-        """``why_stopped`` returns why no further command is sent; empty while they are."""
+    def __init__(self, context: RunContext, outcomes: OutcomeLog, why_not: Callable[[Job], str]) -> None:
+        """``why_not`` returns why the command of a job is not sent any more; empty while it is."""
         self._clock = context.clock
         self._endpoints = context.endpoints.for_bulk()
         self._waiter = context.waiter
         self._outcomes = outcomes
-        self._why_stopped = why_stopped
+        self._why_not = why_not
         self._intents: Intents | None = None
         self._in_flight: set[asyncio.Future[None]] = set()
         self._admission: Admission | None = None
@@ -135,10 +135,10 @@ class CommandSender:
 
     def _before_send(self, job_run: JobRun) -> None:
         """Called right before each attempt is sent: count it, or raise `SendCancelled`."""
-        why = self._why_stopped()
+        job = job_run.job
+        why = self._why_not(job)
         if why:
             raise SendCancelled(why)
-        job = job_run.job
         if not job_run.attempts:
             self._outcomes.emit(CommandSent, command=job.command, key=job.key)
         job_run.sent(self._clock.now(), self._clock.wall())

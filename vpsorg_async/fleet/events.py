@@ -1,7 +1,8 @@
 """What fleet calls emit: frozen records, the same for hooks and for the progress display.
 
-``operation`` is that of the call, as in its report: ``create``, ``ensure``, ``start``, ``stop``, ``reboot``,
-``delete``, or ``rolling reboot``, ``rolling stop``, ``rolling start``. ``command`` is what is sent to the server.
+``operation`` is that of the call, as in its report: ``create``, ``ensure``, ``apply``, ``scale``, ``start``, ``stop``,
+``reboot``, ``delete``, or ``rolling reboot``, ``rolling stop``, ``rolling start``. ``command`` is what is sent to the
+server.
 ``key`` is the name of the spec, or the id that was given.
 """
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 from typing import Unpack
 
-from ..fleet_plan import FleetPlan
+import attrs
+
+from ..errors import ConfigurationError, PlanRefusedError
+from ..fleet_plan import FleetPlan, StepKind
 from ..fleet_spec import FleetSpec
 from .bulk_commands import BulkCommands
 from .guards import Guards
-from .inputs import PlanOptions, check_known
+from .inputs import ApplyOptions, PlanOptions, ScaleOptions, check_known, options_of
+from .jobs import Options
+from .outcomes import Report
+from .stream import finish
 
 __all__ = ["FleetCalls"]
+
+TRIES = 3
+"""How often a fleet is planned, if the account changes each time between the plan and the first change."""
 
 
 class FleetCalls(BulkCommands):
@@ -49,4 +59,106 @@ class FleetCalls(BulkCommands):
         """
         check_known("plan", options, PlanOptions)
         wanted, guards = self._launcher.fleets(fleets), Guards.of(options)
-        return await self._launcher.plan(wanted, guards)
+        return await self._launcher.plan(wanted, guards, priced=True)
+
+    async def apply(
+        self,
+        fleets: FleetPlan | FleetSpec | Iterable[FleetSpec],
+        *,
+        timeout: float,
+        **options: Unpack[ApplyOptions],
+    ) -> Report:
+        """Bring the account to what the fleets say, and wait for it. A second call finds nothing to do.
+
+        Missing servers are created, stopped ones started, those on their way waited for; with ``prune`` those that are
+        too many are deleted. Other servers than those of the fleets are never touched. Deletes are sent one after the
+        other, and once one has failed no other is sent. The account is read again right before the first change.
+
+        Args:
+            fleets: A plan of `plan`, which is applied only if the account still is as it was planned on; or a fleet, or
+                several, which are planned here.
+            timeout: Seconds for each server.
+            **options: Those of `plan`, unless a plan is given. ``ready`` and ``ready_timeout`` (a check that each
+                server must also pass), ``settle``, ``on_failure``, ``on_event`` and ``journal`` as in `ensure`; see
+                `ApplyOptions`.
+
+        Returns:
+            One outcome for each step of the plan, whose ``how`` is ``created``, ``started``, ``adopted`` or
+            ``deleted``. `Report.retry_failed` does not repeat deletes: apply again, which plans again.
+
+        Raises:
+            PlanRefusedError: A guard forbids the plan, or the account has changed since it was made. Nothing changed.
+            ConfigurationError: Bad input, overlapping fleets, a protected name that no fleet has, or another call works
+                on these names; nothing was sent.
+            DecodeError: A server would be created or deleted, and the account cannot be listed completely.
+            APIError, TransportError: The account cannot be listed.
+
+        Example:
+            ``report = await vps.fleet.apply(fleet, timeout=900, prune=True)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("apply", timeout, options, ApplyOptions)
+        if not isinstance(fleets, FleetPlan):
+            return await self._converge("apply", self._launcher.fleets(fleets), Guards.of(options), settings)
+        decided = sorted(PlanOptions.__optional_keys__ & options.keys())
+        if decided:
+            raise ConfigurationError(f"{', '.join(decided)}: decided when the plan was made")
+        return await finish(self._launcher.applying(_permitted(fleets), settings, "apply"))
+
+    async def scale(
+        self, fleet: FleetSpec, count: int, *, timeout: float, **options: Unpack[ScaleOptions]
+    ) -> Report:
+        """Bring one fleet to another number of servers, and wait for it.
+
+        Up by creating the lowest free numbers; down by deleting exactly as many as are too many, which needs no
+        other permission. Otherwise this is `apply`: stopped servers of the fleet are started.
+
+        Args:
+            fleet: The fleet; its own ``count`` does not matter.
+            count: The number of servers that it shall have.
+            timeout: Seconds for each server.
+            **options: ``remove`` (which servers are deleted first: ``"highest"`` numbers, ``"newest"``, or a function
+                that returns the largest values for those), ``protect`` (names of servers that are not deleted, or a
+                function of a server), ``allow_empty`` (whether the count may be 0; False), and ``ready``,
+                ``ready_timeout``, ``settle``, ``on_failure``, ``on_event`` and ``journal`` as in `apply`; see
+                `ScaleOptions`.
+
+        Returns:
+            One outcome for each server of the fleet, and for each that was deleted.
+
+        Raises:
+            PlanRefusedError: The count is 0 without ``allow_empty=True``, or protected servers keep the fleet from it.
+                No change was sent.
+            ConfigurationError, DecodeError, APIError, TransportError: As in `apply`.
+
+        Example:
+            ``report = await vps.fleet.scale(fleet, 30, timeout=900)``
+
+        Source: https://www.vps.org/api/v1/docs/servers/
+        """
+        settings = options_of("scale", timeout, options, ScaleOptions)
+        (wanted,) = self._launcher.fleets([fleet])
+        guards = Guards.of(options, exact=True)
+        return await self._converge("scale", [attrs.evolve(wanted, count=count)], guards, settings)
+
+    async def _converge(
+        self, operation: str, fleets: Sequence[FleetSpec], guards: Guards, options: Options
+    ) -> Report:
+        """Plan and apply; plan again if the account changes between the two."""
+        for _ in range(TRIES - 1):
+            plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
+            with contextlib.suppress(PlanRefusedError):
+                return await finish(self._launcher.applying(plan, options, operation))
+        plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
+        return await finish(self._launcher.applying(plan, options, operation))
+
+
+def _permitted(plan: FleetPlan) -> FleetPlan:
+    """Return the plan. Raises `PlanRefusedError` if a guard forbids it."""
+    refusals = plan.refusals
+    if any(step.kind is StepKind.REPLACE for step in plan.steps):
+        refusals = (*refusals, "no server is replaced by this version")
+    if refusals:
+        raise PlanRefusedError(f"the plan is refused, and nothing was sent: {'; '.join(refusals)}", plan=plan)
+    return plan

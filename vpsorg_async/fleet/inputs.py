@@ -20,9 +20,11 @@ from .resumption import Resumption
 
 __all__ = [
     "ActOptions",
+    "ApplyOptions",
     "CreateOptions",
     "PlanOptions",
     "RollingOptions",
+    "ScaleOptions",
     "StartOptions",
     "check_count",
     "check_file",
@@ -92,6 +94,26 @@ class PlanOptions(TypedDict, total=False):
     this function returns the largest values."""
     allow_empty: bool
     """Whether a fleet with a count of 0 may lose all of its servers; False by default."""
+
+
+class ApplyOptions(StartOptions, PlanOptions, total=False):
+    """The further options of `Fleet.apply`, with those of `StartOptions` and `PlanOptions`."""
+
+    settle: float
+    """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
+
+
+class ScaleOptions(StartOptions, total=False):
+    """The further options of `Fleet.scale`, with those of `StartOptions`."""
+
+    settle: float
+    """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
+    protect: Iterable[str] | Callable[[Server], object]
+    """Names of servers that are not deleted, or a function that returns whether a server is not deleted."""
+    remove: Literal["highest", "newest"] | Callable[[Server], Any]
+    """Which servers are deleted first, as in `PlanOptions`."""
+    allow_empty: bool
+    """Whether the fleet may be scaled to 0; False by default."""
 
 
 class RollingOptions(TypedDict, total=False):

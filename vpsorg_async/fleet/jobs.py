@@ -83,6 +83,8 @@ class Options:
     ready_policy: ReadyPolicy | None = None
     journal: str | None = None
     """The file of the journal."""
+    careful_deletes: bool = False
+    """Whether deletes are sent one after the other, and none any more once one has failed."""
     resumption: Resumption | None = None
     """What an earlier attempt left, as the caller says; None: what the journal has."""
 
@@ -108,6 +110,8 @@ class Job:
     """Whether the command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
     """Servers with an open command of this client, which has to be done first."""
+    checked: bool = True
+    """Whether the ready check of the call applies to its server."""
     receipt: Receipt | None = None
     """That of a command which an earlier run sent, and which is waited for."""
 

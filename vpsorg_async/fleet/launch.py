@@ -26,7 +26,7 @@ from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .planning import FleetPlan, Step, StepKind
 from .resumption import Resumption
-from .retry_failed import job_left, job_of, job_waiting, jobs_again, merged, take_up
+from .retry_failed import job_deleting, job_left, job_of, job_waiting, jobs_again, merged, take_up
 from .run import Run
 from .stream import finish
 from .survey import Survey
@@ -65,10 +65,11 @@ class Launcher:
         own = await self._survey.begin().created(spec, before)
         return own or await find_created(self._context, spec, before, settle)
 
-    async def plan(self, fleets: Sequence[FleetSpec], guards: Guards) -> FleetPlan:
-        """Return what has to happen for these fleets, with prices if they can be read."""
+    async def plan(self, fleets: Sequence[FleetSpec], guards: Guards, *, priced: bool) -> FleetPlan:
+        """Return what has to happen for these fleets; ``priced``: with prices if they can be read."""
         survey = self._survey.begin()
-        return await survey.priced(await survey.converged(fleets, guards))
+        plan = await survey.converged(fleets, guards)
+        return await survey.priced(plan) if priced else plan
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
         """Return a run that creates servers, none of whose names may exist, and waits for the target."""
@@ -108,6 +109,42 @@ class Launcher:
             return Work([*made, *jobs, *more], before)
 
         return self._run_of(wanted, options, "ensure", prepare, more, whole)
+
+    def applying(self, plan: FleetPlan, options: Options, operation: str) -> Run:
+        """Return a run that applies a plan, if the account still is as it was planned on when the run is entered."""
+        specs = [step.spec for step in plan.steps]
+        deletes = [step for step in plan.steps if step.kind is StepKind.DELETE]
+
+        async def prepare(resumption: Resumption) -> Work:
+            before, now = await self._survey.begin().unchanged(plan)
+            jobs, _ = self._taken_up(now.creates, resumption, _ACTIVE)
+            taken = {job.key for job in jobs}
+            for step in now.steps:
+                if step.server is not None and step.kind is StepKind.DELETE:
+                    jobs.append(job_deleting(step, resumption.command(step.server.id, "delete")))
+                elif step.name not in taken:
+                    jobs.append(self._job(step, resumption))
+            return Work(jobs, before)
+
+        return Run(
+            self._context,
+            operation,
+            [spec.name for spec in specs],
+            attrs.evolve(options, careful_deletes=True),
+            prepare,
+            claim=self._working_on(specs),
+            record=self.recording(
+                options.journal,
+                operation,
+                specs=specs,
+                ids=[server.id for server in plan.deletes],
+                settle=options.settle,
+            ),
+            # what was not deleted needs another plan
+            again=self._ensure_again(
+                [step.spec for step in plan.steps if step not in deletes and not step.surplus], options
+            ),
+        )
 
     def acting(
         self, operation: str, ids: Iterable[ServerId | Server], options: Options, *, wait: bool
@@ -240,7 +277,11 @@ class Launcher:
         by_name = {spec.name: spec for spec in specs}
 
         async def again(report: Report) -> Report:
-            left = [outcome for outcome in report.outcomes if isinstance(outcome, Failed | Skipped)]
+            left = [
+                outcome
+                for outcome in report.outcomes
+                if isinstance(outcome, Failed | Skipped) and outcome.key in by_name
+            ]
             waiting = {
                 outcome.key: job_waiting(outcome)
                 for outcome in left

@@ -115,7 +115,7 @@ class Report:
 
     Attributes:
         operation: The call: ``create``, ``ensure``, ``start``, ``stop``, ``reboot``, ``delete``, or ``rolling reboot``,
-            ``rolling stop``, ``rolling start``.
+            ``rolling stop``, ``rolling start``, ``apply``, ``scale``.
         outcomes: One outcome for each spec or id, in the order given.
         seconds: The time from the beginning of the call to its last outcome.
         rolled_back: Whether the servers that the call created were deleted again: because ``min_count`` was not

@@ -15,7 +15,7 @@ from .jobs import Job
 from .outcomes import Failed, Outcome, Report, Skipped, with_password
 from .planning import Step, StepKind
 
-__all__ = ["job_left", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
+__all__ = ["job_deleting", "job_left", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
 
 
 def job_of(step: Step) -> Job:
@@ -41,7 +41,15 @@ def job_of(step: Step) -> Job:
         echo=step.kind is StepKind.START,
         how="started" if step.kind is StepKind.START else "adopted",
         after=after,
+        checked=not step.surplus,
     )
+
+
+def job_deleting(step: Step, left: Intent | Acknowledged | None) -> Job:
+    """Return the job that deletes the server of a step; ``left`` is what an earlier run left of its own delete."""
+    assert step.server is not None
+    job = job_left(step.server.id, "delete", Target.of("gone"), left)
+    return attrs.evolve(job, key=step.name, server=step.server)
 
 
 def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None) -> Job:

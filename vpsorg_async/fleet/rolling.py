@@ -82,7 +82,7 @@ class RollingRun(OutcomeStream):
         self._jobs: dict[ServerId, Job] = {}
         self._job_runs: dict[ServerId, JobRun] = {}
         self._checked: dict[ServerId, tuple[Server | None, str]] = {}
-        self._sender = CommandSender(context, self._outcomes, lambda: self._over)
+        self._sender = CommandSender(context, self._outcomes, lambda _: self._over)
         self._tasks = RunTasks(self._outcomes)
 
     @property

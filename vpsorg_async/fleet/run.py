@@ -76,10 +76,9 @@ class Run(OutcomeStream):
         self._prepare = prepare
         self._claim = claim or nullcontext()
         self._held = ExitStack()
-        self._queue: Iterator[Job] = iter(())
         self._jobs: dict[ServerId, Job] = {}
         self._tasks = RunTasks(self._outcomes)
-        self._sender = CommandSender(context, self._outcomes, lambda: self._stopped)
+        self._sender = CommandSender(context, self._outcomes, self._why_not)
         self._in_flight: dict[ServerId, JobRun] = {}
         self._ids_before: Collection[str] = ()
         self._searches = Searches(context, options, self._found, self._outcomes.broke)
@@ -87,6 +86,7 @@ class Run(OutcomeStream):
         self._waits = OpenWaits(context, options.timeout, self._ready.join, self._fail, self._outcomes.broke)
         self._created: dict[ServerId, ServerId] = {}
         self._stopped = ""
+        self._no_deletes = ""
 
     async def _begin(self) -> None:
         if self._outcomes.operation in COMMANDS and not self._outcomes.complete:
@@ -103,9 +103,13 @@ class Run(OutcomeStream):
         self._jobs = {job.key: job for job in work.jobs}
         self._ids_before = work.ids_before
         self._searches.begin(work.ids_before)
-        self._queue = iter([job for job in work.jobs if not job.after])
-        for _ in range(min(self._context.workers, len(work.jobs))):
-            self._tasks.start(self._work())
+        at_once = [job for job in work.jobs if not job.after]
+        if self._options.careful_deletes:
+            self._tasks.start(self._work(iter([job for job in at_once if job.command == "delete"])))
+            at_once = [job for job in at_once if job.command != "delete"]
+        queue = iter(at_once)
+        for _ in range(min(self._context.workers, len(at_once))):
+            self._tasks.start(self._work(queue))
         for job in work.jobs:
             if job.after:
                 self._tasks.start(self._do_after(job))
@@ -132,11 +136,16 @@ class Run(OutcomeStream):
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        """Do the jobs of the queue, one after the other, with the other workers."""
-        for job in self._queue:
-            if self._stopped:
-                self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
+    def _why_not(self, job: Job) -> str:
+        """Return why the command of a job is not sent any more; empty while it is."""
+        return self._stopped or (self._no_deletes if job.command == "delete" else "")
+
+    async def _work(self, queue: Iterator[Job]) -> None:
+        """Do the jobs of a queue, one after the other, with the other workers of this queue."""
+        for job in queue:
+            why = self._why_not(job)
+            if why:
+                self._outcomes.settle(job.key, Skipped(job.key, why))
             else:
                 await self._do(job)
 
@@ -227,7 +236,7 @@ class Run(OutcomeStream):
     def _await(self, job_run: JobRun, server: Server | None, how: str) -> None:
         if job_run.job.target is not None:
             self._waits.join(job_run, server, how)
-        elif server is None or job_run.acknowledged:
+        elif server is None or job_run.acknowledged or not job_run.job.checked:
             self._succeed(job_run, server, how)
         else:
             # it had its status before: nothing was sent
@@ -353,6 +362,8 @@ class Run(OutcomeStream):
         self._stopped = self._stopped or why_stop(error, job.command)
         if not self._stopped and self._options.on_failure == "stop":
             self._stopped = f"not sent, because {job.key} failed: {error}"
+        if self._options.careful_deletes and job.command == "delete":
+            self._no_deletes = f"not sent, because the delete of {job.key} failed: {error}"
         if isinstance(error, ServerGoneError):
             self._forget(job)
         seen, timeline = (error.last_seen, error.timeline) if isinstance(error, WaitError) else (None, ())

@@ -53,6 +53,8 @@ class Fleet(Face):
     ensure = blocking(fleet.Fleet.ensure)
     find_created = blocking(fleet.Fleet.find_created)
     plan = blocking(fleet.Fleet.plan)
+    apply = blocking(fleet.Fleet.apply)
+    scale = blocking(fleet.Fleet.scale)
     start = blocking(fleet.Fleet.start)
     stop = blocking(fleet.Fleet.stop)
     reboot = blocking(fleet.Fleet.reboot)
