@@ -14,7 +14,9 @@ from tests.fleet.virtual_account import commands, duplicates, kinds, untracked
 from tests.lifecycle.harness import virtual
 from vpsorg_async import Failed, FleetPlan, Report, Server, Succeeded
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError, WaitTimeoutError
+from vpsorg_async.events import CommandAnswered, FleetEvent
 from vpsorg_async.fleet import StepKind
+from vpsorg_async.plain import to_plain
 from vpsorg_async.sandbox import Durations, Rule, faults
 
 TIMEOUT = 900.0
@@ -190,6 +192,22 @@ async def test_passwords_are_handed_over(speech: Speech) -> None:
         assert passwords(pickle.loads(pickle.dumps(report))) == handed
         for password in handed:
             assert str(password) not in repr(report) + str(report) + report.to_json()
+
+
+@virtual
+async def test_a_password_comes_with_the_answer_to_the_create(provider: Speech) -> None:
+    """The event brings it before the server has booted, and shows it only to those who ask for it."""
+    events: list[FleetEvent] = []
+    async with provider.account() as (_, vps):
+        report = await vps.fleet.create(provider.specs(2), timeout=TIMEOUT, on_event=events.append)
+
+    answered = [event for event in events if isinstance(event, CommandAnswered)]
+    early = {event.key: event.server.password for event in answered if event.server is not None}
+    assert early == dict(zip([outcome.key for outcome in report.outcomes], passwords(report), strict=True))
+    assert all(early.values())
+    assert {str(event.server.status) for event in answered if event.server is not None} == {"provisioning"}
+    shown = repr(answered) + str([to_plain(event) for event in answered])
+    assert not any(str(password) in shown for password in early.values())
 
 
 @virtual

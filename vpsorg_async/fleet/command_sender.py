@@ -109,7 +109,12 @@ class CommandSender:
         if intents is not None and receipt is not None:
             intents.acknowledged(job, receipt)
         self._outcomes.emit(
-            CommandAnswered, command=job.command, key=job.key, server_id=server_id, receipt=receipt
+            CommandAnswered,
+            command=job.command,
+            key=job.key,
+            server_id=server_id,
+            receipt=receipt,
+            server=server,
         )
         return server
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import attrs
 
 from ..lifecycle.receipts import Receipt
-from ..records import ServerId
+from ..records import Server, ServerId
 from .outcomes import Outcome
 
 __all__ = [
@@ -39,7 +39,9 @@ class CommandSent:
 class CommandAnswered:
     """The command was acknowledged; the server is waited for now. ``server_id`` of a create is the new server's.
 
-    ``receipt`` is what another process needs in order to wait for this command, or to take up the fleet.
+    ``receipt`` is what another process needs in order to wait for this command, or to take up the fleet. ``server`` is
+    the record in the answer to a create. In the provider dialect only this record has the root password: store it
+    here, so that a crash during the boot does not lose it.
     """
 
     operation: str
@@ -47,6 +49,7 @@ class CommandAnswered:
     key: ServerId
     server_id: ServerId
     receipt: Receipt | None = None
+    server: Server | None = None
 
 
 @attrs.frozen(kw_only=True)

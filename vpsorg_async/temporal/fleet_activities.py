@@ -227,6 +227,9 @@ class _ChunkRun:
 
     def on_event(self, event: FleetEvent) -> None:
         """Take a receipt or an outcome from an event of the fleet call."""
+        if isinstance(event, CommandAnswered):
+            # no later answer has it, and this process can die while the server boots
+            self._hand_over(event.server)
         if isinstance(event, CommandAnswered | ServerAdopted):
             if event.receipt is not None and event.receipt.operation == "create":
                 self._receipts[str(event.key)] = to_plain(event.receipt)
@@ -234,9 +237,11 @@ class _ChunkRun:
         elif isinstance(event, ServerSettled):
             self._settled(event.outcome)
 
+    def _hand_over(self, server: Server | None) -> None:
+        if server is not None and server.password is not None:
+            self._handed_over.add(asyncio.create_task(self._passwords.keep(server)))
+
     def _settled(self, outcome: Outcome) -> None:
-        if outcome.server is not None and outcome.server.password is not None:
-            self._handed_over.add(asyncio.create_task(self._passwords.keep(outcome.server)))
         if isinstance(outcome.error, RequestTimeoutError) and outcome.error.not_after is not None:
             self._out_of_time = True
         elif isinstance(outcome, Succeeded) or not self._lease.ending:
