@@ -41,12 +41,12 @@ def until(true: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def receipts(folder: Path) -> int:
-    """How many commands the journal in a folder has as acknowledged."""
+def receipts(folder: Path, table: str = "entries") -> int:
+    """How many commands the journal in a folder has as acknowledged: in its entries, or for waits."""
     for file in folder.glob("*.db"):
         connection = sqlite3.connect(file)
         try:
-            (count,) = connection.execute("SELECT count(*) FROM entries WHERE receipt NOT NULL").fetchone()
+            (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE receipt NOT NULL").fetchone()
         finally:
             connection.close()
         return int(count)
@@ -123,7 +123,7 @@ def test_servers_are_waited_for_together(vpsorg: Any, box: Sandbox) -> None:
     assert [row["server"]["status"] for row in json.loads(ended.out)] == ["stopped", "active", "active"]
 
 
-def test_a_server_that_was_deleted_meanwhile(vpsorg: Any, box: Sandbox) -> None:
+def test_a_server_that_was_deleted_meanwhile(vpsorg: Any, box: Sandbox, state: Path) -> None:
     """The wait for its reboot ends; the journal knows it no more."""
     [server] = box.world.add(1)
     vpsorg("servers", "reboot", "12345")
@@ -132,6 +132,7 @@ def test_a_server_that_was_deleted_meanwhile(vpsorg: Any, box: Sandbox) -> None:
     ended = vpsorg("wait", "12345")
 
     assert (ended.code, "it does not exist" in ended.out) == (1, True)
+    assert receipts(state, "receipts") == 0
 
 
 BEFORE = AT - timedelta(days=1)
@@ -166,6 +167,17 @@ def test_a_command_is_not_over_where_nothing_is_known() -> None:
 
     assert not is_over(receipt, None, AT)
     assert not is_over(receipt, server, AT + timedelta(minutes=5))
+
+
+def test_a_server_that_is_younger_than_the_command_is_another_one() -> None:
+    """Where a sandbox was restarted, ids begin again."""
+    receipt = Receipt(server_id=1, operation="stop", acknowledged_at=AT)
+
+    for minutes, over in ((-5, False), (0.5, False), (5, True)):
+        server = Server(
+            id=1, name="a", status=ServerStatus("active"), created_at=AT + timedelta(minutes=minutes)
+        )
+        assert is_over(receipt, server, AT + timedelta(minutes=6)) is over
 
 
 # -- which file --------------------------------------------------------------------------------------------------------
@@ -348,6 +360,31 @@ def test_a_crash_is_taken_up(vpsorg: Any, start: Start, slow: Sandbox, state: Pa
         "searched for up to 5 s before another create is sent\n"
     )
     assert len(slow.servers) == 3
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_was_deleted_long_ago_is_created_again(
+    vpsorg: Any, start: Start, slow: Sandbox, state: Path, replaced: bool
+) -> None:
+    """A whole list lacks it, or shows a younger server with its id."""
+    with start("fleet", "create", *WEB, *NEW, "-q") as first:
+        until(lambda: receipts(state) == 3)
+        killed(first)
+    [file] = state.glob("*.db")
+    with sqlite3.connect(file) as connection:
+        day = datetime.now(UTC).date()
+        before = day - timedelta(days=2)
+        connection.execute("UPDATE entries SET receipt = replace(receipt, ?, ?)", (str(day), str(before)))
+    connection.close()
+    if not replaced:
+        for server in slow.servers:
+            slow.world.vanish(server.id)
+
+    again = vpsorg("fleet", "create", *(("--name", "db") if replaced else WEB), *NEW, "--no-wait")
+    ensured = vpsorg("fleet", "ensure", *WEB, *NEW, "--timeout", "0.3")
+
+    assert (again.code, ensured.code, "taken up" in again.err + ensured.err) == (0, 3, False)
+    assert len(slow.servers) == 3 + replaced
 
 
 def test_what_was_deleted_is_created_again(vpsorg: Any, start: Start, slow: Sandbox, state: Path) -> None:

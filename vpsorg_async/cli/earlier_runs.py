@@ -14,17 +14,23 @@ from typing import Self
 
 import attrs
 
+from ..client import Client
 from ..config import check_seconds
 from ..dialects import make_dialect
-from ..errors import ServerGoneError, is_absence
+from ..errors import ServerGoneError, VpsOrgError, is_absence
 from ..fleet import Report, Succeeded
 from ..journal import Acknowledged, Intent, Journal
 from ..lifecycle.commands import COMMANDS
+from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..specs import ServerSpec
 from ..timing import SystemClock
 from .journal_options import NO_JOURNAL, JournalFile
+from .last_commands import APART, is_another
 from .settings import Settings
+
+LISTED = timedelta(minutes=10)
+"""The age from which on a server that a whole list lacks is gone: much longer than lists lag behind."""
 
 __all__ = ["NOT_RECORDED", "Recording", "close_books", "fulfil", "of_command", "recent", "take_up"]
 
@@ -70,7 +76,9 @@ class Recording:
 NOT_RECORDED = Recording()
 
 
-async def take_up(recording: Recording, journal: Journal | None, operation: str) -> tuple[bool, str]:
+async def take_up(
+    vps: Client, recording: Recording, journal: Journal | None, operation: str
+) -> tuple[bool, str]:
     """Prepare the journal for a fleet call, which its report calls ``operation``.
 
     Returns:
@@ -86,11 +94,35 @@ async def take_up(recording: Recording, journal: Journal | None, operation: str)
     async with run:  # ends it again: the call begins one of its own
         left, sent = [*run.standing.values()], of_command(run.standing_commands, command)
     if recording.names:
-        return True, _of_creates(left, recording.seconds)
+        gone = await _gone(vps, [entry.receipt for entry in left if isinstance(entry, Acknowledged)])
+        await journal.forget(gone)
+        kept = [entry for entry in left if isinstance(entry, Intent) or entry.receipt.server_id not in gone]
+        return True, _of_creates(kept, recording.seconds)
     if sent and not recent(sent.values(), recording.seconds):
         await journal.forget(recording.ids)
         return True, ""
     return True, _of_commands(sent.values(), command)
+
+
+async def _gone(vps: Client, receipts: Collection[Receipt]) -> list[ServerId]:
+    """Return the servers of creates that were deleted since. Reads the account only for receipts that are not new."""
+    now = SystemClock().wall()
+    old = [receipt for receipt in receipts if now - receipt.acknowledged_at > APART]
+    if not old:
+        return []
+    try:
+        listing = await vps.listing()
+    except VpsOrgError:
+        return []  # the call itself shows why
+    known = {str(server.id).casefold(): server for server in listing.servers}
+
+    def is_gone(receipt: Receipt) -> bool:
+        server = known.get(str(receipt.server_id).casefold())
+        if server is None:
+            return not listing.lacks and now - receipt.acknowledged_at > LISTED
+        return is_another(receipt, server)
+
+    return [receipt.server_id for receipt in old if is_gone(receipt)]
 
 
 def of_command(

@@ -88,7 +88,7 @@ def create(
 
         async def planned(vps: Client) -> FleetPlan:
             async with recording.file.opened(new=False) as journal:
-                _, taken_up = await take_up(recording, journal, "create")
+                _, taken_up = await take_up(vps, recording, journal, "create")
             # names that an earlier run has created are no longer free
             return await (vps.fleet.ensure if taken_up else vps.fleet.create)(specs, dry_run=True)
 

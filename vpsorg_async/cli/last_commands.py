@@ -8,6 +8,8 @@ of a command that may still be in progress              the wait ends on what th
 older than `OLDEST`: by then it is done, or never is    dropped; the wait takes any status
 of a command after which the server has settled         dropped, as above: something later has happened to it
 elsewhere, by its own time stamps
+of another server that had the id: this one was         dropped, as above
+created after the command
 of a server that does not exist any more                the wait ends with that, and the receipt is dropped
 ======================================================  =======================================================
 
@@ -32,7 +34,7 @@ from ..records import Server, ServerId
 from ..specs import same_id
 from ..timing import SystemClock
 
-__all__ = ["OLDEST", "is_over", "last_commands", "note_outcome"]
+__all__ = ["APART", "OLDEST", "is_another", "is_over", "last_commands", "note_outcome"]
 
 OLDEST = timedelta(hours=1)
 """The age from which on a command is not waited for: it is much longer than any command takes, and than reads lag."""
@@ -71,7 +73,7 @@ def is_over(receipt: Receipt, server: Server | None, now: datetime) -> bool:
         now: The time of day.
     """
     sent = receipt.acknowledged_at
-    if now - sent > OLDEST:
+    if now - sent > OLDEST or is_another(receipt, server):
         return True
     if server is None or server.updated_at is None or receipt.updated_before is None:
         return False
@@ -82,6 +84,13 @@ def is_over(receipt: Receipt, server: Server | None, now: datetime) -> bool:
         and earlier(receipt.updated_before, server.updated_at)
         and as_utc(server.updated_at) > sent + APART
     )
+
+
+def is_another(receipt: Receipt, server: Server | None) -> bool:
+    """Return whether the server was created after the command. Ids begin again where a sandbox was restarted. Pure."""
+    if server is None or server.created_at is None:
+        return False
+    return as_utc(server.created_at) > receipt.acknowledged_at + APART
 
 
 async def note_outcome(journal: Journal | None, receipt: Receipt | None, outcome: WaitOutcome) -> None:

@@ -72,7 +72,7 @@ def run_and_report(
     async def work(vps: Client) -> Report:
         nonlocal recorded
         async with recording.file.opened() as journal:
-            recorded, taken_up = await take_up(recording, journal, operation)
+            recorded, taken_up = await take_up(vps, recording, journal, operation)
             if taken_up:
                 output.note(f"{operation}: {taken_up}")
             try:
