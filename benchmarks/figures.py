@@ -157,6 +157,10 @@ def _information(results: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(
             "10,000 waiters: CPU of a poll", row["cpu_per_poll"] * 1e3, None, "{:.1f} ms", timed=True
         )
+    if row := _row(results, "plan", "5000"):
+        for key, what in (("cpu", "CPU of a plan"), ("check", "CPU of its check before it is applied")):
+            name = f"a fleet of 5,000 servers: {what}"
+            yield Figure(name, row[key] * 1e3, None, "{:.0f} ms", timed=True)
     if row := _row(results, "import", "milliseconds", "vpsorg_async"):
         name = "`import vpsorg_async` beyond a bare interpreter"
         yield Figure(name, row["wall"], None, "{:.0f} ms", timed=True)

@@ -18,6 +18,7 @@ from clients import FLEET_WIDTH, WIDEST
 from environments import NewerPython, Peers
 from imports import size
 from machine import CLIENT_CORE, Client, Server, once
+from plans import plan_cost
 from ratios import Costs, Fleet, fleet_table, medians, ratio, spread
 
 OURS = ("raw", "aiohttp", "aiohttp_read", "aiohttp_typed", "vpsorg", "vpsorg_default")
@@ -210,6 +211,9 @@ class Run:
         """How often, and how late, the schedules of other libraries and ours poll, on a virtual clock."""
         return [row for servers in simulate_waits.SIZES for row in simulate_waits.rows(servers)]
 
+    def plans(self) -> dict[str, Any]:
+        return {"5000": plan_cost(5000)}
+
     def imports(self) -> dict[str, Any]:
         """Milliseconds of a fresh interpreter, beyond those of one that does nothing (``bare``); megabytes on disk."""
         ours = {
@@ -273,6 +277,7 @@ PARTS: dict[str, Callable[[Run], Any]] = {
     "waiters": Run.waiters,
     "ends": Run.ends,
     "simulation": Run.simulation,
+    "plan": Run.plans,
     "import": Run.imports,
 }
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-from vpsorg_async import Client, ServerSpec
+from vpsorg_async import Client, FleetSpec, ServerSpec
 
 SERVERS = 12
 
@@ -41,10 +41,15 @@ async def main(
     specs = [
         ServerSpec(name=f"web-{n:02}", plan_id=1, os_id=5, location="us-west") for n in range(int(servers))
     ]
+    wanted: Any = specs
+    if call == "apply":
+        wanted = FleetSpec(
+            name="web-{n:02}", count=int(servers), first=0, plan_id=1, os_id=5, location="us-west"
+        )
     options: dict[str, Any] = {} if journal == "-" else {"journal": journal}
     async with Client(token, base_url=url, min_interval=0.02, max_in_flight=3) as vps:
         report = await getattr(vps.fleet, call)(
-            specs, timeout=60, settle=float(settle), on_event=hook, **options
+            wanted, timeout=60, settle=float(settle), on_event=hook, **options
         )
     sys.stdout.write(f"{len(report.succeeded)} {len(report.failed)} {len(report.skipped)}\n")
 

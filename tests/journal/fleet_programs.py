@@ -23,9 +23,12 @@ Program = Callable[[Sandbox, Path | None, int], list[str]]
 """Returns the command line that completes a fleet of so many servers, with a journal, or without one (None)."""
 
 
-def _script(box: Sandbox, journal: Path | None, servers: int) -> list[str]:
-    arguments = [box.url, box.token, str(journal or "-"), "ensure", "-", "1", str(servers), str(SETTLE)]
-    return [sys.executable, str(SCRIPT), *arguments]
+def _calling(call: str) -> Program:
+    def script(box: Sandbox, journal: Path | None, servers: int) -> list[str]:
+        arguments = [box.url, box.token, str(journal or "-"), call, "-", "1", str(servers), str(SETTLE)]
+        return [sys.executable, str(SCRIPT), *arguments]
+
+    return script
 
 
-PROGRAMS: Mapping[str, Program] = {"script": _script}
+PROGRAMS: Mapping[str, Program] = {"script": _calling("ensure"), "apply": _calling("apply")}

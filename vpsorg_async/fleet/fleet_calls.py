@@ -20,8 +20,10 @@ from .stream import finish
 
 __all__ = ["FleetCalls"]
 
-TRIES = 3
+TRIES = 5
 """How often a fleet is planned, if the account changes each time between the plan and the first change."""
+PAUSE = 1.0
+"""Seconds before it is planned again: lists that lag show the servers of another program one after the other."""
 
 
 class FleetCalls(BulkCommands):
@@ -150,6 +152,7 @@ class FleetCalls(BulkCommands):
             plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
             with contextlib.suppress(PlanRefusedError):
                 return await finish(self._launcher.applying(plan, options, operation))
+            await self._context.clock.sleep(PAUSE)
         plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
         return await finish(self._launcher.applying(plan, options, operation))
 
