@@ -17,6 +17,7 @@ import pytest
 from vpsorg_async import __version__, errors
 from vpsorg_async.cli.exits import Exit
 from vpsorg_async.cli.root_command import app
+from vpsorg_async.fleet_tables import read_fleets
 from vpsorg_async.sandbox import SandboxError
 from vpsorg_async.spec_tables import read_specs
 
@@ -73,8 +74,9 @@ def test_the_page_tells_every_command_and_exit_code() -> None:
 
     assert [code for code in Exit if f"| {code.value} | " not in page] == []
     assert [name for name in app if not name.startswith("-") and f"`{name}" not in page] == []
-    assert [list(block) for block in blocks] == [["profiles"], ["defaults", "servers"]]
+    assert [list(block) for block in blocks] == [["profiles"], ["defaults", "servers"], ["defaults", "fleet"]]
     assert [spec.name for spec in read_specs(blocks[1])] == ["web-01", "db-01"]
+    assert [(fleet.name, fleet.count) for fleet in read_fleets(blocks[2])] == [("web-{n:02}", 3)]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

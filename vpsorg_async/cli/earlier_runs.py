@@ -174,6 +174,9 @@ async def close_books(journal: Journal, report: Report, *, waited: bool) -> None
             # a create stays for a while: its receipt says whose the name is, while lists lag
             if waited and report.operation == "delete":
                 gone.append(outcome.key)
+            elif report.operation == "apply":
+                if outcome.how == "deleted" and outcome.server is not None:
+                    gone.append(outcome.server.id)
             elif waited and report.operation not in ("create", "ensure"):
                 done.append(outcome.key)
             continue

@@ -15,6 +15,7 @@ from ..errors import (
     OutcomeUnknownError,
     PaymentRequiredError,
     PermissionDeniedError,
+    PlanRefusedError,
     WaitTimeoutError,
 )
 from ..sandbox import SandboxError
@@ -33,6 +34,7 @@ class Exit(enum.IntEnum):
     UNKNOWN = 4
     REFUSED = 5
     PARTIAL = 6
+    CHANGES = 10
     HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
@@ -74,6 +76,7 @@ _MEANINGS = {
     Exit.UNKNOWN: "the outcome of a change is unknown; check the account before repeating it",
     Exit.REFUSED: "refused: token, permission, payment, a limit of the profile, or a guard of deletes",
     Exit.PARTIAL: "some of several servers failed, or all of them",
+    Exit.CHANGES: "the account differs from a file of fleets (plan --check, diff)",
     Exit.HANGUP: "ended by SIGHUP",
     Exit.INTERRUPTED: "interrupted",
     Exit.TERMINATED: "ended by SIGTERM",
@@ -83,7 +86,13 @@ _KINDS: dict[Exit, tuple[type[BaseException], ...]] = {
     Exit.USAGE: (CycloptsError, ConfigurationError, SandboxError),
     Exit.TIMEOUT: (WaitTimeoutError,),
     Exit.UNKNOWN: (OutcomeUnknownError,),
-    Exit.REFUSED: (AuthenticationError, LimitError, PaymentRequiredError, PermissionDeniedError),
+    Exit.REFUSED: (
+        AuthenticationError,
+        LimitError,
+        PaymentRequiredError,
+        PermissionDeniedError,
+        PlanRefusedError,
+    ),
     Exit.PARTIAL: (FleetError,),
     Exit.INTERRUPTED: (KeyboardInterrupt,),
 }

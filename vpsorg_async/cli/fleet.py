@@ -33,9 +33,14 @@ __all__ = ["app"]
 app = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
 
 # each module is imported only when its command is used
-app.command(
-    f"{__package__}.sweep_command:sweep", name="sweep", help="Delete old servers whose names fit a pattern."
-)
+for _name, _home, _help in (
+    ("plan", "converge:plan", "Print what apply would do, and what that costs."),
+    ("apply", "converge:apply", "Bring the account to what the fleets of a file say."),
+    ("scale", "converge:scale", "Bring one fleet of a file to another number of servers."),
+    ("diff", "converge:diff", "Print where the account differs from the fleets of a file."),
+    ("sweep", "sweep_command:sweep", "Delete old servers whose names fit a pattern."),
+):
+    app.command(f"{__package__}.{_home}", name=_name, help=_help)
 
 Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
 Seconds = Annotated[

@@ -1,0 +1,269 @@
+"""`vpsorg fleet plan`, `apply`, `scale` and `diff`: bring the account to what a file of fleets says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from ..client import Client
+from ..config import check_seconds
+from ..errors import ConfigurationError
+from ..fleet import Report
+from ..fleet.inputs import SETTLE
+from ..fleet_plan import FleetPlan, Step, StepKind
+from ..fleet_spec import FleetSpec
+from ..fleet_tables import load_fleets
+from ..records import ServerId
+from .earlier_runs import Recording
+from .exits import Exit
+from .journal_options import JOURNAL, JournalFile, JournalOptions
+from .output import OUTPUT, Output, Yes, confirm
+from .passwords import Passwords, PasswordsFile
+from .prices import price
+from .readiness_options import READINESS, Readiness, ReadyRequest
+from .reports import Hook, number, run_and_report, some
+from .settings import ACCOUNT, Account, Settings
+from .specs import number_or_share
+from .stdio import note
+
+__all__ = ["apply", "diff", "plan", "scale"]
+
+MOST = 10_000
+"""The most servers of one fleet."""
+File = Annotated[
+    Path,
+    Parameter(name=("--file", "-f"), help="A TOML file of fleets: [[fleet]] with name, count and so on."),
+]
+Seconds = Annotated[
+    float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
+]
+Settle = Annotated[
+    float,
+    Parameter(
+        help="Seconds for which a create without an answer is searched for; longer than lists lag behind."
+    ),
+]
+_GUARDS = Group("Guards of deletes", sort_key=1)
+
+
+@Parameter(name="*", group=_GUARDS)
+@attrs.frozen(kw_only=True)
+class Removal:
+    """Which servers of a fleet may go, and which go first."""
+
+    protect: Annotated[
+        tuple[str, ...], Parameter(help="Name of a server that is kept; can be repeated.", show_default=False)
+    ] = ()
+    remove: Annotated[
+        Literal["highest", "newest"], Parameter(help="Which go first: the highest numbers, or the newest.")
+    ] = "highest"
+    allow_empty: Annotated[
+        bool, Parameter(help="Permit a count of 0 to delete a whole fleet.", show_default=False)
+    ] = False
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `Fleet.plan`."""
+        return {"protect": self.protect, "remove": self.remove, "allow_empty": self.allow_empty}
+
+
+@Parameter(name="*", group=_GUARDS)
+@attrs.frozen(kw_only=True)
+class Pruning(Removal):
+    """Whether servers are deleted at all, and how many."""
+
+    prune: Annotated[
+        bool, Parameter(help="Delete the servers that are more than a fleet's count.", show_default=False)
+    ] = False
+    max_deletes: Annotated[
+        str | None,
+        Parameter(help="The most deletes: a number, or a share of each fleet such as 50%; 10% by default."),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `Fleet.plan`. Raises `ConfigurationError`."""
+        most = None if self.max_deletes is None else number_or_share(self.max_deletes, "--max-deletes")
+        return {**super().options(), "prune": self.prune, **({} if most is None else {"max_deletes": most})}
+
+
+REMOVAL = Removal()
+PRUNING = Pruning()
+
+
+def plan(
+    *,
+    file: File,
+    check: Annotated[bool, Parameter(help="Exit with 10 if there are changes.", show_default=False)] = False,
+    pruning: Pruning = PRUNING,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Print what apply would do, and what that costs. Nothing but reads is sent."""
+    made = _planned(account.settings(), load_fleets(file), pruning.options())
+    output.show(json.loads(made.to_json()), str(made).splitlines())
+    if made.refusals:
+        return Exit.REFUSED
+    if check and made.changes:
+        return Exit.CHANGES
+    return Exit.PARTIAL if _refused(made) else Exit.OK
+
+
+def apply(
+    *,
+    file: File,
+    timeout: Seconds = 900.0,
+    settle: Settle = SETTLE,
+    passwords: PasswordsFile = None,
+    yes: Yes = False,
+    pruning: Pruning = PRUNING,
+    readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Bring the account to what the fleets of a file say, and wait for it.
+
+    Missing servers are created and stopped ones are started; with --prune those that are too many are deleted. The
+    command first shows the plan and asks. It applies that plan, and nothing if the account has changed meanwhile.
+    """
+    settings = account.settings()
+    request, recorded = readiness.request(new=True), record.file(settings)
+    check_seconds(timeout, "--timeout")
+    check_seconds(settle, "--settle", zero=True)
+    made = _planned(settings, load_fleets(file), pruning.options())
+    return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
+
+
+def scale(
+    *,
+    file: File,
+    to: Annotated[int, Parameter(help="The number of servers.", validator=Number(gte=0, lte=MOST))],
+    fleet: Annotated[
+        str | None, Parameter(help="The name pattern of the fleet, if the file has several.")
+    ] = None,
+    timeout: Seconds = 900.0,
+    settle: Settle = SETTLE,
+    passwords: PasswordsFile = None,
+    yes: Yes = False,
+    removal: Removal = REMOVAL,
+    readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Bring one fleet of a file to another number of servers, and wait for it.
+
+    The number is the permission to delete as many as are too many, and no more. The command first shows the plan and
+    asks, as apply does.
+    """
+    settings = account.settings()
+    request, recorded = readiness.request(new=True), record.file(settings)
+    check_seconds(timeout, "--timeout")
+    check_seconds(settle, "--settle", zero=True)
+    wanted = attrs.evolve(_one(load_fleets(file), fleet), count=to)
+    options = {**removal.options(), "prune": True, "max_deletes": MOST}
+    made = _planned(settings, [wanted], options)
+    left = sum(step.kind is not StepKind.DELETE for step in made.steps)
+    if left > to and not made.refusals:
+        why = f"{wanted.name}: {left} servers are protected or share a name, so that {to} can't be reached"
+        made = attrs.evolve(made, refusals=(why,))
+    return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
+
+
+def diff(*, file: File, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+    """Print where the account differs from the fleets of a file. Exit with 10 if it does.
+
+    What a list does not show is no difference. A server on its way to active is none either.
+    """
+    made = _planned(account.settings(), load_fleets(file), {})
+    differing = [step for step in made.steps if _differs(step)]
+    document = json.loads(attrs.evolve(made, steps=tuple(differing)).to_json())["steps"]
+    output.show(document, [line for step in differing for line in str(step).splitlines()])
+    output.note(f"{len(differing)} of {len(made.steps)} servers differ")
+    return Exit.CHANGES if differing else Exit.OK
+
+
+def _differs(step: Step) -> bool:
+    return step.kind not in (StepKind.KEEP, StepKind.WAIT) or step.surplus or bool(step.differences)
+
+
+def _refused(made: FleetPlan) -> bool:
+    return any(step.kind is StepKind.REFUSE for step in made.steps)
+
+
+def _one(fleets: Sequence[FleetSpec], name: str | None) -> FleetSpec:
+    """Return the fleet of this name pattern, or the only one. Raises `ConfigurationError`."""
+    found = [fleet for fleet in fleets if name in (None, fleet.name)]
+    if len(found) != 1:
+        known = ", ".join(fleet.name for fleet in fleets) or "none"
+        raise ConfigurationError(f"--fleet is one of the fleets of the file: {known}")
+    return found[0]
+
+
+def _planned(settings: Settings, fleets: Sequence[FleetSpec], options: dict[str, Any]) -> FleetPlan:
+    async def planned(vps: Client) -> FleetPlan:
+        return await vps.fleet.plan(fleets, **options)
+
+    return settings.run(planned)
+
+
+def _applied(
+    settings: Settings,
+    made: FleetPlan,
+    timeout: float,
+    settle: float,
+    passwords: Path | None,
+    request: ReadyRequest,
+    recorded: JournalFile,
+    output: Output,
+    *,
+    yes: bool,
+) -> int:
+    """Show the plan, ask if it changes anything, apply it, and print the report."""
+    if made.refusals:
+        note("\n".join([*_changing(made), "nothing was sent"]))
+        return Exit.REFUSED
+    if made.changes:
+        output.note("\n".join(_changing(made)))
+        confirm(_question(made), yes=yes)
+
+    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
+        return await vps.fleet.apply(
+            made,
+            timeout=timeout,
+            settle=settle,
+            ready=request.check,
+            ready_timeout=request.timeout,
+            on_event=hook,
+            journal=journal,
+        )
+
+    recording = Recording.creating(recorded, settings, [step.spec for step in made.steps], settle)
+    names: dict[ServerId, str] = {step.name: step.name for step in made.steps}
+    with Passwords(passwords) as safe:
+        return run_and_report(settings, "apply", names, call, output, safe, request, recording)
+
+
+def _changing(made: FleetPlan) -> list[str]:
+    """Return the lines of the plan without the servers to which nothing happens."""
+    kept = {str(step) for step in made.steps if not _differs(step)}
+    return [line for line in str(made).splitlines() if line not in kept]
+
+
+def _question(made: FleetPlan) -> str:
+    parts = [
+        f"{verb} {number(names)} ({some(names)})"
+        for verb, kind in (
+            ("create", StepKind.CREATE),
+            ("start", StepKind.START),
+            ("delete permanently", StepKind.DELETE),
+        )
+        if (names := [step.name for step in made.steps if step.kind is kind])
+    ]
+    asked = "; ".join(parts)
+    return f"{asked[:1].upper()}{asked[1:]}?{' ' + price(made) if made.creates else ''}"
