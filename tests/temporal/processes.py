@@ -103,6 +103,7 @@ class Cable:
         self._whole = asyncio.Event()
         self._whole.set()
         self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
         self.address = ""
 
     async def __aenter__(self) -> Cable:
@@ -113,6 +114,9 @@ class Cable:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def cut(self) -> None:
         self._whole.clear()
@@ -121,17 +125,23 @@ class Cable:
         self._whole.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        ends = [writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            # either end can break at any time
+            with contextlib.suppress(OSError):
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+                ends.append(far_writer)
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            for end in ends:
+                end.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                await self._whole.wait()
-                writer.write(data)
-                await writer.drain()
+        while data := await reader.read(65536):
+            await self._whole.wait()
+            writer.write(data)
+            await writer.drain()
         writer.close()

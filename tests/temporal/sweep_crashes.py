@@ -25,7 +25,6 @@ from vpsorg_async.temporal import FleetRequest, RollingRequest, VpsOrgPlugin
 
 pytestmark = pytest.mark.timeout(500)
 
-SPEED = 60
 SERVERS = 60
 HIDDEN = 20.0
 SEEDS = range(5)
@@ -40,9 +39,8 @@ def request(settle: float, **options: Any) -> FleetRequest:
 
 @contextlib.contextmanager
 def account(seed: int, *, hidden: bool = False) -> Iterator[Sandbox]:
-    # the seconds of this fault are those of the world, which runs faster
-    rules = [Rule("create", faults.HideCreated(HIDDEN * SPEED))] if hidden else []
-    with Sandbox(speed=SPEED, seed=seed, latency=0.3, faults=rules) as box:
+    rules = [Rule("create", faults.HideCreated(HIDDEN))] if hidden else []
+    with Sandbox(speed=60, seed=seed, latency=0.3, faults=rules) as box:
         yield box
 
 

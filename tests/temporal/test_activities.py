@@ -189,3 +189,18 @@ async def test_create_or_find_does_not_send_again(engine: Engine, box: Sandbox) 
     assert isinstance(caught.value.cause, ApplicationError)
     assert caught.value.cause.type == "OutcomeUnknownError"
     assert len([entry for entry in box.requests if entry.method == "POST"]) == 1
+
+
+@pytest.mark.parametrize("name", ["delete_server", "stop_server"])
+async def test_a_further_attempt_sees_what_the_first_one_did(engine: Engine, box: Sandbox, name: str) -> None:
+    """The command was applied, and its result was lost: the next attempt is not refused by its own success."""
+    (server,) = box.world.add(1)
+    # the command is applied, all that could show it is hidden for as long as the first attempt lasts
+    box.faults.add(Rule(name.removesuffix("_server"), faults.DropAfter(), nth=1))
+    for operation in ("get", "list"):
+        box.faults.add(Rule(operation, faults.Html(503), times=3))
+    client = with_plugin(engine, box, retry=RetryPolicy(attempts=1))
+    async with Worker(client, task_queue=QUEUE, workflows=[Call]):
+        await Calls(client)(name, server.id)
+
+    assert len(box.ledger) == 1

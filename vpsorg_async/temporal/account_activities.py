@@ -27,8 +27,18 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from ..client import Client
-from ..errors import ConfigurationError, OutcomeUnknownError, RequestError, Sent, WaitError
+from ..errors import (
+    BadRequestError,
+    ConfigurationError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RequestError,
+    Sent,
+    WaitError,
+    is_absence,
+)
 from ..lifecycle.calls import WaitOutcome
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
@@ -121,19 +131,22 @@ class AccountActivities:
     async def delete_server(self, server: Any) -> None:
         """Delete a server for good."""
         async with self._shared as vps:
-            await vps.servers.delete(_id(server))
+            try:
+                await vps.servers.delete(_id(server))
+            except NotFoundError as error:
+                # an earlier attempt has deleted it, and its result was lost
+                if activity.info().attempt == 1 or not is_absence(error):
+                    raise
+            except OutcomeUnknownError as error:
+                raise application_error(error, final=False) from None  # it may be sent twice
 
     async def start_server(self, server: Any) -> Receipt:
         """Start a stopped server."""
-        async with self._shared as vps:
-            await vps.servers.start(_id(server))
-            return _receipt(vps, _id(server), "start")
+        return await self._act("start", _id(server))
 
     async def stop_server(self, server: Any) -> Receipt:
         """Stop a running server."""
-        async with self._shared as vps:
-            await vps.servers.stop(_id(server))
-            return _receipt(vps, _id(server), "stop")
+        return await self._act("stop", _id(server))
 
     async def reboot_server(self, server: Any) -> Receipt:
         """Reboot a running server, once."""
@@ -145,6 +158,19 @@ class AccountActivities:
 
         async with self._shared as vps:
             return await send_once(vps, reboot, "reboot", server_id)
+
+    async def _act(self, command: str, server_id: ServerId) -> Receipt:
+        """Send a command whose effect the server shows, so that it can be sent by each attempt."""
+        async with self._shared as vps:
+            try:
+                await (vps.servers.start if command == "start" else vps.servers.stop)(server_id)
+            except BadRequestError:
+                accepted = COMMANDS[command].shows_accepted
+                if activity.info().attempt == 1 or (await vps.servers.get(server_id)).status not in accepted:
+                    raise
+            except OutcomeUnknownError as error:
+                raise application_error(error, final=False) from None  # it may be sent twice
+            return _receipt(vps, server_id, command)
 
     async def wait_until(self, server: Any, target: Any, timeout: Any) -> Server:
         """Wait until a server is in a status. A timeout fails the activity for good: it is as long as was asked for."""

@@ -87,8 +87,11 @@ class FleetWorkflow:
     @workflow.update
     def retry_failed(self) -> int:
         """Try the servers again that failed or were skipped so far, and return their number."""
-        keys = self._book.withdraw_failed()
-        self._start(keys, again=True)
+        # a server that the plan did not find can't be deleted the next time either
+        outcomes = ("failed",) if self.operation == "delete" else ("failed", "skipped")
+        keys = self._book.withdraw(outcomes)
+        if keys:
+            self._start(keys, again=True)
         return len(keys)
 
     @workflow.query

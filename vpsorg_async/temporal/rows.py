@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 __all__ = ["RowBook"]
@@ -43,12 +43,12 @@ class RowBook:
         """Return a key as it was given."""
         return self._keys[key]
 
-    def withdraw_failed(self) -> list[str]:
-        """Remove the rows of servers that failed or were skipped, and return their keys."""
-        failed = [key for key, row in self._rows.items() if row["outcome"] != "succeeded"]
-        for key in failed:
+    def withdraw(self, outcomes: Collection[str]) -> list[str]:
+        """Remove the rows of servers with these outcomes, and return their keys."""
+        keys = [key for key, row in self._rows.items() if row["outcome"] in outcomes]
+        for key in keys:
             del self._rows[key]
-        return failed
+        return keys
 
     def counts(self) -> dict[str, Any]:
         """Return the number of servers by outcome."""

@@ -1,0 +1,76 @@
+"""The programs of the page "Run fleets on Temporal" do what the page says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client as Engine
+from temporalio.worker import Worker
+
+from vpsorg_async import Client
+from vpsorg_async.sandbox import Sandbox
+from vpsorg_async.temporal import RollingRequest, VpsOrgPlugin
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "temporal.md"
+QUEUE = "vpsorg-main"
+
+
+@pytest.fixture(scope="module")
+def blocks() -> list[str]:
+    found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    assert len(found) == 4
+    return found
+
+
+@pytest.fixture
+def programs(blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path) -> Iterator[list[str]]:
+    """The page's worker and client, for this engine and this account; the worker runs."""
+    address = engine.service_client.config.target_host
+    for name, block in zip(("worker.py", "fleet.py"), blocks, strict=False):
+        (tmp_path / name).write_text(block.replace("localhost:7233", address), "utf-8")
+    env = {**os.environ, "VPSORG_API_TOKEN": box.token, "VPSORG_BASE_URL": box.url}
+    worker = subprocess.Popen([sys.executable, "worker.py"], cwd=tmp_path, env=env)
+    done = subprocess.Popen(
+        [sys.executable, "fleet.py"], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    yield [done.communicate(timeout=50)[0]]
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+
+
+async def test_from_nothing_to_a_fleet(programs: list[str], box: Sandbox) -> None:
+    """The worker and the fleet of the page create 20 servers; the worker ends on SIGTERM."""
+    assert programs == ["20 succeeded, 0 failed\n"]
+    assert len(box.servers) == 20
+
+
+async def test_a_health_check_and_a_workflow_of_ones_own(
+    blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The activity and the workflow of the page run in a worker with the plugin."""
+    (tmp_path / "page_of_temporal.py").write_text("\n".join(blocks[2:]), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = await asyncio.to_thread(__import__, "page_of_temporal")
+    ids = [server.id for server in box.world.add(2)]
+    config = engine.config()
+    config["plugins"] = [VpsOrgPlugin(lambda: Client(box.token, base_url=box.url))]
+    client = Engine(**config)
+    async with Worker(client, task_queue=QUEUE, workflows=[module.Tenant], activities=[module.is_healthy]):
+        address = await client.execute_workflow(module.Tenant.run, "tenant-1", id="tenant", task_queue=QUEUE)
+        summary = await client.execute_workflow(
+            "vpsorg.RollingReboot",
+            RollingRequest(ids=ids, timeout=600, health="is-healthy"),
+            id="reboot",
+            task_queue=QUEUE,
+        )
+
+    assert address == box.servers[-1].ip_address
+    assert summary.succeeded == 2
