@@ -3,15 +3,15 @@
 A workflow decides and waits; all else is in activities. It handles plain JSON only, so that its replay costs next to
 nothing: the activity ``vpsorg.plan_fleet`` checks the request before anything is sent.
 
-=============  ======================================================================================================
-message        what it does
-=============  ======================================================================================================
-``pause``      signal: chunks in progress end with what they have, and send nothing more until ``resume``
-``resume``     signal: what is open goes on
+================  ======================================================================================================
+message           what it does
+================  ======================================================================================================
+``pause``         signal: chunks in progress end with what they have, and send nothing more until ``resume``
+``resume``        signal: what is open goes on
 ``retry_failed``  update: servers that failed or were skipped so far are tried again; returns their number
-``progress``   query: counts
-``report``     query: a page of rows, 1,000 each, from 0
-=============  ======================================================================================================
+``progress``      query: counts
+``report``        query: a page of rows, 1,000 each, from 0
+================  ======================================================================================================
 """
 
 from __future__ import annotations
