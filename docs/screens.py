@@ -73,6 +73,7 @@ class Terminals:
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_STATE_HOME": str(folder / "state"),
             "LANG": "C.UTF-8",
             # textures instead of colours, because a screen is stored as text
             "NO_COLOR": "1",

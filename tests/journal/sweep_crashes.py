@@ -66,7 +66,7 @@ class Course:
 async def start(box: Sandbox, program: Program, journal: Path | None, servers: int) -> Process:
     """Start a program."""
     return await asyncio.create_subprocess_exec(
-        *program(box, journal, servers),
+        *program.line(box, journal, servers),
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=PIPE,
@@ -104,10 +104,10 @@ async def courses(program: Program, folder: Path | None, moments: list[float]) -
     return list(await asyncio.gather(*(one(number, moment) for number, moment in enumerate(moments))))
 
 
-def moments(count: int) -> list[float]:
+def moments(program: Program, count: int) -> list[float]:
     """Random ones, from before the first create until after the last."""
     rng = random.Random(21)
-    return sorted(rng.uniform(0.0, 2.0) for _ in range(count))
+    return sorted(rng.uniform(0.0, program.sends_for) for _ in range(count))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -116,7 +116,7 @@ async def test_a_program_that_is_killed_at_any_moment(
 ) -> None:
     """One more run completes the fleet, although reads lag: nothing is missing, and nothing is created twice."""
     began = time.monotonic()
-    ends = await courses(PROGRAMS[name], tmp_path, moments(KILLS))
+    ends = await courses(PROGRAMS[name], tmp_path, moments(PROGRAMS[name], KILLS))
 
     sent = [end.sent for end in ends]
     assert sum(0 < number < SERVERS for number in sent) > KILLS / 4, sent
@@ -129,7 +129,7 @@ async def test_a_program_that_is_killed_at_any_moment(
 @pytest.mark.parametrize("name", PROGRAMS)
 async def test_without_a_journal_there_are_duplicates(name: str, figure: Callable[[str], None]) -> None:
     """The test of the test."""
-    ends = await courses(PROGRAMS[name], None, moments(SIDE_BY_SIDE))
+    ends = await courses(PROGRAMS[name], None, moments(PROGRAMS[name], SIDE_BY_SIDE))
 
     assert sum(end.duplicates for end in ends) > 0, ends
     figure(

@@ -71,7 +71,7 @@ class Exit(enum.IntEnum):
 _MEANINGS = {
     Exit.OK: "success",
     Exit.FAILED: "failure, for a reason that is none of those below",
-    Exit.USAGE: "bad arguments or settings; nothing was sent",
+    Exit.USAGE: "bad arguments or settings, or another command works on the same servers; nothing was sent",
     Exit.TIMEOUT: "a wait timed out, or its ready checks",
     Exit.UNKNOWN: "the outcome of a change is unknown; check the account before repeating it",
     Exit.REFUSED: "refused: token, permission, payment, a limit of the profile, or a guard of deletes",

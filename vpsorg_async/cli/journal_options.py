@@ -41,10 +41,10 @@ class JournalOptions:
     journal: Annotated[
         str | None,
         Parameter(
-            help="File that remembers what was sent, for the next run; in the state folder by default."
+            help="File of the journal: what was sent, for the next command. Default: in the state folder."
         ),
     ] = None
-    no_journal: Annotated[bool, Parameter(help="Remember nothing.", show_default=False)] = False
+    no_journal: Annotated[bool, Parameter(help="Use no journal.", show_default=False)] = False
 
     def file(self, settings: Settings) -> JournalFile:
         """Return the journal to use. Raises `ConfigurationError`."""

@@ -42,7 +42,7 @@ app = App(
 for _name, _home, _help in (
     ("servers", "servers:app", "The servers of the account, one at a time."),
     ("fleet", "fleet:app", "Many servers at once, with one outcome for each."),
-    ("wait", "wait_command:wait", "Wait until servers reach a status."),
+    ("wait", "wait_command:wait", "Wait until the last command on servers is done, or they reach a status."),
     ("watch", "watching:watch", "Show the servers of the account and their changes, until Ctrl-C."),
     ("plans", "lookups:plans", "List the plans that can be ordered."),
     ("locations", "lookups:locations", "List the datacenters (provider dialect)."),
