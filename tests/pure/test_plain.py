@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import enum
+import importlib
 import json
+import pkgutil
 import types
 import typing
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -39,6 +42,7 @@ from vpsorg_async import (
     errors,
     events,
     fleet,
+    ready,
 )
 from vpsorg_async.errors import (
     ConfigurationError,
@@ -234,6 +238,28 @@ def test_no_public_class_is_forgotten(kind: Any) -> None:
         [field.name for field in attrs.fields(kind)] if attrs.has(kind) else [*typing.get_type_hints(kind)]
     )
     assert {"type", "vpsorg"} & {*names} == set()
+
+
+def below(kind: type[VpsOrgError]) -> Iterator[type[VpsOrgError]]:
+    """The classes of the package that derive from an error."""
+    for derived in kind.__subclasses__():
+        if derived.__module__.startswith(f"{vpsorg_async.__name__}."):
+            yield derived
+        yield from below(derived)
+
+
+def test_no_error_is_forgotten() -> None:
+    """Wherever an error is defined, it is among those that can be imported from the public modules."""
+    for module in pkgutil.walk_packages(vpsorg_async.__path__, f"{vpsorg_async.__name__}."):
+        # modules of extras, and programs
+        with contextlib.suppress(ImportError):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+    # what a check raises to say no does not leave it; commands end with errors of their own
+    inner = {ready.NotReady, ready.Hopeless}
+    found = {kind for kind in below(VpsOrgError) if not kind.__module__.startswith("vpsorg_async.cli")}
+    assert found - inner <= set(ERRORS)
 
 
 @pytest.mark.parametrize(
