@@ -173,8 +173,8 @@ async def test_deletes_happen_only_with_prune() -> None:
 
         report = await vps.fleet.apply(fleet(2), timeout=TIMEOUT, ready=ready)
 
-        assert kinds(report) == {"Succeeded": 3}
-        assert checked == ["web-01", "web-02"]
+        assert [outcome.how for outcome in report.succeeded] == ["adopted", "adopted", "kept"]
+        assert [server.name for server in report.servers] == checked == ["web-01", "web-02"]
         assert commands(box) == {}
 
         report = await vps.fleet.apply(fleet(2), timeout=TIMEOUT, prune=True)

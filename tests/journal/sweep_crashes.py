@@ -18,6 +18,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.fleet.apply_crashes import course as apply_course
 from tests.journal.crashes import check, killed, programs
 from tests.journal.fleet_programs import LAG, PROGRAMS, Program
 from vpsorg_async.sandbox import Sandbox
@@ -159,3 +160,15 @@ async def test_two_programs_at_once(tmp_path: Path, name: str, figure: Callable[
         assert len(box.ledger) == len(box.servers) == servers
     assert refused
     figure(f"{name} twice at once: {servers} servers, refused {refused} times")
+
+
+def test_an_apply_that_creates_and_deletes(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    """Killed after any number of its changes, the next one gets to the same end."""
+    began, dice = time.monotonic(), random.Random(23)
+    at = []
+    for number in range(KILLS // 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        at += apply_course(folder, dice, kills=1)
+
+    figure(f"apply: killed after {at} of its 13 changes: same end, {time.monotonic() - began:.0f} s")

@@ -85,8 +85,9 @@ class FleetCalls(BulkCommands):
                 `ApplyOptions`.
 
         Returns:
-            One outcome for each step of the plan, whose ``how`` is ``created``, ``started``, ``adopted`` or
-            ``deleted``. `Report.retry_failed` does not repeat deletes: apply again, which plans again.
+            One outcome for each step of the plan, whose ``how`` is ``created``, ``started``, ``adopted``, ``deleted``
+            or ``kept`` (more than its fleet needs, and left as it is; not among ``report.servers``).
+            `Report.retry_failed` does not repeat deletes: apply again, which plans again.
 
         Raises:
             PlanRefusedError: A guard forbids the plan, or the account has changed since it was made. Nothing changed.

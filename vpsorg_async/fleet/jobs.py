@@ -110,8 +110,6 @@ class Job:
     """Whether the command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
     """Servers with an open command of this client, which has to be done first."""
-    checked: bool = True
-    """Whether the ready check of the call applies to its server."""
     receipt: Receipt | None = None
     """That of a command which an earlier run sent, and which is waited for."""
 

@@ -21,9 +21,10 @@ class Succeeded:
 
     Attributes:
         key: The name of the spec, or the id that was given.
-        server: The record that showed the target. None only for a start, stop or reboot with ``wait=False``.
+        server: The record that showed the target. None for a start, stop or reboot with
+            ``wait=False``, and for ``kept``.
         how: ``created``, ``adopted`` (the server existed, or the answer to its create was lost), ``started``,
-            ``stopped``, ``rebooted`` or ``deleted``.
+            ``stopped``, ``rebooted``, ``deleted``, or ``kept`` (more than its fleet needs, and left as it is).
         evidence: Why the wait believes that the command took effect; None without a wait.
         stage: How far the server came: ``accepted`` (its command), then its status (``active``, ``stopped``, ``gone``),
             then ``ready`` (its ready check passed).

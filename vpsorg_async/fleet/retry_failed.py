@@ -27,6 +27,8 @@ def job_of(step: Step) -> Job:
             f"{step.spec.name}: {step.reason}", server_id=server_id, target="active", last_seen=step.server
         )
         return Job(key=step.spec.name, server=step.server, server_id=server_id, error=error)
+    if step.surplus and step.kind is StepKind.KEEP:
+        return Job(key=step.name, how="kept")
     after = tuple(server.id for server in step.after)
     if step.kind is StepKind.CREATE:
         return Job(key=step.spec.name, command="create", spec=step.spec, target=active, after=after)
@@ -41,7 +43,6 @@ def job_of(step: Step) -> Job:
         echo=step.kind is StepKind.START,
         how="started" if step.kind is StepKind.START else "adopted",
         after=after,
-        checked=not step.surplus,
     )
 
 
