@@ -29,7 +29,7 @@ NAME = "vpsorg_async"
 # A room is a module or folder of the package. It imports from its own layer and from those further down.
 LAYERS: list[set[str]] = [
     {"cli", "pytest_plugin", "temporal"},
-    {"__init__", "doctor", "otel", "plain", "shared_client", "sync"},
+    {"__init__", "doctor", "otel", "plain", "shared_client", "sync", "tokens"},
     {"otel_spans"},
     {"client"},
     {"facade"},

@@ -23,9 +23,9 @@ from .config import (
     RateLimit,
     RetryPolicy,
     Timeout,
+    Token,
     WaitPolicy,
     check_base_url,
-    check_token,
     from_environment,
     wait_policy,
 )
@@ -34,10 +34,11 @@ from .durations_file import keep_durations, read_durations
 from .errors import ClientClosedError, ConfigurationError
 from .events import ClientEvent
 from .facade import Facade
+from .http.credentials import token_from
 from .http.options import CallOptions, NotAfter, check_headers, check_user_agent
 from .lifecycle.durations import Durations
 from .options import ClientOptions
-from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, check_words
+from .runtime import Calls, ClientRuntime, Secret, Settings, Tracing, Unshown, check_words, held_token
 from .shielding import to_the_end
 from .timing import Clock, SystemClock
 
@@ -52,7 +53,9 @@ class Client(Facade):
     One client belongs to one event loop while it is open, and is opened once. All durations are seconds.
 
     Args:
-        token: The API token; it is never shown.
+        token: The API token; it is never shown. Or a function that returns it, async or not, such as those of
+            `vpsorg_async.tokens`: it is called when the client is opened, and when the API refuses the token (401).
+            Calls that were refused are then sent once more, if the token is another one.
         base_url: The address of the API without ``/api/v1``; https, or http on this machine.
         dialect: ``"documented"``, or ``"provider"`` for the form that the provider's own packages speak.
         status_words: A map from the account's own status words to the documented ones, or to ``gone`` for deleted
@@ -105,7 +108,7 @@ class Client(Facade):
 
     def __init__(
         self,
-        token: str,
+        token: Token,
         *,
         base_url: str = DEFAULT_BASE_URL,
         dialect: str = "documented",
@@ -136,10 +139,10 @@ class Client(Facade):
         durations_file: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        secret, token, route, proxy = Secret(token), "", Secret.of(proxy), None  # tracebacks show locals
+        secret, token, route, proxy = held_token(token), "", Secret.of(proxy), None  # tracebacks show locals
         self._base_url, self._durations = check_base_url(base_url, allow_insecure=allow_insecure), Durations()
         self._settings = Settings(
-            token=Secret(check_token(secret.reveal())),
+            token=secret,
             base_url=self._base_url,
             dialect=check_dialect(dialect),
             status_words=check_words(status_words),
@@ -202,7 +205,9 @@ class Client(Facade):
             # it takes far longer to import than the rest, so it is left to the first client, in a thread: the loop
             # of a running service would stand still for a sixth of a second
             await anyio.to_thread.run_sync(importlib.import_module, f"{__package__}.http.transport")
-        self._runtime = ClientRuntime(self._settings, self._durations)
+        source = self._settings.token
+        token = source if isinstance(source, Secret) else Secret(await token_from(source))
+        self._runtime = ClientRuntime(self._settings, self._durations, token)
         return self
 
     async def __aexit__(self, *_: object) -> None:

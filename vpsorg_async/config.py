@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
@@ -266,6 +266,14 @@ def wait_policy(
     if given:
         raise ConfigurationError(f"give {', '.join(given)} to the WaitPolicy, or leave waiting out: not both")
     return waiting
+
+
+TokenSource = Callable[[], str | Awaitable[str]]
+"""Returns the token to use from now on."""
+Token = str | TokenSource
+"""A token, or a function that returns the token to use: called when the client is opened, and after each 401."""
+TOKEN_TIMEOUT = 30.0
+"""Seconds for a function that returns a token."""
 
 
 def check_token(value: object) -> str:

@@ -21,7 +21,7 @@ import attrs
 
 from .client import Client
 from .codec import loads
-from .config import API_PREFIX
+from .config import API_PREFIX, Token
 from .dialects import make_dialect, other_dialect
 from .dialects.base import RawPage
 from .errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
@@ -58,12 +58,12 @@ class Check:
 
 
 async def examine(
-    token: str, base_url: str, *, ssl_context: ssl.SSLContext | None = None, trust_env: bool = False
+    token: Token, base_url: str, *, ssl_context: ssl.SSLContext | None = None, trust_env: bool = False
 ) -> AsyncIterator[Check]:
     """Yield every check as it is made.
 
     Args:
-        token: The API token.
+        token: The API token, or a function that returns it.
         base_url: The address of the API, without ``/api/v1``.
         ssl_context: TLS settings, for example with the authority of a company.
         trust_env: Use the proxy that the environment names.
@@ -102,7 +102,7 @@ async def examine(
         readings = _readings(answer)
         if readings[0].finding is not Finding.BAD:
             # a login page says nothing about the token
-            yield Check(name="token", finding=Finding.GOOD, found="it is accepted")
+            yield Check(name="token", finding=Finding.GOOD, found=f"it is accepted{await _scopes(vps)}")
         for made in readings:
             yield made
             if made.finding is Finding.BAD:
@@ -194,6 +194,15 @@ async def _ask(vps: Client) -> Response | Check:
     else:
         advice = "check that the base URL is that of the API, without /api/v1"
     return Check(name="answer", finding=bad, found=str(failure), advice=advice)
+
+
+async def _scopes(vps: Client) -> str:
+    """Return what the token permits, as far as the account says so."""
+    try:
+        permissions = (await vps.account.me()).permissions
+    except VpsOrgError:
+        return ""  # the token is accepted all the same
+    return f"; it permits {', '.join(permissions)}" if permissions else ""
 
 
 def _readings(answer: Response) -> list[Check]:

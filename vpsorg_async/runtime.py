@@ -12,7 +12,7 @@ import attrs
 from .admission import AdmissionControl
 from .allowance import Allowance
 from .answers import Answers
-from .config import Limits, RateLimit, Timeout, WaitPolicy
+from .config import Limits, RateLimit, Timeout, Token, TokenSource, WaitPolicy, check_token
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .endpoints import Endpoints
@@ -20,6 +20,7 @@ from .errors import ConfigurationError
 from .fleet import Fleet
 from .fleet.jobs import RunContext, RunTrace
 from .http.concurrency import ConcurrencyLimiter
+from .http.credentials import Credentials
 from .http.options import CallOptions
 from .http.proxies import problem_of
 from .http.rate import RateLimiter
@@ -45,7 +46,7 @@ from .timing import Clock, Random
 if TYPE_CHECKING:
     from .http.transport import AiohttpTransport
 
-__all__ = ["ClientRuntime", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words"]
+__all__ = ["ClientRuntime", "Secret", "Settings", "Tracer", "Tracing", "Unshown", "check_words", "held_token"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,11 +114,20 @@ class Unshown(dict[str, Any]):
         return "Unshown(***)"
 
 
+def held_token(token: Token) -> Secret | TokenSource:
+    """Return what holds a token, or brings it, and shows it nowhere."""
+    return token if callable(token) else Secret(token)
+
+
+def _checked_token(held: Secret | TokenSource) -> Secret | TokenSource:
+    return Secret(check_token(held.reveal())) if isinstance(held, Secret) else held
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a client was made with, checked."""
 
-    token: Secret
+    token: Secret | TokenSource = attrs.field(converter=_checked_token)
     base_url: str
     dialect: str
     status_words: dict[str, str]
@@ -178,13 +188,13 @@ def check_words(words: Mapping[str, str] | None) -> dict[str, str]:
     return dict(words or {})
 
 
-def _transport(settings: Settings) -> AiohttpTransport:
+def _transport(settings: Settings, token: Secret) -> AiohttpTransport:
     """Return the connection pool. aiohttp takes long to import, so it is left to the first client."""
     from .http.transport import AiohttpTransport
 
     return AiohttpTransport(
         settings.base_url,
-        token=settings.token.reveal,
+        token=token.reveal,
         timeout=settings.timeout,
         clock=settings.clock,
         limit=settings.max_in_flight,
@@ -208,6 +218,19 @@ def _admissions(settings: Settings, plans: Plans, waiter: Waiter) -> AdmissionCo
     """Return what holds creates against the limits."""
     allowance = Allowance(settings.limits, settings.policy.visibility)
     return AdmissionControl(allowance, plans, waiter, settings.clock)
+
+
+def _credentials(
+    settings: Settings, token: Secret, redact: Redactor, transport: AiohttpTransport
+) -> Credentials | None:
+    """Return what renews the token; None if it is a fixed one."""
+
+    def use(new: str) -> None:
+        redact.add(new)
+        transport.use(new)
+
+    source = settings.token
+    return None if isinstance(source, Secret) else Credentials(token.reveal(), source, use)
 
 
 class Calls:
@@ -234,12 +257,13 @@ class Calls:
 class ClientRuntime:
     """Everything that lives while a client is open."""
 
-    def __init__(self, settings: Settings, durations: Durations) -> None:
+    def __init__(self, settings: Settings, durations: Durations, token: Secret) -> None:
         self.owner = LoopOwner()
-        clock, rng, redact = settings.clock, Random(), Redactor(settings.token.reveal())
+        clock, rng, redact = settings.clock, Random(), Redactor(token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
         self.limiter = _limiter(settings)
-        self.transport = _transport(settings)
+        self.transport = _transport(settings, token)
+        self.credentials = _credentials(settings, token, redact, self.transport)
         self.session = (Session if tracer is None else tracer.session)(
             self.transport,
             self.limiter,
@@ -250,6 +274,7 @@ class ClientRuntime:
             on_event=settings.on_event,
             owner=self.owner,
             read_only=settings.limits.read_only,
+            credentials=self.credentials,
         )
         self.lookups = Lookups(settings.dialect)
         self.account = account = Account(settings.policy)
@@ -303,6 +328,8 @@ class ClientRuntime:
         try:
             await self.poller.close()
         finally:
+            if self.credentials is not None:
+                self.credentials.close()
             self.limiter.close()
             self.session.close()
             await self.transport.close()

@@ -58,7 +58,7 @@ def doctor(
 
 async def _examine(settings: Settings, output: Output) -> list[Check]:
     checks = []
-    async for check in examine(settings.token, settings.base_url, trust_env=settings.trust_env):
+    async for check in examine(settings.credential, settings.base_url, trust_env=settings.trust_env):
         if check.name == "dialect" and check.finding is not Finding.BAD:
             known = check.data["dialect"] == settings.dialect
             hint = f"--dialect {check.data['dialect']} for one command, doctor --write for the profile"

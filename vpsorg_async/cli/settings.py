@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import stat
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 import attrs
 from cyclopts import Group, Parameter
 
+from .. import tokens
 from ..client import Client
-from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, Limits, environment_settings
+from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, Limits, Token, TokenSource, environment_settings
 from ..errors import ConfigurationError
 from . import signals
 from .files import replace, text_of, why
@@ -30,7 +32,7 @@ PROFILE = "default"
 MOST = 65_536
 """The maximum size of a token or profile file, in bytes."""
 BYTE_ORDER_MARK = "\ufeff"
-_KEYS = {"token", "base_url", "dialect", "journal", "limits"}
+_KEYS = {"token", "token_file", "token_command", "base_url", "dialect", "journal", "limits"}
 JOURNAL_NAME = "VPSORG_JOURNAL"
 
 
@@ -59,14 +61,19 @@ class Account:
         if self.token_file is not None:
             given["token"] = _token(self.token_file)
         given |= {} if self.base_url is None else {"base_url": self.base_url}
-        found = {**self._profile(given), **given}
-        if not found.get("token"):
+        profile = self._profile(given)
+        found = {**profile, **given}
+        source = None if "token" in given else _source(profile)
+        if self.token_file is not None and self.token_file != "-":
+            source = functools.partial(_token, self.token_file)  # it is read again if the token is refused
+        if not found.get("token") and source is None:
             raise ConfigurationError(
                 f"no API token: set {TOKEN_NAMES[0]}, or use --token-file, or a profile in "
                 f"{config_file() or 'the configuration file'}"
             )
         return Settings(
-            token=found["token"],
+            token=found.get("token", ""),
+            source=source,
             base_url=found.get("base_url") or DEFAULT_BASE_URL,
             dialect=self.dialect or found.get("dialect") or "documented",
             profile=self.profile or PROFILE,
@@ -97,6 +104,8 @@ class Settings:
     """The settings of a client."""
 
     token: str = attrs.field(repr=False)
+    source: TokenSource | None = attrs.field(default=None, repr=False)
+    """What brings the token, now and after it was refused, if it is not a fixed one."""
     base_url: str
     dialect: str
     profile: str
@@ -105,10 +114,15 @@ class Settings:
     limits: Limits | None = None
     trust_env: bool = False
 
+    @property
+    def credential(self) -> Token:
+        """The token, or what brings it."""
+        return self.source or self.token
+
     def client(self, **options: Any) -> Client:
         """Return a client that stores measured durations for the next run. Raises `ConfigurationError`."""
         return Client(
-            self.token,
+            self.credential,
             base_url=self.base_url,
             dialect=self.dialect,
             limits=self.limits,
@@ -199,6 +213,18 @@ def _token(place: str) -> str:
     if not token:
         raise ConfigurationError(f"--token-file: there is no token in {'stdin' if place == '-' else place}")
     return token
+
+
+def _source(profile: Mapping[str, str]) -> TokenSource | None:
+    """Return what brings the token of a profile; None for a fixed one."""
+    named = [key for key in ("token", "token_file", "token_command") if profile.get(key)]
+    if len(named) > 1:
+        raise ConfigurationError(f"a profile has one of {' and '.join(named)}, not both")
+    if named == ["token_command"]:
+        return tokens.from_command(profile["token_command"])
+    if named == ["token_file"]:
+        return tokens.from_file(os.path.expanduser(profile["token_file"]))
+    return None
 
 
 class _Unreadable(ConfigurationError):

@@ -32,6 +32,8 @@ _PASSWORD = re.compile(
     | \[ [^\]]*+ (?:\]|\Z) | \{ [^}]*+ (?:\}|\Z) | [^\s,;&}\]]++ )"""
 )
 
+KEPT = 4
+"""The number of tokens that are redacted, of those that a client has used."""
 _LAYERS = 5
 """The maximum of nested escapes that are undone: JSON in JSON, in HTML, in a URL, and one more."""
 _LEAST = 5
@@ -109,16 +111,22 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 class Redactor:
-    """Redacts the token in use, and passwords. Its repr does not show the token."""
+    """Redacts the tokens in use, and passwords. Its repr does not show the tokens."""
 
-    __slots__ = ("_coded", "_forms", "_longest", "_whole")
+    __slots__ = ("_coded", "_forms", "_longest", "_tokens", "_whole")
 
     def __init__(self, token: str) -> None:
+        self._tokens: tuple[str, ...] = ()
+        self.add(token)
+
+    def add(self, token: str) -> None:
+        """Redact this token as well, and forget all but the last `KEPT`: answers to the one before are still due."""
+        self._tokens = tokens = (*self._tokens, token)[-KEPT:]
         # a token that contains an escape itself looks different in each layer
-        self._forms = {form.text.lower() for form in _layers(token) if form.text}
+        self._forms = {form.text.lower() for each in tokens for form in _layers(each) if form.text}
         self._whole = re.compile("|".join(map(re.escape, sorted(self._forms))), re.IGNORECASE)
-        self._longest = len(token)
-        self._coded = _in_base64(token)
+        self._longest = max(map(len, tokens))
+        self._coded = tuple(coded for each in tokens for coded in _in_base64(each))
 
     def __repr__(self) -> str:
         return "Redactor(***)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,10 +12,10 @@ import attrs
 
 from ..errors import (
     APIError,
+    AuthenticationError,
     ClientClosedError,
     ConnectionLostError,
     RateLimitError,
-    RequestTimeoutError,
     Sent,
     TransportError,
     is_absence,
@@ -24,11 +25,13 @@ from ..hooks import Hook, emit
 from ..ownership import LoopOwner
 from ..timing import Clock, Random
 from .concurrency import ConcurrencyLimiter
+from .credentials import Credentials, Held
 from .events import AttemptFailed, RateLowered, RequestAnswered, RequestSent, RetryScheduled
 from .exchange import Operation, Priority, Request, Response
-from .options import Call, TimeLeft
+from .options import Call
+from .progress import Progress, late_error
 from .reply import refusal
-from .retry import FailureKind, RetryPolicy, RetryQuota, decide, failure_kind, rate_limit_pause
+from .retry import RetryPolicy, RetryQuota, decide, rate_limit_pause
 
 __all__ = ["BeforeSend", "SendCancelled", "Session", "Transport"]
 
@@ -51,39 +54,6 @@ BeforeSend = Callable[[], None]
 """Called right before an attempt is sent; what it raises ends the call."""
 
 
-@attrs.define
-class _Progress:
-    """The progress of one call. ``limited``: the attempts answered by 429. ``maybe``: one may have been applied."""
-
-    policy: RetryPolicy
-    tries: int = 0
-    limited: int = 0
-    patience_used: float = 0.0
-    maybe: bool = False
-    last: TransportError | APIError | None = None
-
-    @property
-    def attempts(self) -> int:
-        """The number of failed attempts."""
-        return self.tries + self.limited
-
-    @property
-    def sent(self) -> Sent:
-        """What is known of all attempts so far."""
-        if self.maybe:
-            return Sent.MAYBE
-        return Sent.NO if self.last is None else self.last.sent
-
-    def failed(self, error: TransportError | APIError) -> None:
-        """Count a failed attempt."""
-        self.last = error
-        self.maybe = self.maybe or error.sent is Sent.MAYBE
-        if failure_kind(error) is FailureKind.RATE_LIMITED:
-            self.limited += 1
-        else:
-            self.tries += 1
-
-
 class Session:
     """Sends requests through one limiter, with one retry quota for all of them."""
 
@@ -99,9 +69,11 @@ class Session:
         on_event: Hook | None = None,
         owner: LoopOwner | None = None,
         read_only: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
         self._owner = owner
         self._read_only = read_only
+        self._credentials = credentials
         self._transport = transport
         self._limiter = limiter
         self._policy = policy
@@ -149,10 +121,9 @@ class Session:
             SendCancelled: ``before_send`` raised it; nothing that may have been applied was sent.
             LimitError: The request is a change, and the client is read-only.
         """
-        self._check(request)
-        self._quota.deposit()
+        self._count(request)
         call = request.call
-        progress = _Progress(self._policy if call is None or call.retry is None else call.retry)
+        progress = Progress(self._policy if call is None or call.retry is None else call.retry)
         reading = request.method == "GET"
         request.attempts = 0
         while True:
@@ -167,6 +138,7 @@ class Session:
                 request.attempts += 1
                 if self._observed:
                     self._note_sent(request)
+                held = None if self._credentials is None else self._credentials.held
                 outcome = await self._transport.send(request)
             finally:
                 self._limiter.release()
@@ -184,16 +156,17 @@ class Session:
                         self._note_answer(request, outcome)
                     return outcome
                 error = refused
-            await self._pause(self._failed(request, error, progress))
+            await self._before_next(request, error, progress, held)
 
-    def _check(self, request: Request) -> None:
-        """Raise what forbids the request: another event loop, or a client that is read-only."""
+    def _count(self, request: Request) -> None:
+        """Count a call. Raises what forbids it: another event loop, or a client that is read-only."""
         if self._owner is not None:
             self._owner.check()
         if self._read_only and request.method != "GET":
             raise read_only(str(request))
+        self._quota.deposit()
 
-    def _failed(self, request: Request, error: TransportError | APIError, progress: _Progress) -> float:
+    def _failed(self, request: Request, error: TransportError | APIError, progress: Progress) -> float:
         """Record a failed attempt, and return the seconds until the next one. Raises what the call ends with."""
         self.json_errors = self.json_errors or (isinstance(error, APIError) and error.from_api)
         progress.failed(error)
@@ -217,7 +190,7 @@ class Session:
         if late is not None:
             asked = error.retry_after if isinstance(error, APIError) else None
             whose = "" if asked is None else f", as the service asked (Retry-After: {asked:g} s),"
-            raise _late(request, progress, late, f"the pause of {after:.3g} s{whose}") from error
+            raise late_error(request, progress, late, f"the pause of {after:.3g} s{whose}") from error
         if after is None:
             error.attempts, error.sent = progress.attempts, progress.sent
             raise error
@@ -225,8 +198,42 @@ class Session:
             progress.patience_used += after
         return after
 
+    async def _before_next(
+        self, request: Request, error: TransportError | APIError, progress: Progress, held: Held | None
+    ) -> None:
+        """Return when the next attempt may leave, if one follows this failure. Raises what the call ends with."""
+        if not await self._renewed(held, request, error, progress):
+            await self._pause(self._failed(request, error, progress))
+
+    async def _renewed(
+        self, held: Held | None, request: Request, error: TransportError | APIError, progress: Progress
+    ) -> bool:
+        """Return whether there is another token than the one that was refused: the request is sent once more then.
+
+        The service refused the request, so it was not applied.
+        """
+        if not isinstance(error, AuthenticationError) or progress.renewed:
+            return False
+        if held is None or self._credentials is None:
+            return False
+        progress.renewed = True
+        left = None if request.call is None else request.call.time_left(self._clock)
+        with anyio.move_on_after(math.inf if left is None else max(left.seconds, 0.0)) as pause:
+            self._pauses.add(pause)
+            try:
+                now = await self._credentials.renew(held)
+            finally:
+                self._pauses.discard(pause)
+            if now.token != held.token:
+                request.left = progress.maybe  # what was refused is as good as not sent
+                self._note_failure(request, error, request.attempts, 0.0)
+                return True
+            if now.problem:
+                error.add_note(f"there is no other token: {now.problem}")
+        return False
+
     def _hold_back(
-        self, request: Request, error: RateLimitError, progress: _Progress, now: float, after: float
+        self, request: Request, error: RateLimitError, progress: Progress, now: float, after: float
     ) -> None:
         """Let all requests of this kind wait, also if this call does not: the others are limited as well.
 
@@ -238,13 +245,13 @@ class Session:
         reading = request.method == "GET"
         self._held_until[reading] = max(self._held_until[reading], now + after)
 
-    def _check_time(self, call: Call, request: Request, progress: _Progress) -> None:
+    def _check_time(self, call: Call, request: Request, progress: Progress) -> None:
         """Raise what the call ends with if no attempt can leave any more."""
         left = call.time_left(self._clock)
         if left is not None and left.seconds <= 0:
-            raise _late(request, progress, left) from progress.last
+            raise late_error(request, progress, left) from progress.last
 
-    async def _queue(self, request: Request, priority: Priority, progress: _Progress) -> None:
+    async def _queue(self, request: Request, priority: Priority, progress: Progress) -> None:
         """Wait for a slot, at most as long as the call can still leave."""
         call = request.call
         left = None if call is None else call.time_left(self._clock)
@@ -255,7 +262,7 @@ class Session:
             wait = self._limiter.shortest_wait()
             if 0 < left.seconds <= wait:
                 why = f"the client's rate of requests, which allows the next one in {wait:.3g} s,"
-                raise _late(request, progress, left, why) from progress.last
+                raise late_error(request, progress, left, why) from progress.last
             with anyio.move_on_after(max(left.seconds, 0.0)):
                 progress.patience_used += await self._admitted(request, priority, progress)
                 # the time of day can have been set, or the machine been asleep, meanwhile
@@ -270,9 +277,9 @@ class Session:
             closed = ConnectionLostError(why, sent=Sent.MAYBE, request=str(request))
             closed.attempts = progress.attempts
             raise closed from None
-        raise _late(request, progress, left) from progress.last
+        raise late_error(request, progress, left) from progress.last
 
-    async def _admitted(self, request: Request, priority: Priority, progress: _Progress) -> float:
+    async def _admitted(self, request: Request, priority: Priority, progress: Progress) -> float:
         """Take a slot of the limiter, and return the seconds for which a rate limit held the request back.
 
         Other calls can postpone the end of a rate limit again and again. A call whose patience is used up is sent
@@ -291,13 +298,13 @@ class Session:
             await self._pause(hold)
             held += hold
 
-    def _hold(self, request: Request, progress: _Progress, patience: float) -> float:
+    def _hold(self, request: Request, progress: Progress, patience: float) -> float:
         """Return the seconds for which a rate limit holds the request back. Raises if it can't leave after them."""
         hold = min(self._held_until[request.method == "GET"] - self._clock.now(), patience)
         left = None if request.call is None or hold <= 0 else request.call.time_left(self._clock)
         if left is not None and left.seconds <= hold:
             why = f"a rate limit, which holds the request back for {hold:.3g} s,"
-            raise _late(request, progress, left, why) from progress.last
+            raise late_error(request, progress, left, why) from progress.last
         return hold
 
     async def _pause(self, seconds: float) -> None:
@@ -362,21 +369,3 @@ class Session:
                 ),
                 log,
             )
-
-
-def _late(request: Request, progress: _Progress, left: TimeLeft, why: str = "") -> RequestTimeoutError:
-    """Return the error of a call that ends between two attempts, because no further one can leave in time.
-
-    ``why`` is what leaves no time before the limit; empty: the limit passed.
-    """
-    where = "before the request was sent" if progress.last is None else "before the next attempt"
-    last = "" if progress.last is None else f" (the last attempt: {progress.last.args[0]})"
-    error = RequestTimeoutError(
-        f"{why} leaves no time before {left}{last}" if why else f"{left} passed {where}{last}",
-        sent=progress.sent,
-        request=str(request),
-        deadline=left.deadline,
-        not_after=left.not_after,
-    )
-    error.attempts = progress.attempts
-    return error

@@ -142,6 +142,12 @@ class AiohttpTransport:
     def __repr__(self) -> str:
         return f"AiohttpTransport({self._base_url!r})"
 
+    def use(self, token: str) -> None:
+        """Send this token from now on."""
+        self._redact.add(token)
+        headers = self._session.headers if self._proxy is None else self._own_headers
+        headers["Authorization"] = f"Bearer {token}"
+
     async def close(self) -> None:
         """Close all connections. Calls in flight end with an error."""
         self._closed = True

@@ -89,6 +89,10 @@ class Api(ABC):
         self._world = world
         self._token = token.encode()
 
+    def accept(self, token: str) -> None:
+        """Accept this token only."""
+        self._token = token.encode()
+
     @staticmethod
     @abstractmethod
     def identify(number: int) -> ServerId:

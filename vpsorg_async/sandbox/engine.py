@@ -88,6 +88,13 @@ class Engine:
         self.world = self._make_world()
         self.api = self._make_api(self.world, self.token)
 
+    def replace_token(self, token: str) -> None:
+        """Accept this token instead of the one before."""
+        with self.lock:
+            self.token = token
+            self.api.accept(token)
+            self.log.hide(token)
+
     def reset(self) -> None:
         """Start again: no servers, no SSH keys, no faults, empty ledger and log, credit as at the start."""
         with self.lock:

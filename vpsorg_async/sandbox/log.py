@@ -38,7 +38,7 @@ class RequestLog:
 
     def __init__(self, token: str, limit: int = LIMIT) -> None:
         self.forgotten = 0
-        self._token = token
+        self._tokens = [token]
         self._limit = limit
         self._seq = 0
         self._entries: dict[int, Entry] = {}
@@ -48,7 +48,8 @@ class RequestLog:
     ) -> int:
         """Log a request that has arrived, and return its number."""
         self._seq += 1
-        path, query = (text.replace(self._token, "[token]") for text in (path, query))
+        for token in self._tokens:
+            path, query = path.replace(token, "[token]"), query.replace(token, "[token]")
         self._entries[self._seq] = Entry(
             self._seq, at, method, path, query, None, fault, False, connection, port
         )
@@ -56,6 +57,10 @@ class RequestLog:
             del self._entries[next(iter(self._entries))]
             self.forgotten += 1
         return self._seq
+
+    def hide(self, token: str) -> None:
+        """Never log this token either."""
+        self._tokens.append(token)
 
     def answered(self, seq: int, status: int | None) -> None:
         """Log the status of the answer."""

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from .. import client, facade, fleet, lookups, servers
+from ..config import Token
 from ..errors import ConfigurationError
 from ..fleet import Report
 from ..lifecycle.events import PollStatistics
 from ..options import ClientOptions
-from ..runtime import Secret, Unshown
+from ..runtime import Unshown
 from .outcome_iterator import RollingRun, Run
 from .portal import Portal
 from .wrapping import Face, blocking, called, described, iterating, wrapped_as
@@ -130,7 +131,7 @@ class Client(Face):
     it has cleaned up. A second one is raised at once.
 
     Args:
-        token: The API token; it is never shown.
+        token: The API token, or a function that returns it; it is never shown.
         **options: Those of `vpsorg_async.Client`.
 
     Raises:
@@ -144,11 +145,11 @@ class Client(Face):
 
     _shown = "Client()"  # the repr stands in tracebacks of what `__init__` raises
 
-    def __init__(self, token: str, **options: Unpack[ClientOptions]) -> None:
+    def __init__(self, token: Token, **options: Unpack[ClientOptions]) -> None:
         # a traceback that shows local variables must show neither the token nor the password of a proxy
-        held, given = Secret(token), Unshown(options)
+        given = Unshown({"token": token, **options})
         token, options = "", {}
-        self._hold(client.Client(held.reveal(), **given))
+        self._hold(client.Client(**given))
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
