@@ -116,18 +116,14 @@ class Unshown(dict[str, Any]):
 
 def held_token(token: Token) -> Secret | TokenSource:
     """Return what holds a token, or brings it, and shows it nowhere."""
-    return token if callable(token) else Secret(token)
-
-
-def _checked_token(held: Secret | TokenSource) -> Secret | TokenSource:
-    return Secret(check_token(held.reveal())) if isinstance(held, Secret) else held
+    return token if callable(token) else Secret(token.strip() if isinstance(token, str) else token)
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a client was made with, checked."""
 
-    token: Secret | TokenSource = attrs.field(converter=_checked_token)
+    token: Secret | TokenSource
     base_url: str
     dialect: str
     status_words: dict[str, str]
@@ -151,6 +147,8 @@ class Settings:
     strict: bool = False
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.token, Secret):
+            check_token(self.token.reveal())
         for name in ("max_in_flight", "ready_concurrency", "max_body", "max_list_body"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:

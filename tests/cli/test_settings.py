@@ -12,7 +12,7 @@ import pytest
 
 from vpsorg_async.cli.settings import Account, config_file, keep_dialect
 from vpsorg_async.errors import ConfigurationError
-from vpsorg_async.sandbox import Sandbox
+from vpsorg_async.sandbox import Rule, Sandbox, faults
 
 PROFILES = """\
 # mine
@@ -523,3 +523,53 @@ def test_the_dialect_is_put_beside_limits(profiles: Path) -> None:
     assert profiles.read_text() == LIMITED.replace(
         "[profiles.default]\n", '[profiles.default]\ndialect = "provider"\n'
     )
+
+
+def test_a_token_file_is_read_again(tmp_path: Path) -> None:
+    """What replaces a refused token during a command is found in the file."""
+    file = tmp_path / "token"
+    file.write_text("vps_old\n")
+    source = Account(token_file=str(file), base_url="https://one.example").settings().source
+
+    assert source is not None
+    file.write_text("vps_new\n")
+    assert source() == "vps_new"
+
+
+@pytest.mark.parametrize("key", ["token_file", "token_command"])
+def test_a_profile_with_a_file_or_a_command(
+    key: str, vpsorg: Any, box: Sandbox, profiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile can name where its token is, instead of the token; its token is not in the file of profiles."""
+    file = tmp_path / "a token"
+    file.write_text(f"{box.token}\n")
+    value = str(file) if key == "token_file" else f"cat '{file}'"
+    profiles.write_text(f'[profiles.default]\n{key} = "{value}"\nbase_url = "{box.url}"\n')
+    monkeypatch.delenv("VPSORG_API_TOKEN")
+
+    assert vpsorg("servers", "list").code == 0
+    assert vpsorg("doctor").code == 0
+    file.unlink()
+    ended = vpsorg("servers", "list")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1].startswith("vpsorg: ")
+    # a token of the environment takes precedence
+    monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+    assert vpsorg("servers", "list").code == 0
+
+
+def test_a_profile_with_two_tokens(vpsorg: Any, profiles: Path) -> None:
+    """It is not clear which one is meant."""
+    profiles.write_text('[profiles.default]\ntoken = "vps_x"\ntoken_command = "pass vpsorg"\n')
+
+    ended = vpsorg("servers", "list")
+
+    assert (ended.code, "token_command" in ended.err) == (2, True)
+
+
+def test_the_doctor_names_what_the_token_permits(vpsorg: Any, box: Sandbox) -> None:
+    """Where the account says so, and only there."""
+    assert "servers:read, servers:write" in vpsorg("doctor").out
+    box.faults.add(Rule("account", faults.Reply(404), times=1))
+    ended = vpsorg("doctor")
+    assert (ended.code, "it is accepted\n" in ended.out) == (0, True)
