@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.to_thread
@@ -15,6 +15,7 @@ from ..config import TOKEN_TIMEOUT, TokenSource, check_token
 from ..errors import ConfigurationError
 from ..hooks import FAILURES
 from ..shielding import apart, is_cancellation, result_of
+from ..virtual_time import outside_future
 
 __all__ = ["Credentials", "Held", "token_from"]
 
@@ -83,12 +84,13 @@ async def token_from(source: TokenSource) -> str:
     Raises:
         ConfigurationError: It raised an exception, took too long, or returned no token.
     """
+    limit = asyncio.timeout(TOKEN_TIMEOUT)
     try:
-        async with asyncio.timeout(TOKEN_TIMEOUT) as limit:
+        async with limit:
             if inspect.iscoroutinefunction(source):
                 token = await source()
             else:
-                token = await anyio.to_thread.run_sync(source, abandon_on_cancel=True)
+                token = await _in_a_thread(source)
                 token = await token if inspect.isawaitable(token) else token
     except ConfigurationError:
         raise
@@ -102,3 +104,11 @@ async def token_from(source: TokenSource) -> str:
         what = f"the function for the token raised {type(failure).__name__}: {failure}"
         raise ConfigurationError(what) from failure
     return check_token(token)
+
+
+async def _in_a_thread(source: TokenSource) -> str | Awaitable[str]:
+    working = outside_future()
+    try:
+        return await anyio.to_thread.run_sync(source, abandon_on_cancel=True)
+    finally:
+        working.set_result(None)
