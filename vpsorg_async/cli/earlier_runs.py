@@ -165,20 +165,17 @@ def _servers(number: int) -> str:
     return "1 server" if number == 1 else f"{number} servers"
 
 
-async def close_books(journal: Journal, report: Report, *, waited: bool) -> None:
+async def close_books(journal: Journal, report: Report, recording: Recording) -> None:
     """Remove from the journal what a report says is done, and servers that do not exist any more."""
     gone: list[ServerId] = []
     done: list[ServerId] = []
     for outcome in report.outcomes:
         if isinstance(outcome, Succeeded):
-            # a create stays for a while: its receipt says whose the name is, while lists lag
-            if waited and report.operation == "delete":
-                gone.append(outcome.key)
-            elif report.operation == "apply":
-                if outcome.how == "deleted" and outcome.server is not None:
-                    gone.append(outcome.server.id)
-            elif waited and report.operation not in ("create", "ensure"):
-                done.append(outcome.key)
+            # what was created stays for a while: its receipt says whose the name is, while lists lag
+            if recording.names and outcome.how == "deleted" and outcome.server is not None:
+                gone.append(outcome.server.id)
+            elif recording.waited and not recording.names:
+                (gone if report.operation == "delete" else done).append(outcome.key)
             continue
         error = getattr(outcome, "error", None)
         server_id = getattr(outcome, "server_id", None)

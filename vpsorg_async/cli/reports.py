@@ -83,7 +83,7 @@ def run_and_report(
                 raise
             show_once(report)
             if journal is not None and recorded:
-                await close_books(journal, report, waited=recording.waited)
+                await close_books(journal, report, recording)
             return report
 
     report = settings.run(work, on_event=tally.heard, last_words=show_once)
