@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.fleet.journal_program import SERVERS
+from tests.fleet.journal_program import run as program
 from vpsorg_async import Client, Failed, Receipt, ServerSpec
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError
 from vpsorg_async.events import CommandAnswered, CommandSent, FleetEvent
@@ -19,8 +17,6 @@ from vpsorg_async.journal import Journal
 from vpsorg_async.pytest_plugin import MakeClient
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
-PROGRAM = Path(__file__).with_name("journal_program.py")
-ROOT = PROGRAM.parents[2]
 LAG = 1.0
 """Seconds by which reads lag behind: less than the program's settle window, more than it takes to start again."""
 LASTING = 1e6
@@ -29,22 +25,6 @@ LASTING = 1e6
 
 def specs(count: int) -> list[ServerSpec]:
     return [ServerSpec(name=f"web-{n:02}", plan_id=1, os_id=5, location="us-west") for n in range(count)]
-
-
-def program(
-    box: Sandbox, journal: Path | str, call: str = "ensure", die_at: str = "-", number: int = 1
-) -> tuple[int, list[int]]:
-    """Run the program to its end; returns its exit code and the counts of its report."""
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), box.url, box.token, str(journal), call, die_at, str(number)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(done.stderr)
-    return done.returncode, [int(number) for number in done.stdout.split()]
 
 
 def duplicates(box: Sandbox) -> int:

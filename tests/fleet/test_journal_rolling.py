@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fleet.journal_program import run
 from vpsorg_async import Client, Failed, Server, Skipped, Succeeded
 from vpsorg_async.errors import ConfigurationError, JournalError, OutcomeUnknownError, VpsOrgError
 from vpsorg_async.events import CommandSent, FleetEvent
@@ -81,6 +83,23 @@ async def test_forty_that_are_interrupted_twice_reboot_once_each(
     assert sum(outcome.attempts == 0 for outcome in report.succeeded) >= 20
     assert commands(vpsorg_sandbox) == dict.fromkeys(ids, 1)
     assert await left(vpsorg_sandbox, file, ids) == {}
+
+
+def test_a_rolling_reboot_that_is_killed_twice(file: Path) -> None:
+    """What had settled is done, what was acknowledged is waited for, and each server is rebooted once."""
+    with Sandbox(speed=5000, latency=0.02) as box:
+        ids = fleet_of(box, 20)
+        box.world.lag(0.5, lasting=1e6)
+        for number in (6, 14):
+            assert run(box, file, "rolling_reboot", "ServerSettled", number) == (-signal.SIGKILL, [])
+        code, (succeeded, failed, skipped) = run(box, file, "rolling_reboot")
+
+        # a command that was in flight when its process died is in doubt, and not sent again
+        assert (code, succeeded + failed, skipped) == (0, 20, 0)
+        assert failed <= 2 * 2
+        assert max(commands(box).values()) == 1
+        assert len(commands(box)) >= succeeded
+        assert set(commands(box)) <= set(ids)
 
 
 async def test_what_is_in_flight_comes_before_anything_else(
