@@ -13,7 +13,7 @@ import attrs
 
 from vpsorg_async.sandbox import Sandbox
 
-__all__ = ["LAG", "PROGRAMS", "SETTLE", "Program"]
+__all__ = ["LAG", "PROGRAMS", "ROLLING", "SETTLE", "Program"]
 
 LAG = 10.0
 """Seconds by which reads lag behind."""
@@ -60,3 +60,5 @@ PROGRAMS: Mapping[str, Program] = {
     "apply": _calling("apply"),
     "vpsorg": Program(_command, 0.8),
 }
+ROLLING = _calling("rolling_reboot")
+"""Reboots all servers of the account, three at a time."""

@@ -20,7 +20,7 @@ import pytest
 
 from tests.fleet.apply_crashes import course as apply_course
 from tests.journal.crashes import check, killed, programs
-from tests.journal.fleet_programs import LAG, PROGRAMS, Program
+from tests.journal.fleet_programs import LAG, PROGRAMS, ROLLING, Program
 from vpsorg_async.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(3600)
@@ -69,23 +69,28 @@ async def start(box: Sandbox, program: Program, journal: Path | None, servers: i
     return await asyncio.create_subprocess_exec(
         *program.line(box, journal, servers),
         stdin=DEVNULL,
-        stdout=DEVNULL,
+        stdout=PIPE,
         stderr=PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+
+
+async def kill(process: Process, box: Sandbox, moment: float) -> None:
+    """Kill a program that many seconds after its next request."""
+    before = len(box.requests)
+    while len(box.requests) == before and process.returncode is None:  # noqa: ASYNC110 - another thread serves
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(moment)
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
 
 
 async def course(program: Program, journal: Path | None, moment: float) -> Course:
     """Kill a program that many seconds after its first request, and run it once more."""
     with Sandbox(speed=5000, latency=LATENCY) as box:
         box.world.lag(LAG, lasting=LASTING)
-        process = await start(box, program, journal, SERVERS)
-        while not box.requests and process.returncode is None:  # noqa: ASYNC110 - another thread serves
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(moment)
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        await kill(await start(box, program, journal, SERVERS), box, moment)
         sent = len(box.ledger)
         process = await start(box, program, journal, SERVERS)
         _, errors = await process.communicate()
@@ -172,3 +177,25 @@ def test_an_apply_that_creates_and_deletes(tmp_path: Path, figure: Callable[[str
         at += apply_course(folder, dice, kills=1)
 
     figure(f"apply: killed after {at} of its 13 changes: same end, {time.monotonic() - began:.0f} s")
+
+
+async def test_a_rolling_reboot_that_is_killed_again_and_again(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """Whatever is in flight when it dies: no server is rebooted twice, and only what is in doubt has failed."""
+    rng, servers = random.Random(24), 40
+    with Sandbox(speed=5000, latency=LATENCY) as box:
+        box.world.add(servers)
+        box.world.lag(0.5, lasting=LASTING)
+        for _ in range(10):
+            await kill(await start(box, ROLLING, tmp_path / "fleet.db", servers), box, rng.uniform(0.0, 3.0))
+        process = await start(box, ROLLING, tmp_path / "fleet.db", servers)
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+
+        succeeded, failed, skipped = map(int, output.split())
+        rebooted = Counter(change.server_id for change in box.ledger)
+        assert max(rebooted.values()) == 1
+        assert (succeeded + failed, skipped) == (servers, 0)
+        assert succeeded <= len(rebooted)
+    figure(f"rolling reboot killed 10 times: {succeeded} succeeded, {failed} in doubt, none rebooted twice")
