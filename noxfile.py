@@ -173,7 +173,8 @@ add("build", "Build the wheel and the source archive into dist/.", "build", *BUI
 add("fuzz", "Feed mutated answers to calls.", "tests", "/usr/bin/env FUZZ_EXAMPLES=2000 pytest tests/fuzz")
 add("chaos", "Run creates under faults and kills.", "tests", "pytest tests/chaos/sweep_fleet.py")
 add("crashes", "Kill programs that keep a journal.", "tests", "pytest tests/journal/sweep_crashes.py")
-add("durable", "Kill workers and engines of fleets.", "temporal", "pytest tests/temporal/sweep_crashes.py")
+DURABLE = "pytest tests/temporal/sweep_crashes.py tests/temporal/sweep_scale.py"
+add("durable", "Kill workers and engines of fleets.", "temporal", DURABLE)
 add("cancel", "Cancel calls at every step.", "tests", "pytest tests/ends/sweep_cancellations.py")
 PROXIES = "pytest tests/injectors/sweep_proxies.py"
 add("faults", "Run calls through HAProxy, nginx, mitmproxy.", "tests", PROXIES, beside=["mitmproxy"])

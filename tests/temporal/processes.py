@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client as Engine
-
-from vpsorg_async.sandbox import Sandbox
 
 QUEUE = "vpsorg-main"
 PROGRAM = Path(__file__).with_name("worker_program.py")
@@ -24,6 +23,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+class Account(Protocol):
+    """A sandbox, as far as its clients know it."""
+
+    @property
+    def token(self) -> str: ...
+    @property
+    def url(self) -> str: ...
 
 
 class EngineProcess:
@@ -73,12 +81,23 @@ class EngineProcess:
 class WorkerProcess:
     """A worker of the account of a sandbox."""
 
-    def __init__(self, address: str, box: Sandbox) -> None:
+    def __init__(self, address: str, box: Account, *, in_flight: int = 8) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(PROGRAM), address, QUEUE],
-            env={**os.environ, "VPSORG_API_TOKEN": box.token, "VPSORG_BASE_URL": box.url},
+            env={
+                **os.environ,
+                "VPSORG_API_TOKEN": box.token,
+                "VPSORG_BASE_URL": box.url,
+                "IN_FLIGHT": str(in_flight),
+            },
             stdout=subprocess.PIPE,
         )
+
+    def peak_memory(self) -> int:
+        """The most memory that it has had, in MB; 0 where that is not known."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        found = re.search(r"VmHWM:\s+(\d+)", status.read_text("utf-8")) if status.exists() else None
+        return int(found[1]) // 1024 if found else 0
 
     async def ready(self) -> None:
         assert self._process.stdout is not None

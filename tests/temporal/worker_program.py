@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 
 from temporalio.client import Client as Engine
@@ -14,7 +15,7 @@ from vpsorg_async.temporal import VpsOrgPlugin
 
 
 async def main(address: str, queue: str) -> None:
-    plugin = VpsOrgPlugin(lambda: Client.from_env(max_in_flight=8))
+    plugin = VpsOrgPlugin(lambda: Client.from_env(max_in_flight=int(os.environ["IN_FLIGHT"])))
     engine = await Engine.connect(address, plugins=[plugin])
     print("ready", flush=True)  # noqa: T201
     await Worker(engine, task_queue=queue).run()
