@@ -158,7 +158,12 @@ CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
 add("contract", "Check the sandbox against the API's description and samples.", "contract", CONTRACT)
 DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
 add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
-add("temporal", "Run the tests of workflows on Temporal.", "temporal", "pytest tests/temporal")
+add(
+    "temporal",
+    "Run the tests of workflows on Temporal.",
+    "temporal",
+    "pytest tests/temporal -- --numprocesses=2",
+)
 AIRFLOW = "pytest -- tests/examples/test_airflow_trigger.py"
 add("airflow", "Run the example for Airflow.", "airflow", AIRFLOW)
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 import pytest
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowFailureError, WorkflowHistory
 from temporalio.worker import Replayer
 
 from tests.temporal.processes import QUEUE, EngineProcess, WorkerProcess
@@ -78,6 +78,9 @@ async def on_temporal(engine: EngineProcess, count: int, name: str) -> tuple[flo
         worker = WorkerProcess(engine.address, box, in_flight=32)
         try:
             await worker.ready()
+            # the first workflow of a worker waits until it has prepared its sandbox
+            with pytest.raises(WorkflowFailureError):
+                await client.execute_workflow("vpsorg.FleetCreate", {}, id=f"{name}-before", task_queue=QUEUE)
             began = time.monotonic()
             summary: Any = await client.execute_workflow(
                 "vpsorg.FleetCreate",

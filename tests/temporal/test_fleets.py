@@ -261,11 +261,13 @@ async def test_delete_and_what_is_gone(engine: Engine, box: Sandbox) -> None:
 
 
 async def test_a_root_password_is_handed_over_and_stored_nowhere(engine: Engine) -> None:
-    """on_password gets the server with its password before the fleet is done; no history has it."""
+    """on_password gets the server with its password as soon as it is created; no history has it."""
     kept: dict[str, str | None] = {}
+    statuses: list[str] = []
 
     async def keep(server: Server) -> None:
         kept[server.name] = server.password
+        statuses.extend(each.status for each in box.servers)
 
     with Sandbox(speed=60, dialect="provider") as box:
         async with working(engine, box, dialect="provider", on_password=keep) as client:
@@ -277,6 +279,7 @@ async def test_a_root_password_is_handed_over_and_stored_nowhere(engine: Engine)
     (password,) = kept.values()
     assert password
     assert password not in stored
+    assert statuses == ["provisioning"]
 
 
 # -- rolling reboots ---------------------------------------------------------------------------------------------------

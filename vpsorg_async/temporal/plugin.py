@@ -46,8 +46,9 @@ class VpsOrgPlugin(SimplePlugin):
     Args:
         factory: A function without arguments that returns a new client, such as ``Client.from_env``. The token comes
             from there, and is part of no workflow.
-        on_password: An async function that stores the root password of a new server (provider dialect). It is awaited
-            with the `Server` before its activity returns. Passwords are part of no workflow.
+        on_password: An async function that stores the root password of a new server (provider dialect). It is called
+            with the `Server` when the create is answered, and awaited before its activity returns. Passwords are part
+            of no workflow.
 
     Raises:
         ConfigurationError: An argument is not such a function.
