@@ -59,7 +59,31 @@ STEPS = [
         f"vpsorg fleet create --count 12 --name 'web-{{n}}' {NEW} --yes --ready ssh:2222 --ready http:8080/",
         [("ready-live", r"[1-9]\d* ready .*[1-9]\d* active"), ("ready", DONE)],
     ),
+    Step("cat fleet.toml; vpsorg fleet diff -f fleet.toml", [("diff", DONE)]),
+    Step(
+        "vpsorg fleet apply -f fleet.toml --prune --max-deletes 4",
+        [("apply-plan", r"\[y/N\] *$")],
+        ["y", "Enter"],
+    ),
+    Step("", [("apply", DONE)]),
+    Step("vpsorg fleet scale -f fleet.toml --fleet 'cache-{n}' --to 8 --yes", [("scale", DONE)]),
+    Step("vpsorg fleet sweep --older-than 10s --name 'web-*' --max-deletes 5", [("sweep", DONE)]),
 ]
+FLEETS = """\
+[defaults]
+os_id = 5
+location = "us-west"
+
+[[fleet]]
+name = "app-{n:02}"
+count = 26
+plan_id = 1
+
+[[fleet]]
+name = "cache-{n}"
+count = 3
+plan_id = 2
+"""
 
 
 class Terminals:
@@ -82,6 +106,7 @@ class Terminals:
         }
         home = folder / "work"
         home.mkdir()
+        (home / "fleet.toml").write_text(FLEETS)
         # set here, because the shell by which tmux starts this one drops it from the environment
         shell = f"env PS1='{PROMPT}' bash --noprofile --norc -i"
         size = ["-x", "80", "-y", "48", "-c", str(home)]

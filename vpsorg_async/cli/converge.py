@@ -23,7 +23,7 @@ from ..records import ServerId
 from .earlier_runs import Recording
 from .exits import Exit
 from .journal_options import JOURNAL, JournalFile, JournalOptions
-from .output import OUTPUT, Output, Yes, confirm
+from .output import OUTPUT, Output, Yes, columns, confirm
 from .passwords import Passwords, PasswordsFile
 from .prices import price
 from .readiness_options import READINESS, Readiness, ReadyRequest
@@ -183,13 +183,29 @@ def diff(*, file: File, account: Account = ACCOUNT, output: Output = OUTPUT) -> 
     made = _planned(account.settings(), load_fleets(file), {})
     differing = [step for step in made.steps if _differs(step)]
     document = json.loads(attrs.evolve(made, steps=tuple(differing)).to_json())["steps"]
-    output.show(document, [line for step in differing for line in str(step).splitlines()])
+    rows = [
+        (step.name, _difference(step), step.server and step.server.id, step.server and step.server.status)
+        for step in differing
+    ]
+    output.show(document, columns(("NAME", "DIFFERENCE", "ID", "STATUS"), rows) if rows else [])
     output.note(f"{len(differing)} of {len(made.steps)} servers differ")
     return Exit.CHANGES if differing else Exit.OK
 
 
 def _differs(step: Step) -> bool:
     return step.kind not in (StepKind.KEEP, StepKind.WAIT) or step.surplus or bool(step.differences)
+
+
+def _difference(step: Step) -> str:
+    """Return in what a server differs from its fleet."""
+    found = ["missing"] if step.kind is StepKind.CREATE else []
+    if step.surplus:
+        found.append("more than the count")
+    elif step.kind is StepKind.REFUSE:
+        found.append(step.reason)
+    elif step.kind is StepKind.START:
+        found.append("not active")
+    return "; ".join([*found, *step.differences])
 
 
 def _refused(made: FleetPlan) -> bool:
