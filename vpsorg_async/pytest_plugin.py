@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from importlib import import_module
+from inspect import isawaitable, iscoroutine, signature
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import pytest
@@ -64,9 +65,23 @@ MARKER = (
 )
 
 
+FOLLOWED = pytest.StashKey[bool]()
+"""Whether the rules of a test's markers have been given to a sandbox."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, for ``--strict-markers``."""
     config.addinivalue_line("markers", MARKER)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse fault rules of a test whose fixtures, now set up, have no sandbox that could follow them."""
+    marked = any(mark.name == "vpsorg_faults" for mark in item.own_markers)
+    fixtures = {"vpsorg_sandbox", "vpsorg_run"} & set(getattr(item, "fixturenames", ()))
+    if marked and not fixtures and not item.stash.get(FOLLOWED, False):
+        problem = "the test uses no sandbox: add vpsorg_sandbox, vpsorg_client, vpsorg_env or vpsorg_run"
+        pytest.fail(f"@pytest.mark.vpsorg_faults of {item.name}: {problem}", pytrace=False)
 
 
 class MakeClient(Protocol):
@@ -93,9 +108,7 @@ def vpsorg_settings() -> Mapping[str, Any]:
 @pytest.fixture
 def vpsorg_sandbox(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any]) -> Iterator[Sandbox]:
     """A running sandbox of the VPS.org servers API, 5000 times as fast as the documented one."""
-    from .sandbox import Sandbox
-
-    with Sandbox(**{"speed": SPEED, **vpsorg_settings}) as box:
+    with _sandbox(request.node, {"speed": SPEED}, vpsorg_settings) as box:
         box.faults.add(*_rules(request.node))
         yield box
         _tell(request.node, box)
@@ -134,7 +147,6 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     import asyncio
 
     from .client import Client
-    from .sandbox import Sandbox
     from .virtual_time import LoopClock, VirtualTimeLoop
 
     # imported now: the first client would import it in a thread, during which the virtual time would run on
@@ -144,7 +156,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
     async def with_both(function: Function[T], limit: float, options: dict[str, Any]) -> T:
         __tracebackhide__ = True
         clock = asyncio.get_running_loop().time
-        async with Sandbox(**{"clock": clock, **vpsorg_settings}) as box:
+        async with _sandbox(request.node, {"clock": clock}, vpsorg_settings) as box:
             boxes.append(box)
             box.faults.add(*_rules(request.node))
             with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +166,7 @@ def vpsorg_run(request: pytest.FixtureRequest, vpsorg_settings: Mapping[str, Any
                 bound = asyncio.timeout(limit)
                 try:
                     async with Client.from_env(**options) as vps, bound:
-                        return await function(vps, box)
+                        return await _scenario(function, vps, box)
                 except TimeoutError:
                     if not bound.expired():
                         raise
@@ -275,8 +287,37 @@ def _point_at(box: Sandbox, settings: Mapping[str, Any], patch: pytest.MonkeyPat
     patch.setenv("VPSORG_DIALECT", settings.get("dialect", ""))
 
 
+def _sandbox(node: pytest.Item, defaults: Mapping[str, Any], settings: Any) -> Sandbox:
+    """Return a sandbox with these settings, or fail with what is wrong with them."""
+    from .sandbox import Sandbox, SandboxError
+
+    if not isinstance(settings, Mapping):
+        problem = f"a dict is needed, not {settings!r}"
+    elif unknown := settings.keys() - signature(Sandbox).parameters.keys():
+        problem = f"Sandbox has no setting {', '.join(sorted(map(repr, unknown)))}"
+    else:
+        try:
+            return Sandbox(**{**defaults, **settings})
+        except (SandboxError, TypeError, ValueError) as refused:
+            given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+            problem = f"Sandbox({given}) is refused: {refused}"
+    pytest.fail(f"vpsorg_settings of {node.name}: {problem}", pytrace=False)
+
+
+def _scenario(function: Function[T], vps: Client, box: Sandbox) -> Awaitable[T]:
+    """Start a scenario, or fail if it is nothing that can be awaited."""
+    if iscoroutine(function):
+        function.close()
+    result = function(vps, box) if callable(function) else None
+    if not isawaitable(result):
+        name = getattr(function, "__name__", repr(function))
+        pytest.fail(f"vpsorg_run needs a function defined as async def {name}(vps, box)", pytrace=False)
+    return result
+
+
 def _rules(node: pytest.Item) -> list[Any]:
     """Return the rules of all markers: those of the module and the class first, stacked ones from the top down."""
+    node.stash[FOLLOWED] = True
     try:
         return [rule for mark in _marks(node) for rule in _read(mark)]
     except ValueError as problem:

@@ -183,6 +183,103 @@ def test_bad_markers(alone: pytest.Pytester) -> None:
     assert "Traceback" not in text
 
 
+def test_rules_that_no_sandbox_follows(alone: pytest.Pytester) -> None:
+    """A marker on a test without a sandbox is an error, as its faults would never happen; a module's marker is not."""
+    alone.makepyfile(
+        """
+        import pytest
+        pytestmark = pytest.mark.vpsorg_faults("list", "html")
+        faulty = pytest.mark.vpsorg_faults("create", "drop_after")
+
+        @pytest.fixture
+        def indirect(request):
+            return request.getfixturevalue("vpsorg_sandbox")
+
+        @faulty
+        def test_without(): ...
+
+        @faulty
+        def test_with(vpsorg_env): ...
+
+        @faulty
+        def test_in_virtual_time(vpsorg_run): ...
+
+        @faulty
+        def test_with_one_that_it_asks_for(indirect): ...
+
+        @pytest.mark.skip
+        @faulty
+        def test_skipped(): ...
+
+        def test_that_has_no_marker_of_its_own(): ...
+        """
+    )
+    result = run(alone, "-rE")
+
+    result.assert_outcomes(passed=4, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*vpsorg_faults of test_without: the test uses no sandbox: add vpsorg_sandbox*"]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+WRONG_SETTINGS = {
+    "{'credits': 1, 'fault': []}": "Sandbox has no setting 'credits', 'fault'",
+    "{'dialect': 'german'}": "Sandbox(dialect='german') is refused: dialect is one of documented, ",
+    "{'latency': -1}": "Sandbox(latency=-1) is refused: latency is a finite number of seconds >= 0, not -1",
+    "{'speed': 'fast'}": "Sandbox(speed='fast') is refused: ",
+    "{'faults': [3]}": "Sandbox(faults=[3]) is refused: ",
+    "None": "a dict is needed, not None",
+}
+
+
+@pytest.mark.parametrize("fixture", ["vpsorg_sandbox", "vpsorg_run"])
+def test_wrong_settings(fixture: str, alone: pytest.Pytester) -> None:
+    """Settings that are wrong are one sentence that names the test and what is wrong, in real and in virtual time."""
+    run_it = f"async def scenario(vps, box): ...\n    if {fixture!r} == 'vpsorg_run': {fixture}(scenario)"
+    alone.makepyfile(
+        "import pytest\n"
+        + "\n".join(
+            f"@pytest.mark.parametrize('vpsorg_settings', [{given}])\ndef test_{n}({fixture}):\n    {run_it}\n"
+            for n, given in enumerate(WRONG_SETTINGS)
+        )
+    )
+    result = run(alone, "-rEf")
+    outcome = "errors" if fixture == "vpsorg_sandbox" else "failed"
+    result.assert_outcomes(**{outcome: len(WRONG_SETTINGS)})
+    for number, said in enumerate(WRONG_SETTINGS.values()):
+        assert re.search(
+            rf"^vpsorg_settings of test_{number}\S+: {re.escape(said)}", result.stdout.str(), re.M
+        )
+    assert "another exception" not in result.stdout.str()
+
+
+def test_a_scenario_that_cannot_be_awaited(alone: pytest.Pytester) -> None:
+    """A scenario without async, and one that was called already, are one sentence that says what is needed."""
+    alone.makepyfile(
+        """
+        def test_not_async(vpsorg_run):
+            def scenario(vps, box): ...
+            vpsorg_run(scenario)
+
+        def test_called(vpsorg_run):
+            async def scenario(vps=None, box=None): ...
+            vpsorg_run(scenario())
+
+        def test_awaitable(vpsorg_run):
+            async def scenario(vps, box): return 1
+            assert vpsorg_run(lambda vps, box: scenario(vps, box)) == 1
+        """
+    )
+    result = run(alone, "-rf")
+
+    result.assert_outcomes(passed=1, failed=2)
+    assert (
+        result.stdout.str().count("vpsorg_run needs a function defined as async def scenario(vps, box)") >= 2
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
 def test_importing_the_plugin_is_cheap(pytester: pytest.Pytester) -> None:
     """Beside pytest itself, the import costs this module and an empty package."""
     script = "import sys, pytest; before = set(sys.modules)\n"
