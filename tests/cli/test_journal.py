@@ -238,6 +238,7 @@ def test_a_journal_that_was_asked_for_has_to_work(vpsorg: Any, box: Sandbox, tmp
         ("fleet", "create", *WEB, *NEW, "--journal", str(damaged)),
         ("wait", "12345", "--journal", str(damaged)),
         ("wait", "12345", "--journal", str(tmp_path / "missing.db")),
+        ("wait", "12345", "--journal", str(tmp_path / ("a" * 300))),
         ("servers", "reboot", "12345", "--journal", "a.db", "--no-journal"),
         ("servers", "reboot", "12345", "--journal", ""),
     ):

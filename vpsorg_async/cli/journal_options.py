@@ -92,7 +92,7 @@ class JournalFile:
             ConfigurationError: A journal that was asked for can't be opened.
         """
         journal = None
-        if self.path is not None and (new or self.path.exists()):
+        if self.path is not None and (new or not _is_missing(self.path)):
             try:
                 journal = await Journal.open(self.path, account=self.account)
             except ConfigurationError as problem:
@@ -135,6 +135,16 @@ class JournalFile:
 
 
 NO_JOURNAL = JournalFile()
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass  # why it can't be read shows when it is opened
+    return False
 
 
 def _not_used(why: str) -> None:

@@ -66,8 +66,8 @@ def run_and_report(
         nonlocal reported
         if not reported:
             reported = True
-            hints = recording.file.written, recorded
-            _show(report or tally.report(), names, output, safe, request, hints, interrupted=report is None)
+            kept = recording if recorded else NOT_RECORDED
+            _show(report or tally.report(), names, output, safe, request, kept, interrupted=report is None)
 
     async def work(vps: Client) -> Report:
         nonlocal recorded
@@ -119,7 +119,7 @@ def _show(
     output: Output,
     safe: Passwords | None,
     request: ReadyRequest,
-    hints: tuple[str, bool],
+    recording: Recording,
     *,
     interrupted: bool = False,
 ) -> None:
@@ -153,9 +153,9 @@ def _show(
     lines = columns(head, rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
     left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
-    option, recorded = hints
+    option = recording.file.written
     lines += [to_continue(left, [_target(report.operation)], request, option)] if left else []
-    if interrupted and recorded and len(report.succeeded) < len(report.outcomes):
+    if interrupted and recording is not NOT_RECORDED and len(report.succeeded) < len(report.outcomes):
         lines.append(AGAIN)
     output.report(json.loads(report.to_json()), lines)
     if left:
