@@ -82,7 +82,7 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli"},
     "opentelemetry": {"otel", "otel_spans"},
     "pytest": {"pytest_plugin"},
-    "temporalio": {"temporal"},
+    "temporalio": {"temporal", "cli"},
 }
 READS_THE_WALL_CLOCK = {"timing", SANDBOX}
 # Modules that `import vpsorg_async` does not import.

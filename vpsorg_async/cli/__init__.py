@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 from .._version import __version__
-from .signals import handled, overdue
+from .signals import handled, leave, overdue
 from .stdio import Unwritten, abandon, emit, note, prepared
 
 __all__ = ["main"]
@@ -14,6 +14,12 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run the command line of this process, and return the exit code."""
+    code = _main()
+    leave(code)
+    return code
+
+
+def _main() -> int:
     with prepared(overdue):
         try:
             with handled():

@@ -47,14 +47,21 @@ class Exit(enum.IntEnum):
     @classmethod
     def of(cls, error: BaseException) -> Exit:
         """Return the code for a command that ended with this error."""
-        if isinstance(error, Interrupted):
-            return cls(error.code)
-        return next((code for code, kinds in _KINDS.items() if isinstance(error, kinds)), cls.FAILED)
+        return cls(error.code) if isinstance(error, Interrupted) else cls.of_kind(type(error))
+
+    @classmethod
+    def of_kind(cls, error: type[BaseException]) -> Exit:
+        """Return the code for a command that ended with an error of this class."""
+        return next((code for code, kinds in _KINDS.items() if issubclass(error, kinds)), cls.FAILED)
 
     @classmethod
     def of_all(cls, errors: Sequence[BaseException], servers: int) -> Exit:
         """Return the code for a command on this number of servers, of which some failed with these errors."""
-        codes = [cls.of(error) for error in errors]
+        return cls.of_codes([cls.of(error) for error in errors], servers)
+
+    @classmethod
+    def of_codes(cls, codes: Sequence[Exit], servers: int) -> Exit:
+        """Return the code for a command on this number of servers, of which some failed with these codes."""
         if not codes:
             return cls.OK
         if cls.UNKNOWN in codes:

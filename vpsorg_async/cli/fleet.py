@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,17 +14,18 @@ from ..client import Client
 from ..config import check_seconds
 from ..fleet import Report
 from ..fleet.inputs import SETTLE
-from ..fleet.planning import FleetPlan, StepKind
+from ..fleet.planning import FleetPlan
 from ..records import ServerId
 from ..specs import ServerSpec
+from .durable_fleet import run_durably
 from .earlier_runs import Recording, take_up
-from .exits import Exit
+from .engine_options import LOCAL, DurableOptions
 from .journal_options import JOURNAL, JournalOptions
-from .output import OUTPUT, Output, Yes, confirm
+from .output import OUTPUT, Output, Yes
 from .passwords import Passwords, PasswordsFile
-from .prices import price
+from .planned_creates import ask_to_create, create_durably, show_plan
 from .readiness_options import READINESS, Readiness, ReadyRequest
-from .reports import Call, Hook, number, run_and_report, some
+from .reports import Call, Hook, run_and_report
 from .selecting import ask, select
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or_share
@@ -31,6 +33,12 @@ from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or
 __all__ = ["app"]
 
 app = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
+for _name, _help in (
+    ("status", "Show how far a fleet on Temporal is, or how it ended."),
+    ("pause", "Let a fleet on Temporal send nothing more, until it is resumed."),
+    ("resume", "Let a paused fleet on Temporal go on."),
+):
+    app.command(f"{__package__}.durable_fleet:{_name}", name=_name, help=_help)
 
 # each module is imported only when its command is used
 for _name, _home, _help in (
@@ -78,6 +86,7 @@ def create(
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
+    durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -88,6 +97,9 @@ def create(
     request = readiness.request(unless=_unless(no_wait), new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
+    durable.check(no_wait=no_wait, **_local(stop_on_failure, readiness, passwords, record))
+    if durable.on and not dry_run:
+        return create_durably(durable, settings, "create", specs, timeout, settle, yes, output)
     recording = Recording.creating(record.file(settings), settings, specs, settle, waited=not no_wait)
     if dry_run or not yes:
 
@@ -99,8 +111,8 @@ def create(
 
         plan = settings.run(planned)
         if dry_run:
-            return _dry(plan, output)
-        _ask_to_create(plan, specs, yes=yes)
+            return show_plan(plan, output)
+        ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.create(
@@ -131,6 +143,7 @@ def ensure(
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
+    durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -142,12 +155,15 @@ def ensure(
     request = readiness.request(new=True)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
+    durable.check(**_local(stop_on_failure, readiness, passwords, record))
+    if durable.on and not dry_run:
+        return create_durably(durable, settings, "ensure", specs, timeout, settle, yes, output)
     recording = Recording.creating(record.file(settings), settings, specs, settle)
     if dry_run or not yes:
         plan = settings.run(lambda vps: vps.fleet.ensure(specs, dry_run=True))
         if dry_run:
-            return _dry(plan, output)
-        _ask_to_create(plan, specs, yes=yes)
+            return show_plan(plan, output)
+        ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.ensure(
@@ -247,13 +263,19 @@ def delete(
     yes: Yes = False,
     servers: Selection = SELECTION,
     record: JournalOptions = JOURNAL,
+    durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
+    durable.check(no_wait=no_wait, stop_on_failure=stop_on_failure, journal=record.journal)
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes, missing_ok=True)
-    ask("Delete", found, " permanently", yes=yes)
+    confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
+    if durable.on:
+        request = {"ids": [*found], "timeout": timeout}
+        return run_durably(durable, settings, "FleetDelete", request, output, confirmed)
+    confirmed()
     call = _acts("delete", found, timeout, no_wait, stop_on_failure)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "delete", found, call, output, recording=recording)
@@ -274,6 +296,7 @@ def rolling_reboot(
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
+    durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
 ) -> int:
@@ -282,13 +305,19 @@ def rolling_reboot(
     With --ready, the next server is rebooted when the checks of one have passed. The same command after an
     interruption or a failure continues, for a day: servers that were rebooted are not rebooted again.
     """
+    durable.check(ready=readiness.ready, port=port, journal=record.journal)
     if port is not None:
         readiness = attrs.evolve(readiness, ready=(*readiness.ready, f"tcp:{port}"))
     request = readiness.request()
     limit = number_or_share(max_unavailable, "--max-unavailable")
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes)
-    ask("Reboot", found, f", at most {max_unavailable} unavailable at a time", yes=yes or len(found) == 1)
+    how = f", at most {max_unavailable} unavailable at a time"
+    confirmed = partial(ask, "Reboot", found, how, yes=yes or len(found) == 1)
+    if durable.on:
+        given = {"max_unavailable": limit, "max_failures": max_failures, "timeout": timeout}
+        return run_durably(durable, settings, "RollingReboot", {"ids": [*found], **given}, output, confirmed)
+    confirmed()
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.rolling_reboot(
@@ -306,6 +335,16 @@ def rolling_reboot(
     return run_and_report(
         settings, "rolling reboot", found, call, output, request=request, recording=recording
     )
+
+
+def _local(stop: bool, readiness: Readiness, passwords: object, record: JournalOptions) -> dict[str, object]:
+    """Return the options that only a run in this process has."""
+    return {
+        "stop_on_failure": stop,
+        "ready": readiness.ready,
+        "passwords": passwords,
+        "journal": record.journal,
+    }
 
 
 def _unless(no_wait: bool) -> str:
@@ -344,32 +383,5 @@ def _acts(
     return call
 
 
-def _ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) -> None:
-    if plan.creates:
-        of = f"{len(plan.creates)} of " if len(plan.creates) < len(specs) else ""
-        names = some([spec.name for spec in plan.creates])
-        confirm(f"Create {of}{number(specs)} ({names})? {price(plan)}", yes=yes)
-
-
 def _names(specs: Sequence[ServerSpec]) -> dict[ServerId, str]:
     return {spec.name: spec.name for spec in specs}
-
-
-def _dry(plan: FleetPlan, output: Output) -> int:
-    output.show(_plan_document(plan), str(plan).splitlines())
-    return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
-
-
-def _plan_document(plan: FleetPlan) -> dict[str, Any]:
-    steps = [
-        {
-            "name": step.spec.name,
-            "step": step.kind,
-            "id": step.server and step.server.id,
-            "status": step.server and step.server.status,
-            "differences": step.differences,
-            "reason": step.reason,
-        }
-        for step in plan.steps
-    ]
-    return {"steps": steps, "price_hourly": plan.price_hourly, "price_monthly": plan.price_monthly}

@@ -44,6 +44,11 @@ for _name, _home, _help in (
     ("fleet", "fleet:app", "Many servers at once, with one outcome for each."),
     ("wait", "wait_command:wait", "Wait until the last command on servers is done, or they reach a status."),
     ("watch", "watching:watch", "Show the servers of the account and their changes, until Ctrl-C."),
+    (
+        "worker",
+        "worker_command:worker",
+        "Do the work of fleets on Temporal, for one account (extra temporal).",
+    ),
     ("plans", "lookups:plans", "List the plans that can be ordered."),
     ("locations", "lookups:locations", "List the datacenters (provider dialect)."),
     ("os", "lookups:operating_systems", "List the operating systems (provider dialect)."),

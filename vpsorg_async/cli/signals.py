@@ -31,7 +31,19 @@ from .stdio import abandon, note
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Interrupted", "at_once", "check", "handled", "held", "interrupted", "overdue", "release", "run"]
+__all__ = [
+    "Interrupted",
+    "at_once",
+    "check",
+    "handled",
+    "held",
+    "interrupted",
+    "leave",
+    "overdue",
+    "release",
+    "run",
+    "skip_finalization",
+]
 
 T = TypeVar("T")
 
@@ -245,3 +257,22 @@ def _leave_display() -> None:
             screen = Console(stderr=name == "stderr")
             screen.show_cursor()
             screen.print()
+
+
+_skips_finalization = False
+
+
+def skip_finalization() -> None:
+    """End this process by `leave`, without the end of the interpreter.
+
+    For libraries with native threads that may call into Python at any time: where one does so while the interpreter
+    ends, the process aborts, or hangs (PyGILState_Release: thread state must be current when releasing).
+    """
+    global _skips_finalization
+    _skips_finalization = True
+
+
+def leave(code: int) -> None:
+    """End the process now, if a command needs that. Everything it printed was flushed."""
+    if _skips_finalization:
+        os._exit(code)

@@ -1,0 +1,272 @@
+"""``vpsorg worker`` and fleet commands on Temporal, as processes, with the development server that a worker starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+
+import vpsorg_async
+from vpsorg_async.pytest_plugin import assert_committed, assert_no_duplicates
+from vpsorg_async.sandbox import Sandbox
+from vpsorg_async.sandbox.catalogue import uuid
+
+SCRIPT = "import sys; from vpsorg_async.cli import main; sys.exit(main())"
+SPECS = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@frozen
+class Machine:
+    """A machine with the command: its home folder, its account, and the address of its engine."""
+
+    box: Sandbox
+    folder: Path
+    program: str
+    dialect: str = "documented"
+    port: int = field(init=False)
+
+    @port.default
+    def _free(self) -> int:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return int(server.getsockname()[1])
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command line."""
+        environ = {
+            "PYTHONPATH": str(Path(vpsorg_async.__file__).parents[1]),
+            "VPSORG_API_TOKEN": self.box.token,
+            "VPSORG_BASE_URL": self.box.url,
+            "VPSORG_DIALECT": self.dialect,
+            "TEMPORAL_CLI": self.program,
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{self.port}",
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            **{
+                name: str(self.folder)
+                for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+            },
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *words],
+            cwd=self.folder,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """Run a command line, and return the exit code and both outputs."""
+        with self.start(*words) as process:
+            printed, complaints = process.communicate(timeout=100)
+        return process.returncode, printed, complaints
+
+    def fleet(self, *words: str, name: str = "web", count: int = 8) -> tuple[int, Any, str]:
+        """Run a fleet command on Temporal, and return the exit code, the document and the notes."""
+        selection = (
+            "--name",
+            f"{name}-{{n}}",
+            "--count",
+            str(count),
+            *(SPECS if words[0] in CREATES else ()),
+        )
+        code, printed, complaints = self.run(
+            "fleet", *words, *selection, "--on", "temporal", "--yes", "--json"
+        )
+        return code, json.loads(printed) if printed else None, complaints
+
+    @contextmanager
+    def worker(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A worker that is ready; it is ended by SIGTERM."""
+        process = self.start("worker", "--dev", *words)
+        lines = []
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if "worker of the task queue" in line:
+                break
+        else:
+            raise AssertionError(lines)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for something that a worker does."""
+        while not reached():
+            time.sleep(0.02)
+
+
+CREATES = ("create", "ensure")
+
+
+@pytest.fixture
+def machine(program: str, tmp_path: Path) -> Iterator[Machine]:
+    """A machine with an account of its own."""
+    with Sandbox(speed=60, seed=1) as box:
+        made = Machine(box, tmp_path, program)
+        yield made
+        stop_engine(made)
+
+
+def stop_engine(machine: Machine) -> None:
+    """End a development server that a killed worker left, by its command line."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"start-dev" in words and str(machine.port).encode() in words:
+            os.kill(int(entry.parent.name), signal.SIGTERM)
+
+
+def test_a_fleet_from_create_to_delete(machine: Machine) -> None:
+    """One machine, one worker: ensure, status, rolling reboot, delete; SIGTERM ends the worker with 0."""
+    with machine.worker() as worker:
+        code, ensured, notes = machine.fleet("ensure", "--id", "web")
+        assert (code, {row["how"] for row in ensured["rows"]}) == (0, {"created"}), notes
+        assert "ensure: 8 succeeded, 0 failed, 0 skipped" in notes
+        code, printed, _ = machine.run("fleet", "status", "web", "--rows", "--json")
+        found = json.loads(printed)
+        assert (code, found["state"], found["succeeded"], len(found["rows"])) == (0, "completed", 8, 8)
+        code, rebooted, notes = machine.fleet("rolling-reboot", "--id", "roll", count=3)
+        assert (code, len(rebooted["rows"])) == (0, 3), notes
+        code, deleted, notes = machine.fleet("delete", "--id", "gone")
+        assert (code, {row["how"] for row in deleted["rows"]}) == (0, {"deleted"}), notes
+
+    assert worker.returncode == 0
+    assert_committed(machine.box, create=8, reboot=3, delete=8)
+
+
+def test_a_killed_worker(machine: Machine) -> None:
+    """A worker is killed in the middle; the next one completes the fleet, and the command that waits prints it."""
+    with machine.worker() as first:
+        waiting = machine.start(
+            *("fleet", "ensure", "--name", "web-{n}", "--count", "40", *SPECS, "--yes", "--json"),
+            *("--on", "temporal", "--id", "web", "--settle", "3"),
+        )
+        machine.until(lambda: len(machine.box.ledger) >= 10)
+        first.kill()
+    with machine.worker():
+        printed, complaints = waiting.communicate(timeout=100)
+
+    assert waiting.returncode == 0, complaints
+    assert len(json.loads(printed)["rows"]) == 40
+    assert_committed(machine.box, create=40)
+    assert_no_duplicates(machine.box)
+
+
+def test_a_restart_of_the_engine(machine: Machine) -> None:
+    """A fleet that was begun goes on after its worker and its engine were ended, from the file of the engine."""
+    with machine.worker():
+        code, _, _ = machine.fleet("ensure", "--id", "web", "--detach", count=20)
+        assert code == 0
+        machine.until(lambda: len(machine.box.ledger) >= 5)
+    with machine.worker():
+        code, document, notes = machine.fleet("ensure", "--id", "web", count=20)
+
+    assert (code, document and len(document["rows"])) == (0, 20), notes
+    assert_committed(machine.box, create=20)
+
+
+def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
+    """While it runs, the same command joins it and another one is refused; pause and resume reach it."""
+    ahead = 0.0
+    # servers are on their way until an hour is skipped
+    with Sandbox(clock=lambda: time.monotonic() + ahead) as box:
+        machine = Machine(box, tmp_path, program)
+        with machine.worker():
+            assert machine.fleet("ensure", "--id", "web", "--detach")[0] == 0
+            machine.until(lambda: len(box.ledger) == 8)
+            assert machine.run("fleet", "pause", "web")[::2] == (0, "web: paused\n")
+            code, document, notes = machine.fleet("ensure", "--id", "web", count=3)
+            assert (code, document) == (2, None)
+            assert "the fleet web is in progress with another request" in notes
+            assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["paused"] is True
+            assert machine.run("fleet", "resume", "web")[::2] == (0, "web: resumed\n")
+            ahead = 3600.0
+            code, document, notes = machine.fleet("ensure", "--id", "web")
+            assert (code, len(document["rows"])) == (0, 8), notes
+        stop_engine(machine)
+        assert_committed(box, create=8)
+
+
+def test_nobody_works(machine: Machine) -> None:
+    """Without a worker the command says so, and after Ctrl-C that the fleet goes on; without an engine it fails."""
+    code, _, complaints = machine.run("fleet", "status", "web")
+    assert code == 1
+    assert complaints.startswith(f"vpsorg: there is no Temporal at 127.0.0.1:{machine.port}")
+    with machine.worker("--task-queue", "another"):
+        words = ("--name", "web-1", *SPECS, "--yes", "--on", "temporal", "--id", "web")
+        with machine.start("fleet", "ensure", *words) as waiting:
+            assert waiting.stderr is not None
+            told = [waiting.stderr.readline() for _ in range(2)]
+            waiting.send_signal(signal.SIGINT)
+            _, rest = waiting.communicate(timeout=50)
+        assert machine.run("fleet", "pause", "else")[0] == 2
+
+    assert told[1] == "web: no worker of its task queue answers; vpsorg worker starts one\n"
+    assert waiting.returncode == 130
+    assert "web: goes on without this command; vpsorg fleet status web" in rest
+    assert_committed(machine.box)
+
+
+def test_failures(program: str, tmp_path: Path) -> None:
+    """What a worker refuses, and servers that fail, end the command with the exit codes of a run of its own."""
+    with Sandbox(speed=60, credit=0) as box:
+        box.world.add(1, name="web-1")
+        machine = Machine(box, tmp_path, program)
+        with machine.worker():
+            code, document, notes = machine.fleet("create", "--id", "web")
+            assert (code, document) == (2, None)
+            assert "web-1" in notes
+            code, document, notes = machine.fleet("create", "--id", "db", name="db")
+            assert code == 5, notes
+            assert {row["outcome"] for row in document["rows"]} <= {"failed", "skipped"}
+        stop_engine(machine)
+        assert_committed(box)
+
+
+def test_root_passwords(program: str, tmp_path: Path) -> None:
+    """A worker writes them into its file; nothing else has them."""
+    with Sandbox(speed=60, dialect="provider") as box:
+        machine = Machine(box, tmp_path, program, "provider")
+        with machine.worker("--passwords", "safe.txt"):
+            code, printed, notes = machine.run(
+                *(
+                    "fleet",
+                    "ensure",
+                    "--name",
+                    "web-{n}",
+                    "--count",
+                    "2",
+                    "--location",
+                    "1",
+                    "--yes",
+                    "--json",
+                ),
+                *("--plan-id", str(uuid("plan", 1)), "--os-id", str(uuid("os-version", 5))),
+                *("--on", "temporal", "--id", "web"),
+            )
+            assert code == 0, notes
+        kept = [line.split() for line in (tmp_path / "safe.txt").read_text().splitlines()]
+        stop_engine(machine)
+
+    assert sorted(name for _, name, _ in kept) == ["web-1", "web-2"]
+    files = [file for file in (tmp_path / "vpsorg").rglob("*") if file.is_file()]
+    everything = printed + notes + "".join(file.read_bytes().decode("latin-1") for file in files)
+    assert [secret for *_, secret in [*kept, (box.token,)] if secret in everything] == []

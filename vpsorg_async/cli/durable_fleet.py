@@ -1,0 +1,279 @@
+"""Fleet commands as workflows of Temporal: begin one or join it, follow it, and print its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from .. import errors
+from ..errors import ConfigurationError, VpsOrgError
+from ..plain import from_plain
+from . import signals
+from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
+from .exits import Exit
+from .output import OUTPUT, Output, columns, note, sheet
+from .reports import some
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from temporalio.client import Client as Engine
+    from temporalio.client import WorkflowHandle
+    from temporalio.exceptions import ApplicationError
+
+    Handle = WorkflowHandle[Any, Any]
+
+__all__ = ["pause", "resume", "run_durably", "status"]
+
+POLL = 1.0
+"""Seconds between two looks at the progress."""
+ANSWER = timedelta(seconds=10)
+"""The limit of a query, which a worker answers."""
+
+Name = Annotated[str, Parameter(help="Name of the fleet, as given by --id.")]
+
+
+def run_durably(
+    options: DurableOptions,
+    settings: Settings,
+    workflow: str,
+    request: Mapping[str, Any],
+    output: Output,
+    ask: Callable[[], None],
+) -> int:
+    """Begin a workflow, or join the one that runs already for the same request, and follow it to its end.
+
+    Args:
+        options: Where, and the name of the fleet.
+        settings: The account, whose task queue gets the work.
+        workflow: Its name without ``vpsorg.``.
+        request: The fields of its `FleetRequest` or `RollingRequest`.
+        output: How to print.
+        ask: Asks for confirmation; only called if there is something to begin.
+    """
+    options.target()
+    from ..temporal import FleetRequest, RollingRequest
+
+    wanted = (RollingRequest if workflow == "RollingReboot" else FleetRequest)(**request)
+    fleet, queue = str(options.fleet), options.queue(settings)
+
+    async def joined() -> bool:
+        async with _connected(options, fleet) as engine:
+            return await _running(engine, fleet, _digest(engine, wanted)) is not None
+
+    if not signals.run(joined()):
+        ask()
+
+    async def work() -> int:
+        async with _connected(options, fleet) as engine:
+            handle = await _begun(engine, fleet, f"vpsorg.{workflow}", wanted, queue)
+            output.note(f"{fleet}: runs on Temporal, task queue {queue}; vpsorg fleet status {fleet}")
+            if options.detach:
+                return Exit.OK
+            await _follow(handle, fleet, output)
+            return await _print_result(handle, fleet, output)
+
+    return signals.run(work())
+
+
+def status(
+    name: Name,
+    /,
+    *,
+    rows: Annotated[bool, Parameter(help="Print a row for each server.", show_default=False)] = False,
+    engine: EngineOptions = ENGINE,
+    output: Output = OUTPUT,
+) -> int:
+    """Show how far a fleet on Temporal is, or how it ended."""
+
+    async def work() -> int:
+        async with _connected(engine, name) as connected:
+            handle = connected.get_workflow_handle(name)
+            found = await handle.describe()
+            progress = await _progress(handle)
+            document: dict[str, Any] = {
+                "fleet": name,
+                "workflow": found.workflow_type,
+                "state": found.status.name.lower() if found.status is not None else None,
+                "task_queue": found.task_queue,
+                "started": found.start_time,
+                **(progress or {"workers": "none answers; vpsorg worker starts one"}),
+            }
+            lines = sheet({key: value for key, value in document.items() if value not in ("", [])})
+            if rows and progress is not None:
+                document["rows"] = await _rows(handle)
+                lines += ["", *_table(document["rows"])]
+            output.show(document, lines)
+            return Exit.OK
+
+    return signals.run(work())
+
+
+def pause(name: Name, /, *, engine: EngineOptions = ENGINE, output: Output = OUTPUT) -> int:
+    """Let a fleet on Temporal send nothing more, until it is resumed. Commands in progress are completed."""
+    return _signal(name, "pause", "paused", engine, output)
+
+
+def resume(name: Name, /, *, engine: EngineOptions = ENGINE, output: Output = OUTPUT) -> int:
+    """Let a paused fleet on Temporal go on."""
+    return _signal(name, "resume", "resumed", engine, output)
+
+
+def _signal(name: str, signal: str, done: str, engine: EngineOptions, output: Output) -> int:
+    async def work() -> int:
+        async with _connected(engine, name) as connected:
+            await connected.get_workflow_handle(name).signal(signal)
+        output.note(f"{name}: {done}")
+        return Exit.OK
+
+    return signals.run(work())
+
+
+@contextlib.asynccontextmanager
+async def _connected(options: EngineOptions, fleet: str) -> AsyncGenerator[Engine]:
+    engine = await options.connect(no_client)
+    with engine_errors(fleet):
+        yield engine
+
+
+def _digest(engine: Engine, request: object) -> str:
+    data: bytes = engine.data_converter.payload_converter.to_payloads([request])[0].data
+    return hashlib.sha256(data).hexdigest()
+
+
+async def _running(engine: Engine, fleet: str, digest: str) -> Handle | None:
+    """Return the run of the fleet in progress; None if there is none.
+
+    Raises:
+        ConfigurationError: It has another request.
+    """
+    from temporalio.client import WorkflowExecutionStatus
+    from temporalio.service import RPCError, RPCStatusCode
+
+    try:
+        found = await engine.get_workflow_handle(fleet).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    if found.status is not WorkflowExecutionStatus.RUNNING:
+        return None
+    if (await found.memo()).get("request") != digest:
+        raise ConfigurationError(
+            f"the fleet {fleet} is in progress with another request; see vpsorg fleet status {fleet}"
+        )
+    return engine.get_workflow_handle(fleet, run_id=found.run_id)
+
+
+async def _begun(engine: Engine, fleet: str, workflow: str, request: object, queue: str) -> Handle:
+    """Begin a run of the fleet, or return the one in progress."""
+    from temporalio.exceptions import WorkflowAlreadyStartedError
+
+    digest = _digest(engine, request)
+    try:
+        return await engine.start_workflow(
+            workflow, request, id=fleet, task_queue=queue, memo={"request": digest}
+        )
+    except WorkflowAlreadyStartedError:
+        handle = await _running(engine, fleet, digest)
+        if handle is None:
+            raise VpsOrgError(f"the run of the fleet {fleet} ended just now; try again") from None
+        return handle
+
+
+async def _follow(handle: Handle, fleet: str, output: Output) -> None:
+    """Print the progress until the workflow ends, however it ends."""
+    last = ""
+    end = asyncio.ensure_future(handle.result())
+    try:
+        while not (await asyncio.wait({end}, timeout=POLL))[0]:
+            progress = await _progress(handle)
+            line = "no worker of its task queue answers; vpsorg worker starts one"
+            if progress is not None:
+                counts = ("succeeded", "failed", "skipped", "open")
+                line = ", ".join(f"{progress.get(count)} {count}" for count in counts)
+                line += ", paused" if progress.get("paused") else ""
+                if progress.get("undecided"):
+                    line += f"; whether these were rebooted is unknown: {some(progress['undecided'])}"
+            if line != last:
+                output.note(f"{fleet}: {line}")
+                last = line
+    except asyncio.CancelledError:
+        note(f"{fleet}: goes on without this command; vpsorg fleet status {fleet}", needed=True)
+        raise
+    finally:
+        end.cancel()
+        await asyncio.wait({end})
+
+
+async def _progress(handle: Handle) -> dict[str, Any] | None:
+    """Return what the workflow says of itself; None if no worker answers."""
+    from temporalio.service import RPCError
+
+    with contextlib.suppress(RPCError):
+        found: dict[str, Any] = await handle.query("progress", rpc_timeout=ANSWER)
+        return found
+    return None
+
+
+async def _rows(handle: Handle) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    page, pages = 0, 1
+    while page < pages:
+        found = await handle.query("report", page, rpc_timeout=ANSWER)
+        rows, page, pages = rows + found["rows"], page + 1, found["pages"]
+    return rows
+
+
+async def _print_result(handle: Handle, fleet: str, output: Output) -> int:
+    """Print the rows of a workflow that has ended, and return the exit code. Raises the error that ended it."""
+    from temporalio.client import WorkflowFailureError
+    from temporalio.exceptions import ApplicationError
+
+    try:
+        summary = await handle.result()
+    except WorkflowFailureError as failure:
+        cause = failure.cause
+        if isinstance(cause, ApplicationError):
+            raise _error(cause) from None
+        raise VpsOrgError(f"the fleet {fleet} was ended on Temporal: {cause}") from None
+    rows = await _rows(handle)
+    reasons = [row for row in rows if row.get("message")]
+    lines = _table(rows) + [f"{row['key']}: {row['message']}" for row in reasons]
+    output.report({"operation": summary.operation, "seconds": summary.seconds, "rows": rows}, lines)
+    counts = f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} skipped"
+    output.note(f"{summary.operation}: {counts} in {summary.seconds:.1f} s")
+    failed = [row for row in rows if row["outcome"] != "succeeded"]
+    return Exit.of_codes([Exit.of_kind(_kind(row.get("error"))) for row in failed], len(rows))
+
+
+def _error(failure: ApplicationError) -> VpsOrgError:
+    """Return the error of an activity that failed the workflow for good."""
+    with contextlib.suppress(ConfigurationError):
+        found = from_plain(failure.details[0]) if failure.details else None
+        if isinstance(found, VpsOrgError):
+            return found
+    return (
+        ConfigurationError(failure.message)
+        if failure.type == "ConfigurationError"
+        else VpsOrgError(failure.message)
+    )
+
+
+def _kind(name: str | None) -> type[VpsOrgError]:
+    """Return the class of an error that a worker named."""
+    kind = getattr(errors, name or "", None)
+    return kind if isinstance(kind, type) and issubclass(kind, VpsOrgError) else VpsOrgError
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = ("key", "outcome", "server_id", "status", "ip_address", "seconds")
+    shown = [
+        [row.get("how") or row.get(key) if key == "outcome" else row.get(key) for key in keys] for row in rows
+    ]
+    return columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), shown) if rows else []

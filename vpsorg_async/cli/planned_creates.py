@@ -1,0 +1,68 @@
+"""Before servers are created: what it costs, the question, and the plan of a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..fleet.planning import FleetPlan, StepKind
+from ..specs import ServerSpec
+from .durable_fleet import run_durably
+from .engine_options import DurableOptions
+from .exits import Exit
+from .output import Output, confirm
+from .prices import price
+from .reports import number, some
+from .settings import Settings
+
+__all__ = ["ask_to_create", "create_durably", "show_plan"]
+
+
+def ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) -> None:
+    """Ask for confirmation, with the names and the price. Raises as `confirm` does."""
+    if plan.creates:
+        of = f"{len(plan.creates)} of " if len(plan.creates) < len(specs) else ""
+        names = some([spec.name for spec in plan.creates])
+        confirm(f"Create {of}{number(specs)} ({names})? {price(plan)}", yes=yes)
+
+
+def show_plan(plan: FleetPlan, output: Output) -> int:
+    """Print the plan of a dry run, and return the exit code."""
+    output.show(_plan_document(plan), str(plan).splitlines())
+    return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
+
+
+def _plan_document(plan: FleetPlan) -> dict[str, Any]:
+    steps = [
+        {
+            "name": step.spec.name,
+            "step": step.kind,
+            "id": step.server and step.server.id,
+            "status": step.server and step.server.status,
+            "differences": step.differences,
+            "reason": step.reason,
+        }
+        for step in plan.steps
+    ]
+    return {"steps": steps, "price_hourly": plan.price_hourly, "price_monthly": plan.price_monthly}
+
+
+def create_durably(
+    durable: DurableOptions,
+    settings: Settings,
+    operation: str,
+    specs: Sequence[ServerSpec],
+    timeout: float,
+    settle: float,
+    yes: bool,
+    output: Output,
+) -> int:
+    """Create or ensure servers on Temporal, after the same question."""
+
+    def confirmed() -> None:
+        if not yes:
+            plan = settings.run(lambda vps: getattr(vps.fleet, operation)(specs, dry_run=True))
+            ask_to_create(plan, specs, yes=yes)
+
+    request = {"specs": specs, "timeout": timeout, "settle": settle}
+    return run_durably(durable, settings, f"Fleet{operation.title()}", request, output, confirmed)
