@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,90 @@ async def test_scale_removes_by_a_function() -> None:
         await vps.fleet.scale(fleet(4), 2, timeout=TIMEOUT, remove=lambda server: -int(server.id))
 
         assert names(box) == ["web-03", "web-04"]
+
+
+@virtual
+async def test_scale_as_a_dry_run() -> None:
+    """The plan has exactly the difference, sends nothing, and can be applied."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3, 4)
+        plan = await vps.fleet.scale(fleet(4), 1, dry_run=True)
+        empty = await vps.fleet.scale(fleet(4), 0, dry_run=True)
+
+        assert (len(plan.deletes), plan.refusals, len(empty.refusals)) == (3, (), 1)
+        assert changes(box) == []
+
+        await vps.fleet.apply(plan, timeout=TIMEOUT)
+
+        assert names(box) == ["web-01"]
+
+
+@virtual
+async def test_host_names_select_in_the_provider_dialect() -> None:
+    """That dialect has one name, which is the host name where a fleet has one."""
+    async with account(options={"dialect": "provider"}, dialect="provider") as (box, vps):
+        wanted = FleetSpec(
+            name="web-{n}",
+            hostname="web{n}.example.com",
+            count=3,
+            plan_id=(await vps.plans.list())[0].id,
+            os_id=(await vps.operating_systems.list())[0].id,
+            location=1,
+        )
+        report = await vps.fleet.apply(wanted, timeout=TIMEOUT)
+
+        assert kinds(report) == {"Succeeded": 3}
+        assert sorted(str(server.hostname) for server in await vps.servers.list()) == [
+            f"web{n}.example.com" for n in (1, 2, 3)
+        ]
+
+        report = await vps.fleet.scale(wanted, 1, timeout=TIMEOUT, protect=["web-2"])
+
+        assert [(outcome.key, outcome.how) for outcome in report.succeeded] == [
+            ("web-1", "deleted"),
+            ("web-2", "adopted"),
+            ("web-3", "deleted"),
+        ]
+        assert len(box.servers) == 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+@virtual
+async def test_any_account(seed: int) -> None:
+    """Applied, nothing is left to do; other servers are as they were; the deletes stay within the guard."""
+    dice = random.Random(seed)
+    async with account() as (box, vps):
+        for _ in range(dice.randint(0, 25)):
+            box.world.add(
+                name=dice.choice(
+                    [f"web-{dice.randint(1, 15):02}", f"web-{dice.randint(1, 9)}", "web-01-old", "db-1"]
+                ),
+                status=dice.choice(["active", "active", "stopped", "suspended", "provisioning"]),
+            )
+        wanted = [fleet(dice.randint(0, 15)), fleet(dice.randint(0, 3), "db-{n}", protect=["db-1"])]
+        options: dict[str, Any] = {
+            "prune": dice.random() < 0.7,
+            "max_deletes": dice.choice([None, 3, 0.5]),
+            "allow_empty": dice.random() < 0.5,
+            "remove": dice.choice(["highest", "newest"]),
+        }
+        before = box.servers
+        foreign = [server for server in before if all(each.number(server.name) is None for each in wanted)]
+
+        plan = await vps.fleet.plan(wanted, **options)
+        if plan.refusals:
+            with pytest.raises(PlanRefusedError):
+                await vps.fleet.apply(wanted, timeout=TIMEOUT, **options)
+            assert changes(box) == []
+            return
+        await vps.fleet.apply(wanted, timeout=TIMEOUT, **options)
+
+        assert commands(box)["delete"] == len(plan.deletes)
+        assert len(plan.deletes) <= (3 if options["max_deletes"] == 3 else max(2, len(before) * 0.5))
+        assert {server.name for server in foreign} <= set(names(box))
+        assert not {change.name for change in box.ledger} & {server.name for server in foreign}
+        again = await vps.fleet.plan(wanted, **options)
+        assert (again.changes, again.refusals) == (0, ())
 
 
 # -- what has gone wrong with such tools elsewhere --------------------------------------------------------------------

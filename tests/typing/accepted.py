@@ -96,6 +96,7 @@ async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
     assert_type(await vps.fleet.apply(plan, timeout=900, journal="fleet.db"), Report)
     assert_type(await vps.fleet.apply([fleet], timeout=900, prune=True, max_deletes=3), Report)
     assert_type(await vps.fleet.scale(fleet, 30, timeout=900, remove=lambda server: server.name), Report)
+    assert_type(await vps.fleet.scale(fleet, 30, dry_run=True), FleetPlan)
     assert_type(load_fleets("fleet.toml"), tuple[FleetSpec, ...])
     assert_type(await vps.fleet.reboot(ids, timeout=1, on_failure="stop", on_event=print), Report)
     await vps.fleet.rolling_reboot(ids, timeout=1, max_unavailable=0.1, canary=2)

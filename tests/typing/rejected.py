@@ -5,7 +5,17 @@ Not run and not imported: `tests/typing/__main__.py` checks it.
 
 from __future__ import annotations
 
-from vpsorg_async import Client, Limits, Outcome, Server, ServerSpec, SharedClient, WaitPolicy, sync
+from vpsorg_async import (
+    Client,
+    FleetSpec,
+    Limits,
+    Outcome,
+    Server,
+    ServerSpec,
+    SharedClient,
+    WaitPolicy,
+    sync,
+)
 from vpsorg_async.errors import OutcomeUnknownError, RequestError, WaitError
 from vpsorg_async.events import ClientEvent, RequestSent
 
@@ -100,6 +110,20 @@ async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
     (await vps.fleet.create(specs, dry_run=True)).succeeded  # rejected
     (await vps.fleet.create(specs, timeout=1)).steps  # rejected
     await vps.fleet.creating(specs, timeout=1)  # rejected
+
+
+async def planned(vps: Client, fleet: FleetSpec, specs: list[ServerSpec]) -> None:
+    await vps.fleet.plan(specs)  # rejected
+    await vps.fleet.plan(fleet, prun=True)  # rejected
+    await vps.fleet.plan(fleet, replace="rolling")  # rejected
+    await vps.fleet.plan(fleet, remove="oldest")  # rejected
+    await vps.fleet.apply(fleet)  # rejected
+    await vps.fleet.apply(fleet, timeout=1, max_deletes="2")  # rejected
+    await vps.fleet.scale(fleet, timeout=1)  # rejected
+    await vps.fleet.scale(fleet, 3)  # rejected
+    await vps.fleet.scale(fleet, 3, timeout=1, prune=True)  # rejected
+    (await vps.fleet.scale(fleet, 3, dry_run=True)).succeeded  # rejected
+    (await vps.fleet.apply(fleet, timeout=1)).steps  # rejected
 
 
 def not_async(vps: sync.Client, specs: list[ServerSpec]) -> None:

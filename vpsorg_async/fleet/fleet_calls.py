@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Unpack
+from typing import Literal, Unpack, overload
 
 import attrs
 
@@ -109,9 +109,45 @@ class FleetCalls(BulkCommands):
             raise ConfigurationError(f"{', '.join(decided)}: decided when the plan was made")
         return await finish(self._launcher.applying(_permitted(fleets), settings, "apply"))
 
+    @overload
     async def scale(
-        self, fleet: FleetSpec, count: int, *, timeout: float, **options: Unpack[ScaleOptions]
-    ) -> Report:
+        self,
+        fleet: FleetSpec,
+        count: int,
+        *,
+        dry_run: Literal[True],
+        timeout: float = ...,
+        **options: Unpack[ScaleOptions],
+    ) -> FleetPlan: ...
+    @overload
+    async def scale(
+        self,
+        fleet: FleetSpec,
+        count: int,
+        *,
+        timeout: float,
+        dry_run: Literal[False] = False,
+        **options: Unpack[ScaleOptions],
+    ) -> Report: ...
+    @overload
+    async def scale(
+        self,
+        fleet: FleetSpec,
+        count: int,
+        *,
+        timeout: float,
+        dry_run: bool,
+        **options: Unpack[ScaleOptions],
+    ) -> Report | FleetPlan: ...
+    async def scale(
+        self,
+        fleet: FleetSpec,
+        count: int,
+        *,
+        timeout: float | None = None,
+        dry_run: bool = False,
+        **options: Unpack[ScaleOptions],
+    ) -> Report | FleetPlan:
         """Bring one fleet to another number of servers, and wait for it.
 
         Up by creating the lowest free numbers; down by deleting exactly as many as are too many, which needs no
@@ -120,7 +156,8 @@ class FleetCalls(BulkCommands):
         Args:
             fleet: The fleet; its own ``count`` does not matter.
             count: The number of servers that it shall have.
-            timeout: Seconds for each server.
+            timeout: Seconds for each server. Required, except with ``dry_run=True``.
+            dry_run: Change nothing, and return the `FleetPlan`, which `apply` takes.
             **options: ``remove`` (which servers are deleted first: ``"highest"`` numbers, ``"newest"``, or a function
                 that returns the largest values for those), ``protect`` (names of servers that are not deleted, or a
                 function of a server), ``allow_empty`` (whether the count may be 0; False), and ``ready``,
@@ -128,7 +165,7 @@ class FleetCalls(BulkCommands):
                 `ScaleOptions`.
 
         Returns:
-            One outcome for each server of the fleet, and for each that was deleted.
+            One outcome for each server of the fleet, and for each that was deleted; or the plan of a dry run.
 
         Raises:
             PlanRefusedError: The count is 0 without ``allow_empty=True``, or protected servers keep the fleet from it.
@@ -140,10 +177,12 @@ class FleetCalls(BulkCommands):
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        settings = options_of("scale", timeout, options, ScaleOptions)
-        (wanted,) = self._launcher.fleets([fleet])
-        guards = Guards.of(options, exact=True)
-        return await self._converge("scale", [attrs.evolve(wanted, count=count)], guards, settings)
+        settings = options_of("scale", 1.0 if dry_run and timeout is None else timeout, options, ScaleOptions)
+        (given,) = self._launcher.fleets([fleet])
+        wanted, guards = [attrs.evolve(given, count=count)], Guards.of(options, exact=True)
+        if dry_run:
+            return await self._launcher.plan(wanted, guards, priced=True)
+        return await self._converge("scale", wanted, guards, settings)
 
     async def _converge(
         self, operation: str, fleets: Sequence[FleetSpec], guards: Guards, options: Options
