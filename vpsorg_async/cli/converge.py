@@ -165,13 +165,13 @@ def scale(
     request, recorded = readiness.request(new=True), record.file(settings)
     check_seconds(timeout, "--timeout")
     check_seconds(settle, "--settle", zero=True)
-    wanted = attrs.evolve(_one(load_fleets(file), fleet), count=to)
-    options = {**removal.options(), "prune": True, "max_deletes": MOST}
-    made = _planned(settings, [wanted], options)
-    left = sum(step.kind is not StepKind.DELETE for step in made.steps)
-    if left > to and not made.refusals:
-        why = f"{wanted.name}: {left} servers are protected or share a name, so that {to} can't be reached"
-        made = attrs.evolve(made, refusals=(why,))
+    wanted = _one(load_fleets(file), fleet)
+
+    async def planned(vps: Client) -> FleetPlan:
+        scaled: FleetPlan = await vps.fleet.scale(wanted, to, dry_run=True, **removal.options())
+        return scaled
+
+    made = settings.run(planned)
     return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
 
 

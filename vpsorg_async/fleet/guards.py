@@ -117,8 +117,8 @@ class Guards:
         if self.exact:
             if deletes < surplus:
                 yield (
-                    f"{fleet.name}: {surplus} servers are too many and only {deletes} may be deleted; the others are "
-                    "protected, or several of them have one name"
+                    f"{fleet.name}: a count of {fleet.count} can't be reached: {surplus} servers are too many and only "
+                    f"{deletes} may be deleted; the others are protected, or share a name"
                 )
         elif self.max_deletes is None or isinstance(self.max_deletes, float):
             share = SHARE if self.max_deletes is None else self.max_deletes
