@@ -123,6 +123,24 @@ async def test_what_is_in_flight_comes_before_anything_else(
     assert commands(vpsorg_sandbox) == dict.fromkeys(ids, 1)
 
 
+async def test_a_run_that_is_left_at_once_still_waits_for_what_was_in_flight(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path
+) -> None:
+    """What an earlier run sent is reported as such, and the next run takes it up."""
+    ids = fleet_of(vpsorg_sandbox, 2)
+    async with vpsorg_client() as vps, earlier(vpsorg_sandbox, file, ids) as run:
+        await reboot(vps, run, ids[1])
+    async with vpsorg_client() as vps:
+        async with vps.fleet.rolling("reboot", ids, timeout=TIMEOUT, journal=file) as rolling:
+            pass
+        first, second = rolling.report.outcomes
+
+    assert isinstance(first, Skipped)
+    assert isinstance(second, Failed)
+    assert second.acknowledged
+    assert list(await left(vpsorg_sandbox, file, ids)) == [ids[1]]
+
+
 async def test_a_share_is_one_of_the_whole_fleet(
     vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path
 ) -> None:

@@ -30,7 +30,8 @@ class Succeeded:
             then ``ready`` (its ready check passed).
         timeline: The statuses that the wait saw, and what the ready checks said.
         seconds: The time from sending the command to the outcome.
-        attempts: The number of times the command was sent: more than one only where that is safe.
+        attempts: The number of times that this call sent the command: more than one only where that is safe, and 0
+            where an earlier run had sent it.
         acknowledged: Whether the service accepted a command of this client.
         differences: The fields in which an adopted server differs from its spec; they are not changed.
         error: None, as for every outcome that is not `Failed`.

@@ -126,7 +126,7 @@ class RollingRun(OutcomeStream):
             locations, paused=self._rollout.paused, done=done, in_progress=in_flight, **self._limits
         )
         for key in in_flight:
-            self._tasks.start(self._roll(key))
+            self._start(key)
         self._start_next()
 
     def _job(self, key: ServerId, server: Server | None, left: Intent | Acknowledged | None) -> Job | Skipped:
@@ -208,16 +208,20 @@ class RollingRun(OutcomeStream):
     def _start_next(self) -> None:
         """Start the servers that may go now; once the rollout has stopped, skip all that are left."""
         for key in () if self._ended_by else self._rollout.begin():
-            self._tasks.start(self._roll(key))
+            self._start(key)
         if self._over and not self._rest_skipped:
             self._rest_skipped = True
             for key in self._rollout.left:
                 self._outcomes.settle(key, Skipped(key, self._over))
 
-    async def _roll(self, key: ServerId) -> None:
-        """Take one server through its command, the wait and the health check."""
+    def _start(self, key: ServerId) -> None:
         job = self._jobs[key]
-        job_run = self._job_runs[key] = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
+        self._job_runs[key] = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
+        self._tasks.start(self._roll(self._job_runs[key]))
+
+    async def _roll(self, job_run: JobRun) -> None:
+        """Take one server through its command, the wait and the health check."""
+        job, key = job_run.job, job_run.job.key
         back = False
         outcome: Outcome
         try:
