@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,27 @@ def test_a_killed_apply_is_taken_up(vpsorg: Any, start: Any, slow: Sandbox, stat
 
     assert "taken up from an earlier run that ended early" in ended.err
     assert names(slow) == ["web-01", "web-02", "web-03"]
+
+
+def test_an_interrupted_apply_says_how_to_go_on(start: Any, slow: Sandbox, state: Path, file: Path) -> None:
+    """Of its servers some are to be active and others gone: no wait fits, but the same command does."""
+    file.write_text(FLEETS.replace("count = 3", "count = 1") + WORKERS)
+    web(slow, 1, 2)
+    slow.faults.add(Rule("delete", faults.SoftDelete("deleting", 1e6, in_list=True)))
+    with start("fleet", "apply", "-f", str(file), "--prune", "--yes", "-q") as process:
+        until(lambda: len(slow.ledger) == 3 and receipts(state) == 3)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+
+    assert process.returncode == 130
+    assert [re.split("  +", line)[:2] for line in out.splitlines()[1:5]] == [
+        ["web-01", "adopted"],
+        ["web-02", "left"],
+        ["worker-1", "left"],
+        ["worker-2", "left"],
+    ]
+    assert out.splitlines()[-1].startswith("run the same command again")
+    assert "vpsorg wait" not in out
 
 
 # -- scale ----------------------------------------------------------------------------------------------------------

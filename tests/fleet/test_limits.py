@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fleet.virtual_account import account, client, commands, creates, specs, virtual
-from vpsorg_async import Client, Limits, Report, Server, ServerSpec
+from vpsorg_async import Client, FleetSpec, Limits, Report, Server, ServerSpec
 from vpsorg_async.errors import (
     DecodeError,
     LimitError,
@@ -332,6 +332,29 @@ async def test_a_tried_again_run_is_checked_again() -> None:
 
         await refusal(report.retry_failed())
         assert len(box.servers) == 2
+
+
+@virtual
+async def test_an_applied_plan_is_checked_as_a_whole() -> None:
+    """A plan over a limit deletes nothing either; its deletes make room only once they are seen."""
+    old, new = (
+        FleetSpec(name=f"{name}-{{n}}", count=count, plan_id=1, os_id=5, location="us-west")
+        for name, count in (("old", 1), ("new", 2))
+    )
+    async with account(options=limits(max_servers=3)) as (box, vps):
+        await vps.fleet.scale(old, 3, timeout=900)
+        sent = len(changes(box))
+        with pytest.raises(LimitError):
+            await vps.fleet.apply([old, new], timeout=900, prune=True, max_deletes=2)
+        assert len(changes(box)) == sent
+
+        await vps.fleet.apply(old, timeout=900, prune=True, max_deletes=2)
+        await vps.fleet.apply([old, new], timeout=900)
+        assert sorted(server.name for server in box.servers) == ["new-1", "new-2", "old-1"]
+        async with client(box, **limits(read_only=True)) as reader:
+            assert len((await reader.fleet.apply([old, new], timeout=900)).succeeded) == 3
+            with pytest.raises(LimitError):
+                await reader.fleet.scale(old, 0, timeout=900, allow_empty=True)
 
 
 @virtual

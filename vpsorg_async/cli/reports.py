@@ -153,10 +153,17 @@ def _show(
     lines = columns(head, rows) if rows else []
     lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
     left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
-    option = recording.file.written
-    lines += [to_continue(left, [_target(report.operation)], request, option)] if left else []
-    if interrupted and recording is not NOT_RECORDED and len(report.succeeded) < len(report.outcomes):
-        lines.append(AGAIN)
+    unfinished = (
+        interrupted and recording is not NOT_RECORDED and len(report.succeeded) < len(report.outcomes)
+    )
+    again = AGAIN if unfinished else ""
+    if report.operation in ("apply", "scale"):
+        # some of its servers are to be active, others gone: no wait fits all
+        again = again.removeprefix("or ")
+    elif left:
+        option = recording.file.written
+        lines.append(to_continue(left, [_target(report.operation)], request, option))
+    lines += [again] if again else []
     output.report(json.loads(report.to_json()), lines)
     if left:
         failed = len(report.failed) - len(left)
