@@ -24,7 +24,7 @@ from ..errors import (
     WaitError,
     is_absence,
 )
-from ..events import CommandAnswered, FleetEvent, ServerAdopted, ServerSettled
+from ..events import CommandAnswered, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from ..fleet import Failed, Outcome, Skipped, Succeeded
 from ..lifecycle.receipts import Receipt
 from ..plain import from_plain, to_plain
@@ -122,8 +122,9 @@ class FleetActivities:
 
         async def work(vps: Client) -> object:
             options: dict[str, Any] = {"settle": wanted.settle, "on_event": run.on_event}
-            if again:
-                options |= {"receipts": run.read_receipts(), "settle_first": wanted.settle}
+            receipts = run.read_receipts()
+            if receipts or again:
+                options |= {"receipts": receipts, "settle_first": wanted.settle if again else 0.0}
             if chunk["operation"] == "ensure":
                 return await vps.fleet.ensure(wanted.specs, timeout=wanted.timeout, **options)
             if again:
@@ -132,7 +133,8 @@ class FleetActivities:
             return await vps.fleet.create(wanted.specs, timeout=wanted.timeout, **options)
 
         async with self._shared as vps:
-            return await run.do(vps, work)
+            done = await run.do(vps, work)
+        return {**done, "doubt": again or run.has_doubts()}
 
     async def act_chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Delete the servers of a chunk, and return their rows."""
@@ -191,6 +193,7 @@ class _ChunkRun:
         self._keeps_rows = receipts is None
         self._receipts: dict[str, dict[str, Any]] = {**(receipts or {}), **earlier.get("receipts", {})}
         self._rows: dict[ServerId, dict[str, Any]] = {row["key"]: row for row in earlier.get("rows", ())}
+        self._sent: set[ServerId] = set()
         self._handed_over: set[asyncio.Task[None]] = set()
         self._out_of_time = False
         self._lease = Lease(self._details)
@@ -202,6 +205,10 @@ class _ChunkRun:
     def open_keys(self) -> list[ServerId]:
         """Return the keys that have no row."""
         return [key for key in self._keys if key not in self._rows]
+
+    def has_doubts(self) -> bool:
+        """Return whether the create of an open server was sent, and nothing is known of it."""
+        return any(key in self._sent and str(key) not in self._receipts for key in self.open_keys())
 
     async def do(self, vps: Client, work: Callable[[Client], Coroutine[Any, Any, object]]) -> dict[str, Any]:
         """Do the work while the lease lasts, and return the rows, the receipts, and the keys that are open."""
@@ -227,6 +234,8 @@ class _ChunkRun:
 
     def on_event(self, event: FleetEvent) -> None:
         """Take a receipt or an outcome from an event of the fleet call."""
+        if isinstance(event, CommandSent):
+            self._sent.add(event.key)
         if isinstance(event, CommandAnswered):
             # no later answer has it, and this process can die while the server boots
             self._hand_over(event.server)

@@ -121,11 +121,10 @@ class FleetWorkflow:
                 await workflow.wait_condition(lambda: not self._paused or self._cancelled)
                 if self._cancelled:
                     return
-                keys = await self._turn(keys, again)
-            again = True
+                keys, again = await self._turn(keys, again)
 
-    async def _turn(self, keys: Sequence[str], again: bool) -> Sequence[str]:
-        """Let a worker do a chunk, record its rows, and return what is left open."""
+    async def _turn(self, keys: Sequence[str], again: bool) -> tuple[Sequence[str], bool]:
+        """Let a worker do a chunk, record its rows, and return what is left open, and whether it was sent perhaps."""
         handle = workflow.start_activity(
             "vpsorg.act_chunk" if self.operation == "delete" else "vpsorg.create_chunk",
             self._chunk(keys, again),
@@ -139,17 +138,17 @@ class FleetWorkflow:
         try:
             result = await handle
         except asyncio.CancelledError:
-            return keys  # it ended at the moment at which it was told to: nothing is known of it
+            return keys, True  # it ended at the moment at which it was told to: nothing is known of it
         except ActivityError as error:
             if isinstance(error.cause, Cancelled):
-                return keys
+                return keys, True
             self._book.add({"key": self._book.key(key), "outcome": "failed", **told(error)} for key in keys)
-            return []
+            return [], False
         finally:
             self._running.remove(handle)
         self._book.add(result["rows"])
         self._receipts.update(result["receipts"])
-        return [str(key) for key in result["open"]]
+        return [str(key) for key in result["open"]], result.get("doubt", False)
 
     def _chunk(self, keys: Sequence[str], again: bool) -> dict[str, Any]:
         items = [self._items[key] for key in keys]
@@ -162,7 +161,7 @@ class FleetWorkflow:
             "settle": self._settings["settle"],
         }
         known = {key: self._receipts[key] for key in keys if key in self._receipts}
-        return chunk | ({"again": True, "receipts": known} if again else {})
+        return chunk | ({"receipts": known} if known else {}) | ({"again": True} if again else {})
 
 
 @workflow.defn(name="vpsorg.FleetCreate", failure_exception_types=[TypeError])
