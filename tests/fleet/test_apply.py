@@ -11,12 +11,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.fleet.virtual_account import account, commands, creates, duplicates, kinds, virtual
 from vpsorg_async import FleetPlan, FleetSpec, Server, load_fleets
 from vpsorg_async.errors import ConfigurationError, DecodeError, PlanRefusedError, UnexpectedStatusError
 from vpsorg_async.events import CommandSent, FleetEvent
+from vpsorg_async.fleet import StepKind
 from vpsorg_async.plain import from_plain, to_plain
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
@@ -156,6 +158,37 @@ async def test_an_account_that_changes_before_the_first_change_is_planned_again(
         report = await vps.fleet.apply(fleet(0), timeout=TIMEOUT, protect=meanwhile)
 
         assert [outcome.key for outcome in report.outcomes] == ["web-01", "web-02", "web-03"]
+        assert changes(box) == []
+
+
+@virtual
+async def test_an_account_that_never_stands_still() -> None:
+    """After some tries the call is refused; the error has all changes, and its message the first ones."""
+    async with account() as (box, vps):
+        have(box, 0)
+
+        def meanwhile(server: Server) -> bool:
+            if server.name == "web-00":
+                have(box, *range(len(box.servers), len(box.servers) + 12))
+            return False
+
+        with pytest.raises(PlanRefusedError) as raised:
+            await vps.fleet.apply(fleet(0), timeout=TIMEOUT, protect=meanwhile)
+
+        assert len(raised.value.changes) == 12
+        assert str(raised.value).endswith("and 2 more")
+        assert changes(box) == []
+
+
+@virtual
+async def test_a_plan_with_a_step_of_another_version() -> None:
+    """A step that this version cannot apply refuses the whole plan."""
+    async with account() as (box, vps):
+        have(box, 1)
+        (step,) = (await vps.fleet.plan(fleet(1))).steps
+        with pytest.raises(PlanRefusedError, match="replaced"):
+            await vps.fleet.apply(FleetPlan((attrs.evolve(step, kind=StepKind.REPLACE),)), timeout=TIMEOUT)
+
         assert changes(box) == []
 
 

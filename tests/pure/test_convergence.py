@@ -266,6 +266,18 @@ def test_in_the_provider_dialect_the_host_name_counts() -> None:
     ]
 
 
+def test_a_server_of_two_fleets() -> None:
+    """Where one fleet is found by names and another by host names, a server that fits both is refused."""
+
+    def key_of(subject: ServerSpec | Server) -> str:
+        return name_key(subject.hostname or subject.name)
+
+    fleets = [fleet(1, "web{n}"), fleet(1, "db{n}", hostname="web{n}")]
+
+    with pytest.raises(ConfigurationError, match="belongs to several fleets"):
+        plan_fleets(fleets, [server("web1")], key_of=key_of)
+
+
 OFFERS = [
     PlanOffer(id=1, price_hourly=Decimal("0.007"), price_monthly=Decimal(5)),
     PlanOffer(id=2, price_hourly=Decimal("0.01"), price_monthly=Decimal(7)),

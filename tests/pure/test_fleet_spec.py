@@ -205,6 +205,7 @@ def test_files_are_read_strictly(tmp_path: Path, old: str, new: str, problem: st
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
-    for file in (tmp_path / "missing.toml", tmp_path / "bytes.toml", tmp_path, 3):
+    (tmp_path / "deep.toml").write_text(f"fleet = {'[' * 100_000}")
+    for file in (tmp_path / "missing.toml", tmp_path / "bytes.toml", tmp_path / "deep.toml", tmp_path, 3):
         with pytest.raises(ConfigurationError):
             load_fleets(file)  # type: ignore[arg-type]

@@ -26,6 +26,9 @@ from .resumption import Resumption
 
 __all__ = ["Survey"]
 
+NAMED = 10
+"""The number of changes that the message of an error names; its attribute has them all."""
+
 
 class Survey:
     """Reads the account once for each call. A list that is known to be incomplete proves no absence."""
@@ -128,8 +131,10 @@ class Survey:
         listing, existing = await self._account(lambda key: key in keys or selector.place(key) is not None)
         now, changes = renewed(plan, existing, endpoints.key_of, self._context.waiter.heading)
         if changes:
+            more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
             raise PlanRefusedError(
-                f"the account has changed since the plan was made, and nothing was sent: {'; '.join(changes)}",
+                "the account has changed since the plan was made, and nothing was sent: "
+                f"{'; '.join(changes[:NAMED])}{more}",
                 plan=plan,
                 changes=changes,
             )
