@@ -455,6 +455,29 @@ def test_a_reboot_that_was_interrupted_is_waited_for_and_not_repeated(
     assert "taken up from an earlier run that ended early: 1 server not rebooted again" in fleet.err
 
 
+def test_after_a_wait_the_same_command_is_another_one(
+    vpsorg: Any, start: Start, slow: Sandbox, state: Path
+) -> None:
+    """The wait has seen the interrupted reboots done: there is nothing left to take up."""
+    slow.world.add(3)
+    with (
+        start("servers", "reboot", "12345", "--wait") as one,
+        start("fleet", "reboot", "12346", "12347", "--yes", "-q") as many,
+    ):
+        until(lambda: receipts(state) == 3)
+        killed(one)
+        killed(many)
+    for server in slow.servers:
+        slow.world.set_status(server.id, "active")
+    assert vpsorg("wait", "12345", "12346", "12347").code == 0
+
+    one_more = vpsorg("servers", "reboot", "12345")
+    many_more = vpsorg("fleet", "reboot", "12346", "12347", "--yes", "--no-wait")
+
+    assert "taken up" not in one_more.err + many_more.err
+    assert len(slow.ledger) == 6
+
+
 def test_a_rolling_reboot_is_continued(vpsorg: Any, start: Start, slow: Sandbox, state: Path) -> None:
     """After a crash the next run waits for what was in flight, and reboots the rest."""
     slow.world.add(3)

@@ -2,7 +2,8 @@
 
 A run that ended early left its names or servers behind. Creates are taken up whenever they were sent: a server is there
 or it is not. A start, stop, reboot or delete is taken up only as long as the earlier run itself would have waited for
-it, and a rolling operation for a day. Later, the same command means another reboot, and not that of last week.
+it, and a rolling operation for a day. Later, the same command means another reboot, and not that of last week. It does
+so at once where waits have seen all of the earlier commands done.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from .settings import Settings
 LISTED = timedelta(minutes=10)
 """The age from which on a server that a whole list lacks is gone: much longer than lists lag behind."""
 
-__all__ = ["NOT_RECORDED", "Recording", "close_books", "fulfil", "of_command", "recent", "take_up"]
+__all__ = [
+    "NOT_RECORDED",
+    "Recording",
+    "close_books",
+    "fulfil",
+    "of_command",
+    "recent",
+    "seen_done",
+    "take_up",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -98,10 +108,29 @@ async def take_up(
         await journal.forget(gone)
         kept = [entry for entry in left if isinstance(entry, Intent) or entry.receipt.server_id not in gone]
         return True, _of_creates(kept, recording.seconds)
-    if sent and not recent(sent.values(), recording.seconds):
+    rolling = operation != command
+    if sent and (
+        not recent(sent.values(), recording.seconds)
+        or (not rolling and await _over(journal, recording, sent))
+    ):
         await journal.forget(recording.ids)
         return True, ""
     return True, _of_commands(sent.values(), command)
+
+
+async def _over(
+    journal: Journal, recording: Recording, sent: Mapping[ServerId, Intent | Acknowledged]
+) -> bool:
+    """Return whether the earlier run has sent all of its commands, and waits have seen them done."""
+    return len(sent) == len(recording.ids) and await seen_done(journal, sent)
+
+
+async def seen_done(journal: Journal, sent: Mapping[ServerId, Intent | Acknowledged]) -> bool:
+    """Return whether all of these commands were acknowledged, and none has left a receipt for a wait."""
+    receipts = await journal.receipts(sent)
+    return all(
+        isinstance(entry, Acknowledged) and receipts.get(key) != entry.receipt for key, entry in sent.items()
+    )
 
 
 async def _gone(vps: Client, receipts: Collection[Receipt]) -> list[ServerId]:

@@ -21,7 +21,7 @@ from ..lifecycle.contract import Target
 from ..lifecycle.receipts import Receipt
 from ..records import ActionAccepted, Server, ServerId
 from ..specs import ServerSpec
-from .earlier_runs import Recording, fulfil, of_command, recent
+from .earlier_runs import Recording, fulfil, of_command, recent, seen_done
 from .output import Output, unanswered
 
 SEARCHES = "the same command again searches for its server before it creates another one"
@@ -62,9 +62,11 @@ async def acting(
             yield Accepted(answer=await _send(vps, operation, server_id), subject=server_id)
             return
         async with _ended(run, interrupted_only=True):
-            left = of_command(run.standing_commands, operation).get(server_id)
+            left = of_command(run.standing_commands, operation)
+            if await seen_done(journal, left):
+                left = {}
             try:
-                accepted = await _act(vps, run, recording, operation, server_id, left)
+                accepted = await _act(vps, run, recording, operation, server_id, left.get(server_id))
                 if accepted.answer is None and isinstance(accepted.subject, Receipt):
                     output.note(f"{operation}: taken up from an earlier run that ended early: not sent again")
                 yield accepted
