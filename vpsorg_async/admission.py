@@ -98,6 +98,10 @@ class AdmissionControl:
         names = [spec.name for spec in wanted.values()]
         return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)))
 
+    def clear(self, name: str) -> None:
+        """Note that no create of this name, by its key, whose outcome is unknown has had an effect."""
+        self._allowance.clear(name)
+
     async def _view(self, endpoints: Endpoints) -> AccountView:
         """Read the account, and the plans if a limit needs them."""
         listing = await endpoints.listing()

@@ -9,7 +9,7 @@ admitted, unanswered  unless the list shows a new server of its name
 withdrawn             never: the create was refused, or not sent
 answered              unless the list shows its server, or the server was seen to be gone; and not any more in a list
                       that was requested ``visibility`` seconds after the answer
-outcome unknown       as unanswered, and for as long as answered
+outcome unknown       as unanswered, and for as long as answered; not after a search that found nothing
 ====================  ==========================================================================================
 
 A server that is being deleted counts until it is seen to be gone.
@@ -136,6 +136,10 @@ class Allowance:
         """Give up places of creates that have created nothing."""
         left = set(places)
         self._places = [place for place in self._places if place not in left]
+
+    def clear(self, name: str) -> None:
+        """Give up the places in doubt of this name: a search has shown that their creates have had no effect."""
+        self.withdraw([place for place in self._places if place.in_doubt and place.name == name])
 
     def _unseen(self, view: AccountView) -> list[Place]:
         """Return the places that count besides the servers of the list."""

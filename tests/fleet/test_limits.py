@@ -177,6 +177,20 @@ async def test_a_single_create_in_doubt_counts() -> None:
 
 
 @virtual
+async def test_a_create_that_had_no_effect_counts_no_more() -> None:
+    """`find_created` proves that a lost create created nothing: the next one has room at once."""
+    lose = Rule("create", faults.DropBefore(), times=1)
+    async with account(lose, options=limits(max_servers=1)) as (box, vps):
+        with pytest.raises(OutcomeUnknownError):
+            await vps.servers.create(SPEC)
+        await refusal(vps.servers.create(SPEC))
+        assert await vps.fleet.find_created(SPEC, settle=5) is None
+
+        await vps.servers.create(SPEC)
+        assert len(box.servers) == 1
+
+
+@virtual
 async def test_a_delete_counts_once_it_is_seen() -> None:
     """A server that is being deleted is still there; once it is gone there is room at once."""
     linger = Rule("delete", faults.SoftDelete("stopping", 30, in_list=True))

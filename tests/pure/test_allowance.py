@@ -150,6 +150,18 @@ def test_a_create_that_is_searched_for_first_counts_once() -> None:
     assert len(own.admit(wanted("web"), view(), 101.0, searched=True)) == 1
 
 
+def test_a_search_without_a_find_gives_the_place_back() -> None:
+    """Only creates in doubt of that name are given up."""
+    own = allowance(max_servers=10)
+    admitted(own, view()).settle(None, 100.0)
+    admitted(own, view())
+    own.clear("other")
+    assert free(own, view(at=101.0)) == 8
+    own.clear("web")
+
+    assert free(own, view(at=101.0)) == 9
+
+
 def test_an_old_list_does_not_free_what_a_new_one_did() -> None:
     """A list that was requested early and read late still counts what was created meanwhile."""
     own = allowance(max_servers=10)

@@ -186,6 +186,8 @@ async def find_created(
         result = await ended
     finally:
         searches.close()
+    if result.server is None and result.exhausted:
+        context.admissions.clear(context.endpoints.key_of(spec))
     if result.server is not None or result.exhausted:
         return result.server
     assert result.error is not None
