@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -13,7 +12,8 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client as Engine
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -102,6 +102,25 @@ async def test_ensure_creates_and_adopts(engine: Engine, box: Sandbox) -> None:
     assert {(row["outcome"], row["how"], row["status"]) for row in report["rows"]} == {
         ("succeeded", "created", "active")
     }
+
+
+async def test_two_programs_that_ensure_a_fleet_meet(engine: Engine, box: Sandbox) -> None:
+    """The id of the workflow is the fleet: the second program is refused, or waits for what the first one does."""
+    request = FleetRequest(specs=specs(3), timeout=600)
+    async with working(engine, box) as client:
+        first = await client.start_workflow("vpsorg.FleetEnsure", request, id="web", task_queue=QUEUE)
+        with pytest.raises(WorkflowAlreadyStartedError):
+            await run(client, "vpsorg.FleetEnsure", request)
+        same = await client.execute_workflow(
+            "vpsorg.FleetEnsure",
+            request,
+            id="web",
+            task_queue=QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        assert same == await first.result()
+
+    assert created(box) == Counter({spec.name: 1 for spec in request.specs})
 
 
 async def test_a_client_of_another_language_starts_a_fleet(engine: Engine, box: Sandbox) -> None:
@@ -344,14 +363,6 @@ async def test_a_reboot_in_doubt_is_decided(
     assert progress["undecided"] == [server.id]
     assert summary.succeeded == 1
     assert [change.operation for change in box.ledger] == ["reboot"] * reboots
-
-
-def test_messages_are_plain_json() -> None:
-    """A request can be written by hand; what has a default can be left out."""
-    request = FleetRequest(specs=specs(1), timeout=600)
-
-    assert (request.settle, request.chunk) == (30.0, 50)
-    assert json.loads(json.dumps({"timeout": request.timeout})) == {"timeout": 600}
 
 
 async def test_a_long_rollout_continues_in_a_new_run(program: str, box: Sandbox) -> None:

@@ -134,21 +134,6 @@ class Rollout:
         else:
             self._failed.add(server_id)
 
-    def restore(self, settled: Mapping[ServerId, bool]) -> None:
-        """Record servers that settled in an earlier part of this rollout, before any is begun in this one."""
-        for location, queue in list(self._waiting.items()):
-            left = deque(waiting for waiting in queue if waiting[1] not in settled)
-            if left:
-                self._waiting[location] = left
-            else:
-                del self._waiting[location]
-        for server_id, healthy in settled.items():
-            if healthy:
-                self.done += 1
-            else:
-                self._failed.add(server_id)
-                self._unavailable_at[self._locations[server_id]] += 1
-
     def _next(self) -> ServerId:
         location = min(
             self._waiting, key=lambda name: (self._unavailable_at[name], _place(self._waiting[name][0]))

@@ -119,15 +119,18 @@ class RollingReboot:
         self._paused = self._paused or state.get("paused", False)
         self._book.begin(state["ids"], state["rows"])
         locations = dict(settings["locations"])
+        failed = [row["key"] for row in state["rows"] if row["outcome"] == "failed"]
         self._rollout = Rollout(
             locations,
             max_unavailable=settings["max_unavailable"],
             max_failures=settings["max_failures"],
             canary=settings["canary"],
             paused=self._paused,
+            done=[row["key"] for row in state["rows"] if row["outcome"] == "succeeded"],
+            in_progress=failed,
         )
-        settled = {row["key"]: row["outcome"] == "succeeded" for row in state["rows"]}
-        self._rollout.restore({key: healthy for key, healthy in settled.items() if key in locations})
+        for server_id in failed:
+            self._rollout.settled(server_id, False)
 
     def _begin_next(self) -> bool:
         """Begin the servers that may go now, and return whether there is anything to wait for."""
