@@ -15,8 +15,14 @@ import attrs
 import pytest
 
 from tests.fleet.virtual_account import account, commands, creates, duplicates, kinds, virtual
-from vpsorg_async import FleetPlan, FleetSpec, Server, load_fleets
-from vpsorg_async.errors import ConfigurationError, DecodeError, PlanRefusedError, UnexpectedStatusError
+from vpsorg_async import FleetPlan, FleetSpec, Limits, Server, load_fleets
+from vpsorg_async.errors import (
+    ConfigurationError,
+    DecodeError,
+    LimitError,
+    PlanRefusedError,
+    UnexpectedStatusError,
+)
 from vpsorg_async.events import CommandSent, FleetEvent
 from vpsorg_async.fleet import StepKind
 from vpsorg_async.plain import from_plain, to_plain
@@ -159,6 +165,24 @@ async def test_an_account_that_changes_before_the_first_change_is_planned_again(
 
         assert [outcome.key for outcome in report.outcomes] == ["web-01", "web-02", "web-03"]
         assert changes(box) == []
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(max_servers=4), Limits(max_creates_per_run=1), Limits(read_only=True)]
+)
+@virtual
+async def test_what_the_limits_of_the_client_forbid(limits: Limits) -> None:
+    """Plans are allowed; an apply is refused as a whole, deletes included."""
+    async with account(options={"limits": limits}) as (box, vps):
+        have(box, 1, 2, 3, 4)
+        wanted = [fleet(3), fleet(2, "db-{n}")]
+        plan = await vps.fleet.plan(wanted, prune=True)
+        with pytest.raises(LimitError):
+            await vps.fleet.apply(plan, timeout=TIMEOUT)
+        with pytest.raises(LimitError):
+            await vps.fleet.apply(wanted, timeout=TIMEOUT, prune=True)
+
+        assert (plan.changes, changes(box)) == (3, [])
 
 
 @virtual

@@ -63,7 +63,7 @@ class Selector:
 
 @attrs.define
 class _Members:
-    """The servers of one fleet by number: those that stay, and the numbers that only servers on their way out have."""
+    """The servers of one fleet that stay, by their numbers, and all numbers that are taken, also by leaving ones."""
 
     staying: dict[int, list[Server]] = attrs.field(factory=dict)
     taken: set[int] = attrs.field(factory=set)
@@ -103,11 +103,8 @@ def plan_fleets(
     refusals: list[str] = []
     for fleet, members in zip(fleets, found, strict=True):
         part = list(_steps(fleet, members, guards, key_of, heading))
-        surplus, deletes = (
-            len(members.staying) - fleet.count,
-            sum(step.kind is StepKind.DELETE for step in part),
-        )
-        refusals += guards.refusals(fleet, len(members.staying), surplus, deletes)
+        deletes = sum(step.kind is StepKind.DELETE for step in part)
+        refusals += guards.refusals(fleet, len(members.staying), deletes)
         steps += part
     refusals += guards.total_refusals(sum(step.kind is StepKind.DELETE for step in steps))
     return FleetPlan(tuple(steps), fleets=tuple(fleets), refusals=tuple(refusals)).priced(())
@@ -120,11 +117,7 @@ def _steps(
     staying = members.staying
     surplus = len(staying) - fleet.count
     single = (Member(number, same[0]) for number, same in staying.items() if len(same) == 1)
-    going = (
-        {member.number for member in guards.removable(fleet, single)[: max(surplus, 0)]}
-        if surplus > 0
-        else set()
-    )
+    going = guards.going(fleet, single, surplus)
     free = (number for number in count(fleet.first) if number not in members.taken)
     numbers = sorted((*staying, *islice(free, max(-surplus, 0))))
     servers = [server for same in staying.values() for server in same]

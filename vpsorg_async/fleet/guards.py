@@ -95,23 +95,27 @@ class Guards:
             if not isinstance(name, str) or all(fleet.number(name) is None for fleet in fleets):
                 raise ConfigurationError(f"protect has {name!r}, which is no name of these fleets")
 
-    def removable(self, fleet: FleetSpec, members: Iterable[Member]) -> list[Member]:
-        """Return the members that may be deleted, in the order in which they go."""
-        names = (*fleet.protect, *(() if callable(self.protect) else self.protect))
+    def going(self, fleet: FleetSpec, members: Iterable[Member], surplus: int) -> set[int]:
+        """Return the numbers of the members that go: as many as are too many, as far as they may."""
+        if surplus <= 0:
+            return set()
+        names = fleet.protect if callable(self.protect) else (*fleet.protect, *self.protect)
         kept = {fleet.number(name) for name in names}
         free = [
             member
             for member in members
             if member.number not in kept and not (callable(self.protect) and self.protect(member.server))
         ]
-        ranks = {member.number: self._rank(member) for member in free}
+        ranked = [(self._rank(member), member.number) for member in free]
         try:
-            return sorted(free, key=lambda member: (ranks[member.number], member.number), reverse=True)
+            first = sorted(ranked, reverse=True)
         except TypeError as unfit:
             raise ConfigurationError(f"what remove returned can't be compared: {unfit}") from None
+        return {number for _, number in first[:surplus]}
 
-    def refusals(self, fleet: FleetSpec, present: int, surplus: int, deletes: int) -> Iterable[str]:
-        """Yield why the deletes of one fleet are forbidden, given the number of its servers and of those too many."""
+    def refusals(self, fleet: FleetSpec, present: int, deletes: int) -> Iterable[str]:
+        """Yield why the deletes of one fleet are forbidden, given the number of its servers."""
+        surplus = present - fleet.count
         if deletes and fleet.count == 0 and not self.allow_empty:
             yield f"{fleet.name}: a count of 0 would delete the whole fleet; allow_empty=True permits it"
         if self.exact:
