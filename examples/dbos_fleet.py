@@ -24,6 +24,9 @@ What one has to know of DBOS:
 - A workflow belongs to the executor that began it. Nobody takes over the workflows of an executor that died, except a
   process that starts with the same ``--executor`` (or Conductor, a product). Two processes with the same executor at
   the same time would execute the same steps, so a lock file forbids that on this machine.
+- A recovered workflow goes through a queue that all processes of the same version read, whatever their executor. On a
+  shared Postgres, a process of another account could take it, and would create the servers there. So the version names
+  the executor, too. Use an executor for one account only.
 - A workflow has one result for ever. A second run of the same name and count prints the result of the first one; to
   ensure the fleet anew, give another ``--id``.
 
@@ -136,7 +139,7 @@ async def run(name: str, count: int, database: str, executor: str, workflow: str
         config={
             "name": "vpsorg-fleet",
             "system_database_url": database,
-            "application_version": VERSION,
+            "application_version": f"{VERSION}-{executor}",
             "executor_id": executor,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",

@@ -33,7 +33,7 @@ class Account:
     @contextmanager
     def started(self, count: int, settle: float, *more: str) -> Iterator[subprocess.Popen[str]]:
         """Run the example."""
-        words = [self.name, "--count", str(count), "--settle", str(settle), "--executor", "one", *more]
+        words = [self.name, "--count", str(count), "--settle", str(settle), "--executor", self.name, *more]
         if POSTGRES:
             words += ["--database", POSTGRES]
         with subprocess.Popen(
