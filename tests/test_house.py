@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"runtime"},
     {"fleet"},
     {"journal"},
-    {"servers", "admission", "lookups", "raw", "durations_file"},
+    {"servers", "actions", "admission", "lookups", "raw", "durations_file"},
     {"endpoints"},
     {"changes", "listing"},
     {"answers", "ready"},

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
@@ -47,7 +47,7 @@ log = logging.getLogger("vpsorg_async.servers")
 
 ECHOES = frozenset({400, 404, 409, 410})
 """The statuses that can be an echo of an earlier attempt of this client."""
-READ_AFTERWARDS = frozenset({Operation.START, Operation.STOP})
+READ_AFTERWARDS = frozenset({Operation.START, Operation.STOP, Operation.HARD_STOP})
 """The commands whose outcome the server's status shows, if the answer was lost."""
 REMEMBERED = 10_000
 """The number of commands with an unknown outcome that are remembered."""
@@ -238,10 +238,14 @@ class Changes:
         return operation in READ_AFTERWARDS and server.status in COMMANDS[operation.value].shows_accepted
 
     async def act(
-        self, operation: Operation, server_id: ServerId, before_send: BeforeSend | None = None
+        self,
+        operation: Operation,
+        server_id: ServerId,
+        before_send: BeforeSend | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> ActionAccepted:
-        """Send a start, a stop or a reboot."""
-        request = self._dialect.action(operation, server_id)
+        """Send a start, a stop or a reboot, or another action of the dialect."""
+        request = self._dialect.action(operation, server_id, fields)
         sent_at = self._clock.wall()
         try:
             with _Departure(request, server_id, sent_at, self._on_event):
@@ -269,7 +273,8 @@ class Changes:
         if accepted is None:
             assert refused is not None
             raise refused
-        self._acknowledged(server_id, operation, accepted.server_status)
+        if operation.value in COMMANDS:
+            self._acknowledged(server_id, operation, accepted.server_status)
         return accepted
 
     def _note_unknown(

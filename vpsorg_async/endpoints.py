@@ -133,6 +133,23 @@ class Endpoints:
         """Reboot one server; the request is sent once."""
         return await self._changes.act(Operation.REBOOT, server_id, before_send)
 
+    async def hard_stop(self, server_id: ServerId, before_send: BeforeSend | None = None) -> ActionAccepted:
+        """Switch one server off."""
+        return await self._changes.act(Operation.HARD_STOP, server_id, before_send)
+
+    async def snapshot(self, server_id: ServerId, label: str | None = None) -> ActionAccepted:
+        """Take a snapshot of one server; the request is sent once."""
+        fields = None if label is None else {"label": label}
+        return await self._changes.act(Operation.SNAPSHOT, server_id, fields=fields)
+
+    async def backup(self, server_id: ServerId) -> ActionAccepted:
+        """Back one server up; the request is sent once."""
+        return await self._changes.act(Operation.BACKUP, server_id)
+
+    def check_command(self, command: str) -> None:
+        """Raise `ConfigurationError` for a command that the dialect does not have."""
+        self._dialect.action(Operation(command), 1)
+
     # -- what is known ----------------------------------------------------------------------------------------------
 
     def check(self, spec: ServerSpec) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from .actions import Actions
 from .fleet import Fleet
 from .http.exchange import Request, Response
 from .lifecycle.calls import WaitOutcome
@@ -34,6 +35,11 @@ class Facade:
     def servers(self) -> Servers:
         """The nine endpoints."""
         return self._calls().servers
+
+    @property
+    def actions(self) -> Actions:
+        """Hard stops, snapshots and backups; provider dialect only."""
+        return self._calls().actions
 
     @property
     def fleet(self) -> Fleet:

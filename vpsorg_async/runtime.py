@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 
+from .actions import Actions
 from .admission import AdmissionControl
 from .allowance import Allowance
 from .answers import Answers
@@ -238,6 +239,7 @@ class Calls:
         self.session = session
         self.endpoints = context.endpoints
         self.servers = Servers(context.endpoints, context.admissions)
+        self.actions = Actions(context.endpoints)
         self._lookups = lookups
         self._context = context
         self.fleet = Fleet(context, self.look_up(Plans))

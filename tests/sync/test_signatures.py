@@ -9,11 +9,12 @@ from typing import Any, get_type_hints
 import pytest
 
 import vpsorg_async
-from vpsorg_async import ClientOptions, fleet, lookups, servers, sync
+from vpsorg_async import ClientOptions, actions, fleet, lookups, servers, sync
 
 PAIRS: list[tuple[type, type]] = [
     (sync.Client, vpsorg_async.Client),
     (sync.Servers, servers.Servers),
+    (sync.Actions, actions.Actions),
     (sync.Fleet, fleet.Fleet),
     (sync.Run, fleet.Run),
     (sync.RollingRun, fleet.RollingRun),

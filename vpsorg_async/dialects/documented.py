@@ -24,6 +24,7 @@ from .base import Page, RawPage, read_rows
 
 __all__ = ["Documented"]
 
+_ACTIONS = frozenset({Operation.START, Operation.STOP, Operation.REBOOT})
 _SERVERS = f"{API_PREFIX}/servers/"
 
 
@@ -138,8 +139,14 @@ class Documented:
         """Delete one server permanently."""
         return Request(Operation.DELETE, "DELETE", self._path(server_id))
 
-    def action(self, operation: Operation, server_id: ServerId) -> Request:
-        """Start, stop or reboot a server: a POST without a body."""
+    def action(
+        self, operation: Operation, server_id: ServerId, fields: Mapping[str, Any] | None = None
+    ) -> Request:
+        """Start, stop or reboot a server: a POST without a body. Raises `ConfigurationError` for anything else."""
+        if operation not in _ACTIONS:
+            raise ConfigurationError(
+                f"the documented API has no {operation.value}; the provider dialect has it: dialect='provider'"
+            )
         return Request(operation, "POST", f"{self._path(server_id)}{operation.value}/")
 
     def read_page(self, body: bytes) -> Page:

@@ -29,7 +29,12 @@ _SERVERS = f"{API_PREFIX}/servers/"
 PAGE_SIZE = 100
 """The maximum page size that the API accepts."""
 
-_POWER = {Operation.START: "start", Operation.STOP: "stop", Operation.REBOOT: "restart"}
+_POWER = {
+    Operation.START: "start",
+    Operation.STOP: "stop",
+    Operation.REBOOT: "restart",
+    Operation.HARD_STOP: "hard_stop",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -207,11 +212,15 @@ class Provider:
         """Delete one server permanently."""
         return Request(Operation.DELETE, "DELETE", self._path(server_id))
 
-    def action(self, operation: Operation, server_id: ServerId) -> Request:
-        """Start, stop or reboot a server."""
-        return Request(
-            operation, "POST", f"{self._path(server_id)}power/", dumps({"action": _POWER[operation]})
-        )
+    def action(
+        self, operation: Operation, server_id: ServerId, fields: Mapping[str, Any] | None = None
+    ) -> Request:
+        """Start, stop or reboot a server, switch it off, or take a snapshot or a backup of it."""
+        power = _POWER.get(operation)
+        if power is not None:
+            return Request(operation, "POST", f"{self._path(server_id)}power/", dumps({"action": power}))
+        body = dumps(dict(fields)) if fields else None
+        return Request(operation, "POST", f"{self._path(server_id)}{operation.value}/", body)
 
     def read_page(self, body: bytes) -> Page:
         """Read a page, or a bare list."""

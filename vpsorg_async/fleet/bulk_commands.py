@@ -96,6 +96,35 @@ class BulkCommands:
         settings = options_of("stop", timeout, options, ActOptions)
         return await finish(self._launcher.acting("stop", ids, settings, wait=wait))
 
+    async def hard_stop(
+        self,
+        ids: Iterable[ServerId | Server],
+        *,
+        timeout: float,
+        wait: bool = True,
+        **options: Unpack[ActOptions],
+    ) -> Report:
+        """Switch all servers off without shutting their systems down; provider dialect only. Unsaved data is lost.
+
+        Args:
+            ids: Ids or servers, each once.
+            timeout: Seconds for each server, from its command until it is stopped.
+            wait: False returns when the commands are acknowledged.
+            **options: As in `stop`.
+
+        Returns:
+            One outcome for each server, in the order given.
+
+        Raises:
+            ConfigurationError: Bad input, or the dialect has no hard stop; nothing was sent.
+
+        Example:
+            ``report = await vps.fleet.hard_stop([failed.key for failed in report.failed], timeout=60)``
+        """
+        self._context.endpoints.check_command("hard_stop")
+        settings = options_of("hard_stop", timeout, options, ActOptions)
+        return await finish(self._launcher.acting("hard_stop", ids, settings, wait=wait))
+
     async def reboot(
         self,
         ids: Iterable[ServerId | Server],

@@ -116,8 +116,8 @@ class Report:
     """The outcomes of a fleet call.
 
     Attributes:
-        operation: The call: ``create``, ``ensure``, ``start``, ``stop``, ``reboot``, ``delete``, or ``rolling reboot``,
-            ``rolling stop``, ``rolling start``, ``apply``, ``scale``.
+        operation: The call: ``create``, ``ensure``, ``start``, ``stop``, ``hard_stop``, ``reboot``, ``delete``,
+            ``rolling reboot``, ``rolling stop``, ``rolling start``, ``apply``, or ``scale``.
         outcomes: One outcome for each spec or id, in the order given.
         seconds: The time from the beginning of the call to its last outcome.
         rolled_back: Whether the servers that the call created were deleted again: because ``min_count`` was not

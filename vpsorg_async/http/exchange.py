@@ -42,6 +42,9 @@ class Operation(enum.Enum):
     START = "start"
     STOP = "stop"
     REBOOT = "reboot"
+    HARD_STOP = "hard_stop"
+    SNAPSHOT = "snapshot"
+    BACKUP = "backup"
     READ = "read"
     CHANGE = "change"
 

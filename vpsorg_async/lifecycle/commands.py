@@ -1,7 +1,7 @@
-"""The five commands and what each does to a server's status: one record each. Data.
+"""The commands and what each does to a server's status: one record each. Data.
 
 Source: https://www.vps.org/api/v1/docs/servers/. The page names no word for a server that is being deleted:
-``deleting`` is a word of this package.
+``deleting`` is a word of this package. The page does not have ``hard_stop``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ class Command:
 
     @property
     def shows_accepted(self) -> frozenset[str]:
-        """The statuses of a server that has accepted the command, or applied it."""
-        return frozenset({self.moving, self.target})
+        """The statuses of a server that has accepted the command, or applied it.
+
+        A command that is accepted in any status has none on the way: another one may have put the server there.
+        """
+        return frozenset({self.target} if self.before is None else {self.moving, self.target})
 
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -47,6 +50,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             Command("stop", "active", "stopping", "stopped", "stopped"),
             Command("reboot", "active", "rebooting", "active", "rebooted"),
             Command("delete", None, "deleting", GONE, "deleted"),
+            # of the provider dialect alone
+            Command("hard_stop", None, "stopping", "stopped", "stopped"),
         )
     }
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .client import (
     AccountInfo,
+    Actions,
     Client,
     Fleet,
     Locations,
@@ -19,6 +20,7 @@ from .outcome_iterator import RollingRun, Run
 
 __all__ = [
     "AccountInfo",
+    "Actions",
     "Client",
     "Fleet",
     "Locations",

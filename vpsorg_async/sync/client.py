@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
-from .. import client, facade, fleet, lookups, servers
+from .. import actions, client, facade, fleet, lookups, servers
 from ..config import Token
 from ..errors import ConfigurationError
 from ..fleet import Report
@@ -19,6 +19,7 @@ from .wrapping import Face, blocking, called, described, iterating, wrapped_as
 
 __all__ = [
     "AccountInfo",
+    "Actions",
     "Client",
     "Fleet",
     "Locations",
@@ -46,6 +47,14 @@ class Servers(Face):
     reboot = blocking(servers.Servers.reboot)
 
 
+class Actions(Face):
+    """``vps.actions``; only in the provider dialect. See `vpsorg_async.actions.Actions`."""
+
+    hard_stop = blocking(actions.Actions.hard_stop)
+    snapshot = blocking(actions.Actions.snapshot)
+    backup = blocking(actions.Actions.backup)
+
+
 class Fleet(Face):
     """Calls on many servers at once: ``vps.fleet``. See `vpsorg_async.fleet.Fleet`."""
 
@@ -58,6 +67,7 @@ class Fleet(Face):
     scale = blocking(fleet.Fleet.scale)
     start = blocking(fleet.Fleet.start)
     stop = blocking(fleet.Fleet.stop)
+    hard_stop = blocking(fleet.Fleet.hard_stop)
     reboot = blocking(fleet.Fleet.reboot)
     delete = blocking(fleet.Fleet.delete)
     rolling = wrapped_as(RollingRun, fleet.Fleet.rolling)
@@ -209,6 +219,11 @@ class Client(Face):
     def servers(self) -> Servers:
         """The nine endpoints."""
         return Servers(self._portal, lambda: self._client.servers)
+
+    @property
+    def actions(self) -> Actions:
+        """Hard stops, snapshots and backups; provider dialect only."""
+        return Actions(self._portal, lambda: self._client.actions)
 
     @property
     def fleet(self) -> Fleet:
