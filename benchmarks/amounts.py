@@ -44,7 +44,7 @@ FULL = Amount(
         200: rounds(3, "vpsorg", "vpsorg_default", "aiohttp_shared", "aiohttp_plain")
         | rounds(2, "aiohttp", "pydo")
         | rounds(1, "requests", "hcloud"),
-        1000: rounds(5, "vpsorg", "aiohttp_shared", "aiohttp_plain")
+        1000: rounds(5, "vpsorg", "vpsorg_journal", "aiohttp_shared", "aiohttp_plain")
         | rounds(3, "vpsorg_uvloop", "aiohttp_shared_uvloop")
         | rounds(2, "vpsorg_cold", "vpsorg_default", "aiohttp", "pydo"),
     },

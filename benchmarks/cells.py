@@ -37,6 +37,7 @@ FLEET_NAMES = {
     "aiohttp_shared": "aiohttp, by hand: the least it can cost",
     "aiohttp_shared_uvloop": "aiohttp, by hand, uvloop",
     "vpsorg": "**vpsorg_async**, durations learned",
+    "vpsorg_journal": "**vpsorg_async**, durations learned, with a journal",
     "vpsorg_cold": "**vpsorg_async**, nothing learned yet",
     "vpsorg_uvloop": "**vpsorg_async**, durations learned, uvloop",
     "vpsorg_default": "**vpsorg_async**, no options at all",

@@ -112,6 +112,10 @@ def _fleets(results: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(
             f"{what}polls, at most by hand + 1", polls, hand["reads"] + 1, "{:.0f}", why=why["polls"]
         )
+    if (row := _row(results, "fleet", "1000", "vpsorg_journal")) and "wall_by_learned" in row:
+        name = "create and wait, 1,000 servers: wall with a journal relative to without"
+        why = "each intent waits for the disk, together with those of the other slots"
+        yield Figure(name, row["wall_by_learned"], 1.05, "{:.3f}", why=why)
     if row := _row(results, "growth", "10000", "vpsorg"):
         name = "create and wait, 10,000 servers: CPU for each relative to a fleet of 1,000"
         hand = _row(results, "growth", "10000", "aiohttp_shared")

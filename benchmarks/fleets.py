@@ -249,7 +249,7 @@ def aiohttp_plain(base: str, count: int) -> Seen:
     return run(work())
 
 
-def vpsorg(base: str, count: int, **options: Any) -> Seen:
+def vpsorg(base: str, count: int, journal: str | None = None, **options: Any) -> Seen:
     """`fleet.create` of the SDK."""
     from vpsorg_async import Client, ServerSpec
 
@@ -259,7 +259,7 @@ def vpsorg(base: str, count: int, **options: Any) -> Seen:
         specs = [ServerSpec(**spec(number)) for number in range(count)]
         async with (
             Client(TOKEN, base_url=base, **options) as vps,
-            vps.fleet.creating(specs, timeout=60) as run,
+            vps.fleet.creating(specs, timeout=60, journal=journal) as run,
         ):
             async for outcome in run:
                 seen[outcome.server.id] = time.monotonic()
@@ -283,6 +283,12 @@ def vpsorg_learned(base: str, count: int) -> Seen:
     return vpsorg(base, count, **EAGER, durations_file=DURATIONS)
 
 
+def vpsorg_journal(base: str, count: int) -> Seen:
+    """The same with a journal, in a new file on the disk of the machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        return vpsorg(base, count, f"{folder}/fleet.db", **EAGER, durations_file=DURATIONS)
+
+
 WAYS: dict[str, Callable[[str, int], Seen]] = {
     "requests": requests_page,
     "hcloud": hcloud,
@@ -291,6 +297,7 @@ WAYS: dict[str, Callable[[str, int], Seen]] = {
     "aiohttp_plain": aiohttp_plain,
     "aiohttp_shared": aiohttp_shared,
     "vpsorg": vpsorg_learned,
+    "vpsorg_journal": vpsorg_journal,
     "vpsorg_cold": vpsorg_cold,
     "vpsorg_default": vpsorg,
 }
@@ -302,6 +309,7 @@ MODULES = {
     "aiohttp_plain": "aiohttp",
     "aiohttp_shared": "aiohttp",
     "vpsorg": "vpsorg_async.http.transport",
+    "vpsorg_journal": "vpsorg_async.http.transport",
     "vpsorg_cold": "vpsorg_async.http.transport",
     "vpsorg_default": "vpsorg_async.http.transport",
 }
@@ -316,7 +324,7 @@ def create_and_wait(way: str, port: int, count: int, account: int = 0) -> dict[s
     importlib.import_module(MODULES[way])
     base, imported = f"http://127.0.0.1:{port}", peak()
     # what is learned must be true of the fleet that counts
-    begin(port, WARM_UP, DELAYS if way == "vpsorg" else SHORT_DELAYS)
+    begin(port, WARM_UP, DELAYS if way in ("vpsorg", "vpsorg_journal") else SHORT_DELAYS)
     WAYS[way](base, WARM_UP)
     begin(port, count, account=account)
     gc.collect()

@@ -77,6 +77,7 @@ def _row(rounds: Sequence[Mapping[Fleet, Costs]], fleet: Fleet) -> Costs:
             (fleet, hand, plain),
             lambda ours, one, other: ours["wall"] / min(one["wall"], other["wall"]),
         ),
+        "wall_by_learned": ratio(rounds, fleet, fleet.beside("vpsorg"), "wall"),
         "wall_by_ideal": median_over(rounds, (fleet,), lambda ours: ours["wall"] / ours["ideal"]),
         "reads_beyond_hand": median_over(
             rounds, (fleet, hand), lambda ours, one: ours["reads"] - one["reads"]
