@@ -311,7 +311,7 @@ class Client(Facade):
 
 
 def account_key(client: Client) -> Hashable:
-    """Return what is equal for clients of the same account and class. Its repr does not show the token.
+    """Return what is equal for clients of the same account, class and limits. Its repr does not show the token.
 
     Raises:
         ConfigurationError: The client was opened before, or is a view of another one.
@@ -321,4 +321,4 @@ def account_key(client: Client) -> Hashable:
             "a factory of clients returns a new one each time, not one that was opened before or a view"
         )
     settings = client._settings
-    return type(client), settings.base_url, settings.dialect, settings.token
+    return type(client), settings.base_url, settings.dialect, settings.token, settings.limits

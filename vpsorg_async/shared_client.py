@@ -71,9 +71,10 @@ class SharedClient(Generic[C]):
     first task that enters opens the client, and the last one that leaves closes it. Another event loop, and so another
     thread, has a client of its own.
 
-    Clients are of the same account if their token, base URL, dialect and class are equal. The factory is called each
-    time, so that a new token is noticed: it leads to another client, and tasks that entered before keep theirs. While
-    a client is open, the other options are those with which it was created. For options of single tasks, use
+    Clients are of the same account if their token, base URL, dialect and class are equal; those with other ``limits``
+    are not shared either, so that no task gets a client that may do more than its own. The factory is called each time,
+    so that a new token is noticed: it leads to another client, and tasks that entered before keep theirs. While a
+    client is open, the other options are those with which it was created. For options of single tasks, use
     `Client.with_options`.
 
     Args:

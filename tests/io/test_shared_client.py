@@ -16,7 +16,7 @@ from tests.io.endpoints import fits, sends
 from tests.io.faults import TOKEN
 from tests.io.raw_server import RawServer
 from tests.virtual import virtual
-from vpsorg_async import Client, SharedClient, events, shared_client
+from vpsorg_async import Client, Limits, SharedClient, events, shared_client
 from vpsorg_async.errors import ClientClosedError, ConfigurationError
 from vpsorg_async.sandbox import Sandbox
 from vpsorg_async.virtual_time import LoopClock
@@ -165,11 +165,12 @@ async def test_the_last_one_closes_it() -> None:
         {"base_url": "http://127.0.0.1:10"},
         {"dialect": "provider"},
         {"kind": Client},
+        {"limits": Limits(read_only=True)},
     ],
     ids=lambda other: next(iter(other)),
 )
 async def test_other_accounts_have_their_own(other: dict[str, Any]) -> None:
-    """Token, base URL, dialect and class make the account; other options do not."""
+    """Token, base URL, dialect, class and limits keep clients apart; other options do not."""
     usual: dict[str, Any] = {"kind": Slow, "token": TOKEN}
     async with (
         SharedClient(made_by(**usual)) as one,
