@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -179,8 +180,11 @@ async def test_names_that_exist_and_twins_are_refused(engine: Engine, box: Sandb
     assert sum(created(box).values()) == 1
 
 
-async def test_a_refused_token_fails_the_fleet_and_is_in_no_history(engine: Engine, box: Sandbox) -> None:
-    """A 401 ends the workflow; neither it nor what it stored has the token."""
+async def test_a_refused_token_fails_the_fleet_and_is_in_no_history(
+    engine: Engine, box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 401 ends the workflow; neither it, nor what it stored, nor any log has the token."""
+    caplog.set_level(logging.DEBUG)
     secret = "t0ken-that-is-wrong"
     plugin = VpsOrgPlugin(lambda: Client(secret, base_url=box.url))
     client = plain_engine(engine, plugin)
@@ -190,7 +194,8 @@ async def test_a_refused_token_fails_the_fleet_and_is_in_no_history(engine: Engi
 
     assert error.type == AuthenticationError.__name__
     assert "FleetRequest" in stored
-    assert secret not in stored
+    assert "AuthenticationError" in caplog.text
+    assert secret not in stored + caplog.text
 
 
 async def history_of(engine: Engine, name: str) -> str:
@@ -279,8 +284,11 @@ async def test_delete_and_what_is_gone(engine: Engine, box: Sandbox) -> None:
     assert Counter(change.operation for change in box.ledger)["delete"] == 3
 
 
-async def test_a_root_password_is_handed_over_and_stored_nowhere(engine: Engine) -> None:
-    """on_password gets the server with its password as soon as it is created; no history has it."""
+async def test_a_root_password_is_handed_over_and_stored_nowhere(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """on_password gets the server with its password as soon as it is created; no history and no log has it."""
+    caplog.set_level(logging.DEBUG)
     kept: dict[str, str | None] = {}
     statuses: list[str] = []
 
@@ -297,7 +305,8 @@ async def test_a_root_password_is_handed_over_and_stored_nowhere(engine: Engine)
     assert summary.succeeded == 1, summary
     (password,) = kept.values()
     assert password
-    assert password not in stored
+    assert "web-0" in stored
+    assert password not in stored + caplog.text
     assert statuses == ["provisioning"]
 
 
