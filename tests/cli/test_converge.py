@@ -105,6 +105,21 @@ def test_a_diff(vpsorg: Any, box: Sandbox, file: Path) -> None:
     assert "3 of 6 servers differ" in ended.err
 
 
+def test_a_status_cannot_control_the_terminal(vpsorg: Any, box: Sandbox, file: Path) -> None:
+    """What the service sends is shown without its control characters: in plans, and in the reasons of reports."""
+    web(box, 1, 2, 3, 4)
+    for server in box.servers:
+        box.world.set_status(server.id, "odd\x1b[2J")
+    box.faults.add(Rule("delete", faults.Reply(403, {"detail": "no\x1b[2J"})))
+    planned = vpsorg("fleet", "plan", "-f", str(file))
+    refused = vpsorg("fleet", "apply", "-f", str(file), "--prune", "--yes", "--timeout", "1")
+
+    assert (planned.code, "odd\ufffd[2J" in planned.out) == (0, True)
+    assert refused.code != 0
+    assert "no\ufffd[2J" in refused.out
+    assert "\x1b" not in planned.out + refused.out + refused.err
+
+
 # -- apply ----------------------------------------------------------------------------------------------------------
 
 

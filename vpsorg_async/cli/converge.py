@@ -23,7 +23,7 @@ from ..records import ServerId
 from .earlier_runs import Recording
 from .exits import Exit
 from .journal_options import JOURNAL, JournalFile, JournalOptions
-from .output import OUTPUT, Output, Yes, columns, confirm
+from .output import OUTPUT, Output, Yes, columns, confirm, printable
 from .passwords import Passwords, PasswordsFile
 from .prices import price
 from .readiness_options import READINESS, Readiness, ReadyRequest
@@ -268,7 +268,7 @@ def _applied(
 def _changing(made: FleetPlan) -> list[str]:
     """Return the lines of the plan without the servers to which nothing happens."""
     kept = {str(step) for step in made.steps if not _differs(step)}
-    return [line for line in str(made).splitlines() if line not in kept]
+    return [printable(line) for line in str(made).splitlines() if line not in kept]
 
 
 def _question(made: FleetPlan) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "confirm",
     "note",
     "plain",
+    "printable",
     "server_rows",
     "sheet",
     "unanswered",
@@ -71,7 +72,8 @@ class Output:
     def _text(self, document: Any, text: Iterable[str]) -> str:
         if self.as_json:
             return json.dumps(plain(document), indent=2) + "\n"
-        return "".join(f"{line}\n" for line in text)
+        # lines can repeat what came over the network
+        return "".join(f"{printable(line)}\n" for line in text)
 
     def note(self, text: str) -> None:
         """Print a line that is not part of the result."""
