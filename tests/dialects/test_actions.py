@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.dialects.speech import Speech
@@ -29,7 +31,7 @@ async def test_a_hard_stop_has_a_receipt_and_a_wait() -> None:
     """A server that hangs in its graceful stop is switched off, and the wait is for that."""
     async with PROVIDER.account() as (box, vps):
         (server,) = box.world.add()
-        box.world.set_status(server.id, "stopping")
+        box.world.set_status(server.id, "stopping", seconds=math.inf)
         accepted = await vps.actions.hard_stop(server.id)
         receipt = vps.receipt(server.id)
 
@@ -54,7 +56,7 @@ async def test_a_lost_hard_stop_is_judged_by_the_server() -> None:
 
     async with PROVIDER.account(never_arrived("hard_stop")) as (box, vps):
         (server,) = box.world.add()
-        box.world.set_status(server.id, "stopping")
+        box.world.set_status(server.id, "stopping", seconds=math.inf)
         with pytest.raises(OutcomeUnknownError):
             await vps.actions.hard_stop(server.id)
         assert_committed(box)
@@ -95,7 +97,7 @@ async def test_a_fleet_is_switched_off() -> None:
     async with PROVIDER.account(lost("hard_stop")) as (box, vps):
         servers = box.world.add(5)
         for server in servers[:3]:
-            box.world.set_status(server.id, "stopping")
+            box.world.set_status(server.id, "stopping", seconds=math.inf)
         report = await vps.fleet.hard_stop([server.id for server in servers], timeout=60)
 
         assert [outcome.how for outcome in report.succeeded] == ["stopped"] * 5

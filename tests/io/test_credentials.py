@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import pickle
 import threading
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,12 @@ from typing import Any
 import pytest
 
 from vpsorg_async import Client, Failed, ServerSpec, SharedClient, tokens
-from vpsorg_async.errors import AuthenticationError, ConfigurationError, OutcomeUnknownError
+from vpsorg_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    OutcomeUnknownError,
+    RequestTimeoutError,
+)
 from vpsorg_async.events import ClientEvent, RequestSent
 from vpsorg_async.http.redact import BLANK, Redactor
 from vpsorg_async.pytest_plugin import PATIENCE, assert_committed, assert_no_duplicates
@@ -55,7 +61,7 @@ async def test_waits_and_a_fleet_survive_a_new_token(source: Source, vpsorg_sand
     box = vpsorg_sandbox
     moving = [server.id for server in box.world.add(200)]
     for number in moving:
-        box.world.set_status(number, "starting")
+        box.world.set_status(number, "starting", seconds=math.inf)
     answered = asyncio.Event()
 
     def hook(event: object) -> None:
@@ -65,6 +71,7 @@ async def test_waits_and_a_fleet_survive_a_new_token(source: Source, vpsorg_sand
         waits = [tasks.create_task(vps.wait_until(number, "active", timeout=60)) for number in moving]
         fleet = tasks.create_task(vps.fleet.create(SPECS, timeout=60, on_event=hook))
         await answered.wait()
+        assert vps.statistics.waits >= 200
         box.replace_token()
         await source.asked_again.wait()
         report = await fleet
@@ -203,7 +210,8 @@ async def test_the_end_of_one_call_does_not_end_the_renewal(source: Source, vpso
         await asked.wait()
         second = asyncio.create_task(vps.servers.list())
         first.cancel()
-        with pytest.raises(AuthenticationError):
+        # whether the deadline passes in the first attempt or in the renewal depends on the machine
+        with pytest.raises((AuthenticationError, RequestTimeoutError)):
             await vps.with_options(deadline=0.05).servers.list()
         go_on.set()
         assert await second == ()
@@ -313,18 +321,18 @@ async def test_a_command_that_runs_again(source: Source, vpsorg_sandbox: Sandbox
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "timeout", "said"),
     [
-        ("false", "exit code 1"),
-        ("true", "printed nothing"),
-        (["no-such-command-here"], "No such file"),
-        (["sleep", "60"], "did not end within"),
+        ("false", 30.0, "exit code 1"),
+        ("true", 30.0, "printed nothing"),
+        (["no-such-command-here"], 30.0, "No such file"),
+        (["sleep", "60"], 0.1, "did not end within"),
     ],
 )
-def test_commands_that_bring_no_token(command: Any, said: str) -> None:
+def test_commands_that_bring_no_token(command: Any, timeout: float, said: str) -> None:
     """What went wrong is said; the arguments, which may be secret, are not repeated."""
     with pytest.raises(ConfigurationError, match=said):
-        tokens.from_command(command, timeout=0.2)()
+        tokens.from_command(command, timeout=timeout)()
 
 
 @pytest.mark.parametrize("command", ["", [], "an 'open quote"])

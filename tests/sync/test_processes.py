@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import textwrap
@@ -82,7 +83,7 @@ def test_a_fork_is_noticed(vpsorg_sandbox: Sandbox) -> None:
 def test_an_interrupt_ends_a_program(vpsorg_sandbox: Sandbox) -> None:
     """Ctrl-C in a wait closes the client, and the program ends as others do."""
     server = vpsorg_sandbox.world.add()[0]
-    vpsorg_sandbox.world.set_status(server.id, "starting")
+    vpsorg_sandbox.world.set_status(server.id, "starting", seconds=math.inf)
     program = f"""
         import os, signal, threading
         def soon():
