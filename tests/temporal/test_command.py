@@ -269,4 +269,6 @@ def test_root_passwords(program: str, tmp_path: Path) -> None:
     assert sorted(name for _, name, _ in kept) == ["web-1", "web-2"]
     files = [file for file in (tmp_path / "vpsorg").rglob("*") if file.is_file()]
     everything = printed + notes + "".join(file.read_bytes().decode("latin-1") for file in files)
+    assert "vpsorg.FleetEnsure" in everything
+    assert str(uuid("plan", 1)) in everything.replace(printed, "")
     assert [secret for *_, secret in [*kept, (box.token,)] if secret in everything] == []
