@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import attrs
-
 from vpsorg_async.sandbox import Sandbox
 
 __all__ = ["LAG", "PROGRAMS", "ROLLING", "SETTLE", "Program"]
@@ -21,16 +19,8 @@ SETTLE = 12.0
 """Seconds for which programs search for servers of creates in doubt."""
 SCRIPT = Path(__file__).parents[1] / "fleet" / "journal_program.py"
 
-
-@attrs.frozen
-class Program:
-    """A program, and about how many seconds it takes to send sixty creates.
-
-    ``line`` returns the command line that completes a fleet of so many servers, with a journal, or without one (None).
-    """
-
-    line: Callable[[Sandbox, Path | None, int], list[str]]
-    sends_for: float
+Program = Callable[[Sandbox, Path | None, int], list[str]]
+"""Returns the command line that completes a fleet of so many servers, with a journal, or without one (None)."""
 
 
 def _calling(call: str) -> Program:
@@ -38,7 +28,7 @@ def _calling(call: str) -> Program:
         arguments = [box.url, box.token, str(journal or "-"), call, "-", "1", str(servers), str(SETTLE)]
         return [sys.executable, str(SCRIPT), *arguments]
 
-    return Program(script, 2.0)
+    return script
 
 
 def _command(box: Sandbox, journal: Path | None, servers: int) -> list[str]:
@@ -58,7 +48,7 @@ def _command(box: Sandbox, journal: Path | None, servers: int) -> list[str]:
 PROGRAMS: Mapping[str, Program] = {
     "script": _calling("ensure"),
     "apply": _calling("apply"),
-    "vpsorg": Program(_command, 0.8),
+    "vpsorg": _command,
 }
 ROLLING = _calling("rolling_reboot")
 """Reboots all servers of the account, three at a time."""
