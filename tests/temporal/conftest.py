@@ -21,6 +21,9 @@ HAS_TEMPORAL = importlib.util.find_spec("temporalio") is not None
 if not HAS_TEMPORAL:
     collect_ignore_glob = ["*"]
 
+# the sandbox of workflows imports modules of tests by name; last, so that the installed package comes first
+sys.path.append(str(Path(__file__).parents[2]))
+
 
 def temporal_program() -> str | None:
     """The program ``temporal``: that of TEMPORAL_CLI, of this environment, or of PATH."""
