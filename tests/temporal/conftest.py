@@ -25,6 +25,13 @@ if not HAS_TEMPORAL:
 sys.path.append(str(Path(__file__).parents[2]))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test of this folder time to start an engine and workers on a busy machine."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))
+
+
 def temporal_program() -> str | None:
     """The program ``temporal``: that of TEMPORAL_CLI, of this environment, or of PATH."""
     beside = Path(sys.executable).with_name("temporal")
