@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 from cyclopts import Parameter
 
 from .. import errors
@@ -234,6 +235,7 @@ async def _print_result(handle: Handle, fleet: str, output: Output) -> int:
     """Print the rows of a workflow that has ended, and return the exit code. Raises the error that ended it."""
     from temporalio.client import WorkflowFailureError
     from temporalio.exceptions import ApplicationError
+    from temporalio.service import RPCError
 
     try:
         summary = await handle.result()
@@ -242,14 +244,20 @@ async def _print_result(handle: Handle, fleet: str, output: Output) -> int:
         if isinstance(cause, ApplicationError):
             raise _error(cause) from None
         raise VpsOrgError(f"the fleet {fleet} was ended on Temporal: {cause}") from None
-    rows = await _rows(handle)
-    reasons = [row for row in rows if row.get("message")]
-    lines = _table(rows) + [f"{row['key']}: {row['message']}" for row in reasons]
+    try:
+        rows = await _rows(handle)
+    except RPCError:
+        # the worker that would answer has ended; the result itself is kept by the engine
+        rows = [attrs.asdict(row) for row in summary.failures]
+        output.note(f"no worker answers: only failures are shown; vpsorg fleet status {fleet} --rows")
+    lines = _table(rows) + [f"{row['key']}: {row['message']}" for row in rows if row.get("message")]
     output.report({"operation": summary.operation, "seconds": summary.seconds, "rows": rows}, lines)
     counts = f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} skipped"
     output.note(f"{summary.operation}: {counts} in {summary.seconds:.1f} s")
-    failed = [row for row in rows if row["outcome"] != "succeeded"]
-    return Exit.of_codes([Exit.of_kind(_kind(row.get("error"))) for row in failed], len(rows))
+    codes = [Exit.of_kind(_kind(row.get("error"))) for row in rows if row["outcome"] != "succeeded"]
+    unshown = summary.failed + summary.skipped - len(codes)
+    total = summary.succeeded + summary.failed + summary.skipped
+    return Exit.of_codes([*codes, *[Exit.FAILED] * unshown], total)
 
 
 def _error(failure: ApplicationError) -> VpsOrgError:
