@@ -124,6 +124,14 @@ LINES = {
 ELSEWHERE = {
     *("sandbox", "watch"),  # they do not end, and have tests of their own
     *("locations", "os", "ssh-keys add", "ssh-keys delete", "ssh-keys list"),  # in test_lookups
+    *("fleet apply", "fleet diff", "fleet plan", "fleet scale"),  # in test_converge
+    "fleet sweep",  # in test_sweep
+    *(
+        "fleet pause",
+        "fleet resume",
+        "fleet status",
+        "worker",
+    ),  # in test_durable, and with an engine in temporal/
     "version",
 }
 
