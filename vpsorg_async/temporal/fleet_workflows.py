@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import CancelledError as Cancelled
 
 from .planning_step import planned, raw_json, told
@@ -48,6 +48,7 @@ class FleetWorkflow:
         self._paused = False
         self._cancelled = False
         self._running: list[workflow.ActivityHandle[Any]] = []
+        self._told_to_end: set[workflow.ActivityHandle[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MAX_CHUNKS)
 
@@ -107,6 +108,7 @@ class FleetWorkflow:
     def _end_running(self) -> None:
         for handle in self._running:
             handle.cancel()
+        self._told_to_end.update(self._running)
 
     def _start(self, keys: Sequence[str], *, again: bool) -> None:
         size = self._settings["chunk"]
@@ -140,12 +142,14 @@ class FleetWorkflow:
         except asyncio.CancelledError:
             return keys, True  # it ended at the moment at which it was told to: nothing is known of it
         except ActivityError as error:
-            if isinstance(error.cause, Cancelled):
-                return keys, True
+            final = isinstance(error.cause, ApplicationError) and error.cause.non_retryable
+            if isinstance(error.cause, Cancelled) or (handle in self._told_to_end and not final):
+                return keys, True  # its worker died before it could say what is open
             self._book.add({"key": self._book.key(key), "outcome": "failed", **told(error)} for key in keys)
             return [], False
         finally:
             self._running.remove(handle)
+            self._told_to_end.discard(handle)
         self._book.add(result["rows"])
         self._receipts.update(result["receipts"])
         return [str(key) for key in result["open"]], result.get("doubt", False)
