@@ -149,9 +149,17 @@ def add(name: str, says: str, groups: str, *commands: str, **options: Any) -> No
     nox.session(name=name, python=options.get("python"))(session)
 
 
+@nox.session
+def pythons(session: nox.Session) -> None:
+    """Run all tests on each Python that PATH has."""
+    for version in PYTHONS:
+        session.notify(f"pythons-{version}")
+
+
 add("demo", "Run the demo against the sandbox.", "", "vpsorg demo")
 add("tests", "Run all tests against the built wheel, or pytest with the arguments.", "tests", PARALLEL)
-add("pythons", "Run all tests on each Python that PATH has.", "tests", PARALLEL, python=PYTHONS)
+for version in PYTHONS:
+    add(f"pythons-{version}", f"Run all tests on Python {version}.", "tests", PARALLEL, python=version)
 add("smoke", "Run a selection of the tests.", "tests", f"{PARALLEL} tests/test_house.py tests/e2e tests/pure")
 add("lowest", "Run all tests with the oldest dependencies.", "tests", PARALLEL, also=OLDEST)
 CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
