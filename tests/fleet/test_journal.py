@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,27 @@ async def test_bad_input_is_refused_before_anything_is_sent(
             await vps.fleet.create(specs(1), timeout=10, **options)  # type: ignore[call-overload]
 
     assert vpsorg_sandbox.requests == ()
+
+
+@pytest.mark.parametrize(("minutes", "sent"), [(50, 0), (70, 1)])
+async def test_a_command_of_an_earlier_run_is_taken_up_for_an_hour(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, tmp_path: Path, minutes: int, sent: int
+) -> None:
+    """Later the same call means another reboot."""
+    file = tmp_path / "fleet.db"
+    (server,) = vpsorg_sandbox.world.add()
+    at = datetime.now(UTC) - timedelta(minutes=minutes)
+    async with (
+        await Journal.open(file, account=vpsorg_sandbox.url) as journal,
+        await journal.begin("reboot", ids=[server.id]) as run,
+    ):
+        await run.intend(server.id, "reboot")
+        run.acknowledged(server.id, Receipt(server_id=server.id, operation="reboot", acknowledged_at=at))
+    async with vpsorg_client() as vps:
+        report = await vps.fleet.reboot([server.id], timeout=20, journal=file)
+
+    assert [outcome.key for outcome in report.succeeded] == [server.id]
+    assert len(vpsorg_sandbox.ledger) == sent
 
 
 # -- one create at a time ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 import attrs
@@ -163,11 +163,7 @@ def of_command(
 
 def recent(left: Iterable[Intent | Acknowledged], seconds: float) -> bool:
     """Return whether one of the entries was written within the last seconds."""
-    return max(map(_at, left)) > SystemClock().wall() - timedelta(seconds=seconds)
-
-
-def _at(entry: Intent | Acknowledged) -> datetime:
-    return entry.at if isinstance(entry, Intent) else entry.receipt.acknowledged_at
+    return max(entry.at for entry in left) > SystemClock().wall() - timedelta(seconds=seconds)
 
 
 def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:

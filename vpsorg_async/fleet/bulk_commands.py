@@ -26,6 +26,10 @@ from .stream import finish
 __all__ = ["BulkCommands"]
 
 
+ROLLING_LASTS = 86_400.0
+"""Seconds for which the commands of an earlier rolling run are taken up: it can be continued on the same day."""
+
+
 class BulkCommands:
     """The calls of `Fleet` that take ids or servers."""
 
@@ -290,5 +294,7 @@ class BulkCommands:
             health=health,
             health_policy=health_policy(options),
             on_event=options.get("on_event"),
-            record=self._launcher.recording(journal, f"rolling {operation}", ids=wanted),
+            record=self._launcher.recording(
+                journal, f"rolling {operation}", ids=wanted, lasting=ROLLING_LASTS
+            ),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
 from typing import Self
 
 from ..errors import RequestError, Sent
@@ -13,7 +14,10 @@ from ..specs import ServerSpec
 from .jobs import Job, RunContext
 from .resumption import Resumption
 
-__all__ = ["Intents"]
+__all__ = ["COMMANDS_LAST", "Intents"]
+
+COMMANDS_LAST = 3600.0
+"""Seconds for which commands of an earlier run are taken up, at least. Creates are, whenever they were sent."""
 
 
 class Intents:
@@ -29,11 +33,13 @@ class Intents:
         run: JournalRun,
         name_of: Callable[[ServerSpec], str],
         ids: Collection[ServerId],
+        oldest: datetime,
     ) -> None:
         self._journal = journal
         self._run = run
         self._name_of = name_of
         self._ids = frozenset(ids)
+        self._oldest = oldest
 
     @classmethod
     async def begin(
@@ -44,10 +50,12 @@ class Intents:
         specs: Iterable[ServerSpec] = (),
         ids: Collection[ServerId] = (),
         settle: float = 0.0,
+        lasting: float = COMMANDS_LAST,
     ) -> Self:
         """Open the journal and get hold of the names of the specs, and of the servers.
 
-        ``settle`` is the time in seconds for which a list may not show what a complete run has created.
+        ``settle`` is the time in seconds for which a list may not show what a complete run has created, and ``lasting``
+        that for which commands of an earlier run are taken up.
 
         Raises:
             ConfigurationError: The file can't be used, or another run, of any process, has one of them.
@@ -57,7 +65,7 @@ class Intents:
         journal = await Journal.open(file, account=context.account, clock=context.clock)
         try:
             run = await journal.begin(operation, map(name_of, specs), ids, settle=settle)
-            return cls(journal, run, name_of, ids)
+            return cls(journal, run, name_of, ids, context.clock.wall() - timedelta(seconds=lasting))
         except BaseException:
             await journal.close()
             raise
@@ -65,7 +73,11 @@ class Intents:
     @property
     def resumption(self) -> Resumption:
         """What earlier runs left of the names and servers of this one."""
-        return Resumption.of_journal(self._run.standing, self._run.standing_commands, self._run.recent)
+        commands = self._run.standing_commands
+        if commands and max(left.at for left in commands.values()) < self._oldest:
+            # the same call means another reboot by now, and not that of last week
+            commands = {}
+        return Resumption.of_journal(self._run.standing, commands, self._run.recent)
 
     async def note_before(self, ids: Collection[str]) -> None:
         """Record the ids that are in the account before anything is created. Raises `JournalError`."""

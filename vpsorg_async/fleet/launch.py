@@ -21,7 +21,7 @@ from ..specs import ServerSpec, name_key
 from .adoption import find_created
 from .guards import Guards
 from .inputs import check_ids, no_repeats
-from .intents import Intents
+from .intents import COMMANDS_LAST, Intents
 from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .planning import FleetPlan, Step, StepKind
@@ -164,7 +164,8 @@ class Launcher:
                     await self._context.waiter.poller.glance(rest)
             return Work(jobs)
 
-        record = self.recording(options.journal, operation, ids=wanted)
+        lasting = max(options.timeout, COMMANDS_LAST)
+        record = self.recording(options.journal, operation, ids=wanted, lasting=lasting)
         again = self._act_again(operation, options, target)
         return Run(self._context, operation, wanted, options, prepare, record=record, again=again)
 
@@ -176,11 +177,14 @@ class Launcher:
         specs: Sequence[ServerSpec] = (),
         ids: Sequence[ServerId] = (),
         settle: float = 0.0,
+        lasting: float = COMMANDS_LAST,
     ) -> Record | None:
         """Return what opens the journal and gets hold of the names of the specs, and of the servers; None without."""
         if journal is None:
             return None
-        return functools.partial(Intents.begin, journal, self._context, operation, specs, ids, settle)
+        return functools.partial(
+            Intents.begin, journal, self._context, operation, specs, ids, settle, lasting
+        )
 
     def specs(self, specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
         """Return the specs; each can be created, and has a name of its own. Raises `ConfigurationError`."""

@@ -46,6 +46,11 @@ class Acknowledged:
         """The command."""
         return self.receipt.operation
 
+    @property
+    def at(self) -> datetime:
+        """The time of day (UTC) at which it was acknowledged."""
+        return self.receipt.acknowledged_at
+
 
 class Kind(StrEnum):
     """What a command names: a create has a name, and all others have a server."""
