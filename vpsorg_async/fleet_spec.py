@@ -100,6 +100,12 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _no_alternatives(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple) or value:
+        raise ConfigurationError(f"alternatives is (): other plans are not supported yet, not {value!r}")
+    return ()
+
+
 def _valid_number(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
         raise ConfigurationError(f"{attribute.name} is a number from 0 to {MOST}, not {value!r}")
@@ -125,6 +131,7 @@ class FleetSpec:
         ssh_key_ids: Several keys; only the provider dialect accepts more than one.
         first: The lowest number of a new server.
         protect: Names of servers of the fleet that are never deleted.
+        alternatives: Reserved for other plans and locations; anything but ``()`` is refused by this version.
 
     Raises:
         ConfigurationError: A value is invalid.
@@ -149,6 +156,7 @@ class FleetSpec:
     ssh_key_ids: tuple[int | str, ...] = ()
     first: int = attrs.field(default=1, validator=_valid_number)
     protect: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    alternatives: tuple[Any, ...] = attrs.field(default=(), converter=_no_alternatives)
 
     def __attrs_post_init__(self) -> None:
         self.spec(self.first)  # checks the patterns and the other values

@@ -93,6 +93,8 @@ def test_the_spec_of_a_server() -> None:
         ({"plan_id": 0}, "plan_id"),
         ({"protect": "web-01"}, "protect is a list of names"),
         ({"protect": ["web-1"]}, "'web-1', which is no name of the fleet"),
+        ({"alternatives": [{"plan_id": 2}]}, "not supported yet"),
+        ({"alternatives": None}, "not supported yet"),
         ({"protect": [3]}, "3, which is no name of the fleet"),
     ],
 )
@@ -184,6 +186,11 @@ def test_a_file_of_fleets(tmp_path: Path) -> None:
         ("count = 2\n", "", "$.fleet[1].count: missing"),
         ("plan_id = 3", 'plan_id = "3"', '$.fleet[1].plan_id: expected an integer, not "3"'),
         ("os_id = 5", "os_id = true", "$.defaults.os_id: expected"),
+        (
+            "count = 2\n",
+            "count = 2\nalternatives = [{ plan_id = 4 }]\n",
+            "$.fleet[1]: alternatives is (): other",
+        ),
         ("web-01", "web-1", "$.fleet[0]: protect has 'web-1'"),
         ("[[fleet]]", "[[fleets]]", "$.fleets: unknown"),
         ("count = 20", "count 20", "line 9"),

@@ -84,6 +84,8 @@ class PlanOptions(TypedDict, total=False):
     """Whether servers that are more than a fleet's count are deleted; False by default."""
     replace: Literal["never"]
     """What is done with a server that differs from its spec: nothing; no other word is supported yet."""
+    surge: Literal[1]
+    """The number of servers that are replaced at once; only 1 is supported yet, and none is replaced."""
     max_deletes: float | None
     """The maximum number of deletes: a number for the whole plan, or a share below 1 of the servers of each fleet, at
     least one; 0.1 by default. A plan with more deletes is refused."""
