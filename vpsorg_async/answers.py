@@ -23,7 +23,7 @@ from .hooks import Hook, emit
 from .http.events import AnswerMisfit, ListIncomplete
 from .http.exchange import Request, Response
 from .http.reply import Expected, explained, read_answer, refused_inside
-from .lifecycle.contract import GONE, MOVING, SETTLED
+from .lifecycle.commands import GONE, LEAVING, MOVING, SETTLED
 from .records import ActionAccepted, Server, ServerId, ServerStatus
 from .specs import ServerSpec, check_id, name_key, same_id
 
@@ -46,10 +46,6 @@ MOST_UNREADABLE = 1000
 """The number of unreadable rows beyond which an answer is no list of servers."""
 NAMES = re.compile(r"\$\.(name|hostname):")
 WRAPPERS = ("server", "data", "result", "instance")
-LEAVING = frozenset(
-    {"deleted", "deleting", "destroyed", "destroying", "removed", "removing", "terminated", "terminating"}
-)
-"""Status words that mean that a server is being deleted, or is deleted, in any service."""
 
 
 class Answers:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
-from .answers import LEAVING, Answers
+from .answers import Answers
 from .errors import (
     APIError,
     ConnectionLostError,
@@ -35,7 +35,7 @@ from .http.reply import Expected
 from .http.senders import Sender
 from .http.session import BeforeSend
 from .lifecycle.account import Account
-from .lifecycle.commands import COMMANDS, GONE, MOVING, SETTLED
+from .lifecycle.commands import COMMANDS, GONE, LEAVING, MOVING, SETTLED
 from .lifecycle.creations import Creations, Doubt
 from .records import ActionAccepted, Server, ServerId
 from .specs import ServerSpec, name_key

@@ -289,6 +289,19 @@ async def test_after_a_refused_delete_nothing_more_is_deleted() -> None:
 
 
 @virtual
+async def test_a_delete_that_is_refused_with_a_good_status() -> None:
+    """Whether it was one shows at the server alone: no other delete leaves before that."""
+    refusal = faults.Reply(200, body='{"status": "error", "message": "protected"}')
+    async with account(Rule("delete", refusal)) as (box, vps):
+        have(box, *range(1, 6))
+
+        report = await vps.fleet.scale(fleet(5), 2, timeout=60)
+
+        assert kinds(report) == {"Succeeded": 2, "Failed": 1, "Skipped": 2}
+        assert changes(box) == ["DELETE"]
+
+
+@virtual
 async def test_an_incomplete_list_deletes_and_creates_nothing() -> None:
     """What a list does not show may exist; with nothing to do an incomplete list does not matter."""
     async with account(Rule("list", faults.ShortList(1))) as (box, vps):
@@ -538,6 +551,36 @@ async def test_servers_on_their_way_out_do_not_count() -> None:
         assert [spec.name for spec in up.creates] == ["web-06", "web-07"]
 
 
+@pytest.mark.parametrize("word", ["deleting", "terminating", "deleted"])
+@virtual
+async def test_servers_that_another_program_deletes_do_not_count(word: str) -> None:
+    """What the list calls on its way out was deleted by somebody: no other server is too many because of it."""
+    async with account() as (box, vps):
+        have(box, 1, 2, status=word)
+        have(box, 3, 4, 5)
+
+        report = await vps.fleet.scale(fleet(5), 3, timeout=TIMEOUT)
+        up = await vps.fleet.plan(fleet(5))
+
+        assert (kinds(report), changes(box)) == ({"Succeeded": 3}, [])
+        assert [spec.name for spec in up.creates] == ["web-06", "web-07"]
+
+
+@virtual
+async def test_a_kept_server_that_may_be_leaving_when_others_are_deleted() -> None:
+    """With a word that is not known it may be one of those that go: the plan is not applied."""
+    async with account() as (box, vps):
+        have(box, *range(1, 4))
+        plan = await vps.fleet.plan(fleet(2), prune=True)
+        box.world.set_status(box.servers[0].id, "draining")
+
+        with pytest.raises(PlanRefusedError) as raised:
+            await vps.fleet.apply(plan, timeout=TIMEOUT)
+
+        assert raised.value.changes == ("web-01 is draining now, and was active",)
+        assert changes(box) == []
+
+
 @virtual
 async def test_one_wrong_file_that_would_delete_most_of_a_fleet(tmp_path: Path) -> None:
     """A count that lost a digit, and a fleet that was left out of the file, delete nothing."""
@@ -574,7 +617,9 @@ async def test_one_wrong_file_that_would_delete_most_of_a_fleet(tmp_path: Path) 
         (fleet(1), {"remove": "oldest"}, "remove"),
         (fleet(1), {"remove": None}, "remove"),
         (fleet(1), {"allow_empty": "yes"}, "allow_empty"),
-        (fleet(1), {"surge": 1}, "surge"),
+        (fleet(1), {"surge": 2}, "surge is 1"),
+        (fleet(1), {"surge": True}, "surge is 1"),
+        (FleetPlan(()), {"surge": 1}, "decided when the plan was made"),
         ([fleet(1), fleet(1)], {}, "overlap"),
         ([fleet(1), fleet(1, "web-1{n}")], {}, "overlap"),
         (fleet(1).spec(1), {}, "FleetSpec"),

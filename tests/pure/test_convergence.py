@@ -139,6 +139,21 @@ def test_servers_on_their_way_out_do_not_count() -> None:
     assert planned(plan_fleets([fleet(2)], servers, PRUNE, heading=heading)) == ["keep web-01", "keep web-03"]
 
 
+def test_servers_in_an_unknown_status_make_no_other_one_too_many() -> None:
+    """They may be leaving: only those that are too many without them are deleted, or they themselves."""
+    servers = [server("web-01", status="draining"), server("web-02", status="draining"), *web(3, 4, 5)]
+    exact = Guards(prune=True, exact=True)
+
+    def deleted(count: int, guards: Guards) -> list[str]:
+        return [server.name for server in plan_fleets([fleet(count)], servers, guards).deletes]
+
+    assert plan_fleets([fleet(5)], servers).creates == ()
+    assert deleted(3, PRUNE) == []
+    assert deleted(2, PRUNE) == ["web-05"]
+    assert deleted(3, attrs.evolve(PRUNE, remove=lambda one: one.name < "web-03")) == ["web-01", "web-02"]
+    assert any("status word" in why for why in plan_fleets([fleet(3)], servers, exact).refusals)
+
+
 # what says which servers go first, in which order they go
 ORDERS: list[tuple[Any, list[int]]] = [
     ("highest", [4, 3, 2, 1]),

@@ -179,7 +179,8 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is gone.
             wait: False returns when the commands are acknowledged.
-            **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
+            **options: ``on_failure`` (``"continue"``, or ``"stop"``: deletes are sent one after the other, and none
+                once one has failed) and ``on_event``; see `ActOptions`.
 
         Returns:
             One outcome for each server, in the order given.

@@ -10,8 +10,12 @@ fewer                  the missing ones are created, with the lowest numbers tha
 more                   with ``prune`` those that go first are deleted; otherwise they are kept, and their steps say so
 =====================  ============================================================================================
 
-A server with an open delete of this client does not count, and its number is not free until it is gone. A server that
-differs from its spec is kept, and its step names the differences; what a list does not show is no difference.
+A server with an open delete of this client, or that is shown as being deleted, does not count, and its number is not
+free until it is gone. A server whose status word is not known counts for creates alone, because it may be leaving as
+well: it never makes another one too many.
+
+A server that differs from its spec is kept, and its step names the differences; what a list does not show is no
+difference.
 """
 
 from __future__ import annotations
@@ -117,7 +121,8 @@ def _steps(
     staying = members.staying
     surplus = len(staying) - fleet.count
     single = (Member(number, same[0]) for number, same in staying.items() if len(same) == 1)
-    going = guards.going(fleet, single, surplus)
+    certain = sum(all(server.status.is_known for server in same) for same in staying.values())
+    going = guards.going(fleet, single, surplus, certain - fleet.count)
     free = (number for number in count(fleet.first) if number not in members.taken)
     numbers = sorted((*staying, *islice(free, max(-surplus, 0))))
     servers = [server for same in staying.values() for server in same]

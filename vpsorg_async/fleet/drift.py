@@ -1,6 +1,7 @@
 """Whether the account still is as a plan was made on. Pure.
 
-A server that is only waited for, or kept, may get on meanwhile: nothing is sent to it.
+A server that is only waited for, or kept, may get on meanwhile: nothing is sent to it. If other servers are deleted, it
+must not have changed to a word that is not known, because it may be leaving.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def renewed(
     changes = [
         f"{planned.name} {change}"
         for planned, now in zip(plan.steps, present, strict=True)
-        if (change := _change(planned, now))
+        if (change := _change(planned, now, deletes=bool(plan.deletes)))
     ]
     known = {key_of(step.spec) for step in plan.steps}
     selector = Selector(plan.fleets, key_of)
@@ -57,7 +58,7 @@ def _renewed(planned: Step, now: Step) -> Step:
     )
 
 
-def _change(planned: Step, now: Step) -> str:
+def _change(planned: Step, now: Step, *, deletes: bool) -> str:
     """Return how a server differs from what was planned; empty if it does not."""
     before, server = planned.server, now.server
     if before is None or server is None:
@@ -75,6 +76,7 @@ def _change(planned: Step, now: Step) -> str:
     if planned.surplus and planned.kind is StepKind.KEEP:
         return ""
     same = before.status == server.status if planned.kind is StepKind.DELETE else planned.kind is now.kind
-    if same or {planned.kind, now.kind} <= _PASSIVE:
+    in_doubt = deletes and before.status.is_known and not server.status.is_known
+    if not in_doubt and (same or {planned.kind, now.kind} <= _PASSIVE):
         return ""
     return f"is {server.status} now, and was {before.status}"

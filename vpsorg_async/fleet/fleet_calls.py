@@ -11,6 +11,7 @@ import attrs
 from ..errors import ConfigurationError, PlanRefusedError
 from ..fleet_plan import FleetPlan, StepKind
 from ..fleet_spec import FleetSpec
+from ..specs import check_bool
 from .bulk_commands import BulkCommands
 from .guards import Guards
 from .inputs import ApplyOptions, PlanOptions, ScaleOptions, check_known, options_of
@@ -180,7 +181,7 @@ class FleetCalls(BulkCommands):
         settings = options_of("scale", 1.0 if dry_run and timeout is None else timeout, options, ScaleOptions)
         (given,) = self._launcher.fleets([fleet])
         wanted, guards = [attrs.evolve(given, count=count)], Guards.of(options, exact=True)
-        if dry_run:
+        if check_bool(dry_run, "dry_run"):
             return await self._launcher.plan(wanted, guards, priced=True)
         return await self._converge("scale", wanted, guards, settings)
 

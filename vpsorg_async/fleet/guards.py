@@ -68,6 +68,9 @@ class Guards:
             raise ConfigurationError(
                 f"replace is 'never': no server is replaced by this version, not {replace!r}"
             )
+        surge = given.get("surge", 1)
+        if type(surge) is not int or surge != 1:
+            raise ConfigurationError(f"surge is 1: no server is replaced by this version, not {surge!r}")
         if isinstance(remove, str) and remove not in ("highest", "newest"):
             raise ConfigurationError(f"remove is 'highest', 'newest' or a function, not {remove!r}")
         if not isinstance(remove, str):
@@ -95,8 +98,12 @@ class Guards:
             if not isinstance(name, str) or all(fleet.number(name) is None for fleet in fleets):
                 raise ConfigurationError(f"protect has {name!r}, which is no name of these fleets")
 
-    def going(self, fleet: FleetSpec, members: Iterable[Member], surplus: int) -> set[int]:
-        """Return the numbers of the members that go: as many as are too many, as far as they may."""
+    def going(self, fleet: FleetSpec, members: Iterable[Member], surplus: int, certain: int) -> set[int]:
+        """Return the numbers of the members that go: as many as are too many (``surplus``), as far as they may.
+
+        ``certain`` is the number of those that are too many if each server stays away whose status word is not known:
+        no more than these go of the servers whose word is known.
+        """
         if surplus <= 0:
             return set()
         names = fleet.protect if callable(self.protect) else (*fleet.protect, *self.protect)
@@ -106,12 +113,13 @@ class Guards:
             for member in members
             if member.number not in kept and not (callable(self.protect) and self.protect(member.server))
         ]
-        ranked = [(self._rank(member), member.number) for member in free]
+        ranked = [(self._rank(member), member.number, member.server.status.is_known) for member in free]
         try:
-            first = sorted(ranked, reverse=True)
+            first = sorted(ranked, reverse=True)[:surplus]
         except TypeError as unfit:
             raise ConfigurationError(f"what remove returned can't be compared: {unfit}") from None
-        return {number for _, number in first[:surplus]}
+        known = [number for _, number, is_known in first if is_known]
+        return {number for _, number, _ in first} - set(known[max(certain, 0) :])
 
     def refusals(self, fleet: FleetSpec, present: int, deletes: int) -> Iterable[str]:
         """Yield why the deletes of one fleet are forbidden, given the number of its servers."""
@@ -122,7 +130,8 @@ class Guards:
             if deletes < surplus:
                 yield (
                     f"{fleet.name}: a count of {fleet.count} can't be reached: {surplus} servers are too many and only "
-                    f"{deletes} may be deleted; the others are protected, or share a name"
+                    f"{deletes} may be deleted; the others are protected, share a name, or have to stay because the "
+                    "status word of others is not known"
                 )
         elif self.max_deletes is None or isinstance(self.max_deletes, float):
             share = SHARE if self.max_deletes is None else self.max_deletes

@@ -153,6 +153,8 @@ class Launcher:
         self._context.waiter.check()
         wanted = check_ids(ids)
         target = Target.of(COMMANDS[operation].target) if wait else None
+        if operation == "delete" and options.on_failure == "stop":
+            options = attrs.evolve(options, careful_deletes=True)
 
         async def prepare(resumption: Resumption) -> Work:
             jobs = [job_left(key, operation, target, resumption.command(key, operation)) for key in wanted]

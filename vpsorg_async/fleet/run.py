@@ -221,6 +221,9 @@ class Run(OutcomeStream):
             self._await(job_run, server, COMMANDS[job.command].past)
         # not in a `finally`: a command that was cancelled, or met a bug, may have been sent; `_settle_all` reports it
         self._in_flight.pop(job.key, None)
+        if job_run.refusal is not None and self._options.careful_deletes and job.command == "delete":
+            # the next delete must not leave before the server has shown whether this one was refused
+            await self._outcomes.settled(job.key)
 
     async def _judge_by_server(self, job_run: JobRun, endpoints: Endpoints, error: VpsOrgError) -> None:
         """Settle a job run by its server, because the error does not say whether the command was applied."""

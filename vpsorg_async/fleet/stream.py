@@ -47,6 +47,7 @@ class OutcomeLog:
         self._trace: RunTrace | None = None
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
+        self._expected: dict[ServerId, asyncio.Future[None]] = {}
         self._given = 0
         self._awaited = 0
         self._began = self._ended = context.clock.now()
@@ -113,7 +114,16 @@ class OutcomeLog:
         self._outcomes[key] = outcome
         self._ended = self._context.clock.now()
         self._settled.put_nowait(outcome)
+        expected = self._expected.pop(key, None)
+        if expected is not None and not expected.done():
+            expected.set_result(None)
         self.emit(ServerSettled, key=key, outcome=outcome)
+
+    async def settled(self, key: ServerId) -> None:
+        """Return once this key has its outcome. One task waits for a key."""
+        if key not in self._outcomes:
+            self._expected[key] = asyncio.get_running_loop().create_future()
+            await self._expected[key]
 
     def revise(self, key: ServerId, outcome: Outcome) -> None:
         """Replace the outcome of a key in the report."""

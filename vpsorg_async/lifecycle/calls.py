@@ -21,7 +21,7 @@ from ..shielding import apart, result_of, side_by_side
 from ..specs import check_id, id_of, key_of
 from ..timing import Clock
 from .account import Account
-from .commands import GONE, SETTLED
+from .commands import GONE, LEAVING, SETTLED
 from .contract import Evidence, Target
 from .poller import Poller
 from .readiness import ReadyCheck, ReadyPolicy
@@ -132,12 +132,15 @@ class Waiter:
     def heading(self, server: Server) -> str:
         """Return the command of this client that is still open on a server; empty where none is.
 
-        ``gone`` for a server that was deleted and seen to be gone: only a list that lags can show it.
+        ``delete`` for a server that is shown as being deleted, whoever sent that command. ``gone`` for a server that
+        was deleted and seen to be gone: only a list that lags can show it.
         """
         now, patience = self._clock.now(), self._account.policy.visibility
         gone_since = self._account.gone_since(server.id)
         if gone_since is not None and now - gone_since < patience:
             return GONE
+        if server.status in LEAVING:
+            return "delete"
         found = self._account.receipt(server.id)
         if found is None:
             return ""

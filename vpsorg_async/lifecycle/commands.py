@@ -11,11 +11,15 @@ from types import MappingProxyType
 
 import attrs
 
-__all__ = ["COMMANDS", "GONE", "IN_PLACE", "MOVING", "SETTLED", "Command"]
+__all__ = ["COMMANDS", "GONE", "IN_PLACE", "LEAVING", "MOVING", "SETTLED", "Command"]
 
 GONE = "gone"
 """The status of a server that does not exist any more."""
 SETTLED = frozenset({"active", "stopped", "suspended"})
+LEAVING = frozenset(
+    {"deleted", "deleting", "destroyed", "destroying", "removed", "removing", "terminated", "terminating"}
+)
+"""Status words that mean that a server is being deleted, or is deleted, in any service."""
 
 
 @attrs.frozen
