@@ -98,17 +98,17 @@ class Changes:
                 raise
             unknown = _unknown_of(request, spec.name, error, sent_at)
             if not echo:
-                self.creations.doubted(Doubt(name, began, unknown, known))
+                self.creations.doubted(Doubt(name, self._clock.now(), unknown, known))
             raise unknown from error
         except BaseException as stop:
             if request.left and not isinstance(stop, Exception):
                 lost = ConnectionLostError("the create was cancelled", request=str(request), final=True)
                 unknown = _unknown_of(request, spec.name, lost, sent_at)
-                self.creations.doubted(Doubt(name, began, unknown, known))
+                self.creations.doubted(Doubt(name, self._clock.now(), unknown, known))
             raise
         if not isinstance(server, Server):
             unknown = _unknown_of(request, spec.name, server, sent_at, self._answers.ids(response))
-            self.creations.doubted(Doubt(name, began, unknown, known))
+            self.creations.doubted(Doubt(name, self._clock.now(), unknown, known))
             raise unknown from server
         self.created(name, server)
         self._acknowledged(server.id, Operation.CREATE, server.status)

@@ -10,9 +10,9 @@ from ..journal.entries import same_ids
 from ..lifecycle.contract import Target
 from ..lookups import Plans
 from ..records import Server, ServerId
-from ..specs import ServerSpec, check_id
+from ..specs import ServerSpec
 from .fleet_calls import FleetCalls
-from .inputs import SETTLE, CreateOptions, check_count, options_of
+from .inputs import SETTLE, CreateOptions, check_before, check_count, options_of
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
@@ -267,5 +267,5 @@ class Fleet(FleetCalls):
                 server = await vps.fleet.find_created(spec, before=ids)
         """
         (wanted,) = self._launcher.specs([spec])
-        ids = same_ids(map(check_id, before))
+        ids = same_ids(check_before(before))
         return await self._launcher.find_created(wanted, ids, check_seconds(settle, "settle", zero=True))

@@ -26,6 +26,7 @@ __all__ = [
     "RollingOptions",
     "ScaleOptions",
     "StartOptions",
+    "check_before",
     "check_count",
     "check_file",
     "check_function",
@@ -199,17 +200,22 @@ def _resumption(given: Mapping[str, Any]) -> Resumption | None:
     settle = check_seconds(given.get("settle_first", 0.0), "settle_first", zero=True)
     if receipts is None and before is None and not settle:
         return None
-    if not isinstance(receipts or {}, Mapping):
+    if not isinstance({} if receipts is None else receipts, Mapping):
         raise ConfigurationError(f"receipts is a mapping of names to receipts, not {type(receipts).__name__}")
     for name, receipt in (receipts or {}).items():
         if not isinstance(name, str) or not isinstance(receipt, Receipt) or receipt.operation != "create":
             raise ConfigurationError(
                 f"receipts has a name and the receipt of its create, not {name!r}: {receipt!r}"
             )
-    if isinstance(before, str | bytes) or not isinstance(before or (), Iterable):
-        raise ConfigurationError("before is a list of ids")
-    ids = None if before is None else [check_id(server_id) for server_id in before]
+    ids = None if before is None else check_before(before)
     return Resumption.of_attempt(receipts or {}, ids, settle)
+
+
+def check_before(before: object) -> list[ServerId]:
+    """Return the ids that were in the account before a create."""
+    if isinstance(before, str | bytes) or not isinstance(before, Iterable):
+        raise ConfigurationError(f"before is a list of ids, not {before!r}")
+    return [check_id(server_id) for server_id in before]
 
 
 def check_count(min_count: object, wanted: int) -> None:
@@ -251,7 +257,7 @@ def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
     if isinstance(ids, str | bytes | Server) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
     wanted = tuple(id_of(given) for given in ids)
-    no_repeats([str(server_id) for server_id in wanted], "ids")
+    no_repeats([str(server_id).casefold() for server_id in wanted], "ids")
     return wanted
 
 

@@ -17,7 +17,7 @@ from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lookups import Plans
 from ..records import Server, ServerId
-from ..specs import ServerSpec, name_key
+from ..specs import ServerSpec, name_key, same_id
 from .adoption import find_created
 from .guards import Guards
 from .inputs import check_ids, no_repeats
@@ -103,10 +103,10 @@ class Launcher:
         """
 
         async def prepare(resumption: Resumption) -> Work:
-            made, rest = self._taken_up(wanted, resumption, _ACTIVE)
-            before, plan = await self._survey.begin().planned(rest)
-            jobs = [self._job(step, resumption) for step in plan.steps]
-            return Work([*made, *jobs, *more], before)
+            made = {job.key: job for job in self._taken_up(wanted, resumption, _ACTIVE)[0]}
+            before, plan = await self._survey.begin().planned(wanted, made)
+            jobs = [self._job(step, resumption, made.get(step.spec.name)) for step in plan.steps]
+            return Work([*jobs, *more], before)
 
         return self._run_of(wanted, options, "ensure", prepare, more, whole)
 
@@ -261,7 +261,7 @@ class Launcher:
         rest: list[ServerSpec] = []
         for spec in wanted:
             key, name = endpoints.key_of(spec), endpoints.shown_name(spec)
-            receipt, doubted = resumption.receipts.get(key), resumption.doubted(key)
+            receipt, doubted = resumption.receipt(spec, key), resumption.doubted(key)
             if receipt is not None:
                 jobs.append(take_up(spec, receipt, target))
                 continue
@@ -271,8 +271,14 @@ class Launcher:
                 endpoints.creations.doubted(doubt)
         return jobs, rest
 
-    def _job(self, step: Step, resumption: Resumption) -> Job:
-        """Return the job for a step of a plan: a server that was created just now and is not listed is waited for."""
+    def _job(self, step: Step, resumption: Resumption, made: Job | None = None) -> Job:
+        """Return the job for a step of a plan, or ``made``, which waits for the server of an earlier run.
+
+        A server that was created just now and is not listed is waited for, too. One that was stopped since is started.
+        """
+        if made is not None:
+            stopped = step.server if step.kind is StepKind.START else None
+            return job_of(step) if stopped is not None and same_id(stopped.id, made.server_id) else made
         if step.kind is StepKind.CREATE and not step.after:
             receipt = self._survey.recent(step.spec, resumption)
             if receipt is not None and next_move(Left.RECENT, shown=False, settled=True) is Move.RESUME:

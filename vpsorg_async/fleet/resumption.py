@@ -12,7 +12,7 @@ from ..journal import Acknowledged, Intent
 from ..journal.entries import same_ids
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..specs import name_key, same_id
+from ..specs import ServerSpec, name_key
 
 __all__ = ["Doubted", "Resumption"]
 
@@ -42,6 +42,7 @@ class Doubted:
 class Resumption:
     """What a run takes up, by names in the form of `name_key`, and by ids.
 
+    ``given`` are receipts by the names of the specs, as a caller has them: a server may show another name.
     ``recent`` are the receipts of complete runs whose servers a list may not show yet.
     ``others`` is what holds for names that are in neither of the two tables. ``settle`` is the time in seconds for
     which the names in doubt are searched for before a create is sent; None: that of the run. It counts from the moment
@@ -49,6 +50,7 @@ class Resumption:
     """
 
     receipts: Mapping[str, Receipt] = attrs.field(factory=dict)
+    given: Mapping[str, Receipt] = attrs.field(factory=dict)
     doubts: Mapping[str, Doubted] = attrs.field(factory=dict)
     others: Doubted | None = None
     commands: Mapping[ServerId, Intent | Acknowledged] = attrs.field(factory=dict)
@@ -62,7 +64,7 @@ class Resumption:
         """Return what a caller knows of an earlier attempt: all names that have no receipt are in doubt."""
         ids = None if before is None else same_ids(before)
         return cls(
-            receipts={name_key(name): receipt for name, receipt in receipts.items()},
+            given={name_key(name): receipt for name, receipt in receipts.items()},
             others=Doubted(ids),
             settle=settle,
         )
@@ -88,6 +90,10 @@ class Resumption:
             recent={name_key(name): receipt for name, receipt in recent.items()},
         )
 
+    def receipt(self, spec: ServerSpec, key: str) -> Receipt | None:
+        """Return the receipt of the server that an earlier attempt created from a spec; ``key``: of its shown name."""
+        return self.receipts.get(key) or self.given.get(name_key(spec.name))
+
     def doubted(self, key: str) -> Doubted | None:
         """Return the doubt about a name that has no receipt; None where no earlier attempt sent a create of it."""
         return self.doubts.get(key, self.others)
@@ -98,10 +104,8 @@ class Resumption:
         return left if left is not None and left.operation == operation else None
 
     def made(self, key: str, server_id: ServerId) -> bool:
-        """Return whether a server of that name is the result of an earlier attempt."""
-        receipt, doubt = self.receipts.get(key), self.doubted(key)
-        if receipt is not None:
-            return same_id(receipt.server_id, server_id)
+        """Return whether a server of that name, which has no receipt, is the result of an earlier attempt."""
+        doubt = self.doubted(key)
         return (
             doubt is not None and doubt.before is not None and str(server_id).casefold() not in doubt.before
         )

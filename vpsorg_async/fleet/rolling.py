@@ -109,7 +109,7 @@ class RollingRun(OutcomeStream):
         locations: dict[ServerId, str] = {}
         done: set[ServerId] = set()
         for key in self._ids:
-            server, left = known.get(str(key)), resumption.command(key, self._command.word)
+            server, left = known.get(str(key).casefold()), resumption.command(key, self._command.word)
             job = self._job(key, server, left)
             if isinstance(job, Skipped):
                 self._outcomes.settle(key, job)
@@ -152,16 +152,16 @@ class RollingRun(OutcomeStream):
         self._outcomes.settle(job.key, job_run.succeeded(server, job.how, now))
 
     async def _read(self) -> dict[str, Server]:
-        """Return the servers of the account by id."""
+        """Return the servers of the account by id, as a text in lower case: services may change that of a UUID."""
         endpoints = self._context.endpoints.begin()
         listing = await endpoints.listing()
-        known = {str(server.id): server for server in listing.servers}
+        known = {str(server.id).casefold(): server for server in listing.servers}
         if listing.lacks:
             # a server that an incomplete list does not show may exist all the same
             for key in self._ids:
-                if str(key) not in known:
+                if str(key).casefold() not in known:
                     try:
-                        known[str(key)] = await endpoints.get(key)
+                        known[str(key).casefold()] = await endpoints.get(key)
                     except NotFoundError as error:
                         if not is_absence(error):
                             raise

@@ -325,11 +325,12 @@ class Run(OutcomeStream):
         job = job_run.job
         hits = seen.get(self._context.endpoints.key_of(job.spec), ()) if job.spec is not None else ()
         server = hits[0] if len(hits) == 1 else None
-        if server is not None:
-            self._created[job.key] = server.id
         if job_run.doubt is not None:
+            # an earlier call created it, and `on_cancel` is for what this one did
             self._fail(job_run, job_run.doubt.error, server=server)
             return
+        if server is not None:
+            self._created[job.key] = server.id
         known = "check the server before sending it again" if server is None else f"it exists as {server.id}"
         unknown = OutcomeUnknownError(
             f"{job.command} of {job.key!r}, sent at {job_run.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "

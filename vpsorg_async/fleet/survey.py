@@ -15,7 +15,7 @@ from ..lifecycle.creations import Made
 from ..lifecycle.receipts import Receipt
 from ..listing import Listing
 from ..lookups import Plans
-from ..records import Server, ServerStatus
+from ..records import Server, ServerId, ServerStatus
 from ..specs import ServerSpec
 from .convergence import Selector, plan_fleets
 from .drift import renewed
@@ -42,8 +42,14 @@ class Survey:
         endpoints = self._context.endpoints.begin()
         return Survey(attrs.evolve(self._context, endpoints=endpoints), self._plans.over(endpoints.session))
 
-    async def planned(self, wanted: Sequence[ServerSpec]) -> tuple[Set[str], FleetPlan]:
+    async def planned(
+        self, wanted: Sequence[ServerSpec], taken: Collection[ServerId] = ()
+    ) -> tuple[Set[str], FleetPlan]:
         """Return the ids in the account, and the plan.
+
+        Args:
+            wanted: The specs.
+            taken: Names of those whose servers are known by receipts: the list need not show them.
 
         Raises:
             DecodeError: The plan creates a server, and the list is incomplete: the server may exist all the same.
@@ -51,13 +57,15 @@ class Survey:
         if not wanted:
             return set(), self._plan(wanted, ())
         endpoints = self._context.endpoints
-        listing, existing = await self._account(self._keys(wanted).__contains__)
+        rest = [spec for spec in wanted if spec.name not in taken]
+        listing, existing = await self._account(self._keys(rest).__contains__)
         plan = self._plan(wanted, existing)
         for step in plan.steps:
             if step.server is not None:
                 endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
-        if plan.creates:
-            names = ", ".join(spec.name for spec in plan.creates[:5])
+        creates = [spec.name for spec in plan.creates if spec.name not in taken]
+        if creates:
+            names = ", ".join(creates[:5])
             listing.check_whole(f"what it does not show may exist all the same ({names})")
         return {str(server.id).casefold() for server in existing}, plan
 

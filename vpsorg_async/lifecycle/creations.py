@@ -19,7 +19,7 @@ __all__ = ["Creations", "Doubt", "Made"]
 
 @attrs.frozen
 class Doubt:
-    """A create that left at ``sent_at`` (monotonic seconds) and of which nothing is known since.
+    """A create that left at ``sent_at`` (monotonic seconds) at the latest, and of which nothing is known since.
 
     ``mark`` is the point in the order of first sightings before which a server was seen that can't be its result.
     """
@@ -41,9 +41,8 @@ class Made:
 
 
 class Creations:
-    """The last create of each name. Bounded: the oldest is forgotten first, long after lists show its server."""
+    """The last create of each name. Only what is older than `LASTS` is forgotten: any number can be in doubt."""
 
-    LIMIT = 10_000
     LASTS = 3600.0
     """Seconds after which a create is not considered any more."""
 
@@ -52,11 +51,11 @@ class Creations:
 
     def doubted(self, doubt: Doubt) -> None:
         """Note a create whose outcome is unknown."""
-        self._put(doubt.name, doubt)
+        self._put(doubt.name, doubt, doubt.sent_at)
 
     def made(self, name: str, server: Server, at: float) -> None:
         """Note a create that worked."""
-        self._put(name, Made(server, at))
+        self._put(name, Made(server, at), at)
 
     def end_doubt(self, name: str) -> None:
         """Note that a server of that name was found: the outcome of its create is known."""
@@ -79,9 +78,13 @@ class Creations:
             if isinstance(found, Made) and now - found.at <= self.LASTS:
                 yield key, found
 
-    def _put(self, name: str, last: Doubt | Made) -> None:
+    def _put(self, name: str, last: Doubt | Made, now: float) -> None:
         key = name_key(name)
         self._last[key] = last
         self._last.move_to_end(key)
-        if len(self._last) > self.LIMIT:
+        while now - _time_of(next(iter(self._last.values()))) > self.LASTS:
             self._last.popitem(last=False)
+
+
+def _time_of(last: Doubt | Made) -> float:
+    return last.sent_at if isinstance(last, Doubt) else last.at

@@ -1,0 +1,178 @@
+"""What a run takes up of an earlier one, where the earlier one is not the whole story. Virtual time, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.virtual_account import account, client, commands, duplicates, specs, virtual
+from vpsorg_async import Receipt, ServerSpec
+from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError
+from vpsorg_async.events import CommandAnswered, FleetEvent
+from vpsorg_async.journal import Journal
+from vpsorg_async.records import ServerId
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+
+LASTING = 1e6
+"""Seconds for which reads lag behind: all of a test."""
+
+
+def receipt(server_id: ServerId) -> Receipt:
+    return Receipt(server_id=server_id, operation="create", acknowledged_at=datetime.now(UTC))
+
+
+async def killed(
+    box: Sandbox, file: Path, names: Iterable[str], made: Mapping[str, ServerId] | None = None
+) -> None:
+    """A run that has written an intent for each name, and the receipts of some, before it was killed."""
+    async with (
+        await Journal.open(file, account=box.url) as journal,
+        await journal.begin("ensure", names) as run,
+    ):
+        await run.note_before([])
+        for name in names:
+            await run.intend(name, "create")
+        for name, server_id in (made or {}).items():
+            run.acknowledged(name, receipt(server_id))
+
+
+@pytest.mark.parametrize("call", ["create", "ensure"])
+def test_a_rollback_leaves_the_servers_of_an_earlier_run(tmp_path: Path, call: str) -> None:
+    """``on_cancel="delete"`` is for what this run created: the one that appears last is the result of another one."""
+
+    @virtual
+    async def test() -> None:
+        async with account() as (box, vps):
+            await killed(box, tmp_path / "fleet.db", ["web-000"])
+            work = getattr(vps.fleet, call)(
+                specs(1), timeout=600, settle=60, on_cancel="delete", journal=tmp_path / "fleet.db"
+            )
+            task = asyncio.ensure_future(work)
+            await asyncio.sleep(10.25)  # between two polls
+            box.world.add(name="web-000")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+            assert [server.name for server in box.servers] == ["web-000"]
+            assert commands(box) == {}
+
+    test()
+
+
+def test_a_server_that_was_stopped_since_is_started(tmp_path: Path) -> None:
+    """A receipt does not keep `ensure` from what it does with a stopped server, or no later run would complete."""
+
+    @virtual
+    async def test() -> None:
+        async with account() as (box, vps):
+            (server,) = box.world.add(name="web-000")
+            await killed(box, tmp_path / "fleet.db", ["web-000"], {"web-000": server.id})
+            box.world.set_status(server.id, "stopped")
+
+            report = await vps.fleet.ensure(specs(1), timeout=600, journal=tmp_path / "fleet.db")
+
+            assert [(outcome.key, outcome.how) for outcome in report.succeeded] == [("web-000", "started")]
+            assert commands(box) == {"start": 1}
+
+    test()
+
+
+@virtual
+async def test_any_number_of_names_can_be_in_doubt() -> None:
+    """The first of them are not forgotten because of the last ones."""
+    async with account() as (box, vps):
+        box.world.lag(5.0, lasting=LASTING)
+        names = [server.name for server in box.world.add(10_003, name="web", age=0)]
+        wanted = [ServerSpec(name=name, plan_id=1, os_id=5, location="us-west") for name in names]
+        report = await vps.fleet.ensure(wanted, timeout=600, settle_first=20)
+
+        assert len(report.succeeded) == len(wanted)
+        assert commands(box) == {}
+
+
+@virtual
+async def test_a_create_that_was_held_back_is_in_doubt_from_when_it_left() -> None:
+    """The settle window does not begin before a rate limit that the create waited for."""
+    refused = Rule("create", faults.Reply(429, headers={"Retry-After": "30"}), times=1)
+    lost = Rule("create", faults.DropAfter(), times=1)
+    async with account(refused, lost) as (box, vps):
+        box.world.lag(8.0, lasting=LASTING)
+        with pytest.raises(OutcomeUnknownError):
+            await vps.servers.create(specs(1)[0])
+        report = await vps.fleet.ensure(specs(1), timeout=600, settle=15)
+
+        assert [outcome.how for outcome in report.succeeded] == ["adopted"]
+        assert duplicates(box) == []
+
+
+@virtual
+async def test_receipts_have_the_names_of_their_specs() -> None:
+    """In the provider dialect a server shows its host name, and not the name of the spec."""
+    found: dict[str, Receipt] = {}
+
+    def record(event: FleetEvent) -> None:
+        if isinstance(event, CommandAnswered) and event.receipt is not None:
+            found[str(event.key)] = event.receipt
+
+    async with account(dialect="provider", options={"dialect": "provider"}) as (box, vps):
+        plan, system = (await vps.plans.list())[0], (await vps.operating_systems.list())[0]
+        wanted = [
+            ServerSpec(
+                name=f"w{n}", hostname=f"h{n}.example.org", plan_id=plan.id, os_id=system.id, location="1"
+            )
+            for n in range(2)
+        ]
+        box.world.lag(50.0, lasting=LASTING)
+        await vps.fleet.create(wanted, timeout=600, wait=False, on_event=record)
+        async with client(box, dialect="provider") as other:
+            report = await other.fleet.create(wanted, timeout=600, wait=False, receipts=found)
+
+        report.raise_for_failures()
+        assert commands(box) == {"create": 2}
+
+
+@virtual
+async def test_the_case_of_an_id_is_no_other_server() -> None:
+    """Services may change the case of a UUID, and the same server given twice is refused."""
+    async with account(dialect="provider", options={"dialect": "provider"}) as (box, vps):
+        (server,) = box.world.add(1)
+        key = str(server.id)
+        box.faults.add(Rule("list", faults.OddField("uuid", key.upper())))
+        report = await vps.fleet.rolling_reboot([key], timeout=600)
+        with pytest.raises(ConfigurationError, match="more than once"):
+            await vps.fleet.stop([key, key.upper()], timeout=600)
+
+        assert report.skipped == ()
+
+
+@virtual
+async def test_wrong_types_are_refused_before_anything_is_sent() -> None:
+    """Each by a `ConfigurationError`."""
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("find_created", {"before": None}),
+        ("find_created", {"before": 5}),
+        ("find_created", {"before": "abc"}),
+        ("ensure", {"timeout": 5, "receipts": 0}),
+        ("ensure", {"timeout": 5, "receipts": []}),
+        ("ensure", {"timeout": 5, "before": 0}),
+    ]
+    async with account() as (box, vps):
+        for call, options in wrong:
+            wanted: Any = specs(1)[0] if call == "find_created" else specs(1)
+            with pytest.raises(ConfigurationError, match=r"is a (list|mapping) of"):
+                await getattr(vps.fleet, call)(wanted, **options)
+
+        assert box.requests == ()
+
+
+@pytest.mark.parametrize("server_id", [None, 0, -1, True, 1.5, "", "..", [1], b"1"])
+def test_a_receipt_is_of_a_server(server_id: Any) -> None:
+    """What is no id is refused where the receipt is made, and not where it is waited for."""
+    with pytest.raises(ConfigurationError, match="server id"):
+        receipt(server_id)
