@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.fleet.virtual_account import account, commands, creates, duplicates, kinds, virtual
+from tests.fleet.virtual_account import account, client, commands, creates, duplicates, kinds, virtual
 from vpsorg_async import FleetPlan, FleetSpec, Limits, Server, load_fleets
 from vpsorg_async.errors import (
     ConfigurationError,
@@ -382,6 +382,19 @@ async def test_scale_up_and_down() -> None:
         assert [outcome.how for outcome in down.succeeded] == ["adopted"] * 2 + ["deleted"] * 3
         assert names(box) == ["web-01", "web-02"]
         assert commands(box) == {"create": 3, "delete": 3}
+
+
+@virtual
+async def test_scale_down_and_up_again_with_a_journal(tmp_path: Path) -> None:
+    """What was created a moment ago, and deleted since, is not waited for by the next program."""
+    clock = asyncio.get_running_loop().time
+    async with Sandbox(clock=clock, speed=1000) as box:
+        for count in (2, 1, 2):
+            async with client(box) as vps:
+                report = await vps.fleet.scale(fleet(2), count, timeout=60, journal=tmp_path / "fleet.db")
+
+            assert kinds(report) == {"Succeeded": 2}
+        assert commands(box) == {"create": 3, "delete": 1}
 
 
 @virtual

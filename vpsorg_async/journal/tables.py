@@ -167,6 +167,12 @@ class Tables:
         )
         if receipt.operation == "delete":
             self._drop_entries(server)
+            # a run that holds the name as well must not leave the receipt of a create whose server it has deleted
+            self._execute(
+                "DELETE FROM entries WHERE account = ? AND server = ? AND kind = 'name'"
+                " AND (account, kind, key) IN (SELECT account, kind, key FROM claims WHERE run = ?)",
+                (self._account, server, run),
+            )
 
     def finish(self, run: str, subject: Subject) -> None:
         """Say of an entry with a receipt that its command is done."""
