@@ -282,15 +282,26 @@ def test_in_the_provider_dialect_the_host_name_counts() -> None:
 
 
 def test_a_server_of_two_fleets() -> None:
-    """Where one fleet is found by names and another by host names, a server that fits both is refused."""
+    """Where the host name of one fleet could be the name of another, both would create it: they are refused."""
 
     def key_of(subject: ServerSpec | Server) -> str:
         return name_key(subject.hostname or subject.name)
 
     fleets = [fleet(1, "web{n}"), fleet(1, "db{n}", hostname="web{n}")]
 
-    with pytest.raises(ConfigurationError, match="belongs to several fleets"):
-        plan_fleets(fleets, [server("web1")], key_of=key_of)
+    for servers in ([], [server("web1")]):
+        with pytest.raises(ConfigurationError, match="overlap"):
+            plan_fleets(fleets, servers, key_of=key_of)
+
+
+def test_a_host_name_that_is_the_name_for_some_numbers() -> None:
+    """In the documented dialect the name selects, also where the host name of the first number is the same text."""
+    wanted = fleet(2, "web-{n}", hostname="web-{n:02}", first=10)
+
+    assert planned(plan_fleets([wanted], [*web(5), server("web-11")], PRUNE)) == [
+        "create web-10",
+        "keep web-11",
+    ]
 
 
 OFFERS = [

@@ -21,7 +21,7 @@ difference.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, islice
+from itertools import combinations, count, islice
 
 import attrs
 
@@ -42,27 +42,33 @@ NO_DELETES = Guards()
 
 
 class Selector:
-    """Says to which of some fleets a server belongs."""
+    """Says to which of some fleets a server belongs. Raises `ConfigurationError` for fleets that overlap."""
 
     def __init__(self, fleets: Sequence[FleetSpec], key_of: KeyOf) -> None:
         check_apart(fleets)
         self._patterns = [_pattern(fleet, key_of) for fleet in fleets]
         self._fleets = fleets
+        by_name = [fleet.names == pattern for fleet, pattern in zip(fleets, self._patterns, strict=True)]
+        if any(by_name) and not all(by_name):
+            # in the provider dialect the name of one fleet can be the host name of another
+            self._check_patterns()
 
     def place(self, key: str) -> tuple[int, int] | None:
-        """Return the index of the fleet that has this name, and the number in it; None if none has.
+        """Return the index of the fleet that has this name, and the number in it; None if none has."""
+        for index, pattern in enumerate(self._patterns):
+            number = pattern.number(key)
+            if number is not None:
+                return index, number
+        return None
 
-        Raises `ConfigurationError` if several have.
-        """
-        found = [
-            (index, number)
-            for index, pattern in enumerate(self._patterns)
-            if (number := pattern.number(key)) is not None
-        ]
-        if len(found) > 1:
-            names = ", ".join(repr(self._fleets[index].name) for index, _ in found)
-            raise ConfigurationError(f"the server {key!r} belongs to several fleets: {names}")
-        return found[0] if found else None
+    def _check_patterns(self) -> None:
+        """Raise `ConfigurationError` for two fleets whose servers could have the same name."""
+        for (fleet, one), (other, two) in combinations(zip(self._fleets, self._patterns, strict=True), 2):
+            if one.overlaps(two):
+                raise ConfigurationError(
+                    f"the fleets {fleet.name!r} and {other.name!r} overlap: a server of one could have the host name "
+                    "of the other"
+                )
 
 
 @attrs.define
@@ -143,6 +149,9 @@ def _steps(
 
 def _pattern(fleet: FleetSpec, key_of: KeyOf) -> NamePattern:
     """Return the pattern that finds the servers: that of the names; in the provider dialect, of the host names."""
+    if fleet.hostnames is None:
+        return fleet.names
     sample = fleet.spec(fleet.first)
-    by_hostname = sample.hostname is not None and key_of(sample) == name_key(sample.hostname)
-    return fleet.hostnames if by_hostname and fleet.hostnames is not None else fleet.names
+    # a name and a host name can be the same text for some numbers, and differ for others
+    keys = {key_of(attrs.evolve(sample, hostname=hostname)) for hostname in ("a.example", "b.example")}
+    return fleet.hostnames if len(keys) == 2 else fleet.names
