@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,15 @@ def server(number: int, name: str, hours: float | None) -> Server:
 
 def swept(servers: list[Server], pattern: str = "ci-*", hours: float = 6, **more: Any) -> SweepPlan:
     return Sweep(pattern=pattern, older_than=timedelta(hours=hours), **more).plan(servers, NOW)
+
+
+def test_a_server_that_is_being_deleted_already() -> None:
+    """It is not deleted again: a refusal of that would end the sweep."""
+    leaving = attrs.evolve(server(1, "ci-1", 9), status=ServerStatus("deleting"))
+
+    rows = swept([leaving, server(2, "ci-2", 9)]).rows
+
+    assert [(row.server.name, row.deleted) for row in rows] == [("ci-1", False), ("ci-2", True)]
 
 
 # -- spans ----------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Which servers a sweep deletes: old ones whose names fit a pattern, within guards. Pure.
 
-================================  ================================================
+================================  ================================================================
 a server whose name fits          is
-================================  ================================================
+================================  ================================================================
 and that is older                 deleted
 and that is younger               kept
 and that shows no creation time   kept: its age is not known
 and that is protected             kept
-================================  ================================================
+and that is being deleted         kept: another delete could be refused, which would end the sweep
+================================  ================================================================
 
 Servers whose names do not fit are no part of a sweep. A sweep that would delete more than its guard permits is refused
 as a whole.
@@ -24,6 +25,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from ..errors import ConfigurationError
+from ..lifecycle.commands import LEAVING
 from ..records import Server
 from ..specs import name_key
 from .ages import span_text
@@ -121,6 +123,8 @@ class Sweep:
         return fnmatch.fnmatchcase(name_key(name), self.pattern.casefold())
 
     def _row(self, server: Server, now: datetime, *, protected: bool) -> Row:
+        if server.status in LEAVING:
+            return Row(server, False, "it is being deleted already")
         if server.created_at is None:
             return Row(server, False, "its age is not known: it shows no time of creation")
         age = now - server.created_at
