@@ -99,7 +99,8 @@ class Allowance:
         """Raise `LimitError` if one run may not create that many servers."""
         most = self._limits.max_creates_per_run
         if most is not None and creates > most:
-            raise _exceeded("max_creates_per_run", most, creates, f"the run would create {creates} servers")
+            servers = "server" if creates == 1 else "servers"
+            raise _exceeded("max_creates_per_run", most, creates, f"the run would create {creates} {servers}")
 
     def admit(
         self, wanted: Mapping[str, ServerSpec], view: AccountView, now: float, *, searched: bool = False

@@ -276,7 +276,8 @@ def test_one_fleet_of_several_is_scaled(vpsorg: Any, box: Sandbox, file: Path) -
     file.write_text(FLEETS + WORKERS)
     for more in ([], ["--fleet", "db-{n}"]):
         unnamed = vpsorg("fleet", "scale", "-f", str(file), "--to", "1", "--yes", *more)
-        assert (unnamed.code, "web-{n:02}, worker-{n}" in unnamed.err) == (2, True)
+        assert (unnamed.code, "pass as --fleet one of web-{n:02}, worker-{n}" in unnamed.err) == (2, True)
+        assert ("the file has no fleet 'db-{n}'" if more else "the file has 2 fleets") in unnamed.err
     done = vpsorg("fleet", "scale", "-f", str(file), "--to", "1", "--yes", "--fleet", "worker-{n}")
 
     assert (done.code, names(box)) == (0, ["worker-1"])

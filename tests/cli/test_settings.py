@@ -97,7 +97,7 @@ def test_a_profile_that_others_can_read_is_refused(vpsorg: Any, profiles: Path, 
     ("text", "named"),
     [
         ("[profiles.default\n", "line 1"),
-        ("[profiles.default]\ntoken = 12\n", "strings"),
+        ("[profiles.default]\ntoken = 12\n", "token in [profiles.default] is a string"),
         ("[profiles.default]\ntokn = 'x'\n", "tokn"),
         ("token = 'x'\n", "[profiles.NAME]"),
         ("profiles = 3\n", "[profiles.NAME]"),
@@ -534,6 +534,21 @@ def test_a_token_file_is_read_again(tmp_path: Path) -> None:
     assert source is not None
     file.write_text("vps_new\n")
     assert source() == "vps_new"
+
+
+def test_files_of_a_profile(profiles: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative path is one file, whatever the working directory is; ~ is the home directory."""
+    monkeypatch.delenv("VPSORG_API_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (profiles.parent / "secrets").mkdir()
+    (profiles.parent / "secrets" / "token").write_text("vps_near\n")
+    (tmp_path / "token").write_text("vps_home\n")
+    for place, token in (("secrets/token", "vps_near"), ("~/token", "vps_home")):
+        profiles.write_text(f'[profiles.default]\ntoken_file = "{place}"\njournal = "fleet.db"\n')
+        settings = Account().settings()
+        assert settings.source is not None
+        assert settings.source() == token
+        assert settings.journal == str(profiles.parent / "fleet.db")
 
 
 @pytest.mark.parametrize("key", ["token_file", "token_command"])

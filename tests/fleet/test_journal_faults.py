@@ -39,7 +39,7 @@ CALLS: dict[str, Callable[[Client, Path], Awaitable[object]]] = {
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (newer, "format 2, and this version of vpsorg_async reads the format 1: upgrade it"),
+        (newer, "format 2, and this version of vpsorg_async reads the format 1: upgrade the package"),
         (overwritten, "is damaged .*: check the account for servers of an interrupted run"),
         (cut, "is damaged"),
         (of_text, "is not a journal of this program: pass another file"),

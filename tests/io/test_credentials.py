@@ -173,6 +173,11 @@ async def test_a_function_that_fails(source: Source, vpsorg_sandbox: Sandbox) ->
         assert "the vault is sealed" in caught.value.__notes__[0]
     with pytest.raises(ConfigurationError, match="the vault is sealed"):
         await source.client().__aenter__()
+    nothings: list[tuple[Any, str]] = [(None, "returned NoneType"), (" ", "returned an empty text")]
+    for nothing, named in nothings:
+        source.answer = lambda nothing=nothing: nothing  # type: ignore[misc]
+        with pytest.raises(ConfigurationError, match=f"the function for the token {named}, not a token"):
+            await source.client().__aenter__()
     source.answer = lambda: "no token"
     with pytest.raises(ConfigurationError, match="header"):
         await source.client().__aenter__()

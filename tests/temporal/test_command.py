@@ -183,6 +183,17 @@ def test_a_restart_of_the_engine(machine: Machine) -> None:
     assert_committed(machine.box, create=20)
 
 
+def test_the_death_of_the_engine(machine: Machine) -> None:
+    """The worker that started the engine says that it is gone, and ends as usual."""
+    with machine.worker() as worker:
+        stop_engine(machine)
+        assert worker.stderr is not None
+        line = next(line for line in worker.stderr if line.startswith("vpsorg: "))
+
+    assert line.startswith("vpsorg: Temporal has ended with exit code ")
+    assert worker.returncode == 0
+
+
 def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
     """While it runs, the same command joins it and another one is refused; pause and resume reach it."""
     ahead = 0.0
@@ -201,6 +212,8 @@ def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
             ahead = 3600.0
             code, document, notes = machine.fleet("ensure", "--id", "web")
             assert (code, len(document["rows"])) == (0, 8), notes
+            code, _, complaints = machine.run("fleet", "pause", "web")
+            assert (code, complaints) == (2, "vpsorg: the fleet web is not in progress: it is completed\n")
         stop_engine(machine)
         assert_committed(box, create=8)
 
@@ -209,7 +222,8 @@ def test_nobody_works(machine: Machine) -> None:
     """Without a worker the command says so, and after Ctrl-C that the fleet goes on; without an engine it fails."""
     code, _, complaints = machine.run("fleet", "status", "web")
     assert code == 1
-    assert complaints.startswith(f"vpsorg: there is no Temporal at 127.0.0.1:{machine.port}")
+    where = f"there is no Temporal at 127.0.0.1:{machine.port}"
+    assert complaints == f"vpsorg: {where} (Connection refused); vpsorg worker --dev starts one\n"
     with machine.worker("--task-queue", "another"):
         words = ("--name", "web-1", *SPECS, "--yes", "--on", "temporal", "--id", "web")
         with machine.start("fleet", "ensure", *words) as waiting:

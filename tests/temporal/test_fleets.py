@@ -347,7 +347,20 @@ async def test_a_server_that_stays_unhealthy_stops_the_rollout(engine: Engine, b
         summary = await run(client, "vpsorg.RollingReboot", request)
 
     assert (summary.succeeded, summary.failed, summary.skipped) == (0, 1, 3)
+    assert summary.failures[0].message == "it is not healthy after its reboot: is-healthy returned False"
     assert len(box.ledger) == 1
+
+
+async def test_a_health_check_that_no_worker_has(engine: Engine, box: Sandbox) -> None:
+    """The row names the activity that is missing, not an unhealthy server alone."""
+    (server,) = box.world.add(1)
+    async with working(engine, box) as client:
+        request = {"ids": [server.id], "timeout": 600, "health": "mistyped", "health_retries": 1}
+        summary = await run(client, "vpsorg.RollingReboot", request)
+
+    assert summary.failed == 1
+    assert "mistyped: Activity function mistyped" in summary.failures[0].message
+    assert "not registered" in summary.failures[0].message
 
 
 @pytest.mark.parametrize(("decision", "reboots"), [("done", 1), ("again", 2)])

@@ -217,7 +217,8 @@ def _one(fleets: Sequence[FleetSpec], name: str | None) -> FleetSpec:
     found = [fleet for fleet in fleets if name in (None, fleet.name)]
     if len(found) != 1:
         known = ", ".join(fleet.name for fleet in fleets) or "none"
-        raise ConfigurationError(f"--fleet is one of the fleets of the file: {known}")
+        what = f"the file has {len(fleets)} fleets" if name is None else f"the file has no fleet {name!r}"
+        raise ConfigurationError(f"{what}: pass as --fleet one of {known}")
     return found[0]
 
 

@@ -90,7 +90,11 @@ async def dev_engine(target: str) -> AsyncGenerator[None]:
     try:
         await _started(process, port, log)
         note(f"vpsorg: Temporal listens at {target}, with its state in {file}")
-        yield
+        watching = asyncio.create_task(_report_end(process, log))
+        try:
+            yield
+        finally:
+            watching.cancel()
     finally:
         await _stopped(process)
 
@@ -114,6 +118,16 @@ async def _started(process: asyncio.subprocess.Process, port: str, log: Path) ->
                     return
                 await asyncio.sleep(0.05)
     raise VpsOrgError(f"Temporal did not start; its log is {log}")
+
+
+async def _report_end(process: asyncio.subprocess.Process, log: Path) -> None:
+    """Say that the server has ended while it is needed: the worker itself only tries to reach it, for ever."""
+    code = await process.wait()
+    note(
+        f"vpsorg: Temporal has ended with exit code {code}; its log is {log}. End this command and start it again: "
+        "fleets in progress go on",
+        needed=True,
+    )
 
 
 async def _stopped(process: asyncio.subprocess.Process) -> None:

@@ -18,7 +18,7 @@ from ..plain import from_plain
 from . import signals
 from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
 from .exits import Exit
-from .output import OUTPUT, Output, columns, note, sheet
+from .output import OUTPUT, Output, columns, note, plain, sheet
 from .reports import some
 from .settings import Settings
 
@@ -102,10 +102,10 @@ def status(
                 "workflow": found.workflow_type,
                 "state": found.status.name.lower() if found.status is not None else None,
                 "task_queue": found.task_queue,
-                "started": found.start_time,
+                "started": found.start_time.replace(microsecond=0),
                 **(progress or {"workers": "none answers; vpsorg worker starts one"}),
             }
-            lines = sheet({key: value for key, value in document.items() if value not in ("", [])})
+            lines = sheet({key: value for key, value in plain(document).items() if value not in ("", [])})
             if rows and progress is not None:
                 document["rows"] = await _rows(handle)
                 lines += ["", *_table(document["rows"])]
@@ -126,9 +126,16 @@ def resume(name: Name, /, *, engine: EngineOptions = ENGINE, output: Output = OU
 
 
 def _signal(name: str, signal: str, done: str, engine: EngineOptions, output: Output) -> int:
+    engine.target()
+    from temporalio.client import WorkflowExecutionStatus
+
     async def work() -> int:
         async with _connected(engine, name) as connected:
-            await connected.get_workflow_handle(name).signal(signal)
+            handle = connected.get_workflow_handle(name)
+            state = (await handle.describe()).status
+            if state is not None and state is not WorkflowExecutionStatus.RUNNING:
+                raise ConfigurationError(f"the fleet {name} is not in progress: it is {state.name.lower()}")
+            await handle.signal(signal)
         output.note(f"{name}: {done}")
         return Exit.OK
 
@@ -280,8 +287,11 @@ def _kind(name: str | None) -> type[VpsOrgError]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = ("key", "outcome", "server_id", "status", "ip_address", "seconds")
-    shown = [
-        [row.get("how") or row.get(key) if key == "outcome" else row.get(key) for key in keys] for row in rows
-    ]
+    shown = []
+    for row in rows:
+        fields = (row.get(key) for key in ("key", "server_id", "status", "ip_address"))
+        key, *middle = fields
+        seconds = row.get("seconds")
+        took = None if seconds is None else f"{seconds:.1f}"
+        shown.append([key, row.get("how") or row["outcome"], *middle, took])
     return columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), shown) if rows else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Generator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,8 +75,11 @@ class EngineOptions:
         try:
             return await Engine.connect(**target, plugins=[plugin])
         except RuntimeError as error:
+            # the system's own words are the innermost part of a nested text
+            inner = re.search('message: "([^"]+)"', str(error))
+            why = inner[1] if inner else error
             raise VpsOrgError(
-                f"there is no Temporal at {target['target_host']} ({error}); vpsorg worker --dev starts one"
+                f"there is no Temporal at {target['target_host']} ({why}); vpsorg worker --dev starts one"
             ) from None
 
 

@@ -223,7 +223,7 @@ def _source(profile: Mapping[str, str]) -> TokenSource | None:
     if named == ["token_command"]:
         return tokens.from_command(profile["token_command"])
     if named == ["token_file"]:
-        return tokens.from_file(os.path.expanduser(profile["token_file"]))
+        return tokens.from_file(profile["token_file"])
     return None
 
 
@@ -248,7 +248,9 @@ def _profile(name: str | None) -> Mapping[str, Any]:
             known = ", ".join(profiles) or "none"
             raise ConfigurationError(f"--profile {name}: {path} has no such profile (it has {known})")
         return {}
-    return found
+    # one file for all working directories: another journal would not know what was sent
+    files = {key: os.path.expanduser(found[key]) for key in ("token_file", "journal") if found.get(key)}
+    return {**found, **{key: os.path.join(path.parent, file) for key, file in files.items()}}
 
 
 def _read(path: Path) -> str | None:
@@ -292,14 +294,16 @@ def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, Any]]:
     for key in set(data) - {"profiles"}:
         raise ConfigurationError(f"{path}: {key} is unknown; profiles are tables [profiles.NAME]")
     for name, profile in profiles.items() if isinstance(profiles, dict) else (("", None),):
-        if not isinstance(profile, dict) or any(
-            not isinstance(value, dict if key == "limits" else str) for key, value in profile.items()
-        ):
-            raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME] of strings")
+        if not isinstance(profile, dict):
+            raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME]")
         for key in set(profile) - _KEYS:
             raise ConfigurationError(
                 f"{path}: {key} in [profiles.{name}] is unknown; known are {', '.join(sorted(_KEYS))}"
             )
+        for key, value in profile.items():
+            if not isinstance(value, dict if key == "limits" else str):
+                wanted = f"a table [profiles.{name}.limits]" if key == "limits" else "a string"
+                raise ConfigurationError(f"{path}: {key} in [profiles.{name}] is {wanted}")
     return profiles
 
 

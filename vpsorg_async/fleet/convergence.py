@@ -138,7 +138,7 @@ def _steps(
             kind = StepKind.DELETE if guards.prune else StepKind.KEEP
             reason = f"the fleet has {len(staying)} servers and needs {fleet.count}"
             if not guards.prune:
-                reason += ": only prune=True deletes it"
+                reason += ": it is deleted only with prune"
             yield Step(kind=kind, spec=step.spec, server=step.server, reason=reason, surplus=True)
         elif step.kind is StepKind.KEEP and step.differences:
             fields = ", ".join(line.partition(" ")[0] for line in step.differences)

@@ -125,7 +125,7 @@ class Guards:
         """Yield why the deletes of one fleet are forbidden, given the number of its servers."""
         surplus = present - fleet.count
         if deletes and fleet.count == 0 and not self.allow_empty:
-            yield f"{fleet.name}: a count of 0 would delete the whole fleet; allow_empty=True permits it"
+            yield f"{fleet.name}: a count of 0 would delete the whole fleet, which only allow_empty permits"
         if self.exact:
             if deletes < surplus:
                 yield (

@@ -103,6 +103,9 @@ async def token_from(source: TokenSource) -> str:
             ) from None
         what = f"the function for the token raised {type(failure).__name__}: {failure}"
         raise ConfigurationError(what) from failure
+    if not isinstance(token, str) or not token.strip():
+        what = "an empty text" if isinstance(token, str) else type(token).__name__
+        raise ConfigurationError(f"the function for the token returned {what}, not a token")
     return check_token(token)
 
 

@@ -212,13 +212,13 @@ def _check(connection: sqlite3.Connection, file: str) -> None:
 
     if pragma("application_id") != APPLICATION:
         raise ConfigurationError(
-            f"{file} is not a journal of this program: pass another file; nothing was changed"
+            f"{file} is not a journal of this program: pass another file; this one was not changed"
         )
     version = pragma("user_version")
     if version != VERSION:
         raise ConfigurationError(
             f"the journal {file} has the format {version}, and this version of vpsorg_async reads the format "
-            f"{VERSION}: upgrade it, or pass another file; nothing was changed"
+            f"{VERSION}: upgrade the package, or pass another file; this one was not changed"
         )
     found = pragma("quick_check(1)")
     if found != "ok":
@@ -229,7 +229,7 @@ def _check(connection: sqlite3.Connection, file: str) -> None:
 def _damaged(file: str, how: str) -> str:
     return (
         f"the journal {file} is damaged ({' '.join(how.split())}): check the account for servers of an interrupted "
-        "run, then move the file away; nothing was changed"
+        "run, then move the file away; it was not changed"
     )
 
 
@@ -241,7 +241,7 @@ def _as_configuration_error(file: str) -> Iterator[None]:
     except sqlite3.Error as failure:
         code = getattr(failure, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
-            message = f"{file} is not a journal of this program: pass another file; nothing was changed"
+            message = f"{file} is not a journal of this program: pass another file; this one was not changed"
         elif code == sqlite3.SQLITE_CORRUPT:
             message = _damaged(file, str(failure))
         else:

@@ -63,7 +63,7 @@ class FleetActivities:
         deletes = operation == "delete"
         if bool(wanted.ids) is not deletes or bool(wanted.specs) is deletes:
             needs, other = ("ids", "specs") if deletes else ("specs", "ids")
-            raise ConfigurationError(f"{operation} of a fleet takes {needs}, and no {other}")
+            raise ConfigurationError(f"{operation} of a fleet takes {needs}, at least one, and no {other}")
         rows: list[dict[str, Any]] = []
         async with self._shared as vps:
             if operation == "create":

@@ -156,12 +156,9 @@ class RollingReboot:
                 "status": server["status"],
                 "how": "rebooted",
             }
-            if not await self._healthy(server):
-                row |= {
-                    "outcome": "failed",
-                    "error": "WaitError",
-                    "message": "it is not healthy after its reboot",
-                }
+            if why := await self._unhealthy(server):
+                message = f"it is not healthy after its reboot: {why}"
+                row |= {"outcome": "failed", "error": "WaitError", "message": message}
         except ActivityError as error:
             row = {"key": server_id, "outcome": "failed", "server_id": server_id, **told(error)}
         row["seconds"] = round((workflow.now() - began).total_seconds(), 3)
@@ -197,11 +194,11 @@ class RollingReboot:
         )
         return found
 
-    async def _healthy(self, server: dict[str, Any]) -> bool:
-        """Return whether a server that is back passes the user's check, in one of its tries."""
-        name = self._settings["health"]
+    async def _unhealthy(self, server: dict[str, Any]) -> str:
+        """Return why a server that is back fails the user's check in its last try; empty if it passes in one."""
+        name, why = self._settings["health"], ""
         if not name:
-            return True
+            return why
         if self._settings["warm_up"]:
             await asyncio.sleep(self._settings["warm_up"])
         for last in range(self._settings["health_retries"] - 1, -1, -1):
@@ -213,10 +210,11 @@ class RollingReboot:
                     schedule_to_close_timeout=timedelta(hours=1, seconds=self._settings["health_timeout"]),
                     retry_policy=ONCE,
                 )
-            except ActivityError:
-                passed = False
+                why = f"{name} returned {passed!r}"
+            except ActivityError as error:
+                passed, why = False, f"{name}: {told(error)['message']}"
             if passed is True:
-                return True
+                return ""
             if last:
                 await asyncio.sleep(self._settings["health_interval"])
-        return False
+        return why
