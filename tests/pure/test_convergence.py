@@ -361,6 +361,7 @@ CHANGES: list[tuple[list[Server], list[Server], list[str]]] = [
     (web(1, 2, 3), web(1, 2), ["web-03 is gone"]),
     (web(1, 2), web(1), ["web-02 is gone"]),
     ([], web(1), ["web-01 exists now as [101]"]),
+    ([*web(1, 3), server("web-02", id="5F-A")], [*web(1, 3), server("web-02", id="5f-a")], []),
     (web(1, 2), [*web(1), server("web-02", 7)], ["web-02 is server [7] now"]),
     (web(1, 2), [*web(1, 2), server("web-02", 7)], ["web-02 is ambiguous"]),
     ([*web(1), *web(2, status="provisioning")], web(1, 2), []),

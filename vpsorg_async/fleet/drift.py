@@ -13,6 +13,7 @@ import attrs
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..lifecycle.commands import GONE
 from ..records import Server
+from ..specs import same_id
 from .convergence import Heading, KeyOf, Selector
 from .planning import plan_fleet
 
@@ -71,7 +72,7 @@ def _change(planned: Step, now: Step, *, deletes: bool) -> str:
         if server is not None:
             return f"exists now as [{server.id}]"
         return "" if planned.kind is now.kind else f"has the step {now.kind} now, and had {planned.kind}"
-    if before.id != server.id:
+    if not same_id(before.id, server.id):
         return f"is server [{server.id}] now, and was [{before.id}]"
     if planned.surplus and planned.kind is StepKind.KEEP:
         return ""
