@@ -145,6 +145,12 @@ async def test_the_plan_of_a_dry_run_is_applied_too() -> None:
         wanted = [fleet(2).spec(number) for number in (1, 2)]
         plan = await vps.fleet.ensure(wanted, dry_run=True)
 
+        assert await vps.fleet.plan(iter(wanted)) == plan
+        assert plan.price_hourly is not None
+        with pytest.raises(ConfigurationError, match="prune and protect need FleetSpecs"):
+            await vps.fleet.plan(wanted, prune=True)
+        assert changes(box) == []
+
         report = await vps.fleet.apply(plan, timeout=TIMEOUT)
 
         assert (kinds(report), commands(box)) == ({"Succeeded": 2}, {"create": 2})

@@ -90,6 +90,7 @@ async def fleets(vps: Client, specs: list[ServerSpec], ids: list[int]) -> None:
     fleet = FleetSpec(name="web-{n:02}", count=20, plan_id=1, os_id=5, location="us-west", protect=["web-01"])
     plan = await vps.fleet.plan([fleet], prune=True, max_deletes=0.2, protect=["web-02"], remove="newest")
     assert_type(plan, FleetPlan)
+    assert_type(await vps.fleet.plan(specs), FleetPlan)
     assert_type(
         await vps.fleet.plan(fleet, protect=lambda server: server.id == 1, replace="never"), FleetPlan
     )

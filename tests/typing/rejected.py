@@ -113,7 +113,7 @@ async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
 
 
 async def planned(vps: Client, fleet: FleetSpec, specs: list[ServerSpec]) -> None:
-    await vps.fleet.plan(specs)  # rejected
+    await vps.fleet.apply(specs, timeout=1)  # rejected
     await vps.fleet.plan(fleet, prun=True)  # rejected
     await vps.fleet.plan(fleet, replace="rolling")  # rejected
     await vps.fleet.plan(fleet, remove="oldest")  # rejected

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import attrs
 
 from ..errors import ConfigurationError, PlanRefusedError
 from ..fleet_plan import FleetPlan, StepKind
 from ..fleet_spec import FleetSpec
-from ..specs import check_bool
+from ..specs import ServerSpec, check_bool
 from .bulk_commands import BulkCommands
 from .guards import Guards
 from .inputs import ApplyOptions, PlanOptions, ScaleOptions, check_known, options_of
@@ -31,12 +31,15 @@ class FleetCalls(BulkCommands):
     """The calls of `Fleet` that bring the account to what fleets say."""
 
     async def plan(
-        self, fleets: FleetSpec | Iterable[FleetSpec], **options: Unpack[PlanOptions]
+        self,
+        fleets: FleetSpec | Iterable[FleetSpec] | Iterable[ServerSpec],
+        **options: Unpack[PlanOptions],
     ) -> FleetPlan:
         """Return what `apply` would do, and what that costs. Only reads are sent: one list, and the prices.
 
         Args:
-            fleets: A fleet, or several whose names do not overlap.
+            fleets: A fleet, or several whose names do not overlap; or specs of servers, which have no pattern that
+                selects others: nothing is deleted then, and ``prune`` is refused.
             **options: ``prune`` (delete servers that are more than a fleet's count; False), ``max_deletes`` (the most
                 servers to delete: a number for the whole plan, or a share below 1 of each fleet, at least one; 0.1),
                 ``protect`` (names of servers that are not deleted, or a function of a server), ``remove`` (which go
@@ -61,8 +64,15 @@ class FleetCalls(BulkCommands):
         Source: https://www.vps.org/api/v1/docs/servers/
         """
         check_known("plan", options, PlanOptions)
-        wanted, guards = self._launcher.fleets(fleets), Guards.of(options)
-        return await self._launcher.plan(wanted, guards, priced=True)
+        guards = Guards.of(options)
+        given: Any = fleets
+        if isinstance(fleets, Iterable) and not isinstance(fleets, str | bytes):
+            given = tuple(fleets)
+        if isinstance(given, tuple) and given and all(isinstance(one, ServerSpec) for one in given):
+            if guards.prune or guards.protect:
+                raise ConfigurationError("prune and protect need FleetSpecs: other specs delete nothing")
+            return await self._launcher.ensure_plan(self._launcher.specs(given))
+        return await self._launcher.plan(self._launcher.fleets(given), guards, priced=True)
 
     async def apply(
         self,
