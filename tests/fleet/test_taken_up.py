@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fleet.virtual_account import account, client, commands, duplicates, specs, virtual
-from vpsorg_async import Receipt, ServerSpec
+from vpsorg_async import RateLimit, Receipt, ServerSpec
 from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError
 from vpsorg_async.events import CommandAnswered, FleetEvent
 from vpsorg_async.journal import Journal
@@ -176,3 +176,42 @@ def test_a_receipt_is_of_a_server(server_id: Any) -> None:
     """What is no id is refused where the receipt is made, and not where it is waited for."""
     with pytest.raises(ConfigurationError, match="server id"):
         receipt(server_id)
+
+
+def test_a_name_whose_turn_comes_late_is_searched_for(tmp_path: Path) -> None:
+    """That the settle window has passed by then is of no use: the list was read at the beginning."""
+
+    @virtual
+    async def test() -> None:
+        slow = Rule("create", faults.Delay(2.0))
+        wanted = specs(20)
+        async with account(slow, options={"max_in_flight": 2}) as (box, vps):
+            box.world.lag(8.0, lasting=LASTING)
+            await killed(box, tmp_path / "fleet.db", [wanted[-1].name])
+            box.world.add(name=wanted[-1].name, age=0)
+            report = await vps.fleet.ensure(wanted, timeout=600, settle=10, journal=tmp_path / "fleet.db")
+
+            report.raise_for_failures()
+            assert duplicates(box) == []
+            assert commands(box) == {"create": 19}
+
+    test()
+
+
+def test_a_doubt_lasts_until_its_turn_comes(tmp_path: Path) -> None:
+    """A large fleet at a low rate of requests takes hours."""
+
+    @virtual
+    async def test() -> None:
+        wanted = specs(10)
+        rate = RateLimit(requests_per_second=1 / 1000, burst=1)
+        async with account(options={"rate": rate, "max_in_flight": 1}) as (box, vps):
+            box.world.lag(5000.0, lasting=LASTING)
+            await killed(box, tmp_path / "fleet.db", [wanted[-1].name])
+            box.world.add(name=wanted[-1].name, age=0)
+            report = await vps.fleet.ensure(wanted, timeout=1e5, settle=6000, journal=tmp_path / "fleet.db")
+
+            report.raise_for_failures()
+            assert commands(box) == {"create": 9}
+
+    test()

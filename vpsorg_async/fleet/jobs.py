@@ -116,10 +116,14 @@ class Job:
 
 @attrs.frozen
 class Work:
-    """The jobs of a run, and the ids of the servers that existed before it."""
+    """The jobs of a run, and the ids of the servers that existed before it.
+
+    ``listed_at`` is when the account was read for them, at the earliest (monotonic seconds).
+    """
 
     jobs: Sequence[Job]
     ids_before: Collection[str] = ()
+    listed_at: float = 0.0
 
 
 @attrs.define(eq=False)

@@ -76,6 +76,7 @@ class Launcher:
 
         async def prepare(resumption: Resumption) -> Work:
             made, rest = self._taken_up(wanted, resumption, target)
+            listed_at = self._context.clock.now()
             before, plan = await self._survey.begin().untaken(rest, resumption)
             jobs = map(job_of, plan.steps)
             # nearly always all of them wait for this target already
@@ -85,6 +86,7 @@ class Launcher:
                     *(job if job.target is target else attrs.evolve(job, target=target) for job in jobs),
                 ],
                 before,
+                listed_at,
             )
 
         return self._run_of(wanted, options, "create", prepare)
@@ -104,9 +106,10 @@ class Launcher:
 
         async def prepare(resumption: Resumption) -> Work:
             made = {job.key: job for job in self._taken_up(wanted, resumption, _ACTIVE)[0]}
+            listed_at = self._context.clock.now()
             before, plan = await self._survey.begin().planned(wanted, made)
             jobs = [self._job(step, resumption, made.get(step.spec.name)) for step in plan.steps]
-            return Work([*jobs, *more], before)
+            return Work([*jobs, *more], before, listed_at)
 
         return self._run_of(wanted, options, "ensure", prepare, more, whole)
 
@@ -116,6 +119,7 @@ class Launcher:
         deletes = [step for step in plan.steps if step.kind is StepKind.DELETE]
 
         async def prepare(resumption: Resumption) -> Work:
+            listed_at = self._context.clock.now()
             before, now = await self._survey.begin().unchanged(plan)
             jobs, _ = self._taken_up(now.creates, resumption, _ACTIVE)
             taken = {job.key for job in jobs}
@@ -124,7 +128,7 @@ class Launcher:
                     jobs.append(job_deleting(step, resumption.command(step.server.id, "delete")))
                 elif step.name not in taken:
                     jobs.append(self._job(step, resumption))
-            return Work(jobs, before)
+            return Work(jobs, before, listed_at)
 
         return Run(
             self._context,

@@ -81,6 +81,7 @@ class Run(OutcomeStream):
         self._sender = CommandSender(context, self._outcomes, self._why_not)
         self._in_flight: dict[ServerId, JobRun] = {}
         self._ids_before: Collection[str] = ()
+        self._listed_at = 0.0
         self._searches = Searches(context, options, self._found, self._outcomes.broke)
         self._ready = ReadyStage(context, options, self._outcomes, self._succeed, self._fail)
         self._waits = OpenWaits(context, options.timeout, self._ready.join, self._fail, self._outcomes.broke)
@@ -101,13 +102,14 @@ class Run(OutcomeStream):
         self._outcomes.follow()
         self._waits.begin(self._outcomes.context)
         self._jobs = {job.key: job for job in work.jobs}
-        self._ids_before = work.ids_before
+        self._ids_before, self._listed_at = work.ids_before, work.listed_at
         self._searches.begin(work.ids_before)
         at_once = [job for job in work.jobs if not job.after]
         if self._options.careful_deletes:
             self._tasks.start(self._work(iter([job for job in at_once if job.command == "delete"])))
             at_once = [job for job in at_once if job.command != "delete"]
-        queue = iter(at_once)
+        # their searches begin now: what is known of a doubt is forgotten after a while
+        queue = iter(sorted(at_once, key=lambda job: self._doubt(job) is None))
         for _ in range(min(self._context.workers, len(at_once))):
             self._tasks.start(self._work(queue))
         for job in work.jobs:
@@ -177,20 +179,24 @@ class Run(OutcomeStream):
 
     def _searches_first(self, job_run: JobRun) -> bool:
         """Search for the server of an earlier create of this name, if its outcome is unknown; return whether it is."""
-        spec = job_run.job.spec
-        if spec is None:
+        spec, doubt = job_run.job.spec, self._doubt(job_run.job)
+        if spec is None or doubt is None:
             return False
-        endpoints = self._context.endpoints
-        doubt = endpoints.creations.doubt(endpoints.shown_name(spec), job_run.sent_at)
-        if doubt is None:
-            return False
-        settled = job_run.sent_at >= doubt.sent_at + self._searches.window(doubt)
-        # the plan has a create, so that the list did not show the server
+        # The plan has a create, so that its list did not show the server. That list can be old: the turn of a name in a
+        # large fleet comes late.
+        settled = self._listed_at >= doubt.sent_at + self._searches.window(doubt)
         if next_move(Left.INTENT, shown=False, settled=settled) is not Move.SEARCH:
             return False
         job_run.doubted(doubt)
         self._searches.open(job_run, spec, doubt.error)
         return True
+
+    def _doubt(self, job: Job) -> Doubt | None:
+        """Return the earlier create of the name of a job whose outcome is unknown."""
+        if job.spec is None or not job.command:
+            return None
+        endpoints = self._context.endpoints
+        return endpoints.creations.doubt(endpoints.shown_name(job.spec), self._context.clock.now())
 
     async def _send(self, job_run: JobRun) -> None:
         """Send the command of a job run, and settle it, wait for its target or search for its server."""
