@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from operator import attrgetter
 from typing import Generic, TypeVar
 
@@ -20,6 +21,7 @@ from .dialects import Dialect, Page, RawPage
 from .errors import DecodeError, NotFoundError, Sent
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
+from .http.reply import http_date
 from .http.senders import Sender
 from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
@@ -41,6 +43,8 @@ class Listing:
     requested_at: float
     by_id: Mapping[ServerId, Server]
     lacks: str = ""
+    date: datetime | None = None
+    """The time of day by the clock of the service, as its answer says."""
     name_of: Callable[[Server], str] = attrs.field(default=attrgetter("name"), repr=False, eq=False)
     """Returns the name by which a server is found; in the provider dialect its host name."""
 
@@ -115,6 +119,7 @@ class _Pass(Generic[P]):
         self._cut = False
         self.pages: dict[str, tuple[bytes, P]] = {}
         self.requested_at = 0.0
+        self.date: datetime | None = None
         self.claimed: int | None = None
         """The number of servers that the first page claims."""
 
@@ -171,6 +176,8 @@ class _Pass(Generic[P]):
             self.broken = page.problems[0]
         self._counts.add(page.count)
         self.pages[path] = (response.body, page)
+        if self.date is None:
+            self.date = http_date(response.headers.get("date", "").strip())
         return response.requested_at, page
 
     async def _further_page(self, path: str) -> None:
@@ -233,6 +240,7 @@ class Lists:
             requested_at=began,
             by_id=seen,
             lacks="" if lacks == SHIFTED else lacks,
+            date=found.date,
             name_of=self.answers.dialect.name_of,
         )
 

@@ -235,6 +235,17 @@ def test_a_sweep_needs_the_whole_list(vpsorg: Any, leftovers: Sandbox) -> None:
     assert (ended.code, "incomplete" in ended.err, leftovers.ledger) == (1, True, ())
 
 
+def test_a_clock_of_this_machine_that_is_ahead(vpsorg: Any, box: Sandbox) -> None:
+    """Ages are those by the clock of the service, so that no young server is taken for an old one."""
+    row = {"id": 1, "name": "ci-1", "status": "active", "created_at": "2020-01-01T00:00:00Z"}
+    shown = faults.Reply(200, [row], headers={"Date": "Wed, 01 Jan 2020 01:00:00 GMT"})
+    box.faults.add(Rule("list", shown))
+    ended = vpsorg(*SWEEP, "--yes")
+
+    assert (ended.code, "1h old" in ended.out) == (0, True)
+    assert [entry.method for entry in box.requests].count("DELETE") == 0
+
+
 def test_no_delete_after_one_that_failed(vpsorg: Any, box: Sandbox) -> None:
     """The first refused delete ends the sweep."""
     for number in range(100):

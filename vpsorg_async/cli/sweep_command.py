@@ -84,7 +84,9 @@ async def _plan(vps: Client, wanted: Sweep) -> SweepPlan:
     listing = await vps.listing()
     listing.check_whole("a sweep needs all of it")
     present = [server for server in listing.servers if server.status != GONE]
-    return wanted.plan(present, SystemClock().wall(), listing.name_of)
+    # the times of creation are those of the service: a clock of this machine that is ahead must not make servers older
+    now = SystemClock().wall()
+    return wanted.plan(present, min(now, listing.date or now), listing.name_of)
 
 
 def _lines(plan: SweepPlan) -> list[str]:

@@ -38,6 +38,7 @@ from .redact import BLANK
 __all__ = [
     "Expected",
     "explained",
+    "http_date",
     "message_of",
     "read_answer",
     "refusal",
@@ -267,7 +268,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", value):
         return float(value)
-    until, now = _http_date(value), _http_date(headers.get("date", "").strip())
+    until, now = http_date(value), http_date(headers.get("date", "").strip())
     if until is None or now is None:
         return None
     return max(0.0, (until - now).total_seconds())
@@ -277,7 +278,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _DATE = re.compile(r"\w{3}, (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """Return the time of a date header; None if it is none."""
     # parsed by hand: the standard library reads the year 0000 as 2000, and strptime depends on the locale
     match = _DATE.fullmatch(value)
     if match is None or match[2] not in _MONTHS:
