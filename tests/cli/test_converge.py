@@ -295,6 +295,7 @@ def test_one_fleet_of_several_is_scaled(vpsorg: Any, box: Sandbox, file: Path) -
         ("apply --yes", FLEETS + FLEETS.partition("\n\n")[2], "overlap"),
         ("apply --yes --prune --max-deletes many", FLEETS, "--max-deletes is a number"),
         ("apply --yes --prune --max-deletes=-1", FLEETS, "max_deletes"),
+        ("apply --yes --replace rolling", FLEETS, "--replace"),
         ("apply --yes --protect web-1", FLEETS, "'web-1'"),
         ("apply --yes --timeout 0", FLEETS, "--timeout"),
         ("scale --yes", FLEETS, "--to"),

@@ -84,11 +84,15 @@ class Pruning(Removal):
         str | None,
         Parameter(help="The most deletes: a number, or a share of each fleet such as 50%; 10% by default."),
     ] = None
+    replace: Annotated[
+        Literal["never"], Parameter(help="When a server that differs is replaced; this version keeps it.")
+    ] = "never"
 
     def options(self) -> dict[str, Any]:
         """Return the options of `Fleet.plan`. Raises `ConfigurationError`."""
         most = None if self.max_deletes is None else number_or_share(self.max_deletes, "--max-deletes")
-        return {**super().options(), "prune": self.prune, **({} if most is None else {"max_deletes": most})}
+        given = {"prune": self.prune, "replace": self.replace}
+        return {**super().options(), **given, **({} if most is None else {"max_deletes": most})}
 
 
 REMOVAL = Removal()
