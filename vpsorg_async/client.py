@@ -321,4 +321,10 @@ def account_key(client: Client) -> Hashable:
             "a factory of clients returns a new one each time, not one that was opened before or a view"
         )
     settings = client._settings
-    return type(client), settings.base_url, settings.dialect, settings.token, settings.limits
+    token: Hashable = settings.token
+    try:
+        hash(token)
+    except TypeError:
+        # a function for the token can be any callable object
+        token = id(token)
+    return type(client), settings.base_url, settings.dialect, token, settings.limits

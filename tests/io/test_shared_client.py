@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -396,3 +397,19 @@ async def test_the_token_is_not_shown() -> None:
     shared = SharedClient(made_by(Slow))
     async with shared:
         assert TOKEN not in repr(vars(shared_client)) + repr(shared) + repr(vars(shared))
+
+
+async def test_a_function_for_the_token_that_has_no_hash() -> None:
+    """Any callable object brings a token; the same object is the same account."""
+
+    @dataclass
+    class Tokens:
+        token: str
+
+        def __call__(self) -> str:
+            return self.token
+
+    source = Tokens(TOKEN)
+    shared = SharedClient(lambda: Client(source, base_url=URL))
+    async with shared as first, shared as second:
+        assert first is second

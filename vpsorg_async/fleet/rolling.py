@@ -15,6 +15,7 @@ from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy, check_check
 from ..records import Server, ServerId
+from ..shielding import side_by_side
 from .adoption import why_stop
 from .command_sender import CommandSender, is_for_the_server_to_say
 from .events import FleetEvent, ServerActive, ServerNotReady
@@ -156,15 +157,16 @@ class RollingRun(OutcomeStream):
         endpoints = self._context.endpoints.begin()
         listing = await endpoints.listing()
         known = {str(server.id).casefold(): server for server in listing.servers}
-        if listing.lacks:
-            # a server that an incomplete list does not show may exist all the same
-            for key in self._ids:
-                if str(key).casefold() not in known:
-                    try:
-                        known[str(key).casefold()] = await endpoints.get(key)
-                    except NotFoundError as error:
-                        if not is_absence(error):
-                            raise
+
+        async def read(key: ServerId) -> None:
+            try:
+                known[str(key).casefold()] = await endpoints.get(key)
+            except NotFoundError as error:
+                if not is_absence(error):
+                    raise
+
+        # what a list does not show may exist all the same: lists can be incomplete, and lag behind
+        await side_by_side(read(key) for key in self._ids if str(key).casefold() not in known)
         return known
 
     async def _leave(self, why: str) -> None:
