@@ -115,6 +115,7 @@ async def test_the_calls_of_an_account(engine: Engine, box: Sandbox) -> None:
         ("wait_until", [1, "active", -5], "timeout"),
         ("find_created", [SPEC, "x"], "before"),
         ("update_server", [1, {"plan_id": 2}], "plan_id"),
+        ("update_server", [1, {"server": 2, "name": "web"}], "server"),
         ("replace_server", [1, {"name": "web"}], "hostname"),
     ],
 )

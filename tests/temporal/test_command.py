@@ -207,6 +207,12 @@ def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
             code, document, notes = machine.fleet("ensure", "--id", "web", count=3)
             assert (code, document) == (2, None)
             assert "the fleet web is in progress with another request" in notes
+            code, document, notes = machine.fleet("create", "--id", "web")
+            assert (code, document) == (2, None)
+            assert "the fleet web is in progress with another request" in notes
+            code, document, notes = machine.fleet("ensure", "--id", "web", "--task-queue", "vpsorg-other")
+            assert (code, document) == (2, None)
+            assert "not vpsorg-other" in notes
             assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["paused"] is True
             assert machine.run("fleet", "resume", "web")[::2] == (0, "web: resumed\n")
             ahead = 3600.0

@@ -61,18 +61,18 @@ def run_durably(
     from ..temporal import FleetRequest, RollingRequest
 
     wanted = (RollingRequest if workflow == "RollingReboot" else FleetRequest)(**request)
-    fleet, queue = str(options.fleet), options.queue(settings)
+    fleet, queue, kind = str(options.fleet), options.queue(settings), f"vpsorg.{workflow}"
 
     async def joined() -> bool:
         async with _connected(options, fleet) as engine:
-            return await _running(engine, fleet, _digest(engine, wanted)) is not None
+            return await _running(engine, fleet, kind, wanted, queue) is not None
 
     if not signals.run(joined()):
         ask()
 
     async def work() -> int:
         async with _connected(options, fleet) as engine:
-            handle = await _begun(engine, fleet, f"vpsorg.{workflow}", wanted, queue)
+            handle = await _begun(engine, fleet, kind, wanted, queue)
             output.note(f"{fleet}: runs on Temporal, task queue {queue}; vpsorg fleet status {fleet}")
             if options.detach:
                 return Exit.OK
@@ -154,11 +154,11 @@ def _digest(engine: Engine, request: object) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def _running(engine: Engine, fleet: str, digest: str) -> Handle | None:
+async def _running(engine: Engine, fleet: str, workflow: str, request: object, queue: str) -> Handle | None:
     """Return the run of the fleet in progress; None if there is none.
 
     Raises:
-        ConfigurationError: It has another request.
+        ConfigurationError: It is of another account, another operation, or has another request.
     """
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.service import RPCError, RPCStatusCode
@@ -171,7 +171,13 @@ async def _running(engine: Engine, fleet: str, digest: str) -> Handle | None:
         raise
     if found.status is not WorkflowExecutionStatus.RUNNING:
         return None
-    if (await found.memo()).get("request") != digest:
+    if found.task_queue != queue:
+        raise ConfigurationError(
+            f"the fleet {fleet} is in progress on the task queue {found.task_queue}, not {queue}: "
+            "give another --id, or that --task-queue"
+        )
+    same = found.workflow_type == workflow and (await found.memo()).get("request") == _digest(engine, request)
+    if not same:
         raise ConfigurationError(
             f"the fleet {fleet} is in progress with another request; see vpsorg fleet status {fleet}"
         )
@@ -182,13 +188,12 @@ async def _begun(engine: Engine, fleet: str, workflow: str, request: object, que
     """Begin a run of the fleet, or return the one in progress."""
     from temporalio.exceptions import WorkflowAlreadyStartedError
 
-    digest = _digest(engine, request)
     try:
         return await engine.start_workflow(
-            workflow, request, id=fleet, task_queue=queue, memo={"request": digest}
+            workflow, request, id=fleet, task_queue=queue, memo={"request": _digest(engine, request)}
         )
     except WorkflowAlreadyStartedError:
-        handle = await _running(engine, fleet, digest)
+        handle = await _running(engine, fleet, workflow, request, queue)
         if handle is None:
             raise VpsOrgError(f"the run of the fleet {fleet} ended just now; try again") from None
         return handle

@@ -42,6 +42,7 @@ from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
+from ..servers import ServerFields
 from ..shared_client import SharedClient
 from ..specs import ServerSpec, check_id
 from ..timing import SystemClock
@@ -49,7 +50,7 @@ from .convert import application_error, read_as
 from .lease import Lease
 from .passwords import PasswordKeeper
 
-__all__ = ["AccountActivities", "send_once"]
+__all__ = ["INTENT", "AccountActivities", "receipt_of", "send_once"]
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class AccountActivities:
 
         async def reboot(vps: Client) -> Receipt:
             await vps.servers.reboot(server_id)
-            return _receipt(vps, server_id, "reboot")
+            return receipt_of(vps, server_id, "reboot")
 
         async with self._shared as vps:
             return await send_once(vps, reboot, "reboot", server_id)
@@ -170,7 +171,7 @@ class AccountActivities:
                     raise
             except OutcomeUnknownError as error:
                 raise application_error(error, final=False) from None  # it may be sent twice
-            return _receipt(vps, server_id, command)
+            return receipt_of(vps, server_id, command)
 
     async def wait_until(self, server: Any, target: Any, timeout: Any) -> Server:
         """Wait until a server is in a status. A timeout fails the activity for good: it is as long as was asked for."""
@@ -243,10 +244,13 @@ def _awaited(server: object) -> ServerId | Receipt:
 def _fields(fields: object) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ConfigurationError(f"the fields to change are an object, not {type(fields).__name__}")
+    unknown = sorted(fields.keys() - ServerFields.__annotations__)
+    if unknown:
+        raise ConfigurationError(f"unknown fields to change: {', '.join(unknown)}")
     return fields
 
 
-def _receipt(vps: Client, server_id: ServerId, operation: str) -> Receipt:
+def receipt_of(vps: Client, server_id: ServerId, operation: str) -> Receipt:
     """Return the receipt of a command; one of its own where a wait of another task has seen it done already."""
     known = vps.receipt(server_id)
     if known is not None and known.operation == operation:

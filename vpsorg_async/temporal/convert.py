@@ -148,10 +148,17 @@ class _RecordJSON(JSONPlainPayloadConverter):
         try:
             if type_hint is not None and type_hint is not Any:
                 return super().from_payload(payload, type_hint)
-            return _untyped(json.loads(payload.data))
+            return _untyped(_parsed(payload.data))
         except ConfigurationError as error:
             # any other exception would hang a workflow, which the engine tries again for ever
             raise application_error(error) from None
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"a payload is no JSON: {error}") from None
 
 
 def _untyped(value: Any) -> Any:

@@ -19,7 +19,9 @@ from ..errors import (
     ConfigurationError,
     NotFoundError,
     OutcomeUnknownError,
+    RequestError,
     RequestTimeoutError,
+    Sent,
     VpsOrgError,
     WaitError,
     is_absence,
@@ -31,7 +33,7 @@ from ..plain import from_plain, to_plain
 from ..records import Server, ServerId
 from ..shared_client import SharedClient
 from ..specs import ServerSpec
-from .account_activities import INTENT
+from .account_activities import INTENT, receipt_of
 from .convert import application_error, read_as
 from .lease import Lease, attempt_ended
 from .messages import FleetRequest, RollingRequest
@@ -163,10 +165,15 @@ class FleetActivities:
                 await vps.servers.get(server_id)
                 state["intent"] = INTENT
                 await lease.beat()
-                await vps.with_options(not_after=lease.until).servers.reboot(server_id)
-                receipt = vps.receipt(server_id)
-                assert receipt is not None
-                state["receipt"] = to_plain(receipt)
+                try:
+                    await vps.with_options(not_after=lease.until).servers.reboot(server_id)
+                except RequestError as error:
+                    if error.sent is not Sent.MAYBE:
+                        # nothing was rebooted: the next attempt may send it
+                        state.clear()
+                        await lease.beat()
+                    raise
+                state["receipt"] = to_plain(receipt_of(vps, server_id, "reboot"))
                 await lease.beat()
             try:
                 return await vps.wait_until(from_plain(state["receipt"]), "active", timeout=timeout)

@@ -33,6 +33,8 @@ __all__ = ["FleetCreate", "FleetDelete", "FleetEnsure"]
 
 MAX_CHUNKS = 40
 """Chunks of one workflow that workers have at the same time, so that others get their turn."""
+MOST_CHUNKS = 2000
+"""In all: the engine ends a workflow whose history has more than 51,200 events."""
 
 
 class FleetWorkflow:
@@ -55,7 +57,7 @@ class FleetWorkflow:
     async def work(self, request: RawValue) -> dict[str, Any]:
         """Do what was asked for, and return the summary."""
         began = workflow.now()
-        self._settings = await planned("vpsorg.plan_fleet", self.operation, request)
+        self._settings = await planned("vpsorg.plan_fleet", request, self.operation)
         deletes = self.operation == "delete"
         # not as records: a plan for ten thousand servers would take seconds to read, each time it is replayed
         items = raw_json(request)["ids" if deletes else "specs"]
@@ -111,7 +113,7 @@ class FleetWorkflow:
         self._told_to_end.update(self._running)
 
     def _start(self, keys: Sequence[str], *, again: bool) -> None:
-        size = self._settings["chunk"]
+        size = max(self._settings["chunk"], -(-len(keys) // MOST_CHUNKS))
         for first in range(0, len(keys), size):
             chunk = self._do(keys[first : first + size], again)
             self._tasks.add(asyncio.create_task(chunk))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -47,13 +48,18 @@ class Lease:
         self._handle = activity.client().get_async_activity_handle(task_token=info.task_token)
         self._last = info.started_time + (info.start_to_close_timeout or timedelta(days=3650))
         self._until = self._last
+        self._ends_at = math.inf
         self._news = asyncio.Event()
         self._ending = False
         self._beats: asyncio.Task[Exception] | None = None
 
     def until(self) -> datetime:
-        """Return the time of day after which nothing may leave."""
-        return self._until
+        """Return the time of day after which nothing may leave, by both clocks.
+
+        A time of day that is set back must not prolong a lease. The other clock stands still while a machine sleeps.
+        """
+        left = self._ends_at - _CLOCK.now()
+        return self._until if math.isinf(left) else min(self._until, _CLOCK.wall() + timedelta(seconds=left))
 
     @property
     def ending(self) -> bool:
@@ -130,7 +136,7 @@ class Lease:
     async def _beat_until_answered(self) -> Exception | None:
         """Beat once, and again where there is no answer. Return what ended the lease, or None."""
         while True:
-            asked = _CLOCK.wall()
+            asked, began = _CLOCK.wall(), _CLOCK.now()
             self._news.clear()
             details = self._details()
             # the worker's own heartbeat brings cancellations, and keeps it from counting the activity as silent
@@ -144,11 +150,12 @@ class Lease:
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return attempt_ended("the engine has given it to another worker")
-                if asked >= self._until:
+                if asked >= self.until():
                     return attempt_ended("the engine does not answer")
             else:
                 if self._timeout is not None:
                     self._until = min(asked + self._timeout * SHARE, self._last)
+                    self._ends_at = began + self._timeout.total_seconds() * SHARE
                 return None
             await asyncio.sleep(min(AGAIN, self._pause))
 

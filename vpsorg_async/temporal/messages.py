@@ -16,6 +16,11 @@ from ..specs import ServerSpec, check_id
 __all__ = ["FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
 
 MAX_CHUNK = 100
+MAX_SERVERS = 10_000
+"""Of one request, so that it and what the workflow keeps of its servers stay within the engine's limits."""
+MIN_HEARTBEAT = 1.0
+MAX_SECONDS = 366 * 86400.0
+"""The engine has no durations of centuries, and a workflow that asks for one would hang."""
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -24,13 +29,20 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def _few(value: tuple[object, ...], what: str) -> None:
+    if len(value) > MAX_SERVERS:
+        raise ConfigurationError(f"a fleet has at most {MAX_SERVERS} {what}, not {len(value)}: split it")
+
+
 def _specs(_: object, __: object, value: tuple[object, ...]) -> None:
+    _few(value, "specs")
     for spec in value:
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"specs has ServerSpecs, not {type(spec).__name__}")
 
 
 def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
+    _few(value, "ids")
     for server_id in value:
         check_id(server_id)
     if len(set(map(str, value))) < len(value):
@@ -38,7 +50,12 @@ def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
 
 
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_seconds(value, attribute.name, zero=attribute.name in ("settle", "warm_up", "health_interval"))
+    name = attribute.name
+    seconds = check_seconds(value, name, zero=name in ("settle", "warm_up", "health_interval"))
+    if seconds > MAX_SECONDS:
+        raise ConfigurationError(f"{name} is at most {MAX_SECONDS:g} s, one year, not {seconds:g}")
+    if name == "heartbeat_timeout" and seconds < MIN_HEARTBEAT:
+        raise ConfigurationError(f"{name} is at least {MIN_HEARTBEAT:g} s, not {seconds:g}")
 
 
 def _number(least: int, most: float) -> Any:
@@ -58,13 +75,13 @@ class FleetRequest:
     """What ``vpsorg.FleetCreate``, ``vpsorg.FleetEnsure`` and ``vpsorg.FleetDelete`` take.
 
     Args:
-        specs: The servers of a create or ensure; the names differ.
-        ids: The servers of a delete.
+        specs: The servers of a create or ensure, at most 10,000; the names differ.
+        ids: The servers of a delete, at most 10,000.
         timeout: Seconds for each server, from its command until it has its status.
         settle: Seconds for which a server of an unanswered create is searched for by its name, before another worker
             creates it; 30. It must be longer than lists of the account lag behind.
         chunk: The number of servers that a worker gets at once, 1 to 100; 50.
-        heartbeat_timeout: Seconds without a word of a worker after which another one takes over; 15.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over, at least 1; 15.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -86,7 +103,7 @@ class RollingRequest:
     """What ``vpsorg.RollingReboot`` takes; most are those of `Fleet.rolling_reboot`.
 
     Args:
-        ids: The servers.
+        ids: The servers, at most 10,000.
         timeout: Seconds for each server, from its command until it is active again.
         max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
         max_failures: The number of failures after which nothing more is sent.
@@ -97,7 +114,7 @@ class RollingRequest:
         health_retries: The maximum number of checks of one server.
         health_timeout: Seconds for one check.
         health_interval: Seconds between two checks.
-        heartbeat_timeout: Seconds without a word of a worker after which another one takes over; 15.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over, at least 1; 15.
 
     Raises:
         ConfigurationError: A value is out of range.

@@ -13,15 +13,16 @@ from temporalio.exceptions import ActivityError, ApplicationError
 __all__ = ["is_continuation", "planned", "raw_json", "told"]
 
 
-async def planned(name: str, *args: Any) -> dict[str, Any]:
-    """Return the plan of the activity of this name.
+async def planned(name: str, request: RawValue, *before: Any) -> dict[str, Any]:
+    """Return the plan of the activity of this name, whose arguments are those before and the request.
 
     Raises:
         ApplicationError: The request is bad, or the account can't be read; it fails the workflow for good.
     """
+    _check_json(request)
     try:
         plan: dict[str, Any] = await workflow.execute_activity(
-            name, args=args, start_to_close_timeout=timedelta(minutes=10), result_type=dict
+            name, args=[*before, request], start_to_close_timeout=timedelta(minutes=10), result_type=dict
         )
     except ActivityError as error:
         cause = error.cause
@@ -40,6 +41,17 @@ def raw_json(value: RawValue) -> dict[str, Any]:
     """Return a request that was checked, as plain JSON."""
     found: dict[str, Any] = json.loads(value.payload.data)
     return found
+
+
+def _check_json(value: RawValue) -> None:
+    """Check what an activity would be tried for ever to read."""
+    if value.payload.metadata.get("encoding") != b"json/plain":
+        return
+    try:
+        raw_json(value)
+    except (ValueError, RecursionError) as error:
+        why = f"the request is no JSON: {error}"
+        raise ApplicationError(why, type="ConfigurationError", non_retryable=True) from None
 
 
 def told(error: ActivityError) -> dict[str, str]:

@@ -65,8 +65,7 @@ class RollingReboot:
                 task.result()  # a bug must not pass for an outcome
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._rollout.left and not self._rollout.stopped:
-            rows = self._book.rows
-            workflow.continue_as_new({"state": {**state, "rows": rows, "paused": self._paused}})
+            workflow.continue_as_new({"state": self._state(state)})
         why = self._rollout.stopped
         self._book.add({"key": key, "outcome": "skipped", "message": why} for key in self._rollout.left)
         return self._book.summary(workflow.time() - state["began"])
@@ -117,20 +116,31 @@ class RollingReboot:
         """Take up the rollout, at its beginning or where an earlier run of this workflow has left it."""
         self._settings = settings = state["settings"]
         self._paused = self._paused or state.get("paused", False)
-        self._book.begin(state["ids"], state["rows"])
+        rows = [*state["rows"], *(_done(*pair) for pair in state.get("done", ()))]
+        self._book.begin(state["ids"], rows)
         locations = dict(settings["locations"])
-        failed = [row["key"] for row in state["rows"] if row["outcome"] == "failed"]
+        failed = [row["key"] for row in rows if row["outcome"] == "failed"]
         self._rollout = Rollout(
             locations,
             max_unavailable=settings["max_unavailable"],
             max_failures=settings["max_failures"],
             canary=settings["canary"],
             paused=self._paused,
-            done=[row["key"] for row in state["rows"] if row["outcome"] == "succeeded"],
+            done=[row["key"] for row in rows if row["outcome"] == "succeeded"],
             in_progress=failed,
         )
         for server_id in failed:
             self._rollout.settled(server_id, False)
+
+    def _state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return what the next run takes up. It has to fit into one payload, so what is usual is short."""
+        rows, done = [], []
+        for row in self._book.rows:
+            if row == _done(row["key"], row.get("seconds", 0.0)):
+                done.append([row["key"], row["seconds"]])
+            else:
+                rows.append(row)
+        return {**state, "rows": rows, "done": done, "paused": self._paused}
 
     def _begin_next(self) -> bool:
         """Begin the servers that may go now, and return whether there is anything to wait for."""
@@ -149,13 +159,7 @@ class RollingReboot:
         began = workflow.now()
         try:
             server = await self._rebooted(server_id)
-            row = {
-                "key": server_id,
-                "outcome": "succeeded",
-                "server_id": server_id,
-                "status": server["status"],
-                "how": "rebooted",
-            }
+            row = _done(server_id, 0.0) | {"status": server["status"]}
             if why := await self._unhealthy(server):
                 message = f"it is not healthy after its reboot: {why}"
                 row |= {"outcome": "failed", "error": "WaitError", "message": message}
@@ -218,3 +222,15 @@ class RollingReboot:
             if last:
                 await asyncio.sleep(self._settings["health_interval"])
         return why
+
+
+def _done(server_id: Any, seconds: float) -> dict[str, Any]:
+    """Return the row of a server whose reboot went well."""
+    return {
+        "key": server_id,
+        "outcome": "succeeded",
+        "server_id": server_id,
+        "status": "active",
+        "how": "rebooted",
+        "seconds": seconds,
+    }

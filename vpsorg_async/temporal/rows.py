@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -10,7 +11,9 @@ __all__ = ["RowBook"]
 
 PAGE = 1000
 MAX_FAILURES = 1000
-"""In a summary, so that it stays within the engine's limit for one payload."""
+"""In a summary, so that it stays within the engine's limit for one payload, as a page of rows does."""
+MAX_MESSAGE = 600
+"""Bytes of a message in JSON, for the same reason: one character of a service's text can take twelve."""
 
 
 class RowBook:
@@ -28,7 +31,7 @@ class RowBook:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Record the rows of servers."""
-        self._rows.update((str(row["key"]), row) for row in rows)
+        self._rows.update((str(row["key"]), _clipped(row)) for row in rows)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -86,3 +89,13 @@ class RowBook:
             "failures": failures[:MAX_FAILURES],
             "seconds": round(seconds, 3),
         }
+
+
+def _clipped(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with a message that is short enough."""
+    message = row.get("message")
+    if not message or len(json.dumps(message)) <= MAX_MESSAGE:
+        return row
+    while len(json.dumps(message)) > MAX_MESSAGE - len("..."):
+        message = message[: len(message) * 9 // 10]
+    return {**row, "message": f"{message}..."}
