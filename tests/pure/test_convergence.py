@@ -150,6 +150,7 @@ def test_servers_in_an_unknown_status_make_no_other_one_too_many() -> None:
     assert plan_fleets([fleet(5)], servers).creates == ()
     assert deleted(3, PRUNE) == []
     assert deleted(2, PRUNE) == ["web-05"]
+    assert deleted(4, attrs.evolve(PRUNE, remove=lambda one: one.name < "web-03")) == []
     assert deleted(3, attrs.evolve(PRUNE, remove=lambda one: one.name < "web-03")) == ["web-01", "web-02"]
     assert any("status word" in why for why in plan_fleets([fleet(3)], servers, exact).refusals)
 

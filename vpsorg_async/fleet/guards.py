@@ -102,9 +102,9 @@ class Guards:
         """Return the numbers of the members that go: as many as are too many (``surplus``), as far as they may.
 
         ``certain`` is the number of those that are too many if each server stays away whose status word is not known:
-        no more than these go of the servers whose word is known.
+        no more than these go of the servers whose word is known, and none at all if it is negative.
         """
-        if surplus <= 0:
+        if surplus <= 0 or certain < 0:
             return set()
         names = fleet.protect if callable(self.protect) else (*fleet.protect, *self.protect)
         kept = {fleet.number(name) for name in names}
@@ -119,7 +119,7 @@ class Guards:
         except TypeError as unfit:
             raise ConfigurationError(f"what remove returned can't be compared: {unfit}") from None
         known = [number for _, number, is_known in first if is_known]
-        return {number for _, number, _ in first} - set(known[max(certain, 0) :])
+        return {number for _, number, _ in first} - set(known[certain:])
 
     def refusals(self, fleet: FleetSpec, present: int, deletes: int) -> Iterable[str]:
         """Yield why the deletes of one fleet are forbidden, given the number of its servers."""
