@@ -284,6 +284,17 @@ async def test_delete_and_what_is_gone(engine: Engine, box: Sandbox) -> None:
     assert Counter(change.operation for change in box.ledger)["delete"] == 3
 
 
+async def test_what_a_list_does_not_show_yet_is_deleted_all_the_same(engine: Engine, box: Sandbox) -> None:
+    """Absence from a list proves nothing: it lags behind."""
+    box.faults.add(Rule("create", faults.HideCreated(1e5, by_id=False)))
+    async with working(engine, box) as client:
+        async with Client(box.token, base_url=box.url) as vps:
+            server = await vps.servers.create(specs(1)[0])
+        summary = await run(client, "vpsorg.FleetDelete", FleetRequest(ids=[server.id], timeout=600))
+
+    assert (summary.succeeded, summary.skipped) == (1, 0)
+
+
 async def test_a_root_password_is_handed_over_and_stored_nowhere(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

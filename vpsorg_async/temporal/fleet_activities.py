@@ -32,6 +32,7 @@ from ..lifecycle.receipts import Receipt
 from ..plain import from_plain, to_plain
 from ..records import Server, ServerId
 from ..shared_client import SharedClient
+from ..shielding import side_by_side
 from ..specs import ServerSpec
 from .account_activities import INTENT, receipt_of
 from .convert import application_error, read_as
@@ -74,7 +75,9 @@ class FleetActivities:
                 await vps.fleet.ensure(wanted.specs, dry_run=True)
             else:
                 known = await _known(vps, wanted.ids)
-                rows = [_absent(server_id) for server_id in wanted.ids if str(server_id) not in known]
+                rows = [
+                    _absent(server_id) for server_id in wanted.ids if str(server_id).casefold() not in known
+                ]
         return {
             "timeout": wanted.timeout,
             "settle": wanted.settle,
@@ -90,7 +93,7 @@ class FleetActivities:
             known = await _known(vps, wanted.ids)
         rows, locations = [], []
         for server_id in wanted.ids:
-            server = known.get(str(server_id))
+            server = known.get(str(server_id).casefold())
             if server is None:
                 rows.append(_absent(server_id))
             elif server.status != "active":
@@ -300,16 +303,20 @@ class _ChunkRun:
 
 
 async def _known(vps: Client, ids: Iterable[ServerId]) -> dict[str, Server]:
-    """Return the servers of the account by id. One that an incomplete list does not show may exist all the same."""
-    listing = await vps.listing()
-    known = {str(server.id): server for server in listing.servers}
-    for server_id in ids if listing.lacks else ():
-        if str(server_id) not in known:
-            try:
-                known[str(server_id)] = await vps.servers.get(server_id)
-            except NotFoundError as error:
-                if not is_absence(error):
-                    raise
+    """Return the servers of the account by id, as a text in lower case: services may change that of a UUID.
+
+    What a list does not show may exist all the same: lists can be incomplete, and lag behind.
+    """
+    known = {str(server.id).casefold(): server for server in await vps.servers.list()}
+
+    async def read(server_id: ServerId) -> None:
+        try:
+            known[str(server_id).casefold()] = await vps.servers.get(server_id)
+        except NotFoundError as error:
+            if not is_absence(error):
+                raise
+
+    await side_by_side(read(server_id) for server_id in ids if str(server_id).casefold() not in known)
     return known
 
 
