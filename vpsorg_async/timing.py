@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import attrs
 
-__all__ = ["Backoff", "Clock", "Random", "SystemClock", "seconds_until"]
+__all__ = ["Backoff", "Clock", "Random", "SystemClock", "seconds_until", "time_before"]
 
 Random = random.Random
 """A separate random source, so that jitter neither reads nor changes the global one."""
@@ -84,3 +84,11 @@ class Backoff:
     def pause(self, failures: int, rng: Random) -> float:
         """Return the pause after this number of failures (from 1), in seconds."""
         return rng.uniform(0.0, self.ceiling(failures))
+
+
+def time_before(at: datetime, seconds: float) -> datetime:
+    """Return the time that many seconds before another one; the earliest that there is, if that is out of range."""
+    try:
+        return at - timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

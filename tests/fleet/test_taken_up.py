@@ -227,3 +227,25 @@ async def test_a_server_that_the_list_does_not_show_yet_is_rolled() -> None:
 
         assert [outcome.key for outcome in report.succeeded] == [server.id]
         assert [outcome.key for outcome in report.skipped] == [99]
+
+
+@virtual
+async def test_times_of_any_length_with_a_journal(tmp_path: Path) -> None:
+    """No calendar reaches that far back."""
+    file = tmp_path / "fleet.db"
+    async with account() as (box, vps):
+        report = await vps.fleet.ensure(specs(1), timeout=1e300, settle=1e300, journal=file)
+        rebooted = await vps.fleet.reboot(
+            [server.id for server in report.servers], timeout=1e300, journal=file
+        )
+
+        rebooted.raise_for_failures()
+        assert commands(box) == {"create": 1, "reboot": 1}
+
+
+@pytest.mark.parametrize("wrong", [{"names": None}, {"names": 5}, {"ids": None}, {"settle": float("nan")}])
+async def test_a_run_of_a_journal_with_wrong_types(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """A `ConfigurationError`, and no exception of Python's own."""
+    async with await Journal.open(tmp_path / "fleet.db", account="https://vps.example") as journal:
+        with pytest.raises(ConfigurationError):
+            await journal.begin("ensure", **wrong)

@@ -25,7 +25,7 @@ from ..lifecycle.commands import COMMANDS
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..specs import ServerSpec
-from ..timing import SystemClock
+from ..timing import SystemClock, time_before
 from .journal_options import NO_JOURNAL, JournalFile
 from .last_commands import APART, is_another
 from .settings import Settings
@@ -163,7 +163,7 @@ def of_command(
 
 def recent(left: Iterable[Intent | Acknowledged], seconds: float) -> bool:
     """Return whether one of the entries was written within the last seconds."""
-    return max(entry.at for entry in left) > SystemClock().wall() - timedelta(seconds=seconds)
+    return max(entry.at for entry in left) > time_before(SystemClock().wall(), seconds)
 
 
 def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:

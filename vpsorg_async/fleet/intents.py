@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from ..errors import RequestError, Sent
@@ -11,6 +11,7 @@ from ..journal import Journal, JournalRun
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..specs import ServerSpec
+from ..timing import time_before
 from .jobs import Job, RunContext
 from .resumption import Resumption
 
@@ -65,7 +66,7 @@ class Intents:
         journal = await Journal.open(file, account=context.account, clock=context.clock)
         try:
             run = await journal.begin(operation, map(name_of, specs), ids, settle=settle)
-            return cls(journal, run, name_of, ids, context.clock.wall() - timedelta(seconds=lasting))
+            return cls(journal, run, name_of, ids, time_before(context.clock.wall(), lasting))
         except BaseException:
             await journal.close()
             raise

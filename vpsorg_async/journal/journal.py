@@ -13,10 +13,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from ..config import check_seconds
 from ..errors import ConfigurationError, VpsOrgError
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..timing import Clock, SystemClock
+from ..timing import Clock, SystemClock, time_before
 from .entries import Acknowledged, Intent, Kind, Subject, as_text, same_ids, subject_of
 from .tables import Begun, Tables, stamp
 from .writer import Writer
@@ -107,12 +108,14 @@ class Journal:
             ConfigurationError: A run in progress, of this or another process, has one of them.
             JournalError: The journal can't be written.
         """
-        if isinstance(names, str) or isinstance(ids, str):
-            raise ConfigurationError("a run has several names and ids: pass lists")
+        for several in (names, ids):
+            if isinstance(several, str | bytes) or not isinstance(several, Iterable):
+                raise ConfigurationError("a run has several names and ids: pass lists")
+        settle = check_seconds(settle, "settle", zero=True)
         subjects: dict[Subject, ServerId] = {subject_of(name, "create"): name for name in names}
         subjects.update({Subject(Kind.SERVER, as_text(server)): server for server in ids})
         now = self._clock.wall()
-        at, since = stamp(now), stamp(now - timedelta(seconds=settle))
+        at, since = stamp(now), stamp(time_before(now, settle))
         token = uuid.uuid4().hex
         try:
             begun = await self._writer.call(
