@@ -11,12 +11,13 @@ from typing import Any, cast
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client as Engine
+from temporalio.client import WorkflowFailureError
 from temporalio.common import RawValue
 from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import Worker
 
 from tests.temporal.test_activities import with_plugin
-from tests.temporal.test_fleets import QUEUE, failing, run, specs, working
+from tests.temporal.test_fleets import QUEUE, failing, happened, run, specs, working
 from vpsorg_async import RetryPolicy
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.temporal import FleetRequest, RollingRequest
@@ -93,6 +94,41 @@ async def test_a_refused_reboot_is_sent_again(engine: Engine, box: Sandbox) -> N
 
     assert summary.succeeded == 1, summary
     assert len(box.ledger) == 1
+
+
+async def test_a_fleet_that_is_cancelled_twice_hands_over_what_it_has(engine: Engine, box: Sandbox) -> None:
+    """Neither cancellation loses a server: the report has the id of each that was created."""
+    box.faults.add(Rule("create", faults.Delay(0.5)))
+    async with working(engine, box) as client:
+        request = FleetRequest(specs=specs(12), timeout=600, heartbeat_timeout=4)
+        handle = await client.start_workflow("vpsorg.FleetCreate", request, id="web", task_queue=QUEUE)
+        await happened(lambda: len(box.ledger) >= 3)
+        await handle.cancel()
+        await asyncio.sleep(0.1)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+        report = await handle.query("report")
+
+    assert {row["server_id"] for row in report["rows"] if "server_id" in row} == {
+        server.id for server in box.servers
+    }
+
+
+async def test_ids_in_another_case_are_those_of_the_account(engine: Engine) -> None:
+    """A server whose id is given in capitals is not missing, and its id is sent as the service writes it."""
+    with Sandbox(speed=60, dialect="provider") as box:
+        ids = [str(server.id) for server in box.world.add(2)]
+        loud = [server_id.upper() for server_id in ids]
+        async with working(engine, box, dialect="provider") as client:
+            request = RollingRequest(ids=loud, timeout=600)
+            rebooted = await run(client, "vpsorg.RollingReboot", request, "roll")
+            deleted = await run(client, "vpsorg.FleetDelete", FleetRequest(ids=loud, timeout=600), "gone")
+            report = await client.get_workflow_handle("gone").query("report")
+
+    assert (rebooted.succeeded, deleted.succeeded) == (2, 2)
+    assert [row["key"] for row in report["rows"]] == ids
+    assert Counter(change.operation for change in box.ledger) == {"reboot": 2, "delete": 2}
 
 
 class _Engine:

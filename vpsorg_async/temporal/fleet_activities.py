@@ -68,6 +68,7 @@ class FleetActivities:
             needs, other = ("ids", "specs") if deletes else ("specs", "ids")
             raise ConfigurationError(f"{operation} of a fleet takes {needs}, at least one, and no {other}")
         rows: list[dict[str, Any]] = []
+        ids: list[ServerId] = []
         async with self._shared as vps:
             if operation == "create":
                 await vps.fleet.create(wanted.specs, dry_run=True)
@@ -75,15 +76,15 @@ class FleetActivities:
                 await vps.fleet.ensure(wanted.specs, dry_run=True)
             else:
                 known = await _known(vps, wanted.ids)
-                rows = [
-                    _absent(server_id) for server_id in wanted.ids if str(server_id).casefold() not in known
-                ]
+                ids = [_as_shown(server_id, known) for server_id in wanted.ids]
+                rows = [_absent(server_id) for server_id in ids if _id_key(server_id) not in known]
         return {
             "timeout": wanted.timeout,
             "settle": wanted.settle,
             "chunk": wanted.chunk,
             "heartbeat_timeout": wanted.heartbeat_timeout,
             "rows": rows,
+            "ids": ids,
         }
 
     async def plan_rolling(self, request: Any) -> dict[str, Any]:
@@ -92,8 +93,9 @@ class FleetActivities:
         async with self._shared as vps:
             known = await _known(vps, wanted.ids)
         rows, locations = [], []
-        for server_id in wanted.ids:
-            server = known.get(str(server_id).casefold())
+        ids = [_as_shown(server_id, known) for server_id in wanted.ids]
+        for server_id in ids:
+            server = known.get(_id_key(server_id))
             if server is None:
                 rows.append(_absent(server_id))
             elif server.status != "active":
@@ -116,7 +118,7 @@ class FleetActivities:
                 "heartbeat_timeout",
             )
         }
-        return {**settings, "rows": rows, "locations": locations}
+        return {**settings, "rows": rows, "locations": locations, "ids": ids}
 
     async def create_chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Create or ensure the servers of a chunk, and return their rows; also what is open if it was told to end."""
@@ -307,17 +309,27 @@ async def _known(vps: Client, ids: Iterable[ServerId]) -> dict[str, Server]:
 
     What a list does not show may exist all the same: lists can be incomplete, and lag behind.
     """
-    known = {str(server.id).casefold(): server for server in await vps.servers.list()}
+    known = {_id_key(server.id): server for server in await vps.servers.list()}
 
     async def read(server_id: ServerId) -> None:
         try:
-            known[str(server_id).casefold()] = await vps.servers.get(server_id)
+            known[_id_key(server_id)] = await vps.servers.get(server_id)
         except NotFoundError as error:
             if not is_absence(error):
                 raise
 
-    await side_by_side(read(server_id) for server_id in ids if str(server_id).casefold() not in known)
+    await side_by_side(read(server_id) for server_id in ids if _id_key(server_id) not in known)
     return known
+
+
+def _id_key(server_id: ServerId) -> str:
+    return str(server_id).casefold()
+
+
+def _as_shown(server_id: ServerId, known: Mapping[str, Server]) -> ServerId:
+    """Return an id as the service writes it, which may answer 404 to one in another case."""
+    server = known.get(_id_key(server_id))
+    return server_id if server is None or str(server.id) == str(server_id) else server.id
 
 
 def _absent(server_id: ServerId) -> dict[str, Any]:

@@ -17,6 +17,7 @@ message           what it does
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -60,7 +61,7 @@ class FleetWorkflow:
         self._settings = await planned("vpsorg.plan_fleet", request, self.operation)
         deletes = self.operation == "delete"
         # not as records: a plan for ten thousand servers would take seconds to read, each time it is replayed
-        items = raw_json(request)["ids" if deletes else "specs"]
+        items = self._settings["ids"] if deletes else raw_json(request)["specs"]
         self._items = {str(item if deletes else item["name"]): item for item in items}
         self._book.begin([item if deletes else item["name"] for item in items], self._settings["rows"])
         self._start([key for key in self._items if not self._book.has(key)], again=False)
@@ -70,7 +71,10 @@ class FleetWorkflow:
         except asyncio.CancelledError:
             self._cancelled = True
             self._end_running()
-            await workflow.wait_condition(lambda: all(task.done() for task in self._tasks))
+            while not all(task.done() for task in self._tasks):
+                # a second cancellation does not shorten the time in which workers hand over
+                with contextlib.suppress(asyncio.CancelledError):
+                    await workflow.wait_condition(lambda: all(task.done() for task in self._tasks))
             raise
         for task in self._tasks:
             task.result()  # a bug must not pass for an outcome
@@ -105,7 +109,12 @@ class FleetWorkflow:
     @workflow.query
     def report(self, page: Any = 0) -> dict[str, Any]:
         """Return a page of rows in the order of the request, each with at least its key and its outcome."""
-        return self._book.page(page)
+        found = self._book.page(page)
+        for row in found["rows"]:
+            receipt = self._receipts.get(str(row["key"]))
+            if row["outcome"] == "open" and receipt is not None:
+                row["server_id"] = receipt["server_id"]  # created, while its worker was told to end
+        return found
 
     def _end_running(self) -> None:
         for handle in self._running:

@@ -45,7 +45,7 @@ def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
     _few(value, "ids")
     for server_id in value:
         check_id(server_id)
-    if len(set(map(str, value))) < len(value):
+    if len({str(server_id).casefold() for server_id in value}) < len(value):
         raise ConfigurationError("an id is given more than once")
 
 
@@ -138,7 +138,7 @@ class FleetRow:
     """The outcome of one server of a fleet workflow.
 
     Attributes:
-        key: The name of the spec, or the id that was given.
+        key: The name of the spec, or the id that was given, as the service writes it.
         outcome: ``succeeded``, ``failed`` or ``skipped``.
         server_id: The id of the server, if it is known to exist.
         status: Its last known status.

@@ -55,7 +55,7 @@ class RollingReboot:
         if state is None:
             settings = await planned("vpsorg.plan_rolling", request)
             state = {"settings": settings, "rows": settings.pop("rows"), "began": workflow.time()}
-            state["ids"] = raw_json(request)["ids"]
+            state["ids"] = settings.pop("ids")
         self._begin(state)
         while self._begin_next():
             self._resumed = False
