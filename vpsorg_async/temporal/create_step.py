@@ -29,7 +29,8 @@ async def create_or_find(
 
     Args:
         spec: The spec.
-        before: The ids that were in the account before: none of them is its result.
+        before: The ids that were in the account before: none of them is its result. Without them, an older server of
+            the same name would be taken for the result of a create whose answer was lost.
         settle: Seconds for which a server of that name is searched for. It must be longer than lists lag behind.
         timeout: The time for the create itself.
         heartbeat_timeout: The time without a word of the worker after which it counts as dead.
