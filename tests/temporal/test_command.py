@@ -147,6 +147,8 @@ def test_a_fleet_from_create_to_delete(machine: Machine) -> None:
         assert (code, len(rebooted["rows"])) == (0, 3), notes
         code, deleted, notes = machine.fleet("delete", "--id", "gone")
         assert (code, {row["how"] for row in deleted["rows"]}) == (0, {"deleted"}), notes
+        code, deleted, notes = machine.fleet("delete", "--id", "gone")
+        assert (code, len(machine.box.ledger)) == (0, 19), (deleted, notes)
 
     assert worker.returncode == 0
     assert_committed(machine.box, create=8, reboot=3, delete=8)

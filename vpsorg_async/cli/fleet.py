@@ -272,7 +272,7 @@ def delete(
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes, missing_ok=True)
     confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
-    if durable.on:
+    if durable.on and found:
         request = {"ids": [*found], "timeout": timeout}
         return run_durably(durable, settings, "FleetDelete", request, output, confirmed)
     confirmed()
