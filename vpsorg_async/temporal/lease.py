@@ -139,8 +139,10 @@ class Lease:
             asked, began = _CLOCK.wall(), _CLOCK.now()
             self._news.clear()
             details = self._details()
-            # the worker's own heartbeat brings cancellations, and keeps it from counting the activity as silent
-            activity.heartbeat(details)
+            # the worker's own heartbeat brings cancellations, and keeps it from counting the activity as silent; it can
+            # arrive late, so that there is none yet that could replace the first intent by what was before it
+            if self._beats is not None:
+                activity.heartbeat(details)
             try:
                 # a cancellation is an answer, too: the worker's own heartbeat delivers it
                 with contextlib.suppress(AsyncActivityCancelledError):
