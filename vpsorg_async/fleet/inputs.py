@@ -207,6 +207,7 @@ def _resumption(given: Mapping[str, Any]) -> Resumption | None:
             raise ConfigurationError(
                 f"receipts has a name and the receipt of its create, not {name!r}: {receipt!r}"
             )
+        check_id(receipt.server_id)
     ids = None if before is None else check_before(before)
     return Resumption.of_attempt(receipts or {}, ids, settle)
 

@@ -24,10 +24,6 @@ def _utc(at: datetime) -> datetime:
     return as_utc(at)
 
 
-def _id(_: object, __: object, value: ServerId) -> None:
-    check_id(value)
-
-
 def _command(_: object, __: object, value: str) -> None:
     # a misspelt reboot would be waited for without evidence
     if value not in COMMANDS:
@@ -43,7 +39,7 @@ class Receipt:
     to be that of the server as the command found it: seen within a minute, with no earlier command in progress.
     """
 
-    server_id: ServerId = attrs.field(validator=_id)
+    server_id: ServerId
     operation: str = attrs.field(validator=_command)
     acknowledged_at: datetime = attrs.field(converter=_utc)
     status: str | None = None
@@ -84,6 +80,7 @@ class Receipt:
         except DecodeError as error:
             problems = "; ".join(error.problems)
         else:
+            check_id(receipt.server_id)
             return attrs.evolve(receipt)  # decoding runs neither converters nor validators
         raise ConfigurationError(f"this is not a receipt: {problems}")
 
