@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Generic, TypeVar
@@ -18,16 +18,17 @@ import attrs
 from .answers import Answers
 from .codec import Raw, StatusRow
 from .dialects import Dialect, Page, RawPage
-from .errors import DecodeError, NotFoundError, Sent
+from .errors import DecodeError, NotFoundError, Sent, is_absence
 from .http.exchange import Priority, Request, Response
 from .http.paging import MAX_PAGES, next_path
 from .http.reply import http_date
 from .http.senders import Sender
 from .lifecycle.snapshots import ListSnapshot
 from .records import Server, ServerId
-from .specs import name_key
+from .shielding import side_by_side
+from .specs import id_text, name_key
 
-__all__ = ["Listing", "Lists"]
+__all__ = ["Listing", "Lists", "by_id"]
 
 P = TypeVar("P", Page, RawPage)
 
@@ -270,3 +271,24 @@ class Lists:
     async def _rows(self, request: Request, response: Response) -> tuple[RawPage, int, int]:
         page = self.answers.rows(request, response)
         return page, len(page.results), 0
+
+
+async def by_id(
+    listed: Iterable[Server], ids: Iterable[ServerId], get: Callable[[ServerId], Awaitable[Server]]
+) -> dict[str, Server]:
+    """Return servers by id, in the form of `id_text`: those of a list, and of these ids those that it lacks.
+
+    What a list does not show may exist all the same: lists can be incomplete, and lag behind. Raises what ``get``
+    raises, but for an absence.
+    """
+    known = {id_text(server.id): server for server in listed}
+
+    async def read(server_id: ServerId) -> None:
+        try:
+            known[id_text(server_id)] = await get(server_id)
+        except NotFoundError as error:
+            if not is_absence(error):
+                raise
+
+    await side_by_side(read(server_id) for server_id in ids if id_text(server_id) not in known)
+    return known

@@ -22,6 +22,7 @@ __all__ = [
     "check_id",
     "check_name",
     "id_of",
+    "id_text",
     "key_of",
     "name_key",
     "same_id",
@@ -53,7 +54,12 @@ def name_key(name: str) -> str:
 
 def same_id(first: object, second: object) -> bool:
     """Return whether both identify the same server: ids are compared as texts, UUIDs in any case."""
-    return first == second or str(first).casefold() == str(second).casefold()
+    return first == second or id_text(first) == id_text(second)
+
+
+def id_text(server_id: object) -> str:
+    """Return an id in the form in which ids are compared: a text in lower case. Services may change a UUID's."""
+    return str(server_id).casefold()
 
 
 def key_of(server_id: ServerId) -> ServerId:

@@ -24,7 +24,7 @@ from ..journal import Acknowledged, Intent, Journal
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..specs import ServerSpec
+from ..specs import ServerSpec, id_text
 from ..timing import SystemClock, time_before
 from .journal_options import NO_JOURNAL, JournalFile
 from .last_commands import APART, is_another
@@ -143,10 +143,10 @@ async def _gone(vps: Client, receipts: Collection[Receipt]) -> list[ServerId]:
         listing = await vps.listing()
     except VpsOrgError:
         return []  # the call itself shows why
-    known = {str(server.id).casefold(): server for server in listing.servers}
+    known = {id_text(server.id): server for server in listing.servers}
 
     def is_gone(receipt: Receipt) -> bool:
-        server = known.get(str(receipt.server_id).casefold())
+        server = known.get(id_text(receipt.server_id))
         if server is None:
             return not listing.lacks and now - receipt.acknowledged_at > LISTED
         return is_another(receipt, server)

@@ -31,7 +31,7 @@ from ..lifecycle.commands import COMMANDS, GONE, SETTLED
 from ..lifecycle.receipts import Receipt
 from ..lifecycle.staleness import as_utc, earlier
 from ..records import Server, ServerId
-from ..specs import same_id
+from ..specs import id_text, same_id
 from ..timing import SystemClock
 
 __all__ = ["APART", "OLDEST", "is_another", "is_over", "last_commands", "note_outcome"]
@@ -55,10 +55,10 @@ async def last_commands(
     servers: Collection[Server] = ()
     with contextlib.suppress(VpsOrgError):  # the wait itself shows why
         servers = (await vps.listing()).servers
-    known = {str(server.id).casefold(): server for server in servers}
+    known = {id_text(server.id): server for server in servers}
     now = SystemClock().wall()
     for server_id, receipt in list(receipts.items()):
-        if is_over(receipt, known.get(str(server_id).casefold()), now):
+        if is_over(receipt, known.get(id_text(server_id)), now):
             await journal.fulfilled(server_id, receipt)
             del receipts[server_id]
     return receipts

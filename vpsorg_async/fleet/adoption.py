@@ -20,7 +20,7 @@ from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Doubt
 from ..lifecycle.snapshots import ListNews
 from ..records import Server, ServerId
-from ..specs import ServerSpec
+from ..specs import ServerSpec, id_text
 from .jobs import Job, JobRun, Options, RunContext
 from .reconcile import Found, Search
 
@@ -119,7 +119,7 @@ class Searches:
             except VpsOrgError:
                 return seen
             for server in servers:
-                if str(server.id).casefold() not in self._ids_before and server.status != GONE:
+                if id_text(server.id) not in self._ids_before and server.status != GONE:
                     seen.setdefault(self._context.endpoints.key_of(server), []).append(server)
         return seen
 

@@ -12,6 +12,7 @@ from ..endpoints import Endpoints
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import BeforeSend, SendCancelled
 from ..records import Server, ServerId
+from ..specs import id_text
 from .events import CommandAnswered, CommandSent
 from .intents import Intents
 from .jobs import Job, JobRun, RunContext
@@ -130,7 +131,7 @@ class CommandSender:
             return None
         create = endpoints.create(job.spec, before_send)
         server = await (create if self._admission is None else self._admission.create(job.spec, create))
-        if str(server.id).casefold() in ids_before:
+        if id_text(server.id) in ids_before:
             raise OutcomeUnknownError(
                 f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",
                 subject=job.key,

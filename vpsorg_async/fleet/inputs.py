@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from ..lifecycle.readiness import READY_TIMEOUT, ReadyCheck, ReadyPolicy, check_ready
 from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
-from ..specs import check_id, id_of
+from ..specs import check_id, id_of, id_text
 from .events import FleetEvent
 from .jobs import Options
 from .resumption import Resumption
@@ -258,7 +258,7 @@ def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
     if isinstance(ids, str | bytes | Server) or not isinstance(ids, Iterable):
         raise ConfigurationError("a fleet call takes several ids: pass a list")
     wanted = tuple(id_of(given) for given in ids)
-    no_repeats([str(server_id).casefold() for server_id in wanted], "ids")
+    no_repeats([id_text(server_id) for server_id in wanted], "ids")
     return wanted
 
 

@@ -28,7 +28,7 @@ import attrs
 from ..errors import OutcomeUnknownError
 from ..lifecycle.commands import GONE
 from ..records import Server
-from ..specs import ServerSpec
+from ..specs import ServerSpec, id_text
 
 __all__ = ["TABLE", "Found", "Search", "State"]
 
@@ -98,9 +98,7 @@ class Search:
         """
         self.polls += 1
         hits = [
-            server
-            for server in servers
-            if str(server.id).casefold() not in self._before and server.status != GONE
+            server for server in servers if id_text(server.id) not in self._before and server.status != GONE
         ]
         if len(hits) == 1:
             return self._end(State.ADOPTED, server=hits[0])

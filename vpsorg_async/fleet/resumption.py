@@ -12,7 +12,7 @@ from ..journal import Acknowledged, Intent
 from ..journal.entries import same_ids
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..specs import ServerSpec, name_key
+from ..specs import ServerSpec, id_text, name_key
 
 __all__ = ["Doubted", "Resumption"]
 
@@ -106,6 +106,4 @@ class Resumption:
     def made(self, key: str, server_id: ServerId) -> bool:
         """Return whether a server of that name, which has no receipt, is the result of an earlier attempt."""
         doubt = self.doubted(key)
-        return (
-            doubt is not None and doubt.before is not None and str(server_id).casefold() not in doubt.before
-        )
+        return doubt is not None and doubt.before is not None and id_text(server_id) not in doubt.before

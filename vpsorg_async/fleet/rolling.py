@@ -7,15 +7,16 @@ from typing import Any
 
 import attrs
 
-from ..errors import APIError, ConfigurationError, NotFoundError, VpsOrgError, WaitError, is_absence
+from ..errors import APIError, ConfigurationError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
 from ..journal import Acknowledged, Intent
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, IN_PLACE
 from ..lifecycle.contract import Target
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy, check_check
+from ..listing import by_id
 from ..records import Server, ServerId
-from ..shielding import side_by_side
+from ..specs import id_text
 from .adoption import why_stop
 from .command_sender import CommandSender, is_for_the_server_to_say
 from .events import FleetEvent, ServerActive, ServerNotReady
@@ -110,7 +111,7 @@ class RollingRun(OutcomeStream):
         locations: dict[ServerId, str] = {}
         done: set[ServerId] = set()
         for key in self._ids:
-            server, left = known.get(str(key).casefold()), resumption.command(key, self._command.word)
+            server, left = known.get(id_text(key)), resumption.command(key, self._command.word)
             job = self._job(key, server, left)
             if isinstance(job, Skipped):
                 self._outcomes.settle(key, job)
@@ -153,21 +154,9 @@ class RollingRun(OutcomeStream):
         self._outcomes.settle(job.key, job_run.succeeded(server, job.how, now))
 
     async def _read(self) -> dict[str, Server]:
-        """Return the servers of the account by id, as a text in lower case: services may change that of a UUID."""
+        """Return the servers of the account by id, in the form of `id_text`."""
         endpoints = self._context.endpoints.begin()
-        listing = await endpoints.listing()
-        known = {str(server.id).casefold(): server for server in listing.servers}
-
-        async def read(key: ServerId) -> None:
-            try:
-                known[str(key).casefold()] = await endpoints.get(key)
-            except NotFoundError as error:
-                if not is_absence(error):
-                    raise
-
-        # what a list does not show may exist all the same: lists can be incomplete, and lag behind
-        await side_by_side(read(key) for key in self._ids if str(key).casefold() not in known)
-        return known
+        return await by_id((await endpoints.listing()).servers, self._ids, endpoints.get)
 
     async def _leave(self, why: str) -> None:
         self._ended_by = self._ended_by or why

@@ -16,7 +16,7 @@ from ..lifecycle.receipts import Receipt
 from ..listing import Listing
 from ..lookups import Plans
 from ..records import Server, ServerId, ServerStatus
-from ..specs import ServerSpec
+from ..specs import ServerSpec, id_text
 from .convergence import Selector, plan_fleets
 from .drift import renewed
 from .guards import Guards
@@ -67,7 +67,7 @@ class Survey:
         if creates:
             names = ", ".join(creates[:5])
             listing.check_whole(f"what it does not show may exist all the same ({names})")
-        return {str(server.id).casefold() for server in existing}, plan
+        return {id_text(server.id) for server in existing}, plan
 
     async def untaken(
         self, wanted: Sequence[ServerSpec], resumption: Resumption
@@ -108,7 +108,7 @@ class Survey:
         plan = self._plan(wanted, own)
         if plan.creates:
             listing.check_whole("a name that it does not show may exist all the same")
-        return {str(server.id).casefold() for server in (*listing.servers, *own)}, plan
+        return {id_text(server.id) for server in (*listing.servers, *own)}, plan
 
     async def converged(self, fleets: Sequence[FleetSpec], guards: Guards) -> FleetPlan:
         """Return the plan for these fleets, from one list of the account.
@@ -150,7 +150,7 @@ class Survey:
         for step in now.steps:
             if step.server is not None:
                 endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
-        return {str(server.id).casefold() for server in existing}, now
+        return {id_text(server.id) for server in existing}, now
 
     def recent(self, spec: ServerSpec, resumption: Resumption) -> Receipt | None:
         """Return the receipt of a server of this name that a complete run created just now: a list may not show it."""
@@ -191,7 +191,7 @@ class Survey:
     async def created(self, spec: ServerSpec, before: Collection[str]) -> Server | None:
         """Return the server of that name that this client created last, unless it is one of those or is leaving."""
         for server, leaving in self._present(await self._own(self._keys([spec]).__contains__, ())):
-            if not leaving and str(server.id).casefold() not in before:
+            if not leaving and id_text(server.id) not in before:
                 return server
         return None
 

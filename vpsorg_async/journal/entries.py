@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from ..specs import check_id, name_key
+from ..specs import check_id, id_text, name_key
 
 __all__ = ["Acknowledged", "Intent", "Kind", "Subject", "as_text", "read_ids", "same_ids", "subject_of"]
 
@@ -81,12 +81,12 @@ def subject_of(subject: ServerId, operation: str) -> Subject:
 
 def as_text(server_id: ServerId) -> str:
     """Return an id in the form in which ids are compared. Raises `ConfigurationError`."""
-    return str(check_id(server_id)).casefold()
+    return id_text(check_id(server_id))
 
 
 def same_ids(ids: Iterable[ServerId]) -> frozenset[str]:
     """Return ids in the form in which they are compared: texts in lower case."""
-    return frozenset(str(server_id).casefold() for server_id in ids)
+    return frozenset(id_text(server_id) for server_id in ids)
 
 
 def read_ids(text: str) -> frozenset[str]:

@@ -17,7 +17,6 @@ from temporalio import activity
 from ..client import Client
 from ..errors import (
     ConfigurationError,
-    NotFoundError,
     OutcomeUnknownError,
     RequestError,
     RequestTimeoutError,
@@ -29,11 +28,11 @@ from ..errors import (
 from ..events import CommandAnswered, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from ..fleet import Failed, Outcome, Skipped, Succeeded
 from ..lifecycle.receipts import Receipt
+from ..listing import by_id
 from ..plain import from_plain, to_plain
 from ..records import Server, ServerId
 from ..shared_client import SharedClient
-from ..shielding import side_by_side
-from ..specs import ServerSpec
+from ..specs import ServerSpec, id_text
 from .account_activities import INTENT, receipt_of
 from .convert import application_error, read_as
 from .lease import Lease, attempt_ended
@@ -77,7 +76,7 @@ class FleetActivities:
             else:
                 known = await _known(vps, wanted.ids)
                 ids = [_as_shown(server_id, known) for server_id in wanted.ids]
-                rows = [_absent(server_id) for server_id in ids if _id_key(server_id) not in known]
+                rows = [_absent(server_id) for server_id in ids if id_text(server_id) not in known]
         return {
             "timeout": wanted.timeout,
             "settle": wanted.settle,
@@ -95,7 +94,7 @@ class FleetActivities:
         rows, locations = [], []
         ids = [_as_shown(server_id, known) for server_id in wanted.ids]
         for server_id in ids:
-            server = known.get(_id_key(server_id))
+            server = known.get(id_text(server_id))
             if server is None:
                 rows.append(_absent(server_id))
             elif server.status != "active":
@@ -305,30 +304,13 @@ class _ChunkRun:
 
 
 async def _known(vps: Client, ids: Iterable[ServerId]) -> dict[str, Server]:
-    """Return the servers of the account by id, as a text in lower case: services may change that of a UUID.
-
-    What a list does not show may exist all the same: lists can be incomplete, and lag behind.
-    """
-    known = {_id_key(server.id): server for server in await vps.servers.list()}
-
-    async def read(server_id: ServerId) -> None:
-        try:
-            known[_id_key(server_id)] = await vps.servers.get(server_id)
-        except NotFoundError as error:
-            if not is_absence(error):
-                raise
-
-    await side_by_side(read(server_id) for server_id in ids if _id_key(server_id) not in known)
-    return known
-
-
-def _id_key(server_id: ServerId) -> str:
-    return str(server_id).casefold()
+    """Return the servers of the account by id, in the form of `id_text`."""
+    return await by_id(await vps.servers.list(), ids, vps.servers.get)
 
 
 def _as_shown(server_id: ServerId, known: Mapping[str, Server]) -> ServerId:
     """Return an id as the service writes it, which may answer 404 to one in another case."""
-    server = known.get(_id_key(server_id))
+    server = known.get(id_text(server_id))
     return server_id if server is None or str(server.id) == str(server_id) else server.id
 
 

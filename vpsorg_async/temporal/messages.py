@@ -11,7 +11,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..fleet.rollout import window
 from ..records import ServerId
-from ..specs import ServerSpec, check_id
+from ..specs import ServerSpec, check_id, id_text
 
 __all__ = ["FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
 
@@ -45,7 +45,7 @@ def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
     _few(value, "ids")
     for server_id in value:
         check_id(server_id)
-    if len({str(server_id).casefold() for server_id in value}) < len(value):
+    if len({id_text(server_id) for server_id in value}) < len(value):
         raise ConfigurationError("an id is given more than once")
 
 
