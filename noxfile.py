@@ -176,7 +176,8 @@ AIRFLOW = "pytest -- tests/examples/test_airflow_trigger.py"
 add("airflow", "Run the example for Airflow.", "airflow", AIRFLOW)
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)
 add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format", extras=None)
-add("typing", "Check the types.", "typing", "mypy", "pyright", "python -I tests/typing")
+COMPLETE = "pyright --verifytypes vpsorg_async --ignoreexternal"
+add("typing", "Check the types.", "typing", "mypy", "pyright", COMPLETE, "python -I tests/typing")
 add("bench", "Run the benchmarks.", "bench", "python -I benchmarks")
 add("docs", "Build the documentation into site/.", "docs", "sphinx-build -W --keep-going -q docs site")
 add("screens", "Record the terminal screens of the documentation.", "", "python -I docs/screens.py")

@@ -31,7 +31,7 @@ __all__ = ["Answers"]
 
 T = TypeVar("T")
 
-log = logging.getLogger("vpsorg_async.servers")
+log: logging.Logger = logging.getLogger("vpsorg_async.servers")
 
 PARTS = 1000
 """The number of plans and operating systems that are cached, so that servers share them."""
@@ -62,7 +62,7 @@ class Answers:
     ) -> None:
         """``words`` maps status words of the account to those of this package."""
         self.dialect = dialect
-        self.words = dict(words or {})
+        self.words: dict[str, str] = dict(words or {})
         self._redact = redact
         self._strict = strict
         self._on_event = on_event

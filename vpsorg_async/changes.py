@@ -43,7 +43,7 @@ from .timing import Clock
 
 __all__ = ["ECHOES", "Changes"]
 
-log = logging.getLogger("vpsorg_async.servers")
+log: logging.Logger = logging.getLogger("vpsorg_async.servers")
 
 ECHOES = frozenset({400, 404, 409, 410})
 """The statuses that can be an echo of an earlier attempt of this client."""
@@ -72,7 +72,7 @@ class Changes:
         self._clock = clock
         self._read = read
         self._on_event = on_event
-        self.creations = Creations()
+        self.creations: Creations = Creations()
         self._unknown: OrderedDict[str, Operation] = OrderedDict()
 
     def over(self, session: Sender, read: Callable[[ServerId], Awaitable[Server]]) -> Self:

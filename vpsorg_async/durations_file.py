@@ -12,7 +12,7 @@ from .lifecycle.durations import Durations
 
 __all__ = ["keep_durations", "read_durations"]
 
-log = logging.getLogger("vpsorg_async")
+log: logging.Logger = logging.getLogger("vpsorg_async")
 
 MAX_BYTES = 4 * 1024 * 1024
 """Far more than a client writes."""

@@ -15,9 +15,9 @@ from .errors import VpsOrgError
 __all__ = ["ERRORS", "error_of", "record_class", "record_of"]
 
 ERRORS: Mapping[str, type[VpsOrgError]] = {
-    name: kind
+    name: _kind
     for name in errors.__all__
-    if isinstance(kind := getattr(errors, name), type) and issubclass(kind, VpsOrgError)
+    if isinstance(_kind := getattr(errors, name), type) and issubclass(_kind, VpsOrgError)
 }
 """Every class of the error tree by its name."""
 

@@ -184,7 +184,7 @@ class APIError(RequestError):
     `APIError` too, with that status. Codes: https://www.vps.org/api/v1/docs/servers/
     """
 
-    final = True
+    final: bool = True
     status: int
     body: str
     retry_after: float | None
@@ -312,7 +312,7 @@ class OutcomeUnknownError(RequestError):
         self.sent_at = sent_at
         self.candidates = tuple(candidates)
         if isinstance(reason, RequestError):
-            self.attempts = reason.attempts
+            self.attempts: int = reason.attempts
 
 
 class WaitError(VpsOrgError):

@@ -53,7 +53,7 @@ class FleetError(VpsOrgError, ExceptionGroup[Exception]):
 
     def __init__(self, message: str, errors: Sequence[Exception], /) -> None:
         super().__init__(message, errors)
-        self.final = all(isinstance(error, VpsOrgError) and error.final for error in errors)
+        self.final: bool = all(isinstance(error, VpsOrgError) and error.final for error in errors)
 
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the class when ``except*`` splits the group."""

@@ -31,8 +31,8 @@ try:
     from opentelemetry import context as otel_context
     from opentelemetry import metrics, trace
     from opentelemetry.trace import INVALID_SPAN, SpanKind, Status, StatusCode
-except ModuleNotFoundError as missing:
-    raise ImportError('tracing needs OpenTelemetry: pip install "vpsorg-async[otel]"') from missing
+except ModuleNotFoundError as _missing:
+    raise ImportError('tracing needs OpenTelemetry: pip install "vpsorg-async[otel]"') from _missing
 
 from ._version import __version__
 from .fleet.events import CommandLost, FleetEvent, ServerAdopted, ServerSettled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry import metrics, trace
 
@@ -17,7 +17,7 @@ __all__ = ["Metrics", "Span", "never_raising", "outcome_of"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-log = logging.getLogger("vpsorg_async.otel")
+log: logging.Logger = logging.getLogger("vpsorg_async.otel")
 
 
 def never_raising(call: Callable[P, T]) -> Callable[P, T | None]:
@@ -31,34 +31,34 @@ class Span:
     __slots__ = ("add_event", "end", "inner", "set_attribute", "set_attributes", "set_status")
 
     def __init__(self, inner: trace.Span) -> None:
-        self.inner = inner
-        self.add_event = never_raising(inner.add_event)
-        self.end = never_raising(inner.end)
-        self.set_attribute = never_raising(inner.set_attribute)
-        self.set_attributes = never_raising(inner.set_attributes)
-        self.set_status = never_raising(inner.set_status)
+        self.inner: Any = inner
+        self.add_event: Callable[..., object] = never_raising(inner.add_event)
+        self.end: Callable[..., object] = never_raising(inner.end)
+        self.set_attribute: Callable[..., object] = never_raising(inner.set_attribute)
+        self.set_attributes: Callable[..., object] = never_raising(inner.set_attributes)
+        self.set_status: Callable[..., object] = never_raising(inner.set_status)
 
 
 class Metrics:
     """The metric instruments."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        self.count_request = _counter(
+        self.count_request: Callable[..., object] = _counter(
             meter, "vpsorg.requests", "{request}", "Requests sent, by operation and outcome"
         )
-        self.request_duration = _histogram(
+        self.request_duration: Callable[..., object] = _histogram(
             meter, "vpsorg.request.duration", "From the sending of a request to its outcome"
         )
-        self.count_poll = _counter(
+        self.count_poll: Callable[..., object] = _counter(
             meter, "vpsorg.polls", "{poll}", "Polls for the waits, by kind (list, get) and outcome"
         )
-        self.wait_duration = _histogram(
+        self.wait_duration: Callable[..., object] = _histogram(
             meter, "vpsorg.wait.duration", "How long waits took, by operation and outcome"
         )
-        self.ready_duration = _histogram(
+        self.ready_duration: Callable[..., object] = _histogram(
             meter, "vpsorg.ready.duration", "How long servers took to get ready, by operation and outcome"
         )
-        self.wait_lag = _histogram(
+        self.wait_lag: Callable[..., object] = _histogram(
             meter,
             "vpsorg.wait.lag",
             "From the last poll that did not show the target to the end of the wait",

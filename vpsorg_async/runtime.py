@@ -237,12 +237,12 @@ class Calls:
 
     def __init__(self, session: Sender, lookups: Lookups, context: RunContext) -> None:
         self.session = session
-        self.endpoints = context.endpoints
-        self.servers = Servers(context.endpoints, context.admissions)
-        self.actions = Actions(context.endpoints)
+        self.endpoints: Endpoints = context.endpoints
+        self.servers: Servers = Servers(context.endpoints, context.admissions)
+        self.actions: Actions = Actions(context.endpoints)
         self._lookups = lookups
         self._context = context
-        self.fleet = Fleet(context, self.look_up(Plans))
+        self.fleet: Fleet = Fleet(context, self.look_up(Plans))
 
     def look_up(self, resource: Callable[[Sender, Lookups], T]) -> T:
         """A resource over this session."""
@@ -258,13 +258,13 @@ class ClientRuntime:
     """Everything that lives while a client is open."""
 
     def __init__(self, settings: Settings, durations: Durations, token: Secret) -> None:
-        self.owner = LoopOwner()
+        self.owner: LoopOwner = LoopOwner()
         clock, rng, redact = settings.clock, Random(), Redactor(token.reveal())
         tracer = None if settings.tracing is None else settings.tracing(clock, settings.base_url)
-        self.limiter = _limiter(settings)
-        self.transport = _transport(settings, token)
-        self.credentials = _credentials(settings, token, redact, self.transport)
-        self.session = (Session if tracer is None else tracer.session)(
+        self.limiter: ConcurrencyLimiter = _limiter(settings)
+        self.transport: AiohttpTransport = _transport(settings, token)
+        self.credentials: Credentials | None = _credentials(settings, token, redact, self.transport)
+        self.session: Session = (Session if tracer is None else tracer.session)(
             self.transport,
             self.limiter,
             policy=settings.retry,
@@ -276,8 +276,8 @@ class ClientRuntime:
             read_only=settings.limits.read_only,
             credentials=self.credentials,
         )
-        self.lookups = Lookups(settings.dialect)
-        self.account = account = Account(settings.policy)
+        self.lookups: Lookups = Lookups(settings.dialect)
+        self.account: Account = Account(settings.policy)
         dialect = make_dialect(settings.dialect, max_list_body=settings.max_list_body)
         answers = Answers(
             dialect,
@@ -286,15 +286,15 @@ class ClientRuntime:
             strict=settings.strict,
             on_event=settings.on_event,
         )
-        self.endpoints = Endpoints(self.session, answers, account, clock, settings.on_event)
-        self.poller = Poller(
+        self.endpoints: Endpoints = Endpoints(self.session, answers, self.account, clock, settings.on_event)
+        self.poller: Poller = Poller(
             Source(
                 self.endpoints.poll if tracer is None else tracer.poll("list", self.endpoints.poll),
                 self.endpoints.poll_one if tracer is None else tracer.poll("get", self.endpoints.poll_one),
                 page_size=dialect.page_size,
                 json_errors=lambda: self.session.json_errors,
             ),
-            account,
+            self.account,
             clock=clock,
             rng=rng,
             durations=durations,
@@ -303,8 +303,8 @@ class ClientRuntime:
             owner=self.owner,
         )
         on_ready, at_once = None if tracer is None else tracer.ready, settings.ready_concurrency
-        self.checks = ReadyChecks(self.poller, account, durations, clock, at_once, on_ready)
-        self.waiter = Waiter(self.poller, account, clock, self.checks)
+        self.checks: ReadyChecks = ReadyChecks(self.poller, self.account, durations, clock, at_once, on_ready)
+        self.waiter: Waiter = Waiter(self.poller, self.account, clock, self.checks)
         context = RunContext(
             self.endpoints,
             self.endpoints,
@@ -316,7 +316,7 @@ class ClientRuntime:
             settings.base_url,
         )
         self._clock = clock
-        self.calls = Calls(self.session, self.lookups, context)
+        self.calls: Calls = Calls(self.session, self.lookups, context)
 
     def calls_with(self, options: CallOptions) -> Calls:
         """Return the same calls with options, over the same limiter, connections and knowledge of the account."""

@@ -39,7 +39,10 @@ class SystemClock:
 
     __slots__ = ()
 
-    now = staticmethod(time.monotonic)
+    @staticmethod
+    def now() -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
 
     def wall(self) -> datetime:
         """Return the time of day in UTC."""

@@ -32,7 +32,7 @@ from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or
 
 __all__ = ["app"]
 
-app = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
+app: App = App(name="fleet", help="Many servers at once, with one outcome for each.", help_epilogue="")
 for _name, _help in (
     ("status", "Show how far a fleet on Temporal is, or how it ended."),
     ("pause", "Let a fleet on Temporal send nothing more, until it is resumed."),

@@ -18,7 +18,7 @@ from .specs import ident
 
 __all__ = ["account", "locations", "operating_systems", "plans", "ssh_keys"]
 
-ssh_keys = App(
+ssh_keys: App = App(
     name="ssh-keys", help="Manage the SSH keys of the account (provider dialect).", help_epilogue=""
 )
 

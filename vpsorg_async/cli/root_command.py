@@ -26,7 +26,7 @@ from .stdio import Unwritten, abandon, emit, note
 
 __all__ = ["run"]
 
-app = App(
+app: App = App(
     name="vpsorg",
     help="Servers of VPS.org: fleets, waits, and a sandbox to try them in.",
     help_epilogue="\n".join(["Exit codes:\n", *(f"- **{code.value}** {code.meaning}" for code in Exit)]),

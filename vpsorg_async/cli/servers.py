@@ -36,7 +36,7 @@ from .stdio import note
 
 __all__ = ["app"]
 
-app = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
+app: App = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
 
 Id = Annotated[str, Parameter(help="Id of the server.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]

@@ -23,7 +23,7 @@ class Unwritten(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output can't be written: {error.strerror or error}")
-        self.closed = isinstance(error, BrokenPipeError)
+        self.closed: bool = isinstance(error, BrokenPipeError)
 
 
 class _Notes:

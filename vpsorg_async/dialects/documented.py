@@ -59,7 +59,7 @@ class Documented:
 
     name = "documented"
     action_form = Expected.ENVELOPE
-    id_fields = ("id", "server_id", "uuid")
+    id_fields: tuple[str, ...] = ("id", "server_id", "uuid")
     name_field = "name"
     page_size: int | None = None
 

@@ -133,7 +133,7 @@ class Provider:
 
     name = "provider"
     action_form = Expected.ANYTHING
-    id_fields = ("uuid", "id", "server_id")
+    id_fields: tuple[str, ...] = ("uuid", "id", "server_id")
     name_field = "hostname"
     page_size: int | None = PAGE_SIZE
 

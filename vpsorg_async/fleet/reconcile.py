@@ -80,10 +80,10 @@ class Search:
         settle: float,
         name: str | None = None,
     ) -> None:
-        self.spec = spec
-        self.name = name or spec.name
-        self.state = State.MAYBE
-        self.polls = 0
+        self.spec: ServerSpec = spec
+        self.name: str = name or spec.name
+        self.state: State = State.MAYBE
+        self.polls: int = 0
         self._error = error
         self._before = before
         self._until = now + settle

@@ -67,9 +67,9 @@ class Rollout:
         for name, number, least in (("max_failures", max_failures, 1), ("canary", canary, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigurationError(f"{name} is a whole number from {least}, not {number!r}")
-        self.window = window(max_unavailable, len(locations))
-        self.paused = paused
-        self.done = len(done)
+        self.window: int = window(max_unavailable, len(locations))
+        self.paused: bool = paused
+        self.done: int = len(done)
         self._locations = locations
         # each with its place in the order given; one queue for each location, so that the next server is found quickly
         self._waiting: dict[str, deque[tuple[int, ServerId]]] = defaultdict(deque)

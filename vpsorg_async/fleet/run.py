@@ -40,7 +40,7 @@ from .stream import OutcomeLog, OutcomeStream
 
 __all__ = ["Run"]
 
-log = logging.getLogger("vpsorg_async.fleet")
+log: logging.Logger = logging.getLogger("vpsorg_async.fleet")
 
 
 class Run(OutcomeStream):

@@ -22,7 +22,7 @@ from .resumption import Resumption
 
 __all__ = ["OutcomeLog", "OutcomeStream", "finish"]
 
-log = logging.getLogger("vpsorg_async.fleet")
+log: logging.Logger = logging.getLogger("vpsorg_async.fleet")
 
 _USE = "write 'async with ... as run:', and in it 'async for outcome in run:'"
 

@@ -25,8 +25,8 @@ class AdaptiveLimit:
     """Seconds in which further 429s count as answers to the same burst."""
 
     def __init__(self, maximum: int) -> None:
-        self.maximum = maximum
-        self.current = maximum
+        self.maximum: int = maximum
+        self.current: int = maximum
         """The number of concurrent requests allowed now; at least 1."""
         self._size = float(maximum)
         self._lowered_at: float | None = None
@@ -58,7 +58,7 @@ class ConcurrencyLimiter:
     __slots__ = ("_closed", "_in_flight", "_passed", "_queued", "_queues", "limit")
 
     def __init__(self, maximum: int) -> None:
-        self.limit = AdaptiveLimit(maximum)
+        self.limit: AdaptiveLimit = AdaptiveLimit(maximum)
         self._in_flight = 0
         self._queued = 0
         # a request that stops waiting is removed from the middle of its queue

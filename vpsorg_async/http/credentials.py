@@ -19,7 +19,7 @@ from ..virtual_time import outside_future
 
 __all__ = ["Credentials", "Held", "token_from"]
 
-log = logging.getLogger("vpsorg_async.http")
+log: logging.Logger = logging.getLogger("vpsorg_async.http")
 
 
 @attrs.frozen(eq=False)
@@ -36,7 +36,7 @@ class Credentials:
 
     def __init__(self, token: str, source: TokenSource, on_new: Callable[[str], None]) -> None:
         """``on_new`` is called with each token that differs from the one before."""
-        self.held = Held(token)
+        self.held: Held = Held(token)
         self._source = source
         self._on_new = on_new
         self._renewal: asyncio.Task[None] | None = None

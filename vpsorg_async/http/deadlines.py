@@ -20,8 +20,9 @@ class Attempt:
     def __init__(self, task: asyncio.Task[Any], ends_at: float) -> None:
         self._task = task
         self._cancelling = task.cancelling()
-        self.ends_at = ends_at
-        self.late = self._owed = False
+        self.ends_at: float = ends_at
+        self.late: bool = False
+        self._owed = False
 
     def interrupt(self) -> None:
         """Cancel the task's present await, at most once."""

@@ -99,7 +99,7 @@ class RetryQuota:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = float(capacity)
-        self.left = float(capacity)
+        self.left: float = float(capacity)
 
     def deposit(self) -> None:
         """Add the share of a new call."""

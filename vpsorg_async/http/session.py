@@ -35,7 +35,7 @@ from .retry import RetryPolicy, RetryQuota, decide, rate_limit_pause
 
 __all__ = ["BeforeSend", "SendCancelled", "Session", "Transport"]
 
-log = logging.getLogger("vpsorg_async.http")
+log: logging.Logger = logging.getLogger("vpsorg_async.http")
 
 
 class Transport(Protocol):
@@ -85,7 +85,7 @@ class Session:
         # after a 429 all requests of the same kind wait; most services count reads and changes separately
         self._held_until = {True: 0.0, False: 0.0}
         self._pauses: set[anyio.CancelScope] = set()
-        self.json_errors = False
+        self.json_errors: bool = False
         """Whether the API has sent an error as JSON so far, and not only pages or empty bodies."""
 
     def begin(self) -> Session:

@@ -24,7 +24,7 @@ from .writer import Writer
 
 __all__ = ["Journal", "JournalRun"]
 
-log = logging.getLogger("vpsorg_async")
+log: logging.Logger = logging.getLogger("vpsorg_async")
 
 KEEP = 30 * 86_400.0
 """Seconds for which entries are kept: 30 days."""
@@ -177,10 +177,10 @@ class JournalRun:
         self._subjects = subjects
         self._noted = False
         self._ended = False
-        self.before = begun.before
+        self.before: frozenset[str] | None = begun.before
         self.standing: Mapping[str, Intent | Acknowledged] = self._of_kind(Kind.NAME, begun)
         self.standing_commands: Mapping[ServerId, Intent | Acknowledged] = self._of_kind(Kind.SERVER, begun)
-        self.recent = MappingProxyType(
+        self.recent: MappingProxyType[str, Receipt] = MappingProxyType(
             {str(subjects[subject]): receipt for subject, receipt in begun.recent.items()}
         )
 

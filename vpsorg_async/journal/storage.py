@@ -87,7 +87,7 @@ class Storage:
     def __init__(self, file: str) -> None:
         """Open the file, or create it. Raises `ConfigurationError`."""
         with _as_configuration_error(file):
-            self.file = os.path.realpath(file)
+            self.file: str = os.path.realpath(file)
             if not os.path.exists(self.file):
                 _create(self.file)
             # a pipe would wait for a writer, and a device can do anything
@@ -101,7 +101,9 @@ class Storage:
             self._mark = object()
             _OPEN[self._mark] = self._identity
             try:
-                self.connection = _connect(self.file, lambda connection: _check(connection, file))
+                self.connection: sqlite3.Connection = _connect(
+                    self.file, lambda connection: _check(connection, file)
+                )
             except BaseException:
                 del _OPEN[self._mark]
                 raise

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -47,8 +47,8 @@ class Tables:
     """The rows of one account in an open file. Belongs to one thread."""
 
     def __init__(self, storage: Storage, account: str) -> None:
-        self.file = storage.file
-        self.transaction = storage.transaction
+        self.file: str = storage.file
+        self.transaction: Callable[[], contextlib.AbstractContextManager[None]] = storage.transaction
         self._storage = storage
         self._account = account
         self._execute = storage.connection.execute

@@ -29,7 +29,7 @@ __all__ = ["Writer"]
 
 T = TypeVar("T")
 
-log = logging.getLogger("vpsorg_async")
+log: logging.Logger = logging.getLogger("vpsorg_async")
 
 
 @attrs.frozen(eq=False)
@@ -63,7 +63,7 @@ class Writer:
         self._waking: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
-        self.closed = False
+        self.closed: bool = False
 
     async def start(self, opening: Callable[[], Tables]) -> None:
         """Start the thread, which opens the file. Raises what ``opening`` raises."""

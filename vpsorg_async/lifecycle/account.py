@@ -75,16 +75,16 @@ class Account:
     LIMIT = 50_000
 
     def __init__(self, policy: WaitPolicy | None = None) -> None:
-        self.policy = policy or WaitPolicy()
+        self.policy: WaitPolicy = policy or WaitPolicy()
         self.on_receipt: Callable[[Receipt, float], None] | None = None
-        self.dropped = False
+        self.dropped: bool = False
         """Whether a receipt was forgotten."""
-        self.last_list = LastList()
+        self.last_list: LastList = LastList()
         self.news: Set[ServerId] | None = None
         """The keys of the servers that the last list showed otherwise than the one before; None: everything is news."""
-        self.lists = 0
+        self.lists: int = 0
         """The number of lists that were applied, the one in progress included."""
-        self.listed_at = -math.inf
+        self.listed_at: float = -math.inf
         """When the last list was requested that was applied to its end."""
         self._pending: tuple[LastList, set[ServerId]] = (self.last_list, set())
         self._records: dict[ServerId, Server] = {}

@@ -40,7 +40,7 @@ from .watching import Watchers
 
 __all__ = ["AccountReader", "Source"]
 
-log = logging.getLogger("vpsorg_async.lifecycle")
+log: logging.Logger = logging.getLogger("vpsorg_async.lifecycle")
 
 LONGEST_HOLD = 60.0
 """Seconds for which a ``Retry-After`` is obeyed."""
@@ -65,7 +65,7 @@ class Trouble:
     """One way of polling that fails while the other may work: when it is worth another try."""
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures: int = 0
         self._until = -math.inf
 
     def failed(self, now: float, backoff: Backoff) -> None:
@@ -86,11 +86,13 @@ class Health:
     """How polling goes: its failures in a row, how long it is held back, and what was sent in all."""
 
     def __init__(self, policy: WaitPolicy) -> None:
-        self.backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
-        self.held_until = -math.inf
-        self.failures = 0
+        self.backoff: Backoff = Backoff(initial=max(1.0, policy.min_interval), maximum=policy.max_interval)
+        self.held_until: float = -math.inf
+        self.failures: int = 0
         """Failures since the last poll that worked."""
-        self.failed = self.lists = self.singles = 0
+        self.failed: int = 0
+        self.lists: int = 0
+        self.singles: int = 0
 
     def note(self, error: VpsOrgError, now: float) -> None:
         """Note a poll that failed."""
@@ -108,7 +110,7 @@ class AccountReader:
     def __init__(
         self, source: Source, account: Account, registry: WaitRegistry, watchers: Watchers, clock: Clock
     ) -> None:
-        self.keeps = False
+        self.keeps: bool = False
         """Whether there will be a next list, which is compared with the last one."""
         self._health = Health(account.policy)
         self._source = source

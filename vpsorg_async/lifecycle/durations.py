@@ -145,13 +145,13 @@ class Model:
 
     def __init__(self, operation: str, seen: Iterable[float] = (), *, of_all: Iterable[float] = ()) -> None:
         """``of_all`` are durations of the operation in general: what counts until enough is seen of the kind."""
-        self.operation = operation
+        self.operation: str = operation
         self._own = [float(d) for d in seen if _counts(d)][-LIMIT:]
         self._of_all = tuple(of_all)
         self._run: list[tuple[float, float]] = []
         self._base: tuple[_Span, ...]
         self._density: _Density | None
-        self.fastest = 0.0
+        self.fastest: float = 0.0
         """The least age at which a wait was done, remembered or in the current run; 0 while nothing is known."""
         self._sum_up()
 
@@ -202,10 +202,10 @@ class Model:
     def _sum_up(self) -> None:
         """Note what follows at once from what is remembered; the spans are built for who asks for them."""
         seen = self._seen = self.seen if len(self._own) >= LEARNED else (*self._of_all, *self._own)
-        self.learned = len(seen) >= LEARNED
+        self.learned: bool = len(seen) >= LEARNED
         """Whether enough has been seen to be quiet while nothing can have happened."""
         self.fastest = min(min(seen), QUIET) if seen else 0.0
-        self.stuck_after = STUCK.get(self.operation, STUCK_OTHERS)
+        self.stuck_after: float = STUCK.get(self.operation, STUCK_OTHERS)
         """The age past which a command is slower than practically all of its kind (99 %)."""
         if self.learned:
             ordered = sorted(seen)

@@ -48,8 +48,8 @@ class Grounds:
 
     def command(self, receipt: Receipt | None, at: float) -> None:
         """Begin again with a command that was acknowledged at ``at``: earlier reads prove nothing about it."""
-        self.receipt = receipt
-        self.acknowledged = at
+        self.receipt: Receipt | None = receipt
+        self.acknowledged: float = at
         # later than the command, not at the same tick of the clock
         self._not_before = at if receipt is None else math.nextafter(at, math.inf)
         self._baseline = None if receipt is None else receipt.updated_before

@@ -33,7 +33,7 @@ from .watching import Watcher, Watchers
 
 __all__ = ["Poller"]
 
-log = logging.getLogger("vpsorg_async.lifecycle")
+log: logging.Logger = logging.getLogger("vpsorg_async.lifecycle")
 
 LAST_POLL = 5.0
 """Seconds that a poll may go on past the deadline of a wait, or past its own beginning where that is later."""

@@ -22,7 +22,7 @@ class ListTime:
     __slots__ = ("at",)
 
     def __init__(self) -> None:
-        self.at = -math.inf
+        self.at: float = -math.inf
 
 
 NOT_KNOWN = ("", "")

@@ -129,10 +129,10 @@ class Shown:
         snapshot: ListSnapshot,
         position: int,
     ) -> None:
-        self.key = key
-        self.status = status
-        self.updated_at = updated_at
-        self.unreadable = False
+        self.key: ServerId = key
+        self.status: ServerStatus = status
+        self.updated_at: datetime | None = updated_at
+        self.unreadable: bool = False
         """Whether `record` was asked for, and raised."""
         self._snapshot = snapshot
         self._position = position
@@ -163,10 +163,10 @@ class LastList:
         places: dict[ServerId, int] | None = None,
     ) -> None:
         # the whole snapshot: while it is kept, `Lists` compares the bytes of the next answer with it
-        self.snapshot = snapshot
+        self.snapshot: ListSnapshot | None = snapshot
         self.ids: list[ServerId | None] = ids or []
         self.places: dict[ServerId, int] = places or {}
-        self.comparable = snapshot is not None
+        self.comparable: bool = snapshot is not None
         """Whether the next list can be compared with it; False while not all of it was taken over."""
 
     @property

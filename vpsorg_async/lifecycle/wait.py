@@ -106,14 +106,14 @@ class Wait:
             timeout: seconds from now to the deadline.
             receipt, acknowledged, newest, careful: see `Grounds`.
         """
-        self.server_id = server_id
-        self.target = target
-        self.started = now
+        self.server_id: ServerId = server_id
+        self.target: Target = target
+        self.started: float = now
         """When the wait began; its timeline counts from here."""
-        self.deadline = now + timeout
-        self.failed_polls = 0
+        self.deadline: float = now + timeout
+        self.failed_polls: int = 0
         self.last_failure: VpsOrgError | None = None
-        self.steady = False
+        self.steady: bool = False
         """Whether another poll that shows the same changes nothing but the number of polls."""
         # by the clock: counted from the beginning of each wait, no two would share theirs
         self._moments: tuple[Seen, ...] = ()

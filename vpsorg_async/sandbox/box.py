@@ -216,7 +216,7 @@ class Sandbox:
         self._app: App | None = None
         self._thread: threading.Thread | None = None
         self._leave: partial[Any] | None = None
-        self.clock = clock or running_clock()
+        self.clock: Clock = clock or running_clock()
         """The sandbox's clock: a callable that returns seconds."""
         options = {"ports": ports, "cloud_init": cloud_init, "ssh": ssh, "max_listening": max_listening}
         machines = machine_settings(boot, seed, speed, **options, authorized_keys=authorized_keys)
@@ -239,9 +239,9 @@ class Sandbox:
         self.machines = machines
         """The settings of the servers that listen; None if nothing listens."""
         self._listeners = Listeners(self._engine, machines, network) if machines and network else None
-        self.faults = Faults(self._engine)
+        self.faults: Faults = Faults(self._engine)
         """The active faults: `add`, `clear`, `rules`."""
-        self.world = Hooks(self._engine)
+        self.world: Hooks = Hooks(self._engine)
         """What the provider does on its own: `add`, `suspend`, `vanish`, `set_status`, `set_boot`, ..."""
 
     def __repr__(self) -> str:

@@ -60,34 +60,38 @@ def _is_headers(value: object) -> bool:
     return all(_is_line(name) and _is_line(content) for name, content in pairs)
 
 
-seconds = _check("a number of seconds >= 0", lambda value: _is_number(value) and value >= 0)
-share = _check("a number over 0, at most 1", lambda value: _is_number(value) and 0 < value <= 1)
-count = _check("a whole number >= 1", lambda value: _is_whole(value) and value >= 1)
-index = _check("a whole number >= 0", lambda value: _is_whole(value) and value >= 0)
-status = _check("a status code, 200 to 599", lambda value: _is_whole(value) and 200 <= value <= 599)
-good_status = _check(
+seconds: Validator = _check("a number of seconds >= 0", lambda value: _is_number(value) and value >= 0)
+share: Validator = _check("a number over 0, at most 1", lambda value: _is_number(value) and 0 < value <= 1)
+count: Validator = _check("a whole number >= 1", lambda value: _is_whole(value) and value >= 1)
+index: Validator = _check("a whole number >= 0", lambda value: _is_whole(value) and value >= 0)
+status: Validator = _check(
+    "a status code, 200 to 599", lambda value: _is_whole(value) and 200 <= value <= 599
+)
+good_status: Validator = _check(
     "a status code that has a body, 200 to 299 but for 204 and 205",
     lambda value: _is_whole(value) and 200 <= value <= 299 and value not in (204, 205),
 )
-server_id = _check(
+server_id: Validator = _check(
     "the id of a server, a whole number >= 1 or a text",
     lambda value: (_is_whole(value) and value >= 1) or (isinstance(value, str) and value != ""),
 )
-boolean = _check("true or false", lambda value: isinstance(value, bool))
-text = _check("a text that is not empty", lambda value: isinstance(value, str) and value != "")
-any_text = _check("a text", _is_text)
-json_value = _check("a value that JSON can hold", _is_json)
-field_path = _check(
+boolean: Validator = _check("true or false", lambda value: isinstance(value, bool))
+text: Validator = _check("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+any_text: Validator = _check("a text", _is_text)
+json_value: Validator = _check("a value that JSON can hold", _is_json)
+field_path: Validator = _check(
     "1 to 50 names of fields with dots in between, such as plan.memory",
     lambda value: _matches(value, r"[^.]+(\.[^.]+){0,49}"),
 )
-path_prefix = _check(
+path_prefix: Validator = _check(
     "empty, or a path such as /internal/v2, without a slash at its end",
     lambda value: value == "" or (_is_line(value) and _matches(value, r"(/[^/?# ]+)+")),
 )
-line = _check("one line of printable ASCII", _is_line)
-headers = _check("an object of header names and values, each one line of printable ASCII", _is_headers)
-retry_after = _check(
+line: Validator = _check("one line of printable ASCII", _is_line)
+headers: Validator = _check(
+    "an object of header names and values, each one line of printable ASCII", _is_headers
+)
+retry_after: Validator = _check(
     "a number of seconds >= 0, one line of text, or null",
     lambda value: value is None or _is_line(value) or (_is_number(value) and value >= 0),
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs
 
 from . import forms, records
-from .api import Answer, Api, Call, Route, answer, document, paths
+from .api import Answer, Api, Call, Route, Routes, answer, document, paths
 from .catalogue import LOCATIONS, PLANS
 from .ledger import Command
 from .world import World
@@ -25,7 +25,7 @@ _FORMS: Final = MappingProxyType(
 class Documented(Api):
     """The endpoints over one world, for one token."""
 
-    routes = paths(
+    routes: ClassVar[Routes] = paths(
         {
             "servers/": {"GET": "list", "POST": "create"},
             "servers/<server>/": {"GET": "get", "PUT": "replace", "PATCH": "update", "DELETE": "delete"},

@@ -73,11 +73,11 @@ class Engine:
         clock: Clock,
         plan: FaultPlan,
     ) -> None:
-        self.lock = threading.RLock()
-        self.token = token
+        self.lock: threading.RLock = threading.RLock()
+        self.token: str = token
         self.clock = clock
         self.plan = plan
-        self.log = RequestLog(token)
+        self.log: RequestLog = RequestLog(token)
         self._make_world = make_world
         self._make_api = make_api
         self.rim: Rim | None = None
@@ -85,8 +85,8 @@ class Engine:
         self._start()
 
     def _start(self) -> None:
-        self.world = self._make_world()
-        self.api = self._make_api(self.world, self.token)
+        self.world: World = self._make_world()
+        self.api: Api = self._make_api(self.world, self.token)
 
     def replace_token(self, token: str) -> None:
         """Accept this token instead of the one before."""

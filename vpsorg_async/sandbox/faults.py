@@ -82,7 +82,7 @@ class HideCreated(Action):
     """Hide the server of this create for `seconds`: 404 by id, and absent from lists."""
 
     do = "hide_created"
-    operations = ("create",)
+    operations: ClassVar[tuple[str, ...]] = ("create",)
     seconds: float = field(validator=checks.seconds)
     by_id: bool = field(default=True, validator=checks.boolean)
     in_list: bool = field(default=True, validator=checks.boolean)
@@ -141,7 +141,7 @@ class FoldNames(Action):
     """Store the `name` and `hostname` of the server in lower case and without a final dot."""
 
     do = "fold_names"
-    operations = ("create", "replace", "update")
+    operations: ClassVar[tuple[str, ...]] = ("create", "replace", "update")
 
 
 @frozen
@@ -149,7 +149,7 @@ class SoftDelete(Action):
     """Delete the server, but for `seconds` still show it by id, and in lists if `in_list`, with the status `word`."""
 
     do = "soft_delete"
-    operations = ("delete",)
+    operations: ClassVar[tuple[str, ...]] = ("delete",)
     word: str = field(default="deleted", validator=checks.text)
     seconds: float = field(default=60.0, validator=checks.seconds)
     in_list: bool = field(default=False, validator=checks.boolean)
@@ -160,7 +160,7 @@ class Paged(Shape):
     """Answer the documented list in pages of `size` rows, with `next` links; the provider's has its own pages."""
 
     do = "paged"
-    operations = ("list",)
+    operations: ClassVar[tuple[str, ...]] = ("list",)
     size: int = field(validator=checks.count)
 
 
@@ -169,7 +169,7 @@ class IgnorePage(Shape):
     """Answer the first page of the list, whatever `page` the query asks for."""
 
     do = "ignore_page"
-    operations = ("list",)
+    operations: ClassVar[tuple[str, ...]] = ("list",)
 
 
 @frozen
@@ -177,7 +177,7 @@ class ShortList(Shape):
     """Leave out the last `missing` rows of the answer, but keep its `count` and `next`."""
 
     do = "short_list"
-    operations = ("list",)
+    operations: ClassVar[tuple[str, ...]] = ("list",)
     missing: int = field(default=1, validator=checks.count)
 
 
@@ -186,7 +186,7 @@ class NextLink(Shape):
     """Let the list's `next` and `previous` links name another `scheme`, `host`, or `prefix` instead of /api/v1."""
 
     do = "next_link"
-    operations = ("list",)
+    operations: ClassVar[tuple[str, ...]] = ("list",)
     scheme: str | None = field(default=None, validator=checks.optional(checks.line))
     host: str | None = field(default=None, validator=checks.optional(checks.line))
     prefix: str | None = field(default=None, validator=checks.optional(checks.path_prefix))
@@ -200,7 +200,16 @@ class NextLink(Shape):
 class OnField(Shape):
     """A shape of each server in the answer; in a list only of the one in `row`, counted from 0, if given."""
 
-    operations = ("list", "get", "create", "replace", "update", "start", "stop", "reboot")
+    operations: ClassVar[tuple[str, ...]] = (
+        "list",
+        "get",
+        "create",
+        "replace",
+        "update",
+        "start",
+        "stop",
+        "reboot",
+    )
     row: int | None = field(default=None, kw_only=True, validator=checks.optional(checks.index))
 
 

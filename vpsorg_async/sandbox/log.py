@@ -37,7 +37,7 @@ class RequestLog:
     """Requests by number. Whether a request was committed is looked up in the ledger when the log is read."""
 
     def __init__(self, token: str, limit: int = LIMIT) -> None:
-        self.forgotten = 0
+        self.forgotten: int = 0
         self._tokens = [token]
         self._limit = limit
         self._seq = 0

@@ -22,13 +22,13 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 from urllib.parse import parse_qs
 
 from attrs import frozen
 
 from . import forms, pagination
-from .api import Answer, Api, Call, Route, answer, document, paths
+from .api import Answer, Api, Call, Route, Routes, answer, document, paths
 from .catalogue import PLANS, SYSTEMS, OperatingSystem, Plan, uuid
 from .errors import Refused
 from .keys import KEY_CHANGES, SshKey
@@ -69,7 +69,7 @@ _ACTIONS: Final = {"start": "start", "stop": "stop", "restart": "reboot", "hard_
 class Provider(Api):
     """The endpoints over one world, for one token."""
 
-    routes = paths(
+    routes: ClassVar[Routes] = paths(
         {
             "servers/": {"GET": "list", "POST": "create"},
             "servers/<server>/": {"GET": "get", "DELETE": "delete"},

@@ -30,7 +30,7 @@ class Running:
     def __init__(
         self, machine: Machine, speed: float, clock: Callable[[], float], notify_at: Callable[[float], None]
     ) -> None:
-        self.machine = machine
+        self.machine: Machine = machine
         self.speed = speed
         self.clock = clock
         self._connections: set[Connection] = set()

@@ -73,11 +73,11 @@ class World:
             raise SandboxError(f"speed is a finite number > 0, not {speed!r}")
         if credit is not None and credit < 0:
             raise SandboxError(f"credit is a number of servers >= 0 or None, not {credit!r}")
-        self.now = -math.inf
+        self.now: float = -math.inf
         self.credit = credit
         self.ledger: list[Change] = []
-        self.keys = Keyring()
-        self.revision = 0
+        self.keys: Keyring = Keyring()
+        self.revision: int = 0
         """Increases whenever a list could show something else, unless reads lag."""
         self._seed = seed
         self._speed = speed
@@ -90,7 +90,7 @@ class World:
         self._changed: dict[ServerId, None] | None = {} if track else None
         self._slots: dict[ServerId, Slot] = {}
         self._live: dict[ServerId, Slot] = {}
-        self.agenda = Agenda()
+        self.agenda: Agenda = Agenda()
         self._entered = 0
         self._lag = 0.0
         self._lag_until = -math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from .. import actions, client, facade, fleet, lookups, servers
 from ..config import Token
@@ -36,42 +36,42 @@ C = TypeVar("C", bound="Client")
 class Servers(Face):
     """The servers of the account: ``vps.servers``. See `vpsorg_async.servers.Servers`."""
 
-    list = blocking(servers.Servers.list)
-    create = blocking(servers.Servers.create)
-    get = blocking(servers.Servers.get)
-    replace = blocking(servers.Servers.replace)
-    update = blocking(servers.Servers.update)
-    delete = blocking(servers.Servers.delete)
-    start = blocking(servers.Servers.start)
-    stop = blocking(servers.Servers.stop)
-    reboot = blocking(servers.Servers.reboot)
+    list: Final = blocking(servers.Servers.list)
+    create: Final = blocking(servers.Servers.create)
+    get: Final = blocking(servers.Servers.get)
+    replace: Final = blocking(servers.Servers.replace)
+    update: Final = blocking(servers.Servers.update)
+    delete: Final = blocking(servers.Servers.delete)
+    start: Final = blocking(servers.Servers.start)
+    stop: Final = blocking(servers.Servers.stop)
+    reboot: Final = blocking(servers.Servers.reboot)
 
 
 class Actions(Face):
     """``vps.actions``; only in the provider dialect. See `vpsorg_async.actions.Actions`."""
 
-    hard_stop = blocking(actions.Actions.hard_stop)
-    snapshot = blocking(actions.Actions.snapshot)
-    backup = blocking(actions.Actions.backup)
+    hard_stop: Final = blocking(actions.Actions.hard_stop)
+    snapshot: Final = blocking(actions.Actions.snapshot)
+    backup: Final = blocking(actions.Actions.backup)
 
 
 class Fleet(Face):
     """Calls on many servers at once: ``vps.fleet``. See `vpsorg_async.fleet.Fleet`."""
 
-    create = blocking(fleet.Fleet.create)
-    creating = wrapped_as(Run, fleet.Fleet.creating)
-    ensure = blocking(fleet.Fleet.ensure)
-    find_created = blocking(fleet.Fleet.find_created)
-    plan = blocking(fleet.Fleet.plan)
-    apply = blocking(fleet.Fleet.apply)
-    scale = blocking(fleet.Fleet.scale)
-    start = blocking(fleet.Fleet.start)
-    stop = blocking(fleet.Fleet.stop)
-    hard_stop = blocking(fleet.Fleet.hard_stop)
-    reboot = blocking(fleet.Fleet.reboot)
-    delete = blocking(fleet.Fleet.delete)
-    rolling = wrapped_as(RollingRun, fleet.Fleet.rolling)
-    rolling_reboot = blocking(fleet.Fleet.rolling_reboot)
+    create: Final = blocking(fleet.Fleet.create)
+    creating: Final = wrapped_as(Run, fleet.Fleet.creating)
+    ensure: Final = blocking(fleet.Fleet.ensure)
+    find_created: Final = blocking(fleet.Fleet.find_created)
+    plan: Final = blocking(fleet.Fleet.plan)
+    apply: Final = blocking(fleet.Fleet.apply)
+    scale: Final = blocking(fleet.Fleet.scale)
+    start: Final = blocking(fleet.Fleet.start)
+    stop: Final = blocking(fleet.Fleet.stop)
+    hard_stop: Final = blocking(fleet.Fleet.hard_stop)
+    reboot: Final = blocking(fleet.Fleet.reboot)
+    delete: Final = blocking(fleet.Fleet.delete)
+    rolling: Final = wrapped_as(RollingRun, fleet.Fleet.rolling)
+    rolling_reboot: Final = blocking(fleet.Fleet.rolling_reboot)
 
     def retry_failed(self, report: Report) -> Report:
         """Retry the servers of a report that failed or were skipped: `Report.retry_failed`, which is async.
@@ -85,33 +85,33 @@ class Fleet(Face):
 class Plans(Face):
     """``vps.plans``. See `vpsorg_async.lookups.Plans`."""
 
-    list = blocking(lookups.Plans.list)
+    list: Final = blocking(lookups.Plans.list)
 
 
 class Locations(Face):
     """``vps.locations``; only in the provider dialect."""
 
-    list = blocking(lookups.Locations.list)
+    list: Final = blocking(lookups.Locations.list)
 
 
 class OperatingSystems(Face):
     """``vps.operating_systems``; only in the provider dialect."""
 
-    list = blocking(lookups.OperatingSystems.list)
+    list: Final = blocking(lookups.OperatingSystems.list)
 
 
 class SSHKeys(Face):
     """``vps.ssh_keys``; only in the provider dialect."""
 
-    list = blocking(lookups.SSHKeys.list)
-    add = blocking(lookups.SSHKeys.add)
-    delete = blocking(lookups.SSHKeys.delete)
+    list: Final = blocking(lookups.SSHKeys.list)
+    add: Final = blocking(lookups.SSHKeys.add)
+    delete: Final = blocking(lookups.SSHKeys.delete)
 
 
 class AccountInfo(Face):
     """``vps.account``."""
 
-    me = blocking(lookups.AccountInfo.me)
+    me: Final = blocking(lookups.AccountInfo.me)
 
 
 def _viewing(method: Callable[Concatenate[Any, P], object]) -> Callable[Concatenate[C, P], C]:
@@ -213,7 +213,7 @@ class Client(Face):
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._client.__reduce_ex__(protocol)
 
-    with_options = _viewing(client.Client.with_options)
+    with_options: Final = _viewing(client.Client.with_options)
 
     @property
     def servers(self) -> Servers:
@@ -263,12 +263,12 @@ class Client(Face):
 
     _statistics = called(lambda held: held.statistics)
 
-    listing = blocking(facade.Facade.listing)
-    request = blocking(facade.Facade.request)
-    send = blocking(facade.Facade.send)
-    wait_until = blocking(facade.Facade.wait_until)
-    wait_until_all = iterating(facade.Facade.wait_until_all)
-    watch = iterating(facade.Facade.watch)
-    receipt = called(facade.Facade.receipt)
-    last_status = called(facade.Facade.last_status)
-    expected = called(facade.Facade.expected)
+    listing: Final = blocking(facade.Facade.listing)
+    request: Final = blocking(facade.Facade.request)
+    send: Final = blocking(facade.Facade.send)
+    wait_until: Final = blocking(facade.Facade.wait_until)
+    wait_until_all: Final = iterating(facade.Facade.wait_until_all)
+    watch: Final = iterating(facade.Facade.watch)
+    receipt: Final = called(facade.Facade.receipt)
+    last_status: Final = called(facade.Facade.last_status)
+    expected: Final = called(facade.Facade.expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from .. import fleet
 from ..fleet import Outcome, Report
@@ -51,7 +51,7 @@ class OutcomeIterator(Face):
 class Run(OutcomeIterator):
     """A run of `Fleet.creating`."""
 
-    roll_back = blocking(fleet.Run.roll_back)
+    roll_back: Final = blocking(fleet.Run.roll_back)
 
 
 class RollingRun(OutcomeIterator):
@@ -64,5 +64,5 @@ class RollingRun(OutcomeIterator):
         return paused
 
     _paused = called(lambda run: run.paused)
-    pause = called(fleet.RollingRun.pause)
-    resume = called(fleet.RollingRun.resume)
+    pause: Final = called(fleet.RollingRun.pause)
+    resume: Final = called(fleet.RollingRun.resume)

@@ -14,7 +14,7 @@ from ..records import Server
 
 __all__ = ["OnPassword", "PasswordKeeper"]
 
-log = logging.getLogger("vpsorg_async.temporal")
+log: logging.Logger = logging.getLogger("vpsorg_async.temporal")
 
 OnPassword = Callable[[Server], Awaitable[None]]
 """Called with the `Server` of a create, whose ``password`` no later answer has."""
