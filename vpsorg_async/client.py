@@ -27,6 +27,7 @@ from .config import (
     WaitPolicy,
     check_base_url,
     from_environment,
+    variable_of,
     wait_policy,
 )
 from .dialects import check_dialect
@@ -184,7 +185,12 @@ class Client(Facade):
         """
         given = Unshown(options)
         del options
-        given = Unshown(from_environment()[1] | given)
+        found = from_environment()[1]
+        if "base_url" in found and "base_url" not in given:
+            # an error names the variable
+            insecure = bool(given.get("allow_insecure"))
+            check_base_url(found["base_url"], allow_insecure=insecure, name=variable_of("base_url"))
+        given = Unshown(found | given)
         # not by way of a variable: a traceback of what the next line raises would show it
         return cls(from_environment()[0], **given)
 

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -25,11 +26,13 @@ __all__ = [
     "RetryPolicy",
     "Timeout",
     "WaitPolicy",
+    "bare_token",
     "check_base_url",
     "check_seconds",
     "check_token",
     "environment_settings",
     "from_environment",
+    "variable_of",
     "wait_policy",
 ]
 
@@ -276,11 +279,19 @@ TOKEN_TIMEOUT = 30.0
 """Seconds for a function that returns a token."""
 
 
+def bare_token(text: str) -> str:
+    """Return a token without the blanks around it, and without the ``Bearer`` of a header that was copied whole."""
+    return re.sub(r"^(authorization:\s*)?bearer(\s+|$)", "", text.strip(), flags=re.IGNORECASE)
+
+
 def check_token(value: object) -> str:
-    """The API token: one printable ASCII word. Raises `ConfigurationError`, which does not repeat the token."""
-    if not isinstance(value, str) or not value.strip():
+    """The API token: one printable ASCII word, also after ``Bearer``, which is left out.
+
+    Raises `ConfigurationError`, which does not repeat the token.
+    """
+    token = bare_token(value) if isinstance(value, str) else ""
+    if not token:
         raise ConfigurationError("an API token is needed: pass it, or set VPSORG_API_TOKEN")
-    token = value.strip()
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError("the API token holds characters that can't stand in an HTTP header")
     return token
@@ -294,28 +305,40 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def check_base_url(value: object, *, allow_insecure: bool = False) -> str:
-    """The address of the API without ``/api/v1``: https, or http on this machine. Raises `ConfigurationError`."""
+def check_base_url(value: object, *, allow_insecure: bool = False, name: str = "base_url") -> str:
+    """The address of the API without ``/api/v1``: https, or http on this machine.
+
+    Args:
+        value: The address.
+        allow_insecure: Permit http to other machines.
+        name: What the setting is called where it was made, for the message.
+
+    Raises:
+        ConfigurationError: It is no such address.
+    """
     if not isinstance(value, str):
-        raise ConfigurationError(f"base_url is a string, not {type(value).__name__}")
+        raise ConfigurationError(f"{name} is a string, not {type(value).__name__}")
     url = value.strip().rstrip("/")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as problem:
-        raise ConfigurationError(f"base_url is not a URL: {problem}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigurationError(f"base_url is an address such as {DEFAULT_BASE_URL!r}, not {url!r}")
+        raise ConfigurationError(f"{name} is not a URL: {problem}") from None
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("base_url holds credentials; the token is the only one used")
+        raise ConfigurationError(f"{name} holds credentials; the token is the only one used")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(f"{name} is an address such as {DEFAULT_BASE_URL!r}, not {url!r}")
     # an empty query or fragment would swallow the paths put behind it; parsers differ on blanks and backslashes
     if not url.isprintable() or any(sign in url for sign in "?# \\"):
-        raise ConfigurationError("base_url has no query, no fragment, no blanks and no backslashes")
-    if parts.path.endswith(API_PREFIX):
-        raise ConfigurationError(f"base_url is given without {API_PREFIX}, which is added to it")
+        raise ConfigurationError(f"{name} has no query, no fragment, no blanks and no backslashes")
+    before, prefix, _ = f"{url}/".partition(f"{API_PREFIX}/")
+    if prefix:
+        raise ConfigurationError(
+            f"{name} is {url!r}: give it without {API_PREFIX}, which is added to it: {before!r}"
+        )
     if parts.scheme == "http" and not (allow_insecure or _is_loopback(host)):
         raise ConfigurationError(
-            f"base_url is plain http to {host}: the token would travel in the clear; use https, "
+            f"{name} is plain http to {host}: the token would travel in the clear; use https, "
             "or pass allow_insecure=True"
         )
     return url
@@ -338,6 +361,13 @@ def environment_settings(environ: Mapping[str, str] | None = None) -> dict[str, 
         base_url = value(PROVIDER_URL_NAME).rstrip("/").removesuffix(API_PREFIX).rstrip("/")
     found = {"token": value(token_name), "base_url": base_url, "dialect": value(DIALECT_NAME)}
     return {key: text for key, text in found.items() if text}
+
+
+def variable_of(key: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return the variable from which `environment_settings` takes a setting; empty if none is set."""
+    env = os.environ if environ is None else environ
+    names = {"token": TOKEN_NAMES, "base_url": (BASE_URL_NAME, PROVIDER_URL_NAME), "dialect": (DIALECT_NAME,)}
+    return next((name for name in names.get(key, ()) if env.get(name, "").strip()), "")
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from .actions import Actions
 from .admission import AdmissionControl
 from .allowance import Allowance
 from .answers import Answers
-from .config import Limits, RateLimit, Timeout, Token, TokenSource, WaitPolicy, check_token
+from .config import Limits, RateLimit, Timeout, Token, TokenSource, WaitPolicy, bare_token, check_token
 from .dialects import make_dialect
 from .dialects.lookups import Lookups
 from .endpoints import Endpoints
@@ -117,7 +117,7 @@ class Unshown(dict[str, Any]):
 
 def held_token(token: Token) -> Secret | TokenSource:
     """Return what holds a token, or brings it, and shows it nowhere."""
-    return token if callable(token) else Secret(token.strip() if isinstance(token, str) else token)
+    return token if callable(token) else Secret(bare_token(token) if isinstance(token, str) else token)
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async.cli.settings import config_file
+from vpsorg_async.cli.profile_file import config_file
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@example"

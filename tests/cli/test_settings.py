@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async.cli.settings import Account, config_file, keep_dialect
+from vpsorg_async.cli.profile_file import config_file, keep_dialect
+from vpsorg_async.cli.settings import Account
 from vpsorg_async.errors import ConfigurationError
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
@@ -141,7 +142,7 @@ def test_no_token(vpsorg: Any, line: str, named: str) -> None:
         ("servers list --profile nobody", "default, work"),
         ("servers list --dialect french", "dialect"),
         ("servers list --base-url http://example.com", "clear"),
-        ("servers list --base-url nonsense", "base_url"),
+        ("servers list --base-url nonsense", "--base-url is an address"),
     ],
 )
 def test_bad_settings(vpsorg: Any, profiles: Path, line: str, named: str) -> None:

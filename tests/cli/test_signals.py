@@ -176,18 +176,18 @@ def test_a_signal_during_an_import(start: Start, box: Sandbox, name: str, module
 
 SWALLOWED = """
 import os, signal, sys
-import vpsorg_async.cli.settings as settings
+import vpsorg_async.cli.profile_file as profile_file
 from vpsorg_async.cli import main
 
 class Dying:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
 
-config_file = settings.config_file
+config_file = profile_file.config_file
 def die():
     Dying()
     return config_file()
-settings.config_file = die
+profile_file.config_file = die
 sys.exit(main())
 """
 

@@ -303,12 +303,51 @@ def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_traceback_does_not_show_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools that print the variables of each frame find no token in the frames of this package."""
     monkeypatch.setenv("VPSORG_API_TOKEN", TOKEN)
-    monkeypatch.setenv("VPSORG_BASE_URL", "ftp://admin.vps.org")
 
     with pytest.raises(ConfigurationError) as caught:
-        Client.from_env()
+        Client.from_env(base_url="ftp://admin.vps.org")
 
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "in check_base_url" in shown
     assert "self = Client(" in shown
     assert TOKEN not in shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"VPSORG_API_TOKEN": TOKEN, "VPSORG_BASE_URL": "nonsense"}, "VPSORG_BASE_URL is an address such as"),
+        (
+            {"VPS_API_TOKEN": TOKEN, "VPS_API_URL": "http://vps.example/api/v1"},
+            "VPS_API_URL is plain http to",
+        ),
+    ],
+)
+def test_a_bad_address_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    """It is called by the name of its variable; an option takes its place."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigurationError, match=named):
+        Client.from_env()
+    assert "vps.other" in repr(Client.from_env(base_url="https://vps.other"))
+
+
+@pytest.mark.parametrize("before", ["Bearer ", "bearer\t", "Authorization: Bearer "])
+def test_a_token_from_a_header(before: str) -> None:
+    """The word of the header that was copied with the token is left out; alone it is no token."""
+    assert check_token(f"{before}{TOKEN}\n") == TOKEN
+    with pytest.raises(ConfigurationError, match="API token is needed"):
+        check_token(before)
+
+
+def test_a_base_url_with_the_prefix_is_named_whole() -> None:
+    """The message has the address as it was given, and as it should be."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_base_url("https://vps.example/v/api/v1/servers", name="--base-url")
+    assert str(caught.value) == (
+        "--base-url is 'https://vps.example/v/api/v1/servers': give it without /api/v1, which is added to it: "
+        "'https://vps.example/v'"
+    )

@@ -12,7 +12,8 @@ from ..doctor import Check, Finding, examine
 from ..errors import ConfigurationError
 from .exits import Exit
 from .output import OUTPUT, Output, plain, printable
-from .settings import ACCOUNT, Account, Settings, keep_dialect
+from .profile_file import keep_dialect
+from .settings import ACCOUNT, Account, Settings
 from .signals import run
 from .stdio import emit
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import stat
+import shlex
 import sys
-import tomllib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,81 +17,140 @@ from cyclopts import Group, Parameter
 
 from .. import tokens
 from ..client import Client
-from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, Limits, Token, TokenSource, environment_settings
+from ..config import (
+    DEFAULT_BASE_URL,
+    TOKEN_NAMES,
+    Limits,
+    Token,
+    TokenSource,
+    check_base_url,
+    environment_settings,
+    variable_of,
+)
 from ..errors import ConfigurationError
 from . import signals
-from .files import replace, text_of, why
+from .files import text_of, why
+from .profile_file import MOST, ProfileFile, UnreadableError, config_file, folder, read_profiles
 from .stdio import note
 
-__all__ = ["ACCOUNT", "Account", "Settings", "config_file", "keep_dialect"]
+__all__ = ["ACCOUNT", "PROFILE_NAME", "Account", "Place", "Settings", "first_line"]
 
 T = TypeVar("T")
 
-PROFILE = "default"
-MOST = 65_536
-"""The maximum size of a token or profile file, in bytes."""
-BYTE_ORDER_MARK = "\ufeff"
-_KEYS = {"token", "token_file", "token_command", "base_url", "dialect", "journal", "limits"}
 JOURNAL_NAME = "VPSORG_JOURNAL"
+PROFILE_NAME = "VPSORG_PROFILE"
+_GROUP = Group("Account", sort_key=2)
 
 
-@Parameter(name="*", group=Group("Account", sort_key=2))
+@Parameter(name="*", group=_GROUP)
 @attrs.frozen(kw_only=True)
-class Account:
-    """The account options of every command."""
+class Place:
+    """The options that say which account it is, and where."""
 
-    token_file: Annotated[
+    profile: Annotated[
         str | None,
-        Parameter(help="Read the API token from this file; - is standard input.", allow_leading_hyphen=True),
+        Parameter(help="Use this profile of the configuration file; VPSORG_PROFILE names one as well."),
     ] = None
-    profile: Annotated[str | None, Parameter(help="Use this profile of the configuration file.")] = None
     base_url: Annotated[str | None, Parameter(help="Address of the API, without /api/v1.")] = None
     dialect: Annotated[str | None, Parameter(help="Dialect of the API: documented or provider.")] = None
     trust_env: Annotated[
         bool, Parameter(help="Use the proxy variables of the environment.", show_default=False)
     ] = False
 
-    def settings(self) -> Settings:
-        """Return the settings to use. Raises `ConfigurationError`.
+    @property
+    def named(self) -> str | None:
+        """The profile that the option or the environment names. None for neither."""
+        return self.profile if self.profile is not None else os.environ.get(PROFILE_NAME, "").strip() or None
 
-        The order is: an option, the named profile, the environment, the profile `default`.
+    @property
+    def said(self) -> str:
+        """How the profile was named, for messages."""
+        return f"--profile {self.profile}" if self.profile is not None else f"{PROFILE_NAME}={self.named}"
+
+    def resolved(self, given: Mapping[str, str], source: TokenSource | None = None) -> Settings:
+        """Return the settings to use, which may lack a token.
+
+        The order is: what is given, the options, the named profile, the environment, the active profile of the file.
+
+        Args:
+            given: The token, if it comes from elsewhere.
+            source: What brings that token again, if there is such a function.
+
+        Raises:
+            ConfigurationError: The file of profiles is needed and can't be read, or is wrong.
         """
-        given = {} if self.profile is not None else _environment(self.token_file is not None)
-        if self.token_file is not None:
-            given["token"] = _token(self.token_file)
-        given |= {} if self.base_url is None else {"base_url": self.base_url}
-        profile = self._profile(given)
-        found = {**profile, **given}
-        source = None if "token" in given else _source(profile)
-        if self.token_file is not None and self.token_file != "-":
-            source = functools.partial(_token, self.token_file)  # it is read again if the token is refused
-        if not found.get("token") and source is None:
-            raise ConfigurationError(
-                f"no API token: set {TOKEN_NAMES[0]}, or use --token-file, or a profile in "
-                f"{config_file() or 'the configuration file'}"
-            )
+        options = {"base_url": self.base_url, "dialect": self.dialect}
+        chosen = {**given, **{key: value for key, value in options.items() if value is not None}}
+        environment = {} if self.named is not None else _environment("token" in given)
+        file, profile = self._profile({*environment, *chosen})
+        name = self.named or file.active
+        found = {**profile, **environment, **chosen}
+        origins = {
+            **dict.fromkeys(profile, f"[profiles.{name}]"),
+            **{key: variable_of(key) or JOURNAL_NAME for key in environment},
+            **{key: f"--{key.replace('_', '-')}" for key in options if key in chosen},
+        }
+        if "token" not in environment and "token" not in given:
+            source = _source(profile)
+        base_url = found.get("base_url") or DEFAULT_BASE_URL
         return Settings(
             token=found.get("token", ""),
             source=source,
-            base_url=found.get("base_url") or DEFAULT_BASE_URL,
-            dialect=self.dialect or found.get("dialect") or "documented",
-            profile=self.profile or PROFILE,
+            base_url=check_base_url(base_url, name=f"{origins.get('base_url', 'base_url')}"),
+            dialect=found.get("dialect") or "documented",
+            profile=name,
             journal=found.get("journal"),
-            limits=_limits(found.get("limits"), self.profile or PROFILE),
+            limits=_limits(found.get("limits"), name),
             trust_env=self.trust_env,
+            origins=origins,
         )
 
-    def _profile(self, given: Mapping[str, str]) -> Mapping[str, Any]:
-        """Return the named profile, else `default`. An error in the file is raised only if the file is needed."""
+    def _profile(self, given: Set[str]) -> tuple[ProfileFile, Mapping[str, Any]]:
+        """Return the file, and its named or active profile. An error in it is raised only if the file is needed."""
         try:
-            return _profile(self.profile)
+            file = read_profiles()
+            return file, file.get(self.named, self.said)
         except ConfigurationError as problem:
             # a file that can't be opened is probably not this user's, so it matters only if the token is missing
-            needed = {"token"} if isinstance(problem, _Unreadable) else {"token", "base_url"}
-            if self.profile is not None or not given.keys() >= needed:
+            needed = {"token"} if isinstance(problem, UnreadableError) else {"token", "base_url"}
+            if self.named is not None or not given >= needed:
                 raise
             note(f"vpsorg: the profiles are not used: {problem}")
-            return {}
+            return ProfileFile(path=config_file()), {}
+
+
+@Parameter(name="*", group=_GROUP)
+@attrs.frozen(kw_only=True)
+class Account(Place):
+    """The account options of every command."""
+
+    token_file: Annotated[
+        str | None,
+        Parameter(help="Read the API token from this file; - is standard input.", allow_leading_hyphen=True),
+    ] = None
+
+    def settings(self) -> Settings:
+        """Return the settings to use, as `resolved` does. Raises `ConfigurationError`, also without a token."""
+        if self.token_file is None:
+            unused = variable_of("token")
+            if self.profile is None and self.named is not None and unused:
+                note(f"vpsorg: {unused} is not used, because {PROFILE_NAME} names a profile")
+            found = self.resolved({})
+        else:
+            # a file is read again if the token is refused
+            source = None if self.token_file == "-" else functools.partial(_token, self.token_file)
+            found = self.resolved({"token": _token(self.token_file)}, source)
+        if found.token or found.source is not None:
+            return found
+        if self.named is not None:
+            raise ConfigurationError(
+                f"no API token: [profiles.{self.named}] has none; vpsorg login --profile {shlex.quote(self.named)} "
+                "stores one"
+            )
+        raise ConfigurationError(
+            f"no API token: run vpsorg login, or set {TOKEN_NAMES[0]}, or use --token-file, or a profile in "
+            f"{config_file() or 'the configuration file'}"
+        )
 
 
 ACCOUNT = Account()
@@ -113,6 +171,8 @@ class Settings:
     """The file of the journal, if one was named."""
     limits: Limits | None = None
     trust_env: bool = False
+    origins: Mapping[str, str] = attrs.field(factory=dict)
+    """Where each setting comes from: an option, a variable, or a profile. One that is missing has its default."""
 
     @property
     def credential(self) -> Token:
@@ -155,33 +215,15 @@ class Settings:
         except ValueError:
             return None  # the client refuses the address with a message
         # durations of one service say nothing about another, least of all about an accelerated sandbox
-        folder = _folder("XDG_CACHE_HOME", ".cache")
-        if folder is None:
+        place_of_caches = folder("XDG_CACHE_HOME", ".cache")
+        if place_of_caches is None:
             return None
-        file = folder / "durations" / f"{place.replace(':', '_')}.json"
+        file = place_of_caches / "durations" / f"{place.replace(':', '_')}.json"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError:
             return None
         return file
-
-
-def config_file() -> Path | None:
-    """Return the path of the profile file in the platform's folder for it. None if there is no home directory."""
-    folder = _folder("XDG_CONFIG_HOME", ".config")
-    return None if folder is None else folder / "config.toml"
-
-
-def _folder(variable: str, fallback: str) -> Path | None:
-    given = os.environ.get(variable, "")
-    if not os.path.isabs(given):
-        # without a home directory the ~ stays, and the path is not absolute
-        given = os.path.expanduser(f"~/{fallback}")
-        if sys.platform == "win32":
-            given = os.environ.get("APPDATA") or os.path.expanduser("~")
-        elif sys.platform == "darwin" and fallback == ".config":
-            given = os.path.expanduser("~/Library/Application Support")
-    return Path(given) / "vpsorg" if os.path.isabs(given) else None
 
 
 def _environment(has_token: bool) -> dict[str, str]:
@@ -199,19 +241,27 @@ def _token(place: str) -> str:
     """Read the token from the first line of a file or of standard input."""
     try:
         if place == "-":
-            if sys.stdin is None or sys.stdin.isatty():
-                raise ConfigurationError(
-                    "--token-file -: the token is read from a pipe, but standard input is a terminal"
-                )
-            line: bytes | str = getattr(sys.stdin, "buffer", sys.stdin).readline(MOST)
-        else:
-            with open(place, "rb") as file:
-                line = file.readline(MOST)
-        token = (line if isinstance(line, str) else text_of(line)).strip()
+            return first_line("--token-file -")
+        with open(place, "rb") as file:
+            token = text_of(file.readline(MOST)).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--token-file: {place}: {why(error)}") from None
     if not token:
-        raise ConfigurationError(f"--token-file: there is no token in {'stdin' if place == '-' else place}")
+        raise ConfigurationError(f"--token-file: there is no token in {place}")
+    return token
+
+
+def first_line(option: str) -> str:
+    """Return the token that the first line of standard input is. Raises `ConfigurationError`."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ConfigurationError(f"{option}: the token is read from a pipe, but standard input is a terminal")
+    try:
+        line: bytes | str = getattr(sys.stdin, "buffer", sys.stdin).readline(MOST)
+        token = (line if isinstance(line, str) else text_of(line)).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{option}: standard input: {why(error)}") from None
+    if not token:
+        raise ConfigurationError(f"{option}: there is no token in standard input")
     return token
 
 
@@ -227,86 +277,6 @@ def _source(profile: Mapping[str, str]) -> TokenSource | None:
     return None
 
 
-class _Unreadable(ConfigurationError):
-    """The profile file can't be opened."""
-
-
-def _profile(name: str | None) -> Mapping[str, Any]:
-    """Return a profile of the file. Returns an empty one if none was named and there is no file."""
-    path = config_file()
-    text = None if path is None else _read(path)
-    if path is None or text is None:
-        if name is not None:
-            raise ConfigurationError(
-                f"--profile {name}: there is no file {path or 'of profiles, because there is no home directory'}"
-            )
-        return {}
-    profiles = _profiles(path, text)
-    found = profiles.get(name or PROFILE)
-    if found is None:
-        if name is not None:
-            known = ", ".join(profiles) or "none"
-            raise ConfigurationError(f"--profile {name}: {path} has no such profile (it has {known})")
-        return {}
-    # one file for all working directories: another journal would not know what was sent
-    files = {key: os.path.expanduser(found[key]) for key in ("token_file", "journal") if found.get(key)}
-    return {**found, **{key: os.path.join(path.parent, file) for key, file in files.items()}}
-
-
-def _read(path: Path) -> str | None:
-    """Return the raw text of the file, with its line ends and its byte order mark. None if there is no file."""
-    try:
-        with open(path, "rb", opener=_open) as file:
-            # the mode of the opened file, because the path may name another file by then
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                return None
-            raw = file.read(MOST + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise _Unreadable(f"{path}: {why(error)}") from None
-    if os.name == "posix" and mode & 0o077 and raw.strip():
-        raise ConfigurationError(
-            f"{path} holds tokens and others can read it (mode {stat.S_IMODE(mode):04o}): run chmod 600 '{path}'"
-        )
-    if len(raw) > MOST:
-        raise ConfigurationError(f"{path} is larger than {MOST // 1024} KiB")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8 text: save it in that encoding") from None
-
-
-def _open(path: str, flags: int) -> int:
-    # opening a pipe must not block
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _profiles(path: Path, text: str) -> Mapping[str, Mapping[str, Any]]:
-    try:
-        data = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path} is nested too deeply") from None
-    profiles: dict[str, dict[str, Any]] = data.get("profiles", {})
-    for key in set(data) - {"profiles"}:
-        raise ConfigurationError(f"{path}: {key} is unknown; profiles are tables [profiles.NAME]")
-    for name, profile in profiles.items() if isinstance(profiles, dict) else (("", None),):
-        if not isinstance(profile, dict):
-            raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME]")
-        for key in set(profile) - _KEYS:
-            raise ConfigurationError(
-                f"{path}: {key} in [profiles.{name}] is unknown; known are {', '.join(sorted(_KEYS))}"
-            )
-        for key, value in profile.items():
-            if not isinstance(value, dict if key == "limits" else str):
-                wanted = f"a table [profiles.{name}.limits]" if key == "limits" else "a string"
-                raise ConfigurationError(f"{path}: {key} in [profiles.{name}] is {wanted}")
-    return profiles
-
-
 def _limits(table: Mapping[str, Any] | None, profile: str) -> Limits | None:
     """Return the limits of a profile. An error is always raised: a limit that is left out would permit everything."""
     if table is None:
@@ -318,42 +288,3 @@ def _limits(table: Mapping[str, Any] | None, profile: str) -> Limits | None:
         return Limits(**table)
     except ConfigurationError as error:
         raise ConfigurationError(f"{config_file()}: [profiles.{profile}.limits]: {error}") from None
-
-
-def keep_dialect(name: str, dialect: str) -> Path:
-    """Write the dialect into a profile, and create the profile if necessary. Raises `ConfigurationError`."""
-    path = config_file()
-    entry = f'dialect = "{dialect}"'
-    if path is None:
-        raise ConfigurationError(f"there is no home directory, so there is no profile file for {entry}")
-    text = _read(path) or ""
-    before = _profiles(path, text)
-    end = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith(("\n", "\r")):
-        lines[-1] += end
-    bare = [line.removeprefix(BYTE_ORDER_MARK).strip() for line in lines]
-    headers = [
-        number for number, line in enumerate(bare) if line.split("#")[0].strip() == f"[profiles.{name}]"
-    ]
-    if not headers:
-        lines += [*([end] if lines else []), f"[profiles.{name}]{end}", f"{entry}{end}"]
-    else:
-        begin = headers[0] + 1
-        last = next((n for n in range(begin, len(bare)) if bare[n].startswith("[")), len(bare))
-        told = [n for n in range(begin, last) if bare[n].split("=")[0].strip() == "dialect"]
-        lines[slice(told[0], told[0] + 1) if told else slice(begin, begin)] = [f"{entry}{end}"]
-    text = "".join(lines)
-    try:
-        written = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))["profiles"]
-    except (tomllib.TOMLDecodeError, KeyError):
-        written = {}
-    if written != {**before, name: {**before.get(name, {}), "dialect": dialect}}:
-        raise ConfigurationError(
-            f"{path} is written in a form that this command can't change: add {entry} yourself"
-        )
-    try:
-        replace(path, text)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {why(error)}; add {entry} yourself") from None
-    return path
