@@ -58,7 +58,7 @@ LAYERS: list[set[str]] = [
     {"errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
     {"fleet_errors"},
     {"fleet_plan"},
-    {"fleet_spec"},
+    {"fleet_spec", "replace_policy"},
     {"specs"},
     {"records", "root_error"},
 ]
