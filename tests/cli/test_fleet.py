@@ -114,14 +114,14 @@ def test_a_taken_name_is_refused(vpsorg: Any, box: Sandbox) -> None:
 
 @pytest.mark.parametrize("command", ["start", "stop", "reboot", "rolling-reboot"])
 def test_a_missing_name_is_refused(vpsorg: Any, box: Sandbox, command: str) -> None:
-    """A name that is not in the account is exit code 2, and nothing is sent to the others."""
+    """A name that is not in the account is exit code 1, and nothing is sent to the others."""
     box.world.add(1)
     yes = () if command == "start" else ("--yes",)
 
     ended = vpsorg("fleet", command, "12345", "--name", "nobody", *yes)
 
-    assert (ended.code, ended.out) == (2, "")
-    assert "not in the account: nobody" in ended.err
+    assert (ended.code, ended.out) == (1, "")
+    assert "no server is named nobody; nothing was sent" in ended.err
     assert box.ledger == ()
 
 

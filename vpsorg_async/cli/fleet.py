@@ -26,7 +26,7 @@ from .passwords import Passwords, PasswordsFile
 from .planned_creates import ask_to_create, create_durably, show_plan
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, Hook, run_and_report
-from .selecting import ask, select
+from .selecting import ask, is_sole, select
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or_share
 
@@ -50,7 +50,9 @@ for _name, _home, _help in (
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 
-Ids = Annotated[tuple[str, ...], Parameter(help="Ids of servers.", show_default=False)]
+Ids = Annotated[
+    tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.", show_default=False)
+]
 Seconds = Annotated[
     float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
 ]
@@ -221,7 +223,7 @@ def stop(
     """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes)
-    ask("Stop", found, "", yes=yes or len(found) == 1)
+    ask("Stop", found, "", yes=yes or is_sole(found, ids))
     call = _acts("stop", found, timeout, no_wait, stop_on_failure)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "stop", found, call, output, recording=recording)
@@ -246,7 +248,7 @@ def reboot(
     request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes)
-    ask("Reboot", found, " at the same time", yes=yes or len(found) == 1)
+    ask("Reboot", found, " at the same time", yes=yes or is_sole(found, ids))
     call = _acts("reboot", found, timeout, no_wait, stop_on_failure, request)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "reboot", found, call, output, request=request, recording=recording)
@@ -270,7 +272,7 @@ def delete(
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
     durable.check(no_wait=no_wait, stop_on_failure=stop_on_failure, journal=record.journal)
     settings = account.settings()
-    found = select(settings, ids, servers, output, named=not yes, missing_ok=True)
+    found = select(settings, ids, servers, output, named=not yes, deletes=True)
     confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
     if durable.on and found:
         request = {"ids": [*found], "timeout": timeout}
@@ -313,7 +315,7 @@ def rolling_reboot(
     settings = account.settings()
     found = select(settings, ids, servers, output, named=not yes)
     how = f", at most {max_unavailable} unavailable at a time"
-    confirmed = partial(ask, "Reboot", found, how, yes=yes or len(found) == 1)
+    confirmed = partial(ask, "Reboot", found, how, yes=yes or is_sole(found, ids))
     if durable.on:
         given = {"max_unavailable": limit, "max_failures": max_failures, "timeout": timeout}
         return run_durably(durable, settings, "RollingReboot", {"ids": [*found], **given}, output, confirmed)

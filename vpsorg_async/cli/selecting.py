@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from ..client import Client
 from ..errors import ConfigurationError
-from ..lifecycle.commands import GONE
-from ..listing import Listing
 from ..records import ServerId
-from ..specs import check_id, name_key
 from .output import Output, confirm
-from .reports import number, some
+from .reports import number
+from .server_names import Kind, Reference, check_narrow, is_pattern, read_all, resolve
 from .settings import Settings
-from .specs import Selection, ident
+from .specs import Selection
 
-__all__ = ["ask", "select"]
+__all__ = ["ask", "is_sole", "select"]
 
 
 def select(
@@ -25,45 +22,43 @@ def select(
     output: Output,
     *,
     named: bool = False,
-    missing_ok: bool = False,
+    deletes: bool = False,
 ) -> dict[ServerId, str]:
-    """Return the selected ids, each with its name if known. The account is read only if it is needed."""
-    ids = dict.fromkeys((check_id(ident(text)) for text in given), "")
-    names = list(dict.fromkeys(selection.names(by_hostname=settings.dialect == "provider")))
-    if not ids and not names:
-        raise ConfigurationError("give ids, --name or --file")
-    if not names and not named:
-        return ids
-    keys, listing = settings.run(_account)
-    known = {str(server.id): server.name for server in listing.servers}
-    if names and missing_ok:
-        listing.check_whole("another server of these names may exist")
-    found = {server_id: known.get(str(server_id), "") for server_id in ids}
-    missing = []
-    for name in names:
-        hits = keys.get(name_key(name), [])
-        if len(hits) > 1:
-            raise ConfigurationError(
-                f"{len(hits)} servers have the name {name}: give their ids ({some(hits)})"
-            )
-        found.update(dict.fromkeys(hits, name))
-        missing += [name] if not hits else []
-    if missing and not missing_ok:
-        raise ConfigurationError(f"not in the account: {some(missing)}; nothing was sent")
-    if missing:
-        output.note(f"not in the account: {some(missing)}")
-    return found
+    """Return the selected ids, each with its name if known. The account is read only if it is needed.
+
+    Args:
+        settings: The account.
+        given: Servers as they are written: ids, names and patterns.
+        selection: The options that select servers by name.
+        output: Where it is noted what was not found.
+        named: Whether the names of servers that are given by id are needed, too.
+        deletes: Whether the servers will be deleted: then names of ``selection`` that no server has are only noted,
+            and patterns that fit every server are refused.
+
+    Raises:
+        ConfigurationError: Nothing is selected, several servers have one of the names, or a pattern is too wide.
+        NoSuchServerError: No server has one of the names.
+        DecodeError: Names are to be found in a list that lacks servers.
+    """
+    wanted = read_all(given)
+    for reference in wanted:
+        if deletes and reference.kind is Kind.PATTERN:
+            check_narrow(reference.text)
+    names = selection.names(by_hostname=settings.dialect == "provider")
+    wanted += [Reference(Kind.NAME, name, optional=deletes) for name in names]
+    if not wanted:
+        raise ConfigurationError("give ids or names of servers, or --name or --file")
+    return resolve(settings, wanted, output, named=named).names
 
 
-async def _account(vps: Client) -> tuple[dict[str, list[ServerId]], Listing]:
-    """Return the ids of all servers by their names, and the list that showed them."""
-    listing = await vps.listing()
-    named = listing.by_name()
-    return {key: [one.id for one in hits if one.status != GONE] for key, hits in named.items()}, listing
+def is_sole(found: Collection[ServerId], given: Sequence[str]) -> bool:
+    """Return whether a command is for one server that was named by itself, so that nothing has to be asked."""
+    return len(found) == 1 and not any(map(is_pattern, given))
 
 
-def ask(verb: str, found: dict[ServerId, str], how: str, *, yes: bool) -> None:
-    """Ask for confirmation, with the servers by name. Raises as `confirm` does."""
+def ask(verb: str, found: Mapping[ServerId, str], how: str, *, yes: bool) -> None:
+    """Ask for confirmation, with the id and the name of every server. Raises as `confirm` does."""
     if found:
+        # all of them: what is left out could be the wrong one
         listed = [f"{name} ({server_id})" if name else str(server_id) for server_id, name in found.items()]
-        confirm(f"{verb} {number(found)}{how}: {some(listed)}?", yes=yes)
+        confirm(f"{verb} {number(found)}{how}: {', '.join(listed)}?", yes=yes)

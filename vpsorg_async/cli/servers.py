@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, cast
 
 from cyclopts import App, Parameter
 
 from ..client import Client
 from ..config import check_seconds
-from ..errors import ConfigurationError, WaitError
+from ..errors import ConfigurationError, VpsOrgError
 from ..fleet.inputs import SETTLE
 from ..http.events import ListIncomplete
-from ..lifecycle.commands import COMMANDS, MOVING, SETTLED
-from ..lifecycle.contract import Target
-from ..lifecycle.receipts import Receipt
+from ..lifecycle.commands import MOVING, SETTLED
 from ..records import Server, ServerId
 from ..servers import ServerFields
-from ..specs import ServerSpec, check_id
-from .chart import READY
+from ..shielding import side_by_side
+from ..specs import ServerSpec
 from .earlier_runs import Recording
 from .exits import Exit
+from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
-from .live import Tally, showing
+from .live import Tally
 from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .prices import cost
-from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
-from .reports import to_continue
-from .settings import ACCOUNT, Account, Settings
-from .single_command import acting, creating
+from .readiness_options import READINESS, Readiness
+from .server_names import is_one, read_all, resolve, resolve_one
+from .settings import ACCOUNT, Account
+from .single_command import creating
 from .specs import ident
 from .stdio import note
 
@@ -38,7 +35,16 @@ __all__ = ["app"]
 
 app: App = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
 
-Id = Annotated[str, Parameter(help="Id of the server.")]
+# each module is imported only when its command is used
+for _name, _help in (
+    ("delete", "Delete servers permanently."),
+    ("start", "Start stopped servers."),
+    ("stop", "Stop running servers. A stopped server is charged until it is deleted. Several are asked for."),
+    ("reboot", "Reboot running servers. Several are asked for."),
+):
+    app.command(f"{__package__}.server_commands:{_name}", name=_name, help=_help)
+
+Id = Annotated[str, Parameter(help="Id or name of the server.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
 Seconds = Annotated[float, Parameter(name="--timeout", help="Maximum seconds of the wait.")]
 Backups = Annotated[
@@ -73,11 +79,37 @@ def list_(
 
 
 @app.command
-def get(server_id: Id, /, *, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
-    """Show one server in detail."""
-    server = account.settings().run(lambda vps: vps.servers.get(ident(server_id)))
-    output.show(server, sheet(plain(server)))
-    return Exit.OK
+def get(
+    servers: Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")],
+    /,
+    *,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Show servers in detail."""
+    wanted, settings = read_all(servers), account.settings()
+    found = resolve(settings, wanted, output, sure=False)
+    shown: dict[ServerId, Server] = {}
+    errors: dict[ServerId, VpsOrgError] = {}
+
+    async def read(vps: Client, server_id: ServerId) -> None:
+        try:
+            shown[server_id] = await vps.servers.get(server_id)
+        except VpsOrgError as error:
+            errors[server_id] = error
+
+    settings.run(lambda vps: side_by_side(read(vps, server_id) for server_id in found.servers))
+    records = [shown[server_id] for server_id in found.servers if server_id in shown]
+    if is_one(wanted):
+        for error in errors.values():
+            raise error
+        output.show(records[0], sheet(plain(records[0])))
+        return Exit.OK
+    sheets = [[*([""] if number else []), *sheet(plain(one))] for number, one in enumerate(records)]
+    output.show(records, [line for lines in sheets for line in lines])
+    for problem in dict.fromkeys(map(str, errors.values())):
+        note(f"vpsorg: {problem}")
+    return Exit.of_all([*errors.values()], len(found.servers))
 
 
 @app.command
@@ -128,15 +160,17 @@ def create(
                 if wait:
                     output.note(f"{made.name} is created as {made.id}")
                     tally.commanded("create", name)
-                    await _wait(vps, "create", accepted.subject, name, tally, results, timeout, request, hint)
+                    await wait_for(
+                        vps, "create", accepted.subject, name, tally, results, timeout, request, hint
+                    )
 
-        _follow(settings, "create", name, order, output, wait, timeout, request)
+        follow(settings, "create", name, order, output, wait, timeout, request)
     return Exit.OK
 
 
 @app.command
 def update(
-    server_id: Id,
+    server: Id,
     /,
     *,
     name: Annotated[str | None, Parameter(help="The new name.")] = None,
@@ -151,18 +185,21 @@ def update(
     if not fields:
         raise ConfigurationError("give at least one of --name, --hostname, --backups, --no-backups")
 
+    settings = account.settings()
+    server_id = resolve_one(settings, server, output)
+
     async def patch(vps: Client) -> None:
         with unanswered(f"the update of {server_id}"):
-            changed = await vps.servers.update(ident(server_id), **fields)
+            changed = await vps.servers.update(server_id, **fields)
         output.report(changed, sheet(plain(changed)))
 
-    account.settings().run(patch)
+    settings.run(patch)
     return Exit.OK
 
 
 @app.command
 def replace(
-    server_id: Id,
+    server: Id,
     /,
     *,
     name: Annotated[str, Parameter(help="The name.")],
@@ -173,190 +210,19 @@ def replace(
 ) -> int:
     """Set name, host name and backups, all three (PUT)."""
 
+    settings = account.settings()
+    server_id = resolve_one(settings, server, output)
+
     async def put(vps: Client) -> None:
         with unanswered(f"the update of {server_id}"):
             changed = await vps.servers.replace(
-                ident(server_id), name=name, hostname=hostname, backups_enabled=backups
+                server_id, name=name, hostname=hostname, backups_enabled=backups
             )
         output.report(changed, sheet(plain(changed)))
 
-    account.settings().run(put)
+    settings.run(put)
     return Exit.OK
-
-
-@app.command
-def delete(
-    server_id: Id,
-    /,
-    *,
-    wait: Wait = False,
-    timeout: Seconds = 300.0,
-    yes: Yes = False,
-    record: JournalOptions = JOURNAL,
-    account: Account = ACCOUNT,
-    output: Output = OUTPUT,
-) -> int:
-    """Delete a server permanently."""
-    settings = account.settings()
-    if not yes:
-        server = settings.run(lambda vps: vps.servers.get(ident(server_id)))
-        address = f", {server.address}" if server.address else ""
-        confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) permanently?", yes=yes)
-    return _act(settings, record, "delete", server_id, output, wait, timeout)
-
-
-@app.command
-def start(
-    server_id: Id,
-    /,
-    *,
-    wait: Wait = False,
-    timeout: Seconds = 300.0,
-    readiness: Readiness = READINESS,
-    record: JournalOptions = JOURNAL,
-    account: Account = ACCOUNT,
-    output: Output = OUTPUT,
-) -> int:
-    """Start a stopped server."""
-    request = readiness.request(unless=_unless(wait))
-    return _act(account.settings(), record, "start", server_id, output, wait, timeout, request)
-
-
-@app.command
-def stop(
-    server_id: Id,
-    /,
-    *,
-    wait: Wait = False,
-    timeout: Seconds = 300.0,
-    record: JournalOptions = JOURNAL,
-    account: Account = ACCOUNT,
-    output: Output = OUTPUT,
-) -> int:
-    """Stop a running server. A stopped server is charged until it is deleted."""
-    return _act(account.settings(), record, "stop", server_id, output, wait, timeout)
-
-
-@app.command
-def reboot(
-    server_id: Id,
-    /,
-    *,
-    wait: Wait = False,
-    timeout: Seconds = 300.0,
-    readiness: Readiness = READINESS,
-    record: JournalOptions = JOURNAL,
-    account: Account = ACCOUNT,
-    output: Output = OUTPUT,
-) -> int:
-    """Reboot a running server."""
-    request = readiness.request(unless=_unless(wait))
-    return _act(account.settings(), record, "reboot", server_id, output, wait, timeout, request)
 
 
 def _unless(wait: bool) -> str:
     return "" if wait else "is checked once the server is active: add --wait"
-
-
-def _act(
-    settings: Settings,
-    record: JournalOptions,
-    operation: str,
-    given: str,
-    output: Output,
-    wait: bool,
-    timeout: float,
-    request: ReadyRequest = NO_CHECK,
-) -> int:
-    server_id = ident(given)
-    recording = Recording.acting(record.file(settings), [check_id(server_id)], timeout, waited=wait)
-    hint = recording.file.written
-
-    async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
-        async with acting(vps, recording, operation, server_id, output) as accepted:
-            if not wait:
-                results.append(accepted.answer)
-                return
-            tally.commanded(operation, server_id)
-            await _wait(vps, operation, accepted.subject, server_id, tally, results, timeout, request, hint)
-
-    _follow(settings, operation, server_id, command, output, wait, timeout, request)
-    return Exit.OK
-
-
-async def _wait(
-    vps: Client,
-    operation: str,
-    subject: ServerId | Receipt,
-    key: ServerId,
-    tally: Tally,
-    results: list[Any],
-    timeout: float,
-    request: ReadyRequest,
-    hint: str,
-) -> None:
-    """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends.
-
-    ``hint``: the options of the journal, for the command that continues the wait.
-    """
-    server_id = subject.server_id if isinstance(subject, Receipt) else subject
-    target = COMMANDS[operation].target
-    seen: list[Server] = []
-
-    def heard(server: Server, reason: str) -> None:
-        seen[:] = [server]
-        tally.checked(key, reason)
-
-    check = request.watched(heard)
-    try:
-        results.append(
-            await vps.wait_until(
-                subject, Target.of(target), timeout=timeout, ready=check, ready_timeout=request.timeout
-            )
-        )
-    except WaitError as error:
-        results += [] if error.last_seen is None else [error.last_seen]
-        raise
-    except asyncio.CancelledError:
-        results += seen
-        done = tally.state(key) if tally.stage(key) else "is in progress"
-        left = f"the {operation} of {key} was acknowledged; {done}"
-        note(f"{left}; {to_continue([server_id], [target], request, hint)}", needed=True)
-        raise
-
-
-def _follow(
-    settings: Settings,
-    operation: str,
-    key: ServerId,
-    work: Callable[[Client, Tally, list[Any]], Awaitable[None]],
-    output: Output,
-    wait: bool,
-    timeout: float,
-    request: ReadyRequest,
-) -> None:
-    """Run the work, show its progress, and print the last of its results, however it ends."""
-    tally = Tally(operation, [key], timeout=timeout, ready=request)
-
-    async def followed(vps: Client) -> None:
-        results: list[Any] = []
-        try:
-            async with showing(vps, tally, quiet=output.quiet or not wait):
-                await work(vps, tally, results)
-                word = str(getattr(results[-1], "status", "") or "done")
-                tally.settled(key, READY if wait and request.check is not None else word)
-        finally:
-            for result in results[-1:]:
-                _report(result, operation, key, output)
-
-    settings.run(followed, on_event=tally.heard)
-
-
-def _report(result: Any, operation: str, key: ServerId, output: Output) -> None:
-    if isinstance(result, Server):
-        output.report(result, sheet(plain(result)))
-    elif result is None:
-        output.report({"server_id": key, "status": "deleted"}, [f"{key} is deleted"])
-    else:
-        said = result.message or f"the {operation} was accepted"
-        output.report(result, [f"{result.server_name or result.server_id}: {said}"])

@@ -16,7 +16,6 @@ as a whole.
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,7 @@ from ..lifecycle.commands import LEAVING
 from ..records import Server
 from ..specs import name_key
 from .ages import span_text
+from .server_names import check_narrow, fits
 
 __all__ = ["MOST", "Row", "Sweep", "SweepPlan"]
 
@@ -84,10 +84,7 @@ class Sweep:
             raise ConfigurationError(
                 f"--name {self.pattern!r} is no pattern of names: letters, digits, hyphens, dots, * and ? are allowed"
             )
-        if not re.search("[A-Za-z0-9]", self.pattern):
-            raise ConfigurationError(
-                f"--name {self.pattern!r} would fit foreign servers: it needs a letter or a digit beside its wildcards"
-            )
+        check_narrow(self.pattern, "--name ")
         share = isinstance(self.max_deletes, float)
         if self.max_deletes < 0 or (share and not 0 < self.max_deletes <= 1):
             raise ConfigurationError("--max-deletes is a number from 0, or a share from 1% to 100%")
@@ -120,7 +117,7 @@ class Sweep:
         return plan
 
     def _fits(self, name: str) -> bool:
-        return fnmatch.fnmatchcase(name_key(name), self.pattern.casefold())
+        return fits(self.pattern, name)
 
     def _row(self, server: Server, now: datetime, *, protected: bool) -> Row:
         if server.status in LEAVING:

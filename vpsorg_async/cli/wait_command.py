@@ -17,7 +17,6 @@ from ..lifecycle.contract import MOVING, SETTLED, Target
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..shielding import side_by_side
-from ..specs import check_id
 from .chart import ACTIVE, READY
 from .exits import Exit
 from .journal_options import JOURNAL, JournalOptions
@@ -26,15 +25,17 @@ from .live import Tally, showing
 from .output import OUTPUT, Output, columns, plain
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import some, to_continue
+from .server_names import read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
-from .specs import ident
 
 __all__ = ["wait"]
 
 
 def wait(
-    ids: Annotated[tuple[str, ...], Parameter(help="Ids of the servers.", show_default=False)],
+    ids: Annotated[
+        tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.", show_default=False)
+    ],
     /,
     *,
     target: Annotated[
@@ -60,12 +61,10 @@ def wait(
     words = _known(target or [])
     unless = "" if {*words} <= {ACTIVE} else "is checked once a server is active: leave --for out"
     request = readiness.request(unless=unless)
-    wanted = list(dict.fromkeys(check_id(ident(text)) for text in ids))
-    if not wanted:
-        raise ConfigurationError("give at least one id")
-    settings = account.settings()
-    _refuse_names(wanted, settings)
+    given, settings = read_all(ids), account.settings()
     file = record.file(settings)
+    wanted = [*resolve(settings, given, output, sure=False).servers]
+    _refuse_texts(wanted, settings)
     tally = Tally("wait", wanted, timeout=timeout, ready=request)
     waits = _Waits(wanted, words, timeout, request, tally)
     reported = False
@@ -145,12 +144,12 @@ class _Waits:
             await note_outcome(journal, receipts.get(key), outcome)
 
 
-def _refuse_names(ids: Sequence[ServerId], settings: Settings) -> None:
+def _refuse_texts(ids: Sequence[ServerId], settings: Settings) -> None:
     """Raise `ConfigurationError` if a text is given where ids are numbers: the wait would look for it in vain."""
-    names = [server_id for server_id in ids if isinstance(server_id, str)]
-    if names and settings.dialect == "documented":
+    texts = [server_id for server_id in ids if isinstance(server_id, str)]
+    if texts and settings.dialect == "documented":
         raise ConfigurationError(
-            f"not an id: {some(names)}; ids are numbers here, and vpsorg servers list shows them with the names"
+            f"not an id: {some(texts)}; ids are numbers here, and vpsorg servers list shows them with the names"
         )
 
 

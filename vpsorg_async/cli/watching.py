@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import attrs
@@ -15,15 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client import Client
+from ..dialects import make_dialect
 from ..lifecycle.commands import SETTLED
 from ..lifecycle.watching import Change, StatusChange
 from ..records import Server
+from ..specs import id_text
 from ..timing import SystemClock
 from .chart import GONE, ranked
 from .display import color
 from .exits import Exit
 from .output import Output, plain, printable
-from .settings import ACCOUNT, Account
+from .server_names import Kind, fits, read_all, resolve
+from .settings import ACCOUNT, Account, Settings
 from .signals import at_once
 from .stdio import emit
 
@@ -49,30 +53,62 @@ LINES = Lines()
 
 
 def watch(
+    servers: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Ids, names, or patterns such as 'web-*'; by default all servers.", show_default=False
+        ),
+    ] = (),
+    /,
     *,
     interval: Annotated[float, Parameter(help="Seconds between polls.")] = 5.0,
     account: Account = ACCOUNT,
     output: Lines = LINES,
 ) -> int:
-    """Show the servers of the account until Ctrl-C: a live table on a terminal, else a line for each change."""
+    """Show servers of the account until Ctrl-C: a live table on a terminal, else a line for each change."""
+    settings = account.settings()
+    watched = _Watched(settings, servers, output)
     screen = Console()
     live = screen.is_interactive and screen.file.isatty() and not output.as_json
 
     async def work(vps: Client) -> None:
         view = View(height=screen.height)
         if not live:
-            async for change in vps.watch(interval=interval):
+            async for change in watched.changes(vps, interval):
                 with at_once():  # the reader may have stopped reading
                     emit((json.dumps(_row(change)) if output.as_json else line(change)) + "\n")
             return
         with Live(view, console=screen, auto_refresh=False, vertical_overflow="crop") as drawn:
-            async for change in vps.watch(interval=interval):
+            async for change in watched.changes(vps, interval):
                 view.heard(change)
                 view.height = screen.height
                 drawn.refresh()
 
-    account.settings().run(work)
+    settings.run(work)
     return Exit.OK
+
+
+class _Watched:
+    """The servers that are watched: those that are named, and all whose names fit a pattern, new ones included."""
+
+    def __init__(self, settings: Settings, given: Sequence[str], output: Output) -> None:
+        """Raise as `resolve` does."""
+        wanted = read_all(given)
+        found = resolve(settings, [one for one in wanted if one.kind is not Kind.PATTERN], output, sure=False)
+        self._ids = {id_text(server_id) for server_id in found.servers}
+        self._patterns = [one.text for one in wanted if one.kind is Kind.PATTERN]
+        self._all = not wanted
+        self._name_of = make_dialect(settings.dialect).name_of
+
+    async def changes(self, vps: Client, interval: float) -> AsyncIterator[StatusChange]:
+        """Yield the changes of these servers, and times without polls."""
+        async for change in vps.watch(interval=interval):
+            if self._all or change.server is None or self._has(change.server):
+                yield change
+
+    def _has(self, server: Server) -> bool:
+        name = self._name_of(server)
+        return id_text(server.id) in self._ids or any(fits(pattern, name) for pattern in self._patterns)
 
 
 @attrs.frozen

@@ -1,0 +1,101 @@
+"""One command on one server: the wait for it, its progress, and its result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..client import Client
+from ..errors import WaitError
+from ..lifecycle.commands import COMMANDS
+from ..lifecycle.contract import Target
+from ..lifecycle.receipts import Receipt
+from ..records import Server, ServerId
+from .chart import READY
+from .live import Tally, showing
+from .output import Output, plain, sheet
+from .readiness_options import ReadyRequest
+from .reports import to_continue
+from .settings import Settings
+from .stdio import note
+
+__all__ = ["follow", "wait_for"]
+
+
+async def wait_for(
+    vps: Client,
+    operation: str,
+    subject: ServerId | Receipt,
+    key: ServerId,
+    tally: Tally,
+    results: list[Any],
+    timeout: float,
+    request: ReadyRequest,
+    hint: str,
+) -> None:
+    """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends.
+
+    ``hint``: the options of the journal, for the command that continues the wait.
+    """
+    server_id = subject.server_id if isinstance(subject, Receipt) else subject
+    target = COMMANDS[operation].target
+    seen: list[Server] = []
+
+    def heard(server: Server, reason: str) -> None:
+        seen[:] = [server]
+        tally.checked(key, reason)
+
+    check = request.watched(heard)
+    try:
+        results.append(
+            await vps.wait_until(
+                subject, Target.of(target), timeout=timeout, ready=check, ready_timeout=request.timeout
+            )
+        )
+    except WaitError as error:
+        results += [] if error.last_seen is None else [error.last_seen]
+        raise
+    except asyncio.CancelledError:
+        results += seen
+        done = tally.state(key) if tally.stage(key) else "is in progress"
+        left = f"the {operation} of {key} was acknowledged; {done}"
+        note(f"{left}; {to_continue([server_id], [target], request, hint)}", needed=True)
+        raise
+
+
+def follow(
+    settings: Settings,
+    operation: str,
+    key: ServerId,
+    work: Callable[[Client, Tally, list[Any]], Awaitable[None]],
+    output: Output,
+    wait: bool,
+    timeout: float,
+    request: ReadyRequest,
+) -> None:
+    """Run the work, show its progress, and print the last of its results, however it ends."""
+    tally = Tally(operation, [key], timeout=timeout, ready=request)
+
+    async def followed(vps: Client) -> None:
+        results: list[Any] = []
+        try:
+            async with showing(vps, tally, quiet=output.quiet or not wait):
+                await work(vps, tally, results)
+                word = str(getattr(results[-1], "status", "") or "done")
+                tally.settled(key, READY if wait and request.check is not None else word)
+        finally:
+            for result in results[-1:]:
+                _report(result, operation, key, output)
+
+    settings.run(followed, on_event=tally.heard)
+
+
+def _report(result: Any, operation: str, key: ServerId, output: Output) -> None:
+    if isinstance(result, Server):
+        output.report(result, sheet(plain(result)))
+    elif result is None:
+        output.report({"server_id": key, "status": "deleted"}, [f"{key} is deleted"])
+    else:
+        said = result.message or f"the {operation} was accepted"
+        output.report(result, [f"{result.server_name or result.server_id}: {said}"])

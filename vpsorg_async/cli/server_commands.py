@@ -1,0 +1,187 @@
+"""`vpsorg servers delete`, `start`, `stop` and `reboot`: one server, or several as a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ..client import Client
+from ..records import ServerId
+from .earlier_runs import Recording
+from .exits import Exit
+from .following import follow, wait_for
+from .journal_options import JOURNAL, JournalOptions
+from .live import Tally
+from .output import OUTPUT, Output, Yes, confirm
+from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
+from .server_names import is_pattern, resolve_one
+from .settings import ACCOUNT, Account, Settings
+from .single_command import acting
+
+__all__ = ["delete", "reboot", "start", "stop"]
+
+Servers = Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")]
+Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
+Seconds = Annotated[float, Parameter(name="--timeout", help="Maximum seconds of the wait.")]
+
+
+def delete(
+    servers: Servers,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    yes: Yes = False,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Delete servers permanently."""
+    if _several(servers):
+        from .fleet import delete as delete_all
+
+        return delete_all(
+            servers,
+            timeout=timeout,
+            no_wait=not wait,
+            yes=yes,
+            record=record,
+            account=account,
+            output=output,
+        )
+    settings = account.settings()
+    server_id = resolve_one(settings, servers[0], output)
+    if not yes:
+        server = settings.run(lambda vps: vps.servers.get(server_id))
+        address = f", {server.address}" if server.address else ""
+        confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) permanently?", yes=yes)
+    return _act(settings, record, "delete", server_id, output, wait, timeout)
+
+
+def start(
+    servers: Servers,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Start stopped servers."""
+    request = readiness.request(unless=_unless(wait))
+    if _several(servers):
+        from .fleet import start as start_all
+
+        return start_all(
+            servers,
+            timeout=timeout,
+            no_wait=not wait,
+            readiness=readiness,
+            record=record,
+            account=account,
+            output=output,
+        )
+    settings = account.settings()
+    server_id = resolve_one(settings, servers[0], output)
+    return _act(settings, record, "start", server_id, output, wait, timeout, request)
+
+
+def stop(
+    servers: Servers,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    yes: Yes = False,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Stop running servers. A stopped server is charged until it is deleted. Several are asked for."""
+    if _several(servers):
+        from .fleet import stop as stop_all
+
+        return stop_all(
+            servers,
+            timeout=timeout,
+            no_wait=not wait,
+            yes=yes,
+            record=record,
+            account=account,
+            output=output,
+        )
+    settings = account.settings()
+    server_id = resolve_one(settings, servers[0], output)
+    return _act(settings, record, "stop", server_id, output, wait, timeout)
+
+
+def reboot(
+    servers: Servers,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Seconds = 300.0,
+    yes: Yes = False,
+    readiness: Readiness = READINESS,
+    record: JournalOptions = JOURNAL,
+    account: Account = ACCOUNT,
+    output: Output = OUTPUT,
+) -> int:
+    """Reboot running servers. Several are asked for."""
+    request = readiness.request(unless=_unless(wait))
+    if _several(servers):
+        from .fleet import reboot as reboot_all
+
+        return reboot_all(
+            servers,
+            timeout=timeout,
+            no_wait=not wait,
+            yes=yes,
+            readiness=readiness,
+            record=record,
+            account=account,
+            output=output,
+        )
+    settings = account.settings()
+    server_id = resolve_one(settings, servers[0], output)
+    return _act(settings, record, "reboot", server_id, output, wait, timeout, request)
+
+
+def _several(servers: Sequence[str]) -> bool:
+    """Return whether the servers are a fleet, with a report. It depends on what is written, not on the account."""
+    return len(servers) > 1 or any(map(is_pattern, servers))
+
+
+def _unless(wait: bool) -> str:
+    return "" if wait else "is checked once the server is active: add --wait"
+
+
+def _act(
+    settings: Settings,
+    record: JournalOptions,
+    operation: str,
+    server_id: ServerId,
+    output: Output,
+    wait: bool,
+    timeout: float,
+    request: ReadyRequest = NO_CHECK,
+) -> int:
+    recording = Recording.acting(record.file(settings), [server_id], timeout, waited=wait)
+    hint = recording.file.written
+
+    async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
+        async with acting(vps, recording, operation, server_id, output) as accepted:
+            if not wait:
+                results.append(accepted.answer)
+                return
+            tally.commanded(operation, server_id)
+            await wait_for(
+                vps, operation, accepted.subject, server_id, tally, results, timeout, request, hint
+            )
+
+    follow(settings, operation, server_id, command, output, wait, timeout, request)
+    return Exit.OK
