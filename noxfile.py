@@ -179,7 +179,8 @@ add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format"
 COMPLETE = "pyright --verifytypes vpsorg_async --ignoreexternal"
 add("typing", "Check the types.", "typing", "mypy", "pyright", COMPLETE, "python -I tests/typing")
 add("bench", "Run the benchmarks.", "bench", "python -I benchmarks")
-add("docs", "Build the documentation into site/.", "docs", "sphinx-build -W --keep-going -q docs site")
+DOCS = "sphinx-build -W --keep-going -q docs site", "python -I docs/questions.py site"
+add("docs", "Build the documentation into site/, and ask its search.", "docs", *DOCS, extras="cli,otel,ssh")
 add("screens", "Record the terminal screens of the documentation.", "", "python -I docs/screens.py")
 BUILD = "hatchling build -c -d dist", "twine check --strict dist/*"
 add("build", "Build the wheel and the source archive into dist/.", "build", *BUILD, extras=None)
