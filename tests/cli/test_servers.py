@@ -78,6 +78,23 @@ def test_the_life_of_a_server(vpsorg: Any, box: Sandbox) -> None:
     assert {server_id for _, server_id in changes} == {made["id"]}
 
 
+def test_what_fingers_type(vpsorg: Any, box: Sandbox) -> None:
+    """The commands and options of other tools: ls, rm, describe, --name, --plan, --os."""
+    made = vpsorg(
+        "servers", "create", "--name", "web-1", "--plan", "1", "--os", "5", *NEW[4:], "--yes", "--wait"
+    )
+    fleet = vpsorg("fleet", "create", "--name", "db-1", "--plan", "1", "--os", "5", *NEW[4:], "--yes")
+    listed, shown = vpsorg("servers", "ls", "--json"), vpsorg("servers", "describe", "web-1", "--json")
+    one, all_ = vpsorg("servers", "rm", "web-1", "--yes", "--wait"), vpsorg("fleet", "rm", "db-1", "--yes")
+
+    assert {ended.code for ended in (made, fleet, listed, shown, one, all_)} == {0}
+    assert [server["name"] for server in json.loads(listed.out)] == ["web-1", "db-1"]
+    assert json.loads(shown.out)["name"] == "web-1"
+    assert box.servers == ()
+    assert vpsorg("servers", "create", "web-1", "--name", "web-2", *NEW, "--yes").code == 2
+    assert box.servers == ()
+
+
 @pytest.mark.parametrize("line", ["servers create web-1", "servers delete 12345", "fleet delete 12345"])
 def test_what_cannot_be_undone_is_asked(vpsorg: Any, box: Sandbox, line: str) -> None:
     """Without a terminal to ask on, --yes is needed: exit code 2, the names and the price in one line, no change."""

@@ -254,7 +254,7 @@ def reboot(
     return run_and_report(settings, "reboot", found, call, output, request=request, recording=recording)
 
 
-@app.command
+@app.command(name=("delete", "rm"))
 def delete(
     ids: Ids = (),
     /,

@@ -66,7 +66,7 @@ def operating_systems(*, account: Account = ACCOUNT, output: Output = OUTPUT) ->
     return Exit.OK
 
 
-@ssh_keys.command(name="list")
+@ssh_keys.command(name=("list", "ls"))
 def list_keys(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
     """List the SSH keys."""
     found = account.settings().run(lambda vps: vps.ssh_keys.list())
@@ -78,7 +78,6 @@ def list_keys(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
 def add_key(
     name: Annotated[str, Parameter(help="Name of the key.")],
     file: Annotated[Path, Parameter(help="File of the public key, such as ~/.ssh/id_ed25519.pub.")],
-    /,
     *,
     account: Account = ACCOUNT,
     output: Output = OUTPUT,
@@ -99,7 +98,7 @@ def add_key(
     return Exit.OK
 
 
-@ssh_keys.command(name="delete")
+@ssh_keys.command(name=("delete", "rm"))
 def delete_key(
     key_id: Annotated[str, Parameter(help="Id of the key.")],
     /,

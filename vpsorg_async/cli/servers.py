@@ -28,7 +28,7 @@ from .readiness_options import READINESS, Readiness
 from .server_names import is_one, read_all, resolve, resolve_one
 from .settings import ACCOUNT, Account
 from .single_command import creating
-from .specs import ident
+from .specs import OsId, PlanId, ident
 from .stdio import note
 
 __all__ = ["app"]
@@ -36,13 +36,17 @@ __all__ = ["app"]
 app: App = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
 
 # each module is imported only when its command is used
-for _name, _help in (
-    ("delete", "Delete servers permanently."),
-    ("start", "Start stopped servers."),
-    ("stop", "Stop running servers. A stopped server is charged until it is deleted. Several are asked for."),
-    ("reboot", "Reboot running servers. Several are asked for."),
+for _name, _alias, _help in (
+    ("delete", ("rm",), "Delete servers permanently."),
+    ("start", (), "Start stopped servers."),
+    (
+        "stop",
+        (),
+        "Stop running servers. A stopped server is charged until it is deleted. Several are asked for.",
+    ),
+    ("reboot", (), "Reboot running servers. Several are asked for."),
 ):
-    app.command(f"{__package__}.server_commands:{_name}", name=_name, help=_help)
+    app.command(f"{__package__}.server_commands:{_name}", name=(_name, *_alias), help=_help)
 
 Id = Annotated[str, Parameter(help="Id or name of the server.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
@@ -53,7 +57,7 @@ Backups = Annotated[
 ]
 
 
-@app.command(name="list")
+@app.command(name=("list", "ls"))
 def list_(
     *,
     status: Annotated[str | None, Parameter(help="Only servers with this status.")] = None,
@@ -78,7 +82,7 @@ def list_(
     return Exit.OK
 
 
-@app.command
+@app.command(name=("get", "describe"))
 def get(
     servers: Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")],
     /,
@@ -115,10 +119,9 @@ def get(
 @app.command
 def create(
     name: Annotated[str, Parameter(help="Name: letters, digits and hyphens.")],
-    /,
     *,
-    plan_id: Annotated[str, Parameter(help="Id of the plan.")],
-    os_id: Annotated[str, Parameter(help="Id of the operating system.")],
+    plan_id: PlanId,
+    os_id: OsId,
     location: Annotated[str, Parameter(help="Datacenter code, such as us-west.")],
     hostname: Annotated[str | None, Parameter(help="Fully qualified host name.")] = None,
     ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None,

@@ -20,7 +20,16 @@ from ..spec_tables import read_specs
 from ..specs import ServerSpec
 from .files import read_text
 
-__all__ = ["SELECTION", "SPECIFICATION", "Selection", "Specification", "ident"]
+__all__ = [
+    "SELECTION",
+    "SPECIFICATION",
+    "OsId",
+    "PlanId",
+    "Selection",
+    "Specification",
+    "ident",
+    "number_or_share",
+]
 
 MOST = 10_000
 """The maximum number of servers in one command."""
@@ -33,6 +42,8 @@ Count = Annotated[
 ]
 First = Annotated[int, Parameter(help="The first number.", validator=Number(gte=0))]
 File = Annotated[Path | None, Parameter(help="A TOML or JSON file of specs.")]
+PlanId = Annotated[str, Parameter(name=("--plan-id", "--plan"), help="Id of the plan.")]
+OsId = Annotated[str, Parameter(name=("--os-id", "--os"), help="Id of the operating system.")]
 
 
 def ident(text: str) -> ServerId:
@@ -49,8 +60,8 @@ class Specification:
     name: Name = None
     count: Count = None
     first: First = 1
-    plan_id: Annotated[str | None, Parameter(help="Id of the plan.")] = None
-    os_id: Annotated[str | None, Parameter(help="Id of the operating system.")] = None
+    plan_id: PlanId | None = None
+    os_id: OsId | None = None
     location: Annotated[str | None, Parameter(help="Datacenter code, such as us-west.")] = None
     hostname: Annotated[str | None, Parameter(help="Host name; {n} as in the name.")] = None
     ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None
