@@ -122,6 +122,7 @@ LINES = {
 }
 """A line for each command, to which --json is added."""
 ELSEWHERE = {
+    *("login", "logout", "profiles list", "profiles show", "profiles use"),  # in test_login
     *("sandbox", "watch"),  # they do not end, and have tests of their own
     *("locations", "os", "ssh-keys add", "ssh-keys delete", "ssh-keys list"),  # in test_lookups
     *("fleet apply", "fleet diff", "fleet plan", "fleet scale"),  # in test_converge

@@ -253,6 +253,7 @@ def _with_values(lines: list[str], name: str, values: Mapping[str, str | None]) 
         told = [n for n in range(begin, last) if _key(lines[n]) == key]
         entry = [] if value is None else [_entry(key, value)]
         lines[slice(told[0], told[0] + 1) if told else slice(begin, begin)] = entry
+        begin += 0 if told else len(entry)  # new keys stay in their order
     return lines
 
 

@@ -54,6 +54,9 @@ for _name, _home, _help in (
     ("os", "lookups:operating_systems", "List the operating systems (provider dialect)."),
     ("ssh-keys", "lookups:ssh_keys", "Manage the SSH keys of the account (provider dialect)."),
     ("account", "lookups:account", "Show the owner and the permissions of the token."),
+    ("login", "sign_in:login", "Check an API token, and store it in a profile."),
+    ("logout", "sign_in:logout", "Remove the token of a profile from the configuration file."),
+    ("profiles", "profiles_command:app", "The profiles of the configuration file: list, use, show."),
     ("doctor", "doctor_command:doctor", "Find out why the account can't be reached or read."),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
@@ -248,8 +251,9 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
     if isinstance(error, VpsOrgError | SandboxError | OSError | Unwritten):
+        text = "; ".join([str(error).rstrip("."), *getattr(error, "__notes__", ())])
         # hints name settings of the client: name the option of the command instead
-        return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", str(error))
+        return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", text)
     return f"{type(error).__name__}: {error} (a bug in vpsorg; --debug shows the traceback)"
 
 

@@ -27,13 +27,13 @@ from ..config import (
     environment_settings,
     variable_of,
 )
-from ..errors import ConfigurationError
+from ..errors import AuthenticationError, ConfigurationError
 from . import signals
 from .files import text_of, why
 from .profile_file import MOST, ProfileFile, UnreadableError, config_file, folder, read_profiles
 from .stdio import note
 
-__all__ = ["ACCOUNT", "PROFILE_NAME", "Account", "Place", "Settings", "first_line"]
+__all__ = ["ACCOUNT", "PROFILE_NAME", "Account", "Named", "Place", "Settings", "first_line"]
 
 T = TypeVar("T")
 
@@ -44,18 +44,13 @@ _GROUP = Group("Account", sort_key=2)
 
 @Parameter(name="*", group=_GROUP)
 @attrs.frozen(kw_only=True)
-class Place:
-    """The options that say which account it is, and where."""
+class Named:
+    """The option that names a profile."""
 
     profile: Annotated[
         str | None,
         Parameter(help="Use this profile of the configuration file; VPSORG_PROFILE names one as well."),
     ] = None
-    base_url: Annotated[str | None, Parameter(help="Address of the API, without /api/v1.")] = None
-    dialect: Annotated[str | None, Parameter(help="Dialect of the API: documented or provider.")] = None
-    trust_env: Annotated[
-        bool, Parameter(help="Use the proxy variables of the environment.", show_default=False)
-    ] = False
 
     @property
     def named(self) -> str | None:
@@ -67,7 +62,21 @@ class Place:
         """How the profile was named, for messages."""
         return f"--profile {self.profile}" if self.profile is not None else f"{PROFILE_NAME}={self.named}"
 
-    def resolved(self, given: Mapping[str, str], source: TokenSource | None = None) -> Settings:
+
+@Parameter(name="*", group=_GROUP)
+@attrs.frozen(kw_only=True)
+class Place(Named):
+    """The options that say which account it is, and where."""
+
+    base_url: Annotated[str | None, Parameter(help="Address of the API, without /api/v1.")] = None
+    dialect: Annotated[str | None, Parameter(help="Dialect of the API: documented or provider.")] = None
+    trust_env: Annotated[
+        bool, Parameter(help="Use the proxy variables of the environment.", show_default=False)
+    ] = False
+
+    def resolved(
+        self, given: Mapping[str, str], source: TokenSource | None = None, *, new: bool = False
+    ) -> Settings:
         """Return the settings to use, which may lack a token.
 
         The order is: what is given, the options, the named profile, the environment, the active profile of the file.
@@ -75,6 +84,7 @@ class Place:
         Args:
             given: The token, if it comes from elsewhere.
             source: What brings that token again, if there is such a function.
+            new: Whether the named profile may be missing.
 
         Raises:
             ConfigurationError: The file of profiles is needed and can't be read, or is wrong.
@@ -82,16 +92,20 @@ class Place:
         options = {"base_url": self.base_url, "dialect": self.dialect}
         chosen = {**given, **{key: value for key, value in options.items() if value is not None}}
         environment = {} if self.named is not None else _environment("token" in given)
-        file, profile = self._profile({*environment, *chosen})
-        name = self.named or file.active
+        file, profile = self._profile({*environment, *chosen}, new=new)
+        name = file.active if self.named is None else self.named
         found = {**profile, **environment, **chosen}
         origins = {
             **dict.fromkeys(profile, f"[profiles.{name}]"),
             **{key: variable_of(key) or JOURNAL_NAME for key in environment},
             **{key: f"--{key.replace('_', '-')}" for key in options if key in chosen},
         }
-        if "token" not in environment and "token" not in given:
+        if "token" in given:
+            origins["token"] = "--token-file"
+        elif "token" not in environment:
             source = _source(profile)
+            brings = next((key for key in ("token_file", "token_command") if profile.get(key)), None)
+            origins |= {"token": f"{brings} of [profiles.{name}]"} if brings else {}
         base_url = found.get("base_url") or DEFAULT_BASE_URL
         return Settings(
             token=found.get("token", ""),
@@ -105,10 +119,12 @@ class Place:
             origins=origins,
         )
 
-    def _profile(self, given: Set[str]) -> tuple[ProfileFile, Mapping[str, Any]]:
+    def _profile(self, given: Set[str], *, new: bool) -> tuple[ProfileFile, Mapping[str, Any]]:
         """Return the file, and its named or active profile. An error in it is raised only if the file is needed."""
         try:
             file = read_profiles()
+            if new and (file.active if self.named is None else self.named) not in file.profiles:
+                return file, {}
             return file, file.get(self.named, self.said)
         except ConfigurationError as problem:
             # a file that can't be opened is probably not this user's, so it matters only if the token is missing
@@ -201,12 +217,29 @@ class Settings:
         """Run the work with an open client, as `signals.run` does."""
 
         async def connected() -> T:
-            async with self.client(on_event=on_event) as vps:
-                return await work(vps)
+            try:
+                async with self.client(on_event=on_event) as vps:
+                    return await work(vps)
+            except AuthenticationError as error:
+                error.add_note(self._about_token())
+                raise
 
         # the commands themselves show what the client logs as warnings
         logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
         return signals.run(connected(), last_words)
+
+    def _about_token(self) -> str:
+        """Return which token was refused, and what to do about it."""
+        text = (
+            f"the token comes from {self.origins.get('token', 'this command')}; if it has expired or was deleted, "
+            "create another one in the account's dashboard, under developers"
+        )
+        stored = self.origins.get("token") == f"[profiles.{self.profile}]"
+        return (
+            f"{text}, and store it with vpsorg login --profile {shlex.quote(self.profile)}"
+            if stored
+            else text
+        )
 
     def _durations_file(self) -> Path | None:
         try:
