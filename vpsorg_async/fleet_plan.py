@@ -12,6 +12,7 @@ import attrs
 
 from .fleet_spec import FleetSpec
 from .records import PlanOffer, Server
+from .replace_policy import ReplacePolicy, places
 from .specs import ServerSpec
 
 __all__ = ["FleetPlan", "Step", "StepKind"]
@@ -28,8 +29,10 @@ class StepKind(enum.StrEnum):
     """The server is on its way to ``active``: it is waited for, and nothing is sent."""
     KEEP = "keep"
     """Nothing is done: the server is active, or is more than its fleet needs and is not deleted."""
+    UPDATE = "update"
+    """The server is active, and some of its fields are changed in place."""
     REPLACE = "replace"
-    """The server differs from its spec, and another one takes its place. Not planned by this version."""
+    """The server differs from its spec in what can't be changed, and another one takes its place."""
     DELETE = "delete"
     """The server is more than its fleet needs: it is deleted."""
     REFUSE = "refuse"
@@ -41,11 +44,12 @@ _SIGNS = {
     StepKind.START: ">",
     StepKind.WAIT: ".",
     StepKind.KEEP: "=",
+    StepKind.UPDATE: "*",
     StepKind.REPLACE: "~",
     StepKind.DELETE: "-",
     StepKind.REFUSE: "!",
 }
-_CHANGES = {StepKind.CREATE, StepKind.START, StepKind.REPLACE, StepKind.DELETE}
+_CHANGES = {StepKind.CREATE, StepKind.START, StepKind.UPDATE, StepKind.REPLACE, StepKind.DELETE}
 
 
 @attrs.frozen(kw_only=True)
@@ -54,14 +58,22 @@ class Step:
 
     Attributes:
         kind: What is done.
-        spec: The spec of the server; its name is also ``step.name``.
-        server: The server that exists; None for ``create``, and for ``refuse`` where several servers have the name.
+        spec: The spec of the server; its name is also ``step.name``. That of ``replace`` is of the new server.
+        server: The server that exists, for ``replace`` the old one; None for ``create``, and for ``refuse`` where
+            several servers have the name.
         after: Servers on which a command of this client is still open; the step begins when that is done.
         differences: The fields in which an existing server differs from its spec; they are not changed.
         reason: Why; empty where the kind says it.
         surplus: Whether the server is more than the ``count`` of its fleet.
-        price_hourly: What ``create`` adds and ``delete`` ends, per hour; None where that is nothing or not known.
+        updates: The fields that are changed in place, also before a ``start`` or a ``wait``.
+        by: The new server of a ``replace``, if it exists already.
+        begun: Whether an earlier run has begun this ``replace``, as its journal says.
+        switched: Whether it has also switched to the new server.
+        price_hourly: What ``create``, ``delete`` and the new server of ``replace`` cost per hour; None where it is
+            nothing or not known.
         price_monthly: The same per month.
+        ended_hourly: What the old server of ``replace`` costs per hour; None where it is not known.
+        ended_monthly: The same per month.
     """
 
     kind: StepKind
@@ -71,8 +83,14 @@ class Step:
     differences: tuple[str, ...] = ()
     reason: str = ""
     surplus: bool = False
+    updates: tuple[str, ...] = ()
+    by: Server | None = None
+    begun: bool = False
+    switched: bool = False
     price_hourly: Decimal | None = None
     price_monthly: Decimal | None = None
+    ended_hourly: Decimal | None = None
+    ended_monthly: Decimal | None = None
 
     @property
     def name(self) -> str:
@@ -82,11 +100,14 @@ class Step:
     def __str__(self) -> str:
         sign = _SIGNS[self.kind]
         about = f" ({self.reason})" if self.reason else ""
-        known = "" if self.server is None else f" [{self.server.id}, {self.server.status}]"
+        subject = f"{self.name}{_known(self.server)}"
         price = ""
-        if self.price_hourly is not None and self.price_monthly is not None:
+        if self.kind is StepKind.REPLACE:
+            old = "a server" if self.server is None else self.server.name
+            subject = f"{old}{_known(self.server)} by {self.name}{_known(self.by)}"
+        elif self.price_hourly is not None and self.price_monthly is not None:
             price = f", {sign}{self.price_hourly:.3f} per hour, {sign}{self.price_monthly:.2f} per month"
-        return "\n      ".join([f"{sign} {self.kind:<6} {self.name}{known}{about}{price}", *self.differences])
+        return "\n      ".join([f"{sign} {self.kind:<6} {subject}{about}{price}", *self.differences])
 
 
 @attrs.frozen
@@ -97,12 +118,16 @@ class FleetPlan:
 
     Attributes:
         steps: A step for each server, in the order of the specs, or of the fleets and their numbers.
-        price_hourly: What all servers to be created cost per hour.
+        price_hourly: What all servers to be created cost per hour, those that replace others included.
         price_monthly: The same per month.
-        ended_hourly: What all servers to be deleted cost per hour.
+        ended_hourly: What all servers to be deleted cost per hour, those that are replaced included.
         ended_monthly: The same per month.
         fleets: The fleets that were planned; empty for plans of specs.
         refusals: Why the plan must not be applied: a sentence for each guard that forbids it.
+        policy: How servers are replaced; None if none is, whatever it differs in.
+        surge_hourly: What the servers cost per hour, at most, that exist beyond the size of their fleet while others
+            are replaced.
+        standing: The replacements of the journal that the plan was made with.
 
     Example::
 
@@ -121,6 +146,9 @@ class FleetPlan:
     ended_monthly: Decimal | None = attrs.field(default=None, kw_only=True)
     fleets: tuple[FleetSpec, ...] = attrs.field(default=(), kw_only=True)
     refusals: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    policy: ReplacePolicy | None = attrs.field(default=None, kw_only=True)
+    surge_hourly: Decimal | None = attrs.field(default=None, kw_only=True)
+    standing: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
     @property
     def changes(self) -> int:
@@ -139,20 +167,40 @@ class FleetPlan:
             step.server for step in self.steps if step.kind is StepKind.DELETE and step.server is not None
         )
 
+    @property
+    def replaces(self) -> tuple[Step, ...]:
+        """The steps that replace a server."""
+        return tuple(step for step in self.steps if step.kind is StepKind.REPLACE)
+
     def priced(self, offers: Iterable[PlanOffer]) -> FleetPlan:
         """Return the plan with the prices of these offers."""
         by_id = {str(offer.id): offer for offer in offers}
         steps = tuple(_priced(step, by_id) for step in self.steps)
-        added = [step for step in steps if step.kind is StepKind.CREATE]
-        ended = [step for step in steps if step.kind is StepKind.DELETE]
+        added = [step for step in steps if _creates(step)]
+        ended = [_ended(step) for step in steps if _deletes(step)]
         return attrs.evolve(
             self,
             steps=steps,
             price_hourly=_total(step.price_hourly for step in added),
             price_monthly=_total(step.price_monthly for step in added),
-            ended_hourly=_total(step.price_hourly for step in ended),
-            ended_monthly=_total(step.price_monthly for step in ended),
+            ended_hourly=_total(hourly for hourly, _ in ended),
+            ended_monthly=_total(monthly for _, monthly in ended),
+            surge_hourly=self._surge(steps),
         )
+
+    def _surge(self, steps: Iterable[Step]) -> Decimal | None:
+        """Return what the surge costs per hour at most: all fleets are replaced one after the other."""
+        if self.policy is None:
+            return None
+        most: Decimal | None = Decimal(0)
+        for fleet in self.fleets:
+            of_fleet = [step for step in steps if fleet.number(step.name) is not None]
+            size = sum(step.kind is not StepKind.DELETE for step in of_fleet)
+            replaces = [step for step in of_fleet if step.kind is StepKind.REPLACE]
+            at_once = min(places(self.policy.surge, size), len(replaces))
+            surge = _total(step.price_hourly for step in replaces[:at_once])
+            most = None if most is None or surge is None else max(most, surge)
+        return most
 
     def to_json(self) -> str:
         """Return the plan as JSON: totals, and a row for each step. Prices are strings, so that they stay exact."""
@@ -164,6 +212,7 @@ class FleetPlan:
                 "price_monthly": _text(self.price_monthly),
                 "ended_hourly": _text(self.ended_hourly),
                 "ended_monthly": _text(self.ended_monthly),
+                "surge_hourly": _text(self.surge_hourly),
                 "refusals": list(self.refusals),
                 "steps": [_row(step) for step in self.steps],
             }
@@ -174,25 +223,48 @@ class FleetPlan:
             f"{number} to {kind}" for kind in StepKind if (number := sum(s.kind is kind for s in self.steps))
         )
         lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)]
-        if self.creates:
+        if any(map(_creates, self.steps)):
             lines.append(f"price of what is created: {_prices(self.price_hourly, self.price_monthly)}")
-        if self.deletes:
+        if any(map(_deletes, self.steps)):
             lines.append(f"price of what is deleted: {_prices(self.ended_hourly, self.ended_monthly)}")
+        if self.replaces:
+            lines.append(f"price of the surge: up to {_hourly(self.surge_hourly)} while servers are replaced")
         lines += [f"refused: {refusal}" for refusal in self.refusals]
         return "\n".join(lines)
 
 
+def _known(server: Server | None) -> str:
+    return "" if server is None else f" [{server.id}, {server.status}]"
+
+
 def _priced(step: Step, offers: dict[str, PlanOffer]) -> Step:
-    """Return the step with the price of the server that it creates or deletes."""
-    if step.kind is StepKind.CREATE:
-        offer = offers.get(str(step.spec.plan_id))
-    elif step.kind is StepKind.DELETE and step.server is not None and step.server.plan is not None:
-        offer = offers.get(str(step.server.plan.id))
-    else:
-        return step
-    if offer is None:
-        return step
-    return attrs.evolve(step, price_hourly=offer.price_hourly, price_monthly=offer.price_monthly)
+    """Return the step with the prices of the servers that it creates and deletes."""
+    server = step.server
+    old = None if server is None or server.plan is None else offers.get(str(server.plan.id))
+    new = offers.get(str(step.spec.plan_id)) if step.kind in (StepKind.CREATE, StepKind.REPLACE) else None
+    if step.kind is StepKind.DELETE:
+        new = old
+    if new is not None:
+        step = attrs.evolve(step, price_hourly=new.price_hourly, price_monthly=new.price_monthly)
+    if step.kind is StepKind.REPLACE and old is not None:
+        step = attrs.evolve(step, ended_hourly=old.price_hourly, ended_monthly=old.price_monthly)
+    return step
+
+
+def _creates(step: Step) -> bool:
+    return step.kind is StepKind.CREATE or (step.kind is StepKind.REPLACE and step.by is None)
+
+
+def _deletes(step: Step) -> bool:
+    there = step.server is not None and step.server.status != "gone"
+    return step.kind is StepKind.DELETE or (step.kind is StepKind.REPLACE and there)
+
+
+def _ended(step: Step) -> tuple[Decimal | None, Decimal | None]:
+    """Return what the server costs that a step deletes, per hour and per month."""
+    if step.kind is StepKind.DELETE:
+        return step.price_hourly, step.price_monthly
+    return step.ended_hourly, step.ended_monthly
 
 
 def _total(prices: Iterable[Decimal | None]) -> Decimal | None:
@@ -209,9 +281,12 @@ def _text(price: Decimal | None) -> str | None:
 
 
 def _prices(hourly: Decimal | None, monthly: Decimal | None) -> str:
-    hour = "unknown" if hourly is None else f"{hourly:.3f}"
     month = "unknown" if monthly is None else f"{monthly:.2f}"
-    return f"{hour} per hour, {month} per month"
+    return f"{_hourly(hourly)}, {month} per month"
+
+
+def _hourly(price: Decimal | None) -> str:
+    return f"{'unknown' if price is None else f'{price:.3f}'} per hour"
 
 
 def _row(step: Step) -> dict[str, Any]:
@@ -223,6 +298,8 @@ def _row(step: Step) -> dict[str, Any]:
         "reason": step.reason,
         "differences": list(step.differences),
         "surplus": step.surplus,
+        "updates": list(step.updates),
+        "by": None if step.by is None else step.by.id,
         "price_hourly": _text(step.price_hourly),
         "price_monthly": _text(step.price_monthly),
     }

@@ -348,6 +348,8 @@ def test_a_plan_as_data() -> None:
         "reason": "the fleet has 2 servers and needs 1",
         "differences": [],
         "surplus": True,
+        "updates": [],
+        "by": None,
         "price_hourly": "0.007",
         "price_monthly": "5",
     }

@@ -15,12 +15,12 @@ free until it is gone. A server whose status word is not known counts for create
 well: it never makes another one too many.
 
 A server that differs from its spec is kept, and its step names the differences; what a list does not show is no
-difference.
+difference. With ``replace="rolling"`` it is replaced (`pairing`), and what can be changed in place is changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, count, islice
 
 import attrs
@@ -28,13 +28,15 @@ import attrs
 from ..errors import ConfigurationError
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..fleet_spec import FleetSpec, NamePattern, check_apart
+from ..journal import StandingPair
 from ..lifecycle.commands import GONE
 from ..records import Server
 from ..specs import ServerSpec, name_key
 from .guards import Guards, Member
+from .pairing import Continued, Replacing, continued, in_place, replaceable, tokens, unfinished
 from .planning import plan_fleet
 
-__all__ = ["Selector", "plan_fleets"]
+__all__ = ["Heading", "KeyOf", "Selector", "plan_fleets", "standing_of"]
 
 KeyOf = Callable[[ServerSpec | Server], str]
 Heading = Callable[[Server], str]
@@ -61,6 +63,10 @@ class Selector:
                 return index, number
         return None
 
+    def pattern(self, index: int) -> NamePattern:
+        """Return the pattern of the names by which the servers of a fleet are found."""
+        return self._patterns[index]
+
     def _check_patterns(self) -> None:
         """Raise `ConfigurationError` for two fleets whose servers could have the same name."""
         for (fleet, one), (other, two) in combinations(zip(self._fleets, self._patterns, strict=True), 2):
@@ -69,6 +75,11 @@ class Selector:
                     f"the fleets {fleet.name!r} and {other.name!r} overlap: a server of one could have the host name "
                     "of the other"
                 )
+
+
+def standing_of(selector: Selector, standing: Iterable[StandingPair]) -> list[StandingPair]:
+    """Return the pairs of these fleets."""
+    return [pair for pair in standing if selector.place(name_key(pair.new)) is not None]
 
 
 @attrs.define
@@ -85,6 +96,7 @@ def plan_fleets(
     guards: Guards = NO_DELETES,
     key_of: KeyOf = lambda subject: name_key(subject.name),
     heading: Heading = lambda server: "",
+    replacing: Replacing | None = None,
 ) -> FleetPlan:
     """Return the plan for these fleets, with what the guards forbid as its ``refusals``.
 
@@ -94,6 +106,7 @@ def plan_fleets(
         guards: What may be deleted.
         key_of: As for `plan_fleet`.
         heading: As for `plan_fleet`.
+        replacing: What is replaced, and how; None: nothing is.
 
     Raises:
         ConfigurationError: Two fleets overlap, or a protected name belongs to none.
@@ -111,40 +124,112 @@ def plan_fleets(
                 found[index].staying.setdefault(number, []).append(server)
     steps: list[Step] = []
     refusals: list[str] = []
-    for fleet, members in zip(fleets, found, strict=True):
-        part = list(_steps(fleet, members, guards, key_of, heading))
-        deletes = sum(step.kind is StepKind.DELETE for step in part)
-        refusals += guards.refusals(fleet, len(members.staying), deletes)
+    for index, fleet in enumerate(fleets):
+        numbers = selector.pattern(index)
+        part, forbidden = _Planner(fleet, found[index], numbers, guards, key_of, heading, replacing).plan()
         steps += part
+        refusals += forbidden
     refusals += guards.total_refusals(sum(step.kind is StepKind.DELETE for step in steps))
-    return FleetPlan(tuple(steps), fleets=tuple(fleets), refusals=tuple(refusals)).priced(())
+    return FleetPlan(
+        tuple(steps),
+        fleets=tuple(fleets),
+        refusals=tuple(refusals),
+        policy=None if replacing is None else replacing.policy,
+        standing=() if replacing is None else tokens(standing_of(selector, replacing.standing)),
+    ).priced(())
 
 
-def _steps(
-    fleet: FleetSpec, members: _Members, guards: Guards, key_of: KeyOf, heading: Heading
-) -> Iterator[Step]:
-    """Yield the steps of one fleet, in the order of their numbers."""
-    staying = members.staying
-    surplus = len(staying) - fleet.count
-    single = (Member(number, same[0]) for number, same in staying.items() if len(same) == 1)
-    certain = sum(all(server.status.is_known for server in same) for same in staying.values())
-    going = guards.going(fleet, single, surplus, certain - fleet.count)
-    free = (number for number in count(fleet.first) if number not in members.taken)
-    numbers = sorted((*staying, *islice(free, max(-surplus, 0))))
-    servers = [server for same in staying.values() for server in same]
-    plan = plan_fleet(map(fleet.spec, numbers), servers, key_of, heading)
-    for number, step in zip(numbers, plan.steps, strict=True):
-        if number in going:
-            kind = StepKind.DELETE if guards.prune else StepKind.KEEP
-            reason = f"the fleet has {len(staying)} servers and needs {fleet.count}"
-            if not guards.prune:
-                reason += ": it is deleted only with prune"
-            yield Step(kind=kind, spec=step.spec, server=step.server, reason=reason, surplus=True)
-        elif step.kind is StepKind.KEEP and step.differences:
-            fields = ", ".join(line.partition(" ")[0] for line in step.differences)
-            yield attrs.evolve(step, reason=f"it differs in {fields}, and replace is 'never'")
+@attrs.frozen
+class _Planner:
+    """Plans one fleet. ``numbers`` is the pattern of the names of its servers."""
+
+    fleet: FleetSpec
+    members: _Members
+    numbers: NamePattern
+    guards: Guards
+    key_of: KeyOf
+    heading: Heading
+    replacing: Replacing | None
+
+    def plan(self) -> tuple[list[Step], list[str]]:
+        """Return the steps, in the order of the numbers of the servers that exist, and what the guards forbid."""
+        fleet, guards, staying = self.fleet, self.guards, self.members.staying
+        pairs = continued(fleet, staying, self.numbers.number, self.replacing)
+        rest = {number: staying[number] for number in sorted(staying) if number not in pairs.members}
+        size = len(rest) + len(pairs.steps)
+        certain = len(pairs.steps) + sum(all(one.status.is_known for one in same) for same in rest.values())
+        planned = self._planned(rest)
+        why, fits = self._judged(planned)
+        steps = dict(pairs.steps)
+        halves = unfinished(fits, why, size - fleet.count)
+        for new, old in halves:
+            by, replaced = planned.pop(new), planned.pop(old)
+            steps[old] = _replace(replaced, why.pop(old), by.spec, by.server)
+        surplus = size - fleet.count - len(halves)
+        single = [Member(number, rest[number][0]) for number in planned if len(rest[number]) == 1]
+        going = guards.going(fleet, single, surplus, certain - fleet.count - len(halves), why)
+        free = self._free(pairs)
+        for number in islice(free, max(-surplus, 0)):
+            steps[number] = Step(kind=StepKind.CREATE, spec=fleet.spec(number))
+        for number, step in planned.items():
+            if number in going:
+                steps[number] = self._going(step, size)
+            elif number in why:
+                steps[number] = _replace(step, why[number], fleet.spec(next(free)))
+            else:
+                steps[number] = self._staying(step)
+        ordered = [steps[number] for number in sorted(steps)]
+        deletes = sum(step.kind is StepKind.DELETE for step in ordered)
+        return ordered, [*pairs.refusals, *guards.refusals(fleet, size, deletes)]
+
+    def _planned(self, members: Mapping[int, Sequence[Server]]) -> dict[int, Step]:
+        """Return the steps of servers as `plan_fleet` plans them."""
+        servers = [server for same in members.values() for server in same]
+        plan = plan_fleet(map(self.fleet.spec, members), servers, self.key_of, self.heading)
+        return dict(zip(members, plan.steps, strict=True))
+
+    def _judged(self, planned: Mapping[int, Step]) -> tuple[dict[int, str], dict[int, Step]]:
+        """Return why servers are replaced, by their numbers, and the steps of those that fit their specs."""
+        why: dict[int, str] = {}
+        fits: dict[int, Step] = {}
+        for number, step in planned.items() if self.replacing is not None else ():
+            assert self.replacing is not None
+            reason = replaceable(step, self.replacing)
+            if not reason:
+                fits[number] = step
+            elif step.server is not None and not self.guards.keeps(self.fleet, Member(number, step.server)):
+                why[number] = reason
+        return why, fits
+
+    def _free(self, pairs: Continued) -> Iterator[int]:
+        """Yield the numbers for new servers."""
+        first = [number for number in pairs.free if number not in self.members.taken]
+        taken = {*self.members.taken, *pairs.members, *first}
+        yield from first
+        yield from (number for number in count(self.fleet.first) if number not in taken)
+
+    def _going(self, step: Step, size: int) -> Step:
+        """Return the step of a server that is more than the fleet needs."""
+        reason = f"the fleet has {size} servers and needs {self.fleet.count}"
+        if self.guards.prune:
+            kind = StepKind.DELETE
         else:
-            yield step
+            kind, reason = StepKind.KEEP, f"{reason}: it is deleted only with prune"
+        return Step(kind=kind, spec=step.spec, server=step.server, reason=reason, surplus=True)
+
+    def _staying(self, step: Step) -> Step:
+        """Return the step of a server that is not replaced."""
+        if self.replacing is not None and self.replacing.in_place:
+            step = in_place(step)
+        if step.kind is not StepKind.KEEP or not step.differences:
+            return step
+        fields = ", ".join(line.partition(" ")[0] for line in step.differences)
+        because = "replace is 'never'" if self.replacing is None else "it is protected, or can't be changed"
+        return attrs.evolve(step, reason=f"it differs in {fields}, and {because}")
+
+
+def _replace(old: Step, why: str, spec: ServerSpec, by: Server | None = None) -> Step:
+    return Step(kind=StepKind.REPLACE, spec=spec, server=old.server, reason=why, by=by)
 
 
 def _pattern(fleet: FleetSpec, key_of: KeyOf) -> NamePattern:

@@ -15,7 +15,7 @@ A server that several share a name with is never deleted, because it is not cert
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -98,22 +98,34 @@ class Guards:
             if not isinstance(name, str) or all(fleet.number(name) is None for fleet in fleets):
                 raise ConfigurationError(f"protect has {name!r}, which is no name of these fleets")
 
-    def going(self, fleet: FleetSpec, members: Iterable[Member], surplus: int, certain: int) -> set[int]:
+    def keeps(self, fleet: FleetSpec, member: Member) -> bool:
+        """Return whether a member is protected."""
+        names = fleet.protect if callable(self.protect) else (*fleet.protect, *self.protect)
+        if any(fleet.number(name) == member.number for name in names):
+            return True
+        return callable(self.protect) and bool(self.protect(member.server))
+
+    def going(
+        self,
+        fleet: FleetSpec,
+        members: Iterable[Member],
+        surplus: int,
+        certain: int,
+        sooner: Container[int] = (),
+    ) -> set[int]:
         """Return the numbers of the members that go: as many as are too many (``surplus``), as far as they may.
 
         ``certain`` is the number of those that are too many if each server stays away whose status word is not known:
-        no more than these go of the servers whose word is known, and none at all if it is negative.
+        no more than these go of the servers whose word is known, and none at all if it is negative. Those whose numbers
+        are in ``sooner`` go before all others.
         """
         if surplus <= 0 or certain < 0:
             return set()
-        names = fleet.protect if callable(self.protect) else (*fleet.protect, *self.protect)
-        kept = {fleet.number(name) for name in names}
-        free = [
-            member
-            for member in members
-            if member.number not in kept and not (callable(self.protect) and self.protect(member.server))
+        free = [member for member in members if not self.keeps(fleet, member)]
+        ranked = [
+            ((member.number in sooner, self._rank(member)), member.number, member.server.status.is_known)
+            for member in free
         ]
-        ranked = [(self._rank(member), member.number, member.server.status.is_known) for member in free]
         try:
             first = sorted(ranked, reverse=True)[:surplus]
         except TypeError as unfit:

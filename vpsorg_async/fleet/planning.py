@@ -19,12 +19,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+import attrs
+
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..lifecycle.commands import GONE
 from ..records import Server
 from ..specs import ServerSpec, name_key
 
-__all__ = ["FleetPlan", "Step", "StepKind", "plan_fleet"]
+__all__ = ["Difference", "FleetPlan", "Step", "StepKind", "differing", "plan_fleet"]
+
+
+@attrs.frozen
+class Difference:
+    """A field that the account shows and that differs from the spec."""
+
+    field: str
+    shown: object
+    wanted: object
+
+    @property
+    def change(self) -> str:
+        """What has to change, in short."""
+        return f"{self.field} {self.shown!r} -> {self.wanted!r}"
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.shown!r}, the spec says {self.wanted!r}"
 
 
 def plan_fleet(
@@ -60,7 +79,7 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
         ids = ", ".join(str(server.id) for server, _ in staying)
         return Step(kind=StepKind.REFUSE, spec=spec, reason=f"{len(staying)} servers have this name: {ids}")
     ((server, command),) = staying
-    differences = tuple(_differences(spec, server))
+    differences = tuple(map(str, differing(spec, server)))
     after: tuple[Server, ...] = ()
     match server.status, command:
         case "suspended", _:
@@ -80,8 +99,8 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
     return Step(kind=kind, spec=spec, server=server, differences=differences, reason=reason, after=after)
 
 
-def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
-    """Yield a line for each field that the account shows and that differs from the spec."""
+def differing(spec: ServerSpec, server: Server) -> Iterable[Difference]:
+    """Yield each field that the account shows and that differs from the spec."""
     shown = {
         "plan_id": None if server.plan is None else server.plan.id,
         "os_id": None if server.os is None else server.os.id,
@@ -94,4 +113,4 @@ def _differences(spec: ServerSpec, server: Server) -> Iterable[str]:
         wanted = getattr(spec, field)
         same_name = name_key(str(value)) == name_key(str(wanted)) if field == "hostname" else False
         if value is not None and str(value) != str(wanted) and not same_name:
-            yield f"{field} is {value!r}, the spec says {wanted!r}"
+            yield Difference(field, value, wanted)

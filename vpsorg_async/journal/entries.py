@@ -13,10 +13,20 @@ from ..codec import loads
 from ..errors import ConfigurationError
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.receipts import Receipt
-from ..records import ServerId
+from ..records import Server, ServerId
 from ..specs import check_id, id_text, name_key
 
-__all__ = ["Acknowledged", "Intent", "Kind", "Subject", "as_text", "read_ids", "same_ids", "subject_of"]
+__all__ = [
+    "Acknowledged",
+    "Intent",
+    "Kind",
+    "StandingPair",
+    "Subject",
+    "as_text",
+    "read_ids",
+    "same_ids",
+    "subject_of",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +60,23 @@ class Acknowledged:
     def at(self) -> datetime:
         """The time of day (UTC) at which it was acknowledged."""
         return self.receipt.acknowledged_at
+
+
+@attrs.frozen(kw_only=True)
+class StandingPair:
+    """A replacement that a run has begun, and that has not come to its end.
+
+    Attributes:
+        new: The name of the new server.
+        old: The old server, as it was.
+        new_id: The id of the new server, once its create was acknowledged.
+        switched: Whether the old server was switched off from its work: only its delete is left to be done.
+    """
+
+    new: str
+    old: Server
+    new_id: ServerId | None = None
+    switched: bool = False
 
 
 class Kind(StrEnum):
