@@ -55,6 +55,7 @@ from vpsorg_async.errors import (
     WaitTimeoutError,
 )
 from vpsorg_async.plain import VERSION, from_plain, to_plain
+from vpsorg_async.replace_policy import ReplacePolicy
 
 PUBLIC = sorted(
     {
@@ -133,6 +134,16 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
         max_hourly=st.none() | st.decimals(0, 1000, places=4),
         max_creates_per_run=st.none() | st.integers(0, 1000),
         read_only=st.booleans(),
+    ),
+    ReplacePolicy: st.builds(
+        ReplacePolicy,
+        surge=st.integers(1, 9) | st.floats(0.1, 0.9),
+        max_unavailable=st.integers(0, 9) | st.floats(0.1, 0.9),
+        drain=SECONDS,
+        canary=st.integers(0, 9),
+        max_failures=st.integers(1, 9),
+        delete_failed=st.booleans(),
+        names=st.sampled_from(["free", "stable"]),
     ),
     RetryPolicy: st.builds(
         RetryPolicy,
