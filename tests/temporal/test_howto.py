@@ -26,7 +26,7 @@ QUEUE = "vpsorg-main"
 @pytest.fixture(scope="module")
 def blocks() -> list[str]:
     found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
-    assert len(found) == 4
+    assert len(found) == 5
     return found
 
 
@@ -52,11 +52,34 @@ async def test_from_nothing_to_a_fleet(programs: list[str], box: Sandbox) -> Non
     assert len(box.servers) == 20
 
 
+async def test_a_fleet_of_the_page_is_applied(
+    blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path
+) -> None:
+    """Its program creates what is missing; with a fleet that is too large it prints which guard forbids the plan."""
+    (tmp_path / "apply.py").write_text(
+        blocks[2].replace("localhost:7233", engine.service_client.config.target_host), "utf-8"
+    )
+    config = engine.config()
+    config["plugins"] = [VpsOrgPlugin(lambda: Client(box.token, base_url=box.url))]
+    printed = []
+    async with Worker(Engine(**config), task_queue=QUEUE):
+        for _ in range(2):
+            done = await asyncio.create_subprocess_exec(
+                sys.executable, "apply.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+            )
+            printed.append((await done.communicate())[0].decode())
+            box.world.add(15, name="web")
+
+    assert printed[0] == "12 succeeded, 0 failed\n"
+    assert "15 servers would be deleted, and max_deletes permits 8" in printed[1]
+    assert {change.operation for change in box.ledger} == {"create"}
+
+
 async def test_a_health_check_and_a_workflow_of_ones_own(
     blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The activity and the workflow of the page run in a worker with the plugin."""
-    (tmp_path / "page_of_temporal.py").write_text("\n".join(blocks[2:]), "utf-8")
+    (tmp_path / "page_of_temporal.py").write_text("\n".join(blocks[3:]), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     module: Any = await asyncio.to_thread(__import__, "page_of_temporal")
     ids = [server.id for server in box.world.add(2)]

@@ -8,34 +8,30 @@ can send nothing meanwhile, because its lease had ended before the engine gave t
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from temporalio import activity
 
 from ..client import Client
+from ..config import check_seconds
 from ..errors import (
     ConfigurationError,
     OutcomeUnknownError,
     RequestError,
-    RequestTimeoutError,
     Sent,
-    VpsOrgError,
     WaitError,
-    is_absence,
 )
-from ..events import CommandAnswered, CommandSent, FleetEvent, ServerAdopted, ServerSettled
-from ..fleet import Failed, Outcome, Skipped, Succeeded
 from ..lifecycle.receipts import Receipt
 from ..listing import by_id
 from ..plain import from_plain, to_plain
 from ..records import Server, ServerId
 from ..shared_client import SharedClient
-from ..specs import ServerSpec, id_text
+from ..specs import ServerSpec, check_id, id_text
 from .account_activities import INTENT, receipt_of
+from .chunk_run import ChunkRun, check_chunk
 from .convert import application_error, read_as
-from .lease import Lease, attempt_ended
+from .lease import Lease
 from .messages import FleetRequest, RollingRequest
 from .passwords import PasswordKeeper
 
@@ -119,11 +115,20 @@ class FleetActivities:
         }
         return {**settings, "rows": rows, "locations": locations, "ids": ids}
 
-    async def create_chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
+    async def create_chunk(self, chunk: Any) -> dict[str, Any]:
         """Create or ensure the servers of a chunk, and return their rows; also what is open if it was told to end."""
+        check_chunk(
+            chunk,
+            {"operation": str, "specs": list, "timeout": object, "settle": object},
+            receipts=dict,
+            again=bool,
+        )
+        if chunk["operation"] not in ("create", "ensure"):
+            raise ConfigurationError(f"$.operation: expected create or ensure, not {chunk['operation']!r}")
         specs = [read_as(spec, ServerSpec) for spec in chunk["specs"]]
         wanted = FleetRequest(specs=specs, timeout=chunk["timeout"], settle=chunk["settle"])
-        run = _ChunkRun([spec.name for spec in wanted.specs], self._passwords, chunk.get("receipts", {}))
+        receipts = {name: to_plain(read_as(one, Receipt)) for name, one in chunk.get("receipts", {}).items()}
+        run = ChunkRun([spec.name for spec in wanted.specs], self._passwords, receipts)
         again = chunk.get("again", False) or activity.info().attempt > 1
 
         async def work(vps: Client) -> object:
@@ -142,22 +147,26 @@ class FleetActivities:
             done = await run.do(vps, work)
         return {**done, "doubt": again or run.has_doubts()}
 
-    async def act_chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
+    async def act_chunk(self, chunk: Any) -> dict[str, Any]:
         """Delete the servers of a chunk, and return their rows."""
-        run = _ChunkRun(chunk["ids"], self._passwords)
+        check_chunk(chunk, {"ids": list, "timeout": object})
+        wanted = FleetRequest(ids=chunk["ids"], timeout=chunk["timeout"])
+        run = ChunkRun([*wanted.ids], self._passwords, deletes=True)
 
         async def work(vps: Client) -> object:
-            return await vps.fleet.delete(run.open_keys(), timeout=chunk["timeout"], on_event=run.on_event)
+            return await vps.fleet.delete(run.open_keys(), timeout=wanted.timeout, on_event=run.on_event)
 
         async with self._shared as vps:
             return await run.do(vps, work)
 
-    async def reboot_once(self, server_id: ServerId, timeout: float) -> Server:
+    async def reboot_once(self, server_id: Any, timeout: Any) -> Server:
         """Reboot a server, and wait until it is active again.
 
         The intent is durable before the reboot leaves, and its receipt after it was acknowledged. An attempt that finds
         an intent without a receipt does not send: only the user can say whether the server was rebooted.
         """
+        check_id(server_id)
+        check_seconds(timeout, "timeout")
         state: dict[str, Any] = next(iter(activity.info().heartbeat_details), {})
         if state.get("intent") and "receipt" not in state:
             unknown = f"an earlier attempt may have sent the reboot of {server_id!r}"
@@ -186,121 +195,6 @@ class FleetActivities:
 
         async with self._shared as vps, Lease(lambda: state) as lease:
             return await lease.run(reboot(vps, lease))
-
-
-class _ChunkRun:
-    """One attempt of a chunk: what its events say, and what of it the next attempt must know."""
-
-    def __init__(
-        self,
-        keys: list[ServerId],
-        passwords: PasswordKeeper,
-        receipts: Mapping[str, dict[str, Any]] | None = None,
-    ) -> None:
-        """``receipts`` are those that the workflow knows; None for commands that have none, whose rows last instead."""
-        earlier: dict[str, Any] = next(iter(activity.info().heartbeat_details), {})
-        self._keys = keys
-        self._passwords = passwords
-        self._keeps_rows = receipts is None
-        self._receipts: dict[str, dict[str, Any]] = {**(receipts or {}), **earlier.get("receipts", {})}
-        self._rows: dict[ServerId, dict[str, Any]] = {row["key"]: row for row in earlier.get("rows", ())}
-        self._sent: set[ServerId] = set()
-        self._handed_over: set[asyncio.Task[None]] = set()
-        self._out_of_time = False
-        self._lease = Lease(self._details)
-
-    def read_receipts(self) -> dict[str, Receipt]:
-        """Return the receipts of earlier attempts by name."""
-        return {name: from_plain(receipt) for name, receipt in self._receipts.items()}
-
-    def open_keys(self) -> list[ServerId]:
-        """Return the keys that have no row."""
-        return [key for key in self._keys if key not in self._rows]
-
-    def has_doubts(self) -> bool:
-        """Return whether the create of an open server was sent, and nothing is known of it."""
-        return any(key in self._sent and str(key) not in self._receipts for key in self.open_keys())
-
-    async def do(self, vps: Client, work: Callable[[Client], Coroutine[Any, Any, object]]) -> dict[str, Any]:
-        """Do the work while the lease lasts, and return the rows, the receipts, and the keys that are open."""
-        async with self._lease as lease:
-            try:
-                await lease.run(work(vps.with_options(not_after=lease.until)))
-            except asyncio.CancelledError:
-                pass  # the workflow pauses or ends: the rest is open
-            except VpsOrgError as error:
-                if not error.final:
-                    raise
-                for key in self.open_keys():
-                    self._rows[key] = self._failed(key, error)
-            else:
-                if self._out_of_time:
-                    raise attempt_ended("its lease ended before everything was sent")
-            finally:
-                if self._handed_over:
-                    await asyncio.wait(self._handed_over)
-        done = {str(row["key"]) for row in self._rows.values() if row["outcome"] == "succeeded"}
-        receipts = {name: receipt for name, receipt in self._receipts.items() if name not in done}
-        return {"rows": [*self._rows.values()], "receipts": receipts, "open": self.open_keys()}
-
-    def on_event(self, event: FleetEvent) -> None:
-        """Take a receipt or an outcome from an event of the fleet call."""
-        if isinstance(event, CommandSent):
-            self._sent.add(event.key)
-        if isinstance(event, CommandAnswered):
-            # no later answer has it, and this process can die while the server boots
-            self._hand_over(event.server)
-        if isinstance(event, CommandAnswered | ServerAdopted):
-            if event.receipt is not None and event.receipt.operation == "create":
-                self._receipts[str(event.key)] = to_plain(event.receipt)
-                self._lease.note()
-        elif isinstance(event, ServerSettled):
-            self._settled(event.outcome)
-
-    def _hand_over(self, server: Server | None) -> None:
-        if server is not None and server.password is not None:
-            self._handed_over.add(asyncio.create_task(self._passwords.keep(server)))
-
-    def _settled(self, outcome: Outcome) -> None:
-        if isinstance(outcome.error, RequestTimeoutError) and outcome.error.not_after is not None:
-            self._out_of_time = True
-        elif isinstance(outcome, Succeeded) or not self._lease.ending:
-            # what the end of this attempt has cut off is not the outcome of a server
-            self._rows[outcome.key] = self._row(outcome)
-
-    def _row(self, outcome: Outcome) -> dict[str, Any]:
-        if isinstance(outcome, Skipped):
-            return {"key": outcome.key, "outcome": "skipped", "message": outcome.reason}
-        if isinstance(outcome, Failed):
-            if (
-                is_absence(outcome.error)
-                and outcome.server_id is not None
-                and outcome.key == outcome.server_id
-            ):
-                # it was there when the plan was made: it is gone, whoever deleted it
-                return {
-                    "key": outcome.key,
-                    "outcome": "succeeded",
-                    "server_id": outcome.key,
-                    "how": "deleted",
-                }
-            row = self._failed(outcome.key, outcome.error)
-            row |= {} if outcome.server_id is None else {"server_id": outcome.server_id}
-        else:
-            row = {"key": outcome.key, "outcome": "succeeded", "how": outcome.how}
-        server = outcome.server
-        if server is not None:
-            row |= {"server_id": server.id, "status": str(server.status)}
-            row |= {"ip_address": server.ip_address} if server.ip_address else {}
-        return row | {"seconds": round(outcome.seconds, 3)}
-
-    def _failed(self, key: ServerId, error: VpsOrgError) -> dict[str, Any]:
-        row = {"key": key, "outcome": "failed", "error": type(error).__name__, "message": str(error)}
-        receipt = self._receipts.get(str(key))
-        return row if receipt is None else row | {"server_id": receipt["server_id"]}
-
-    def _details(self) -> object:
-        return {"rows": [*self._rows.values()]} if self._keeps_rows else {"receipts": self._receipts}
 
 
 async def _known(vps: Client, ids: Iterable[ServerId]) -> dict[str, Server]:

@@ -65,6 +65,11 @@ class FleetWorkflow:
         self._items = {str(item if deletes else item["name"]): item for item in items}
         self._book.begin([item if deletes else item["name"] for item in items], self._settings["rows"])
         self._start([key for key in self._items if not self._book.has(key)], again=False)
+        await self._finish()
+        return self._book.summary((workflow.now() - began).total_seconds())
+
+    async def _finish(self) -> None:
+        """Wait until all chunks are done. If the workflow is cancelled, workers hand over what they have first."""
         try:
             await workflow.wait_condition(lambda: all(task.done() for task in self._tasks))
             await workflow.wait_condition(workflow.all_handlers_finished)
@@ -78,7 +83,6 @@ class FleetWorkflow:
             raise
         for task in self._tasks:
             task.result()  # a bug must not pass for an outcome
-        return self._book.summary((workflow.now() - began).total_seconds())
 
     @workflow.signal
     def pause(self) -> None:
@@ -94,12 +98,15 @@ class FleetWorkflow:
     @workflow.update
     def retry_failed(self) -> int:
         """Try the servers again that failed or were skipped so far, and return their number."""
+        keys = self._can_be_retried()
+        self._book.withdraw(keys)
+        self._start(keys, again=True)
+        return len(keys)
+
+    def _can_be_retried(self) -> list[str]:
         # a server that the plan did not find can't be deleted the next time either
         outcomes = ("failed",) if self.operation == "delete" else ("failed", "skipped")
-        keys = self._book.withdraw(outcomes)
-        if keys:
-            self._start(keys, again=True)
-        return len(keys)
+        return self._book.with_outcomes(outcomes)
 
     @workflow.query
     def progress(self) -> dict[str, Any]:
@@ -122,10 +129,16 @@ class FleetWorkflow:
         self._told_to_end.update(self._running)
 
     def _start(self, keys: Sequence[str], *, again: bool) -> None:
+        by_activity: dict[str, list[str]] = {}
+        for key in keys:
+            by_activity.setdefault(self._activity(key), []).append(key)
+        for same in by_activity.values():
+            for chunk in self._in_chunks(same):
+                self._tasks.add(asyncio.create_task(self._do(chunk, again)))
+
+    def _in_chunks(self, keys: Sequence[str]) -> list[Sequence[str]]:
         size = max(self._settings["chunk"], -(-len(keys) // MOST_CHUNKS))
-        for first in range(0, len(keys), size):
-            chunk = self._do(keys[first : first + size], again)
-            self._tasks.add(asyncio.create_task(chunk))
+        return [keys[first : first + size] for first in range(0, len(keys), size)]
 
     async def _do(self, keys: Sequence[str], again: bool) -> None:
         """Let workers do a chunk, in several turns if it is paused."""
@@ -139,7 +152,7 @@ class FleetWorkflow:
     async def _turn(self, keys: Sequence[str], again: bool) -> tuple[Sequence[str], bool]:
         """Let a worker do a chunk, record its rows, and return what is left open, and whether it was sent perhaps."""
         handle = workflow.start_activity(
-            "vpsorg.act_chunk" if self.operation == "delete" else "vpsorg.create_chunk",
+            self._activity(keys[0]),
             self._chunk(keys, again),
             start_to_close_timeout=timedelta(days=2, seconds=2 * self._settings["timeout"]),
             heartbeat_timeout=timedelta(seconds=self._settings["heartbeat_timeout"]),
@@ -165,7 +178,12 @@ class FleetWorkflow:
         self._receipts.update(result["receipts"])
         return [str(key) for key in result["open"]], result.get("doubt", False)
 
+    def _activity(self, key: str) -> str:
+        """Return the name of the activity that does the chunk of a key."""
+        return "vpsorg.act_chunk" if self.operation == "delete" else "vpsorg.create_chunk"
+
     def _chunk(self, keys: Sequence[str], again: bool) -> dict[str, Any]:
+        """Return the argument of the activity that does a chunk."""
         items = [self._items[key] for key in keys]
         if self.operation == "delete":
             return {"ids": items, "timeout": self._settings["timeout"]}
@@ -175,8 +193,12 @@ class FleetWorkflow:
             "timeout": self._settings["timeout"],
             "settle": self._settings["settle"],
         }
+        return chunk | self._known_of(keys, again)
+
+    def _known_of(self, keys: Sequence[str], again: bool) -> dict[str, Any]:
+        """Return what is known of earlier turns of a chunk, as fields of its argument."""
         known = {key: self._receipts[key] for key in keys if key in self._receipts}
-        return chunk | ({"receipts": known} if known else {}) | ({"again": True} if again else {})
+        return ({"receipts": known} if known else {}) | ({"again": True} if again else {})
 
 
 @workflow.defn(name="vpsorg.FleetCreate", failure_exception_types=[TypeError])

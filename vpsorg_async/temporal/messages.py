@@ -9,11 +9,13 @@ import attrs
 
 from ..config import check_seconds
 from ..errors import ConfigurationError
+from ..fleet.guards import Guards
 from ..fleet.rollout import window
+from ..fleet_spec import FleetSpec, check_apart
 from ..records import ServerId
-from ..specs import ServerSpec, check_id, id_text
+from ..specs import ServerSpec, check_bool, check_id, id_text
 
-__all__ = ["FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
+__all__ = ["ApplyRequest", "FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
 
 MAX_CHUNK = 100
 MAX_SERVERS = 10_000
@@ -47,6 +49,30 @@ def _ids(_: object, __: object, value: tuple[object, ...]) -> None:
         check_id(server_id)
     if len({id_text(server_id) for server_id in value}) < len(value):
         raise ConfigurationError("an id is given more than once")
+
+
+def _fleets(_: object, __: object, value: tuple[object, ...]) -> None:
+    fleets = []
+    for fleet in value:
+        if not isinstance(fleet, FleetSpec):
+            raise ConfigurationError(f"fleets has FleetSpecs, not {type(fleet).__name__}")
+        fleets.append(fleet)
+    if not fleets:
+        raise ConfigurationError("fleets has at least one FleetSpec")
+    check_apart(fleets)
+    servers = sum(fleet.count for fleet in fleets)
+    if servers > MAX_SERVERS:
+        raise ConfigurationError(
+            f"fleets have at most {MAX_SERVERS} servers in all, not {servers}: split them"
+        )
+
+
+def _some_fleets(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, FleetSpec) else _tuple(value)
+
+
+def _bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_bool(value, attribute.name)
 
 
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -96,6 +122,56 @@ class FleetRequest:
     settle: float = attrs.field(default=30.0, validator=_seconds)
     chunk: int = attrs.field(default=50, validator=_number(1, MAX_CHUNK))
     heartbeat_timeout: float = attrs.field(default=15.0, validator=_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class ApplyRequest:
+    """What ``vpsorg.FleetApply`` takes; most are the options of `Fleet.plan`.
+
+    Args:
+        fleets: The fleets, a `FleetSpec` or several, at most 10,000 servers in all.
+        timeout: Seconds for each server, from its command until it has its status.
+        prune: Whether servers that are more than a fleet's count are deleted; False.
+        max_deletes: The maximum number of deletes: a number for the whole plan, or a share below 1 of each fleet, at
+            least one; 0.1.
+        protect: Names of servers that are not deleted.
+        remove: Which servers are deleted first: those with the ``highest`` numbers, or the ``newest``.
+        allow_empty: Whether a fleet with a count of 0 may lose all of its servers; False.
+        wait_for_approval: Whether nothing is sent before the update ``approve``; False. The query ``plan`` shows what
+            would be done.
+        settle: Seconds for which a server of an unanswered create is searched for by its name, before another worker
+            creates it; 30. It must be longer than lists of the account lag behind.
+        chunk: The number of servers that a worker gets at once, 1 to 100; 50.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over, at least 1; 15.
+
+    Raises:
+        ConfigurationError: A value is out of range, or the fleets overlap.
+
+    Example:
+        ``ApplyRequest(fleets=load_fleets("fleet.toml"), timeout=600, prune=True)``
+    """
+
+    fleets: tuple[FleetSpec, ...] = attrs.field(converter=_some_fleets, validator=_fleets)
+    timeout: float = attrs.field(validator=_seconds)
+    prune: bool = attrs.field(default=False, validator=_bool)
+    max_deletes: int | float | None = None
+    protect: tuple[str, ...] = attrs.field(default=(), converter=_tuple)
+    remove: str = "highest"
+    allow_empty: bool = attrs.field(default=False, validator=_bool)
+    wait_for_approval: bool = attrs.field(default=False, validator=_bool)
+    settle: float = attrs.field(default=30.0, validator=_seconds)
+    chunk: int = attrs.field(default=50, validator=_number(1, MAX_CHUNK))
+    heartbeat_timeout: float = attrs.field(default=15.0, validator=_seconds)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.remove, str):
+            raise ConfigurationError(f"remove is 'highest' or 'newest', not {self.remove!r}")
+        Guards.of(self.guards()).check(self.fleets)
+
+    def guards(self) -> dict[str, Any]:
+        """Return the options of `Fleet.plan` that say what may be deleted."""
+        names = ("prune", "max_deletes", "protect", "remove", "allow_empty")
+        return {name: getattr(self, name) for name in names}
 
 
 @attrs.frozen(kw_only=True)

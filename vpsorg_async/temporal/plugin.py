@@ -23,6 +23,8 @@ from ..client import Client
 from ..errors import ConfigurationError, VpsOrgError
 from ..shared_client import SharedClient
 from .account_activities import AccountActivities
+from .apply_activities import ApplyActivities
+from .apply_workflow import FleetApply
 from .convert import with_records
 from .fleet_activities import FleetActivities
 from .fleet_workflows import FleetCreate, FleetDelete, FleetEnsure
@@ -62,12 +64,17 @@ class VpsOrgPlugin(SimplePlugin):
     def __init__(self, factory: Callable[[], Client], *, on_password: OnPassword | None = None) -> None:
         shared = SharedClient(factory)
         passwords = PasswordKeeper(on_password)
-        named = AccountActivities(shared, passwords).named() | FleetActivities(shared, passwords).named()
+        fleets = FleetActivities(shared, passwords)
+        named = {
+            **AccountActivities(shared, passwords).named(),
+            **fleets.named(),
+            **ApplyActivities(shared, passwords, fleets).named(),
+        }
         super().__init__(
             "vpsorg.VpsOrgPlugin",
             data_converter=with_records,
             activities=[_activity(name, method) for name, method in named.items()],
-            workflows=[FleetCreate, FleetEnsure, FleetDelete, RollingReboot],
+            workflows=[FleetCreate, FleetEnsure, FleetDelete, FleetApply, RollingReboot],
             workflow_runner=_pass_through,
             workflow_failure_exception_types=[VpsOrgError],
         )

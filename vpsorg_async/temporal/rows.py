@@ -42,16 +42,23 @@ class RowBook:
         """Return whether a key has its row."""
         return key in self._rows
 
+    def outcome(self, key: str) -> str:
+        """Return the outcome of a key; ``open`` while it has none."""
+        outcome: str = self._rows.get(key, {}).get("outcome", "open")
+        return outcome
+
     def key(self, key: str) -> Any:
         """Return a key as it was given."""
         return self._keys[key]
 
-    def withdraw(self, outcomes: Collection[str]) -> list[str]:
-        """Remove the rows of servers with these outcomes, and return their keys."""
-        keys = [key for key, row in self._rows.items() if row["outcome"] in outcomes]
+    def with_outcomes(self, outcomes: Collection[str]) -> list[str]:
+        """Return the keys of servers with these outcomes."""
+        return [key for key, row in self._rows.items() if row["outcome"] in outcomes]
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Remove the rows of these keys: they are open again."""
         for key in keys:
             del self._rows[key]
-        return keys
 
     def counts(self) -> dict[str, Any]:
         """Return the number of servers by outcome."""
