@@ -31,6 +31,7 @@ from .reports import Hook, number, run_and_report, some
 from .settings import ACCOUNT, Account, Settings
 from .specs import number_or_share
 from .stdio import note
+from .time_options import Settle, Timeout
 
 __all__ = ["apply", "diff", "plan", "scale"]
 
@@ -39,15 +40,6 @@ MOST = 10_000
 File = Annotated[
     Path,
     Parameter(name=("--file", "-f"), help="A TOML file of fleets: [[fleet]] with name, count and so on."),
-]
-Seconds = Annotated[
-    float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
-]
-Settle = Annotated[
-    float,
-    Parameter(
-        help="Seconds for which a create without an answer is searched for; longer than lists lag behind."
-    ),
 ]
 _GUARDS = Group("Guards of deletes", sort_key=1)
 
@@ -120,7 +112,7 @@ def plan(
 def apply(
     *,
     file: File,
-    timeout: Seconds = 900.0,
+    timeout: Timeout = 900.0,
     settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
     yes: Yes = False,
@@ -150,7 +142,7 @@ def scale(
     fleet: Annotated[
         str | None, Parameter(help="The name pattern of the fleet, if the file has several.")
     ] = None,
-    timeout: Seconds = 900.0,
+    timeout: Timeout = 900.0,
     settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
     yes: Yes = False,

@@ -29,6 +29,7 @@ from .reports import Call, Hook, run_and_report
 from .selecting import ask, is_sole, select
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or_share
+from .time_options import Settle, Timeout
 
 __all__ = ["app"]
 
@@ -53,18 +54,9 @@ for _name, _home, _help in (
 Ids = Annotated[
     tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.", show_default=False)
 ]
-Seconds = Annotated[
-    float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
-]
 NoWait = Annotated[bool, Parameter(help="Return when the commands are acknowledged.", show_default=False)]
 DryRun = Annotated[
     bool, Parameter(help="Print what would be done and what it costs, without doing it.", show_default=False)
-]
-Settle = Annotated[
-    float,
-    Parameter(
-        help="Seconds for which a create without an answer is searched for; longer than lists lag behind."
-    ),
 ]
 StopOnFailure = Annotated[
     bool, Parameter(help="Send no further command after a failure.", show_default=False)
@@ -79,7 +71,7 @@ CONTINUED = 86_400.0
 def create(
     *,
     dry_run: DryRun = False,
-    timeout: Seconds = 900.0,
+    timeout: Timeout = 900.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     settle: Settle = SETTLE,
@@ -137,7 +129,7 @@ def create(
 def ensure(
     *,
     dry_run: DryRun = False,
-    timeout: Seconds = 900.0,
+    timeout: Timeout = 900.0,
     stop_on_failure: StopOnFailure = False,
     settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
@@ -188,7 +180,7 @@ def start(
     ids: Ids = (),
     /,
     *,
-    timeout: Seconds = 300.0,
+    timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     servers: Selection = SELECTION,
@@ -211,7 +203,7 @@ def stop(
     ids: Ids = (),
     /,
     *,
-    timeout: Seconds = 300.0,
+    timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
@@ -234,7 +226,7 @@ def reboot(
     ids: Ids = (),
     /,
     *,
-    timeout: Seconds = 300.0,
+    timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
@@ -259,7 +251,7 @@ def delete(
     ids: Ids = (),
     /,
     *,
-    timeout: Seconds = 300.0,
+    timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
@@ -293,7 +285,7 @@ def rolling_reboot(
     ] = "1",
     max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
     port: Annotated[int | None, Parameter(help="The same as --ready tcp:PORT.")] = None,
-    timeout: Seconds = 600.0,
+    timeout: Timeout = 600.0,
     yes: Yes = False,
     servers: Selection = SELECTION,
     readiness: Readiness = READINESS,

@@ -27,6 +27,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..lifecycle.readiness import READY_TIMEOUT, Check, Hopeless, NotReady
 from ..records import Server
+from .time_options import OptionalSeconds
 
 __all__ = ["NO_CHECK", "READINESS", "Readiness", "ReadyRequest", "WrittenCheck", "parse"]
 
@@ -196,8 +197,8 @@ class Readiness:
         ),
     ] = ()
     ready_timeout: Annotated[
-        float | None,
-        Parameter(help="Seconds for each server, from active until all checks pass; 300 by default."),
+        OptionalSeconds,
+        Parameter(help="Time for each server, from active until all checks pass; 5m by default."),
     ] = None
     ssh_user: Annotated[str | None, Parameter(help="User who executes COMMAND; root by default.")] = None
     ssh_key: Annotated[

@@ -23,6 +23,7 @@ from .exits import Exit
 from .signals import Interrupted, held, interrupted, release
 from .signals import run as run_work
 from .stdio import Unwritten, abandon, emit, note
+from .time_options import Seconds
 
 __all__ = ["run"]
 
@@ -171,7 +172,7 @@ def sandbox(
     token: Annotated[str | None, Parameter(help="Token to accept; random by default.")] = None,
     dialect: Annotated[str, Parameter(help="Dialect of the API: documented or provider.")] = "documented",
     order: Annotated[str, Parameter(help="Server that lists show first: oldest or newest.")] = "oldest",
-    latency: Annotated[float, Parameter(help="Delay of each answer, in seconds.")] = 0.0,
+    latency: Annotated[Seconds, Parameter(help="Delay of each answer.")] = 0.0,
     boot: Boot = "5:20",
     no_boot: NoBoot = False,
     ports: Annotated[
@@ -247,7 +248,8 @@ def _end(error: BaseException, *, debug: bool) -> Exit:
 def _explain(error: BaseException) -> str:
     if isinstance(error, CycloptsError):
         command = " ".join(["vpsorg", *(error.command_chain or ()), "--help"])
-        return f"{error} See {command}"
+        text = str(error)
+        return f"{text}{'' if text.endswith(('.', '?')) else '.'} See {command}"
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
     if isinstance(error, VpsOrgError | SandboxError | OSError | Unwritten):

@@ -19,12 +19,12 @@ from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
 from .server_names import is_pattern, resolve_one
 from .settings import ACCOUNT, Account, Settings
 from .single_command import acting
+from .time_options import WaitTimeout
 
 __all__ = ["delete", "reboot", "start", "stop"]
 
 Servers = Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
-Seconds = Annotated[float, Parameter(name="--timeout", help="Maximum seconds of the wait.")]
 
 
 def delete(
@@ -32,7 +32,7 @@ def delete(
     /,
     *,
     wait: Wait = False,
-    timeout: Seconds = 300.0,
+    timeout: WaitTimeout = 300.0,
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -65,7 +65,7 @@ def start(
     /,
     *,
     wait: Wait = False,
-    timeout: Seconds = 300.0,
+    timeout: WaitTimeout = 300.0,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -95,7 +95,7 @@ def stop(
     /,
     *,
     wait: Wait = False,
-    timeout: Seconds = 300.0,
+    timeout: WaitTimeout = 300.0,
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -124,7 +124,7 @@ def reboot(
     /,
     *,
     wait: Wait = False,
-    timeout: Seconds = 300.0,
+    timeout: WaitTimeout = 300.0,
     yes: Yes = False,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,

@@ -30,6 +30,8 @@ from .settings import ACCOUNT, Account
 from .single_command import creating
 from .specs import OsId, PlanId, ident
 from .stdio import note
+from .suggestions import unknown_status
+from .time_options import WaitTimeout
 
 __all__ = ["app"]
 
@@ -50,7 +52,6 @@ for _name, _alias, _help in (
 
 Id = Annotated[str, Parameter(help="Id or name of the server.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
-Seconds = Annotated[float, Parameter(name="--timeout", help="Maximum seconds of the wait.")]
 Backups = Annotated[
     bool | None,
     Parameter(name="--backups", negative="--no-backups", help="Automatic backups.", show_default=False),
@@ -78,7 +79,7 @@ def list_(
         output.note(f"the list lacks servers: {reason}")
     if status is not None and not servers and status not in SETTLED | MOVING:
         # the word was sent nevertheless: the page documents the filter's words only in translation
-        output.note(f"{status!r} is not a known status; known are {', '.join(sorted(SETTLED | MOVING))}")
+        output.note(unknown_status(status, sorted(SETTLED | MOVING)))
     return Exit.OK
 
 
@@ -127,7 +128,7 @@ def create(
     ssh_key_id: Annotated[str | None, Parameter(help="Id of the SSH key to install.")] = None,
     backups: Backups = None,
     wait: Wait = False,
-    timeout: Seconds = 900.0,
+    timeout: WaitTimeout = 900.0,
     passwords: PasswordsFile = None,
     yes: Yes = False,
     readiness: Readiness = READINESS,

@@ -22,6 +22,7 @@ from .settings import ACCOUNT, Account
 from .specs import number_or_share
 from .stdio import note
 from .sweep import MOST, Sweep, SweepPlan
+from .time_options import Timeout
 
 __all__ = ["sweep"]
 
@@ -39,9 +40,7 @@ def sweep(
     dry_run: Annotated[
         bool, Parameter(help="Print what would be deleted, without doing it.", show_default=False)
     ] = False,
-    timeout: Annotated[
-        float, Parameter(name="--timeout", help="Seconds for each server, counted from its command.")
-    ] = 300.0,
+    timeout: Timeout = 300.0,
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,

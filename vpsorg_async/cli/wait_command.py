@@ -28,6 +28,8 @@ from .reports import some, to_continue
 from .server_names import read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
+from .suggestions import unknown_status
+from .time_options import WaitTimeout
 
 __all__ = ["wait"]
 
@@ -47,7 +49,7 @@ def wait(
             show_default=False,
         ),
     ] = None,
-    timeout: Annotated[float, Parameter(help="Maximum seconds of each wait.")] = 600.0,
+    timeout: WaitTimeout = 600.0,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -158,7 +160,7 @@ def _known(words: list[str]) -> list[str]:
     known = [*sorted(SETTLED | MOVING), "settled", "gone"]
     for word in words:
         if word not in known:
-            raise ConfigurationError(f"--for: {word!r} is not a known status; known are {', '.join(known)}")
+            raise ConfigurationError(f"--for: {unknown_status(word, known)}")
     return words
 
 

@@ -30,6 +30,7 @@ from .server_names import Kind, fits, read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import at_once
 from .stdio import emit
+from .time_options import Seconds
 
 __all__ = ["View", "watch"]
 
@@ -61,7 +62,7 @@ def watch(
     ] = (),
     /,
     *,
-    interval: Annotated[float, Parameter(help="Seconds between polls.")] = 5.0,
+    interval: Annotated[Seconds, Parameter(help="Time between polls.")] = 5.0,
     account: Account = ACCOUNT,
     output: Lines = LINES,
 ) -> int:
