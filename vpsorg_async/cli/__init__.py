@@ -9,21 +9,30 @@ from .._version import __version__
 from .signals import handled, leave, overdue
 from .stdio import Unwritten, abandon, emit, note, prepared
 
-__all__ = ["main"]
+__all__ = ["inventory", "main"]
 
 
 def main() -> int:
     """Run the command line of this process, and return the exit code."""
-    code = _main()
+    return _main(sys.argv[1:])
+
+
+def inventory() -> int:
+    """Run `vpsorg inventory`: the program `vpsorg-inventory`, which Ansible can execute as an inventory."""
+    return _main(["inventory", *sys.argv[1:]])
+
+
+def _main(arguments: list[str]) -> int:
+    code = _ended(arguments)
     leave(code)
     return code
 
 
-def _main() -> int:
+def _ended(arguments: list[str]) -> int:
     with prepared(overdue):
         try:
             with handled():
-                return _run(sys.argv[1:])
+                return _run(arguments)
         except KeyboardInterrupt as stop:
             abandon(sys.stdout)
             note(f"vpsorg: {str(stop) or 'interrupted'}")

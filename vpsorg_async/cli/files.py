@@ -39,11 +39,11 @@ def why(error: OSError | ValueError) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def replace(path: Path, text: str) -> None:
-    """Write the text to a file. A new file gets mode 0600; an existing one keeps its mode and its owner.
+def replace(path: Path, text: str, *, mode: int = 0o600, in_place: bool = True) -> None:
+    """Write the text to a file. A new file gets this mode; an existing one keeps its mode and its owner.
 
-    A link stays, and the linked file is changed: atomically if its folder is writable, else in place.
-    Raises `OSError`.
+    A link stays, and the linked file is changed: atomically if its folder is writable, else in place, unless that is
+    ruled out. Raises `OSError`.
     """
     data = text.encode()
     target = Path(os.path.realpath(path))
@@ -54,7 +54,7 @@ def replace(path: Path, text: str) -> None:
     aside = target.with_name(f"{target.name}.new")
     try:
         aside.unlink(missing_ok=True)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
         if before is not None:
             aside.chmod(stat.S_IMODE(before.st_mode))
@@ -64,7 +64,7 @@ def replace(path: Path, text: str) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        if before is None:
+        if before is None or not in_place:
             raise
         with open(target, "r+b") as file:
             file.write(data)

@@ -11,7 +11,7 @@ from ..lifecycle.readiness import Check, NotReady
 from ..records import Server
 from .addresses import LEAST, MARGIN, STAGGER, check_port, first_of, shown, written
 
-__all__ = ["ssh", "tcp"]
+__all__ = ["ssh", "ssh_address", "tcp"]
 
 LONGEST_LINE = 4096
 """Bytes of a line that a server sends before or as its banner; RFC 4253 allows 255 for the banner."""
@@ -80,16 +80,32 @@ def ssh(port: int = 22, *, timeout: float = 5.0) -> Check:
     check_port(port)
     check_seconds(timeout, "timeout")
 
-    async def attempt(address: str, note: Callable[[str], None]) -> None:
-        async with _connected(address, port) as reader:
-            note("the port is open, but no SSH banner came")
-            await _read_banner(reader)
-
     async def call(server: Server) -> bool:
-        await first_of(server, attempt, timeout)
+        await ssh_address(server, port, timeout)
         return True
 
     return Check(written("ssh", port), timeout + STAGGER + MARGIN, call, 2 * LEAST)
+
+
+async def ssh_address(server: Server, port: int, timeout: float) -> str:
+    """Return the address of the server at which an SSH server sent its banner first.
+
+    Args:
+        server: The server.
+        port: The port.
+        timeout: Seconds for each address, from connecting to the banner.
+
+    Raises:
+        NotReady: None did; the reason names each address.
+    """
+
+    async def attempt(address: str, note: Callable[[str], None]) -> str:
+        async with _connected(address, port) as reader:
+            note("the port is open, but no SSH banner came")
+            await _read_banner(reader)
+        return address
+
+    return await first_of(server, attempt, timeout)
 
 
 async def _read_banner(reader: asyncio.StreamReader) -> None:

@@ -1,0 +1,260 @@
+"""`vpsorg inventory` and `ssh-config`, against the sandbox."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpsorg_async.cli import inventory
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def lists(box: Sandbox) -> list[str]:
+    return [f"{request.method} {request.path}" for request in box.requests]
+
+
+def test_all_hosts_come_from_one_list(vpsorg: Any, box: Sandbox) -> None:
+    """Ansible's form has every server, its groups and its variables, and takes one request."""
+    box.world.add(2, name="web")
+    box.world.add(1, name="db-1")
+
+    ended = vpsorg("inventory", "--list", "--port", "2222", "--user", "deploy")
+    found = json.loads(ended.out)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert len(lists(box)) == 1
+    assert found["web"]["hosts"] == [*found["_meta"]["hostvars"]][1:]
+    assert {"db", "web", "location_us_west", "status_active", "ungrouped"} <= {*found["all"]["children"]}
+    told = found["_meta"]["hostvars"][found["db"]["hosts"][0]]
+    assert (told["ansible_port"], told["ansible_user"], told["vpsorg_location"]) == (
+        2222,
+        "deploy",
+        "us-west",
+    )
+
+
+def test_the_program_for_ansible(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`vpsorg-inventory` answers --list and --host as Ansible's protocol says; an unknown host has no variables."""
+    (server,) = box.world.add(1, name="web-1")
+
+    def ended(*arguments: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["vpsorg-inventory", *arguments])
+        assert inventory() == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert ended("--list")["_meta"]["hostvars"][server.name] == ended("--host", server.name)
+    assert ended("--host", "web-99") == {}
+
+
+def test_servers_can_be_chosen(vpsorg: Any, box: Sandbox) -> None:
+    """By name, pattern or id; a pattern that fits nothing is a note, a name that no server has is an error."""
+    web, (db,) = box.world.add(2, name="web"), box.world.add(1, name="db-1")
+
+    def shown(*servers: str) -> Any:
+        ended = vpsorg("inventory", *servers, "--format", "json")
+        return ended.code, [row["host"] for row in json.loads(ended.out or "[]")], ended.err
+
+    assert shown("web-*") == (0, [server.name for server in web], "")
+    assert shown(str(db.id), web[0].name) == (0, [db.name, web[0].name], "")
+    assert shown("mail-*") == (0, [], "no server is mail-*\n")
+    code, found, err = shown("web-*", "mail-1")
+    assert (code, found) == (1, [])
+    assert "not in the account: mail-1" in err
+    count = len(lists(box))
+    assert shown("../../x")[0] == 2
+    assert len(lists(box)) == count
+
+
+def test_a_server_with_ipv6_only_is_read_by_id(vpsorg: Any, slow: Sandbox) -> None:
+    """A row of the documented list has no IPv6 address: a server whose row has none at all is read once more."""
+    _, server = slow.world.add(2, name="web")
+    slow.faults.add(Rule("list", faults.OddField("ip_address", None, row=1)))
+    shown = faults.OddField("ip_address", None), faults.OddField("ipv6_address", "2001:0db8::7")
+    slow.faults.add(Rule("get", shown))
+
+    ended = vpsorg("inventory", "--format", "prometheus")
+
+    assert lists(slow) == ["GET /api/v1/servers/", f"GET /api/v1/servers/{server.id}/"]
+    assert json.loads(ended.out)[1]["targets"] == ["[2001:db8::7]:9100"]
+
+
+def test_a_server_without_an_address_is_said(vpsorg: Any, slow: Sandbox) -> None:
+    """A server that is being created has no address yet: it is left out with a note, and asked for once."""
+    vpsorg("servers", "create", "web-1", "--plan-id", "1", "--os-id", "5", "--location", "us-west", "--yes")
+
+    sent = len(lists(slow))
+    ended = vpsorg("ssh-config")
+
+    assert (ended.code, "Host " in ended.out) == (0, False)
+    assert ended.err == "left out, because they have no address: web-1\n"
+    assert lists(slow)[sent:] == ["GET /api/v1/servers/"]
+    assert json.loads(vpsorg("inventory", "--format", "json").out)[0]["address"] is None
+
+
+def test_a_list_that_lacks_servers_is_said(vpsorg: Any, box: Sandbox) -> None:
+    """Whoever reads the result can see that it is not everything."""
+    box.world.add(3)
+    box.faults.add(Rule("list", faults.ShortList(1)))
+
+    ended = vpsorg("inventory")
+
+    assert ended.code == 0
+    assert "the list lacks servers: it counts 3 and shows 2" in ended.err
+
+
+def test_a_hostile_name_reaches_no_ssh_config(vpsorg: Any, box: Sandbox, tmp_path: Path) -> None:
+    """ssh reads the file, and nothing that the name of a server says is done."""
+    (server,) = box.world.add(1)
+    marker = tmp_path / "marker"
+    name = f"web\n    ProxyCommand touch {marker}\nHost *"
+    box.faults.add(Rule("list", faults.OddField("name", name)))
+    ended = vpsorg("ssh-config", "-i", "~/.ssh/id", "-p", "2222")
+    file = tmp_path / "config"
+    file.write_text(ended.out)
+
+    assert str(marker) not in ended.out
+    assert "is server-12345" in ended.err
+    done = subprocess.run(
+        ["ssh", "-G", "-F", file, "server-12345"], capture_output=True, text=True, check=True
+    )
+    read = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    assert (read["port"], read["user"]) == ("2222", "root")
+    assert read["hostname"] == server.ip_address
+    assert "proxycommand" not in read
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--format", "hosts", "--port", "22"),
+        ("--format", "json", "--user", "root"),
+        ("--format", "prometheus", "--identity", "key"),
+        ("--format", "yaml"),
+        ("--list", "--format", "json"),
+        ("--host", "web-1", "--watch", "file"),
+        ("--list", "--host", "web-1"),
+        ("--port", "0"),
+        ("--user", "-oProxyCommand=x"),
+        ("--user", "a\nb"),
+        ("--identity", 'a"b'),
+        ("--watch", "no/such/folder/file"),
+        ("--watch", "/"),
+        ("--watch", "file", "--interval", "0"),
+    ],
+)
+def test_wrong_options_are_refused(vpsorg: Any, box: Sandbox, arguments: tuple[str, ...]) -> None:
+    """Nothing is sent, and the exit code is 2."""
+    ended = vpsorg("inventory", *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert box.requests == ()
+
+
+def until(process: subprocess.Popen[str], text: str) -> None:
+    """Read the notes of a process until one has the text."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was not said")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_watched_file_follows_the_account(
+    start: Start, box: Sandbox, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It is replaced as a whole, only on a change, keeps its mode, and the command ends with 0 on a signal."""
+    (server,) = box.world.add(1, name="web-1")
+    file = tmp_path / "vps.json"
+    file.write_text("[]")
+    file.chmod(0o640)
+    before = file.stat().st_ino
+    arguments = ("inventory", "--format", "prometheus", "--watch", str(file), "--interval", "0.05")
+    with start(*arguments) as process:
+        until(process, "vps.json: 1 server")
+        first = file.stat()
+        asked = len(lists(box))
+        while len(lists(box)) < asked + 3:
+            assert process.poll() is None
+        same = file.stat()
+        box.world.add(1, name="db-1")
+        until(process, "vps.json: 2 servers")
+        process.send_signal(number)
+        _, err = process.communicate()
+
+    assert (process.returncode, err) == (0, "")
+    assert first.st_ino != before
+    assert (same.st_ino, same.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [row["labels"]["group"] for row in json.loads(file.read_text())] == ["db", "web"]
+    assert [path.name for path in tmp_path.glob("vps*")] == ["vps.json"]
+    assert server.name in file.read_text()
+
+
+def test_a_watched_file_outlives_an_outage(start: Start, box: Sandbox, tmp_path: Path) -> None:
+    """While the service fails or shows a part of the account, no server is dropped from the file."""
+    box.world.add(2, name="web")
+    file = tmp_path / "hosts"
+    with start("inventory", "--format", "hosts", "--watch", str(file), "--interval", "0.05") as process:
+        until(process, "hosts: 2 servers")
+        text = file.read_text()
+        box.faults.add(Rule("list", faults.Html(502)))
+        until(process, "stays as it is")
+        kept = file.read_text()
+        box.faults.clear()
+        box.faults.add(Rule("list", faults.ShortList(1)))
+        until(process, "the list lacks servers")
+        partly = file.read_text()
+        box.faults.clear()
+        box.world.add(1, name="db-1")
+        until(process, "hosts: 3 servers")
+        box.faults.add(Rule("list", faults.Reply(401)))
+        _, err = process.communicate()
+
+    assert text == kept == partly
+    assert process.returncode == 5
+    assert "401" in err
+
+
+def test_a_watched_file_that_cannot_be_written_stays(start: Start, box: Sandbox, tmp_path: Path) -> None:
+    """A folder in the way of the new file is said once, and the old file is whole."""
+    box.world.add(1)
+    file = tmp_path / "vps.json"
+    file.write_text("old")
+    aside = tmp_path / "vps.json.new"
+    aside.mkdir()
+    with start("inventory", "--format", "json", "--watch", str(file), "--interval", "0.05") as process:
+        until(process, "stays as it is")
+        kept = file.read_text()
+        aside.rmdir()
+        until(process, "vps.json: 1 server")
+        process.terminate()
+        process.communicate()
+
+    assert kept == "old"
+    assert json.loads(file.read_text())[0]["server"]["id"] == 12345
+
+
+def test_a_new_watched_file_can_be_read_by_others(start: Start, box: Sandbox, tmp_path: Path) -> None:
+    """Prometheus runs as another user."""
+    file = tmp_path / "vps.json"
+    mask = os.umask(0o022)
+    try:
+        with start("ssh-config", "--watch", str(file), "--interval", "0.05") as process:
+            until(process, "vps.json: 0 servers")
+            process.terminate()
+            process.communicate()
+    finally:
+        os.umask(mask)
+
+    assert file.stat().st_mode & 0o777 == 0o644

@@ -1,0 +1,191 @@
+"""`vpsorg inventory` and `vpsorg ssh-config`: the servers of the account as a file for another program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from ..client import Client
+from ..config import check_seconds
+from ..errors import ConfigurationError
+from .account_hosts import AccountHosts
+from .exits import Exit
+from .host_entries import Hosts
+from .inventory_formats import FORMATS, Access, host_variables, reachable
+from .kept_file import HostNotes, KeptFile
+from .reports import some
+from .server_names import Kind, NoSuchServerError, read_all
+from .settings import ACCOUNT, Account
+from .signals import Interrupted
+from .stdio import emit
+
+__all__ = ["ACCESS", "AccessOptions", "inventory", "ssh_config"]
+
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,254}\$?")
+
+
+@Parameter(name="*", group=Group("Login", sort_key=1.5))
+@attrs.frozen(kw_only=True)
+class AccessOptions:
+    """How servers are logged in to, where a file can say it."""
+
+    user: Annotated[str | None, Parameter(name=("--user", "-l"), help="User who logs in.")] = None
+    port: Annotated[
+        int | None,
+        Parameter(
+            name=("--port", "-p"),
+            help="Port of the SSH servers; with --format prometheus of the targets (9100).",
+            validator=Number(gte=1, lte=65535),
+        ),
+    ] = None
+    identity: Annotated[str | None, Parameter(name=("--identity", "-i"), help="File of the private key.")] = (
+        None
+    )
+
+    def access(self, user: str | None = None) -> Access:
+        """Return what was given, with this user if none was. Raises `ConfigurationError`."""
+        if self.user is not None and not _USER.fullmatch(self.user):
+            raise ConfigurationError(f"--user: {self.user!r} is no name of a user")
+        key = self.identity
+        if key is not None and (not key.strip() or not key.isprintable() or '"' in key or "{" in key):
+            raise ConfigurationError(f"--identity: {key!r} can't be written as the name of a file")
+        return Access(port=self.port, user=user if self.user is None else self.user, key=key)
+
+    def check(self, form: str) -> None:
+        """Raise `ConfigurationError` for what the format can't say."""
+        fitting = {"prometheus": {"--port"}, "hosts": set(), "json": set()}.get(form)
+        given = {"--user": self.user, "--port": self.port, "--identity": self.identity}
+        for flag, value in given.items():
+            if value is not None and fitting is not None and flag not in fitting:
+                raise ConfigurationError(f"{flag} has no place in the format {form}")
+
+
+ACCESS = AccessOptions()
+"""The default: no option was given."""
+
+Servers = Annotated[
+    tuple[str, ...],
+    Parameter(help="Names, patterns such as 'web-*', or ids; all servers by default.", show_default=False),
+]
+Watched = Annotated[
+    Path | None,
+    Parameter(name="--watch", help="Write to this file, and again after each change, until Ctrl-C."),
+]
+Interval = Annotated[float, Parameter(help="Seconds between two lists of the account, with --watch.")]
+Quiet = Annotated[
+    bool,
+    Parameter(
+        name=("--quiet", "-q"),
+        help="Show no notes.",
+        show_default=False,
+        group=Group("Output", sort_key=3),
+    ),
+]
+
+
+def inventory(
+    servers: Servers = (),
+    /,
+    *,
+    form: Annotated[
+        Literal["ansible", "prometheus", "hosts", "ssh", "json"],
+        Parameter(name="--format", help="What the text is for."),
+    ] = "ansible",
+    list_: Annotated[
+        bool,
+        Parameter(name="--list", help="Print all hosts: what Ansible asks a script for.", show_default=False),
+    ] = False,
+    host: Annotated[
+        str | None,
+        Parameter(name="--host", help="Print the variables of one host, as Ansible may ask a script."),
+    ] = None,
+    watch: Watched = None,
+    interval: Interval = 30.0,
+    login: AccessOptions = ACCESS,
+    account: Account = ACCOUNT,
+    quiet: Quiet = False,
+) -> int:
+    """Print the servers for Ansible, Prometheus, SSH, a hosts file, or as JSON, or keep a file of them up to date.
+
+    Groups are formed by the pattern of the name (web-01 is in web), by location, plan and status.
+    """
+    if (list_ or host is not None) and (
+        form != "ansible" or watch is not None or (list_ and host is not None)
+    ):
+        raise ConfigurationError("--list and --host go with --format ansible, without --watch, one at a time")
+    login.check(form)
+    access = login.access()
+
+    def text(hosts: Hosts) -> str:
+        if host is None:
+            return FORMATS[form](hosts.entries, access)
+        known = [entry for entry in reachable(hosts.entries) if entry.name == host]
+        return json.dumps(host_variables(known[0], access) if known else {}, indent=2) + "\n"
+
+    notes = HostNotes(quiet=quiet, all_shown=form == "json")
+    return _write(servers, text, watch, interval, account, notes)
+
+
+def ssh_config(
+    servers: Servers = (),
+    /,
+    *,
+    watch: Watched = None,
+    interval: Interval = 30.0,
+    login: AccessOptions = ACCESS,
+    account: Account = ACCOUNT,
+    quiet: Quiet = False,
+) -> int:
+    """Print a configuration file for SSH, with which ssh, scp and rsync know the servers by name. The user is root."""
+    access = login.access("root")
+
+    def text(hosts: Hosts) -> str:
+        return FORMATS["ssh"](hosts.entries, access)
+
+    return _write(servers, text, watch, interval, account, HostNotes(quiet=quiet))
+
+
+def _write(
+    servers: Sequence[str],
+    text: Callable[[Hosts], str],
+    watch: Path | None,
+    interval: float,
+    account: Account,
+    notes: HostNotes,
+) -> int:
+    """Print the text of the hosts, or keep the file up to date until a signal comes."""
+    wanted = read_all(servers)
+    check_seconds(interval, "--interval")
+
+    async def once(vps: Client) -> str:
+        seen = await AccountHosts(vps, wanted).read()
+        named = [reference.text for reference in seen.missing if reference.kind is not Kind.PATTERN]
+        notes.show(seen)
+        if named:
+            raise NoSuchServerError(f"not in the account: {some(named)}")
+        return text(seen.hosts)
+
+    if watch is None:
+        emit(account.settings().run(once))
+        return Exit.OK
+    file = KeptFile(watch, text, notes)
+    file.check()
+
+    async def keep(vps: Client) -> None:
+        hosts = AccountHosts(vps, wanted)
+        while True:
+            await file.follow(hosts)
+            await asyncio.sleep(interval)
+
+    with contextlib.suppress(Interrupted):  # a signal is the normal way to end it
+        account.settings().run(keep)
+    return Exit.OK
