@@ -1,7 +1,5 @@
 """Servers as hosts: names that no program misreads, addresses, and groups that Ansible accepts."""
 
-import configparser
-import ipaddress
 import json
 import re
 from typing import Any

@@ -34,7 +34,7 @@ class Seen:
 
 @attrs.define(eq=False)
 class AccountHosts:
-    """Reads the wanted servers of the account; all for no reference. Unlike a command, it takes all that have a name."""
+    """Reads the wanted servers of the account, or all without a reference. Several of one name are all wanted."""
 
     vps: Client
     wanted: Sequence[Reference]

@@ -1,7 +1,7 @@
 """The servers of an account as hosts of an inventory: one name, one address and some groups for each. Pure.
 
-Names come from the service and end up in files that other programs execute or trust: an SSH configuration, a hosts file,
-an inventory of Ansible. So each host has a name that none of them reads as anything else, and that no other host has:
+Names come from the service and end up in files that other programs execute or trust: an SSH configuration, a hosts
+file, an inventory of Ansible. So each host has a name that none of them reads as anything else, and no two the same:
 
 ====================================================================  =========================
 the server's name                                                     its host

@@ -124,7 +124,7 @@ def ssh(entries: Sequence[HostEntry], access: Access) -> str:
 
 
 def hosts(entries: Sequence[HostEntry], access: Access) -> str:
-    """Return lines for a hosts file (hosts(5)): each address with the host's name, and with its host name if it has one."""
+    """Return lines for a hosts file (hosts(5)): each address with the name of the host, and its ``hostname``."""
     others = Counter(name_key(entry.server.hostname or "") for entry in entries)
     taken = {name_key(entry.name) for entry in entries}
     lines = [COMMENT]

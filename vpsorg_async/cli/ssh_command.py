@@ -15,7 +15,8 @@ from cyclopts import Parameter
 
 from ..client import Client
 from ..config import check_seconds
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnexpectedStatusError
+from ..lifecycle.commands import COMMANDS, SETTLED
 from ..lifecycle.readiness import NotReady
 from ..records import Server, ServerId
 from .chart import ACTIVE
@@ -30,7 +31,7 @@ from .settings import ACCOUNT, Account
 from .signals import check
 from .stdio import emit, note
 
-__all__ = ["ssh"]
+__all__ = ["arguments", "ssh"]
 
 SSH_PORT = 22
 ANSWER = 5.0
@@ -78,7 +79,7 @@ def ssh(
     address = settings.run(
         lambda vps: _answering(vps, server_id, name, access.port or SSH_PORT, timeout, file)
     )
-    _become(program, _arguments(access, ssh_option, address, command))
+    _become(program, arguments(access, ssh_option, address, command))
 
 
 async def _answering(
@@ -107,9 +108,17 @@ async def _answering(
     try:
         async with file.opened(new=False) as journal:
             receipt = (await last_commands(vps, journal, [server_id])).get(server_id)
+            found = await vps.servers.get(server_id)
+            leads_here = receipt is not None and COMMANDS[receipt.operation].target == ACTIVE
+            if found.status in SETTLED - {ACTIVE} and not leads_here:
+                raise UnexpectedStatusError(
+                    f"{name} is {found.status}; to start it: vpsorg servers start {name}",
+                    server_id=server_id,
+                    last_seen=found,
+                )
             async for outcome in vps.wait_until_all(
                 [receipt or server_id],
-                ACTIVE,
+                "active",
                 timeout=timeout,
                 ready=attrs.evolve(ssh_check(port, timeout=ANSWER), call=call),
                 ready_timeout=timeout,
@@ -122,7 +131,7 @@ async def _answering(
     return answered[0]
 
 
-def _arguments(access: Access, options: Sequence[str], address: str, command: Sequence[str]) -> list[str]:
+def arguments(access: Access, options: Sequence[str], address: str, command: Sequence[str]) -> list[str]:
     """Return the arguments of ssh. Pure.
 
     The address comes from the service: raises `ConfigurationError` for anything that is no IP address.
@@ -138,7 +147,7 @@ def _arguments(access: Access, options: Sequence[str], address: str, command: Se
 
 
 def _become(program: str, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by a program, so that the terminal, the signals and the exit code are those of the program."""
+    """Replace this process by a program: the terminal, the signals and the exit code are those of the program."""
     emit("")
     sys.stderr.flush()
     check()

@@ -1,0 +1,178 @@
+"""`vpsorg ssh`, against servers of a sandbox that listen on sockets of their own."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpsorg_async.cli.inventory_formats import Access
+from vpsorg_async.cli.ssh_command import arguments
+from vpsorg_async.errors import ConfigurationError
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+
+Start = Callable[..., subprocess.Popen[str]]
+PORT = ("--port", "2222")
+
+
+@pytest.fixture
+def booted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A fast sandbox whose servers send an SSH banner."""
+    with Sandbox(speed=600, boot=6, ssh=False, ports={"ssh": 2222}, token="vps_tests") as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        yield box
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ssh on PATH that prints its arguments and the first line of its input, and exits with 7."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "ssh"
+    program.write_text('#!/bin/sh\nread line\nprintf "<%s>" "$@" "$line"\nexit 7\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def ended(process: subprocess.Popen[str], typed: str = "") -> tuple[int, str, str]:
+    with process:
+        out, err = process.communicate(typed)
+        return process.returncode, out, err
+
+
+@pytest.mark.usefixtures("ssh")
+def test_the_ssh_of_this_machine_is_run(start: Start, booted: Sandbox) -> None:
+    """It gets the options, the address and the command, the input of the command, and its exit code is kept."""
+    (server,) = booted.world.add(1, name="web-1")
+    options = ("-i", "key", "-o", "StrictHostKeyChecking=accept-new", "-o", "ForwardAgent=yes")
+    words = ("ssh", "web-1", *PORT, *options, "--", "ls", "-l", "--", "--help", "a b")
+
+    code, out, err = ended(start(*words, stdin=subprocess.PIPE), "typed\n")
+
+    given = ["-l", "root", "-p", "2222", "-i", "key", *options[2:], server.ip_address, *words[-5:], "typed"]
+    assert (code, err) == (7, "")
+    assert out == "".join(f"<{word}>" for word in given)
+
+
+@pytest.mark.usefixtures("ssh")
+def test_the_user_can_be_written_as_for_ssh(start: Start, booted: Sandbox) -> None:
+    """`deploy@web-1` and `-l deploy` are the same; an id is as good as a name."""
+    (server,) = booted.world.add(1, name="web-1")
+
+    shown = {
+        ended(start("ssh", *words, *PORT, stdin=subprocess.DEVNULL))[1]
+        for words in (("deploy@web-1",), ("-l", "deploy", str(server.id)))
+    }
+
+    assert shown == {f"<-l><deploy><-p><2222><{server.ip_address}><>"}
+
+
+@pytest.mark.usefixtures("ssh")
+def test_it_waits_until_ssh_answers(start: Start, booted: Sandbox) -> None:
+    """After a create or a reboot of this machine, ssh runs once the server has booted and listens."""
+    code, _, _ = ended(
+        start(
+            *("servers", "create", "web-1", "--plan-id", "1", "--os-id", "5", "--location", "us-west"),
+            "--yes",
+        )
+    )
+    first = ended(start("ssh", "web-1", *PORT, stdin=subprocess.DEVNULL))
+    rebooted = ended(start("servers", "reboot", "web-1"))
+    second = ended(start("ssh", "web-1", *PORT, stdin=subprocess.DEVNULL))
+
+    assert (code, rebooted[0]) == (0, 0)
+    assert (first[0], second[0]) == (7, 7)
+    assert first[1] == second[1]
+
+
+@pytest.mark.usefixtures("ssh")
+def test_a_server_that_does_not_answer(start: Start, booted: Sandbox) -> None:
+    """What is waited for is said, and the exit code is that of a timeout; ssh does not run."""
+    (server,) = booted.world.add(1, name="web-1")
+    booted.world.set_boot(server.id, never=True)
+    with start("ssh", "web-1", *PORT, "--timeout", "30", stdin=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        waiting = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    late = ended(start("ssh", "web-1", *PORT, "--timeout", "0.2", stdin=subprocess.DEVNULL))
+
+    assert waiting.startswith("waiting until the SSH of web-1 answers, at most 30 s: ")
+    assert "connection refused" in waiting
+    assert (process.returncode, out, err) == (130, "", "vpsorg: interrupted\n")
+    assert (late[0], late[1]) == (3, "")
+    assert "connection refused" in late[2]
+
+
+@pytest.mark.usefixtures("ssh")
+def test_a_stopped_server_is_not_waited_for(start: Start, booted: Sandbox) -> None:
+    """Nothing starts it, so the command that does is named."""
+    (server,) = booted.world.add(1, name="web-1")
+    booted.world.set_status(server.id, "stopped")
+
+    code, out, err = ended(start("ssh", "web-1", *PORT, stdin=subprocess.DEVNULL))
+
+    assert (code, out) == (1, "")
+    assert err == "vpsorg: web-1 is stopped; to start it: vpsorg servers start web-1\n"
+
+
+@pytest.mark.usefixtures("ssh")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("-oProxyCommand=x",), 2, ""),
+        (("../../x",), 2, "is no server"),
+        (("web-*",), 2, "can be several servers"),
+        (("a b@web-1",), 2, "is no name of a user"),
+        (("-l", "-oProxyCommand=x", "web-1"), 2, ""),
+        (("web-1", "--timeout", "0"), 2, "--timeout"),
+        (("web-1", "--port", "65536"), 2, "--port"),
+        (("web-9",), 1, "no server is named web-9"),
+    ],
+)
+def test_what_is_refused(vpsorg: Any, booted: Sandbox, words: tuple[str, ...], code: int, said: str) -> None:
+    """Wrong input ends before anything is sent, an unknown name after the list."""
+    ended = vpsorg("ssh", *words)
+
+    assert ended.code == code
+    assert said in ended.err
+    assert len(booted.requests) == (code == 1)
+
+
+def test_without_an_ssh(vpsorg: Any, booted: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program is looked for before anything is sent."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    ended = vpsorg("ssh", "web-1")
+
+    assert (ended.code, booted.requests) == (2, ())
+    assert "no ssh on PATH" in ended.err
+
+
+@pytest.mark.usefixtures("ssh")
+def test_an_address_that_is_none_reaches_no_command_line(start: Start, booted: Sandbox) -> None:
+    """An address from the service is never an option or a host name of ssh."""
+    booted.world.add(1, name="web-1")
+    booted.faults.add(Rule(None, faults.OddField("ip_address", "-oProxyCommand=x")))
+
+    code, out, _ = ended(start("ssh", "web-1", *PORT, "--timeout", "0.2", stdin=subprocess.DEVNULL))
+
+    assert (code, out) == (3, "")
+    for address in ("-oProxyCommand=x", "fe80::1%-x", "example.org", "127.0.0.1 -x", ""):
+        with pytest.raises(ConfigurationError, match="address"):
+            arguments(Access(), (), address, ())
+
+
+def test_a_command_that_looks_like_an_option_is_none() -> None:
+    """ssh reads options after the address, too."""
+    assert arguments(Access(user="root"), (), "2001:0db8::1", ("-x",)) == [
+        "-l",
+        "root",
+        "2001:db8::1",
+        "--",
+        "-x",
+    ]
