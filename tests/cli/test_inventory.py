@@ -149,6 +149,9 @@ def test_a_hostile_name_reaches_no_ssh_config(vpsorg: Any, box: Sandbox, tmp_pat
         ("--identity", 'a"b'),
         ("--watch", "no/such/folder/file"),
         ("--watch", "/"),
+        ("--to", "/"),
+        ("--to", "a", "--watch", "b"),
+        ("--host", "web-1", "--to", "a"),
         ("--watch", "file", "--interval", "0"),
     ],
 )
@@ -158,6 +161,21 @@ def test_wrong_options_are_refused(vpsorg: Any, box: Sandbox, arguments: tuple[s
 
     assert (ended.code, ended.out) == (2, "")
     assert box.requests == ()
+
+
+def test_a_file_is_written_as_a_whole_or_stays(vpsorg: Any, box: Sandbox, tmp_path: Path) -> None:
+    """Unlike a redirection of the shell, --to does not empty the file when the command fails."""
+    box.world.add(1, name="web-1")
+    file = tmp_path / "hosts"
+
+    first = vpsorg("inventory", "--format", "hosts", "--to", str(file))
+    text = file.read_text()
+    box.faults.add(Rule("list", faults.Reply(401)))
+    failed = vpsorg("inventory", "--format", "hosts", "--to", str(file))
+
+    assert (first.code, first.out, first.err) == (0, "", f"{file}: 1 server\n")
+    assert (failed.code, file.read_text()) == (5, text)
+    assert "\tweb-1\n" in text
 
 
 def until(process: subprocess.Popen[str], text: str) -> None:

@@ -71,20 +71,24 @@ class KeptFile:
         """Raise `ConfigurationError` if a file can't be replaced there."""
         target = Path(os.path.realpath(self.path))
         if target.exists() and not target.is_file():
-            raise ConfigurationError(f"--watch: {self.path} is no file")
+            raise ConfigurationError(f"{self.path} is no file")
         if not os.access(target.parent, os.W_OK):
-            raise ConfigurationError(f"--watch: there is no folder {target.parent} that can be written")
+            raise ConfigurationError(f"{self.path}: there is no folder {target.parent} that can be written")
+
+    def write(self, hosts: Hosts) -> None:
+        """Write the hosts if the file differs. Raises `OSError`, and the file is as before."""
+        text = self.text(hosts)
+        if self._differs(text):
+            replace(self.path, text, mode=MODE, in_place=False)
+            if not self.notes.quiet:
+                note(f"{self.path}: {number(hosts.entries)}")
 
     async def follow(self, hosts: AccountHosts) -> None:
         """Read the account once, and write the file if it differs. An error that may pass is a note."""
         try:
             seen = await hosts.read()
             self.notes.show(seen)
-            text = self.text(seen.hosts)
-            if self._differs(text):
-                replace(self.path, text, mode=MODE, in_place=False)
-                if not self.notes.quiet:
-                    note(f"{self.path}: {number(seen.hosts.entries)}")
+            self.write(seen.hosts)
         except TRANSIENT as error:
             self.notes.say(f"vpsorg: {self.path} stays as it is: {error}")
         except OSError as error:

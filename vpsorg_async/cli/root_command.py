@@ -46,8 +46,8 @@ for _name, _home, _help in (
     ("wait", "wait_command:wait", "Wait until the last command on servers is done, or they reach a status."),
     ("watch", "watching:watch", "Show the servers of the account and their changes, until Ctrl-C."),
     ("ssh", "ssh_command:ssh", "Log in to a server as soon as its SSH answers."),
-    ("ssh-config", "inventory:ssh_config", "Print the servers as a configuration file for SSH."),
-    ("inventory", "inventory:inventory", "Print the servers for Ansible, Prometheus, SSH or a hosts file."),
+    ("ssh-config", "inventory_command:ssh_config", "Print the servers as a configuration file for SSH."),
+    ("inventory", "inventory_command:inventory", "Print the servers for Ansible, Prometheus, SSH or a hosts file."),
     (
         "worker",
         "worker_command:worker",

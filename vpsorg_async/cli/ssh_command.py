@@ -21,7 +21,7 @@ from ..lifecycle.readiness import NotReady
 from ..records import Server, ServerId
 from .chart import ACTIVE
 from .host_entries import address_of
-from .inventory import ACCESS, AccessOptions
+from .inventory_command import ACCESS, AccessOptions
 from .inventory_formats import Access
 from .journal_options import JOURNAL, JournalFile, JournalOptions
 from .last_commands import last_commands, note_outcome

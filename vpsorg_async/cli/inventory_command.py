@@ -38,12 +38,15 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,254}\$?")
 class AccessOptions:
     """How servers are logged in to, where a file can say it."""
 
-    user: Annotated[str | None, Parameter(name=("--user", "-l"), help="User who logs in.")] = None
+    user: Annotated[
+        str | None,
+        Parameter(name=("--user", "-l"), help="User who logs in; root by default for ssh and ssh-config."),
+    ] = None
     port: Annotated[
         int | None,
         Parameter(
             name=("--port", "-p"),
-            help="Port of the SSH servers; with --format prometheus of the targets (9100).",
+            help="Port of the servers: 22 by default for SSH, 9100 for Prometheus.",
             validator=Number(gte=1, lte=65535),
         ),
     ] = None
@@ -72,15 +75,36 @@ class AccessOptions:
 ACCESS = AccessOptions()
 """The default: no option was given."""
 
+
+@Parameter(name="*", group=Group("File", sort_key=1.6))
+@attrs.frozen(kw_only=True)
+class FileOptions:
+    """Where the text goes: to standard output, once into a file, or into a file that follows the account."""
+
+    to: Annotated[
+        Path | None, Parameter(help="Write to this file. If that fails, the file stays as it was.")
+    ] = None
+    watch: Annotated[
+        Path | None, Parameter(help="Write to this file now and after each change, until Ctrl-C.")
+    ] = None
+    interval: Annotated[float, Parameter(help="Seconds between two lists of the account, with --watch.")] = (
+        30.0
+    )
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for options that do not fit together."""
+        check_seconds(self.interval, "--interval")
+        if self.to is not None and self.watch is not None:
+            raise ConfigurationError("give --to or --watch, not both")
+
+
+FILE = FileOptions()
+"""The default: no option was given."""
+
 Servers = Annotated[
     tuple[str, ...],
     Parameter(help="Names, patterns such as 'web-*', or ids; all servers by default.", show_default=False),
 ]
-Watched = Annotated[
-    Path | None,
-    Parameter(name="--watch", help="Write to this file, and again after each change, until Ctrl-C."),
-]
-Interval = Annotated[float, Parameter(help="Seconds between two lists of the account, with --watch.")]
 Quiet = Annotated[
     bool,
     Parameter(
@@ -108,8 +132,7 @@ def inventory(
         str | None,
         Parameter(name="--host", help="Print the variables of one host, as Ansible may ask a script."),
     ] = None,
-    watch: Watched = None,
-    interval: Interval = 30.0,
+    file: FileOptions = FILE,
     login: AccessOptions = ACCESS,
     account: Account = ACCOUNT,
     quiet: Quiet = False,
@@ -118,10 +141,8 @@ def inventory(
 
     Groups are formed by the pattern of the name (web-01 is in web), by location, plan and status.
     """
-    if (list_ or host is not None) and (
-        form != "ansible" or watch is not None or (list_ and host is not None)
-    ):
-        raise ConfigurationError("--list and --host go with --format ansible, without --watch, one at a time")
+    if (list_ or host is not None) and (form != "ansible" or file != FILE or (list_ and host is not None)):
+        raise ConfigurationError("--list and --host go with --format ansible alone, one of them at a time")
     login.check(form)
     access = login.access()
 
@@ -132,15 +153,14 @@ def inventory(
         return json.dumps(host_variables(known[0], access) if known else {}, indent=2) + "\n"
 
     notes = HostNotes(quiet=quiet, all_shown=form == "json")
-    return _write(servers, text, watch, interval, account, notes)
+    return _write(servers, text, file, account, notes)
 
 
 def ssh_config(
     servers: Servers = (),
     /,
     *,
-    watch: Watched = None,
-    interval: Interval = 30.0,
+    file: FileOptions = FILE,
     login: AccessOptions = ACCESS,
     account: Account = ACCOUNT,
     quiet: Quiet = False,
@@ -151,41 +171,47 @@ def ssh_config(
     def text(hosts: Hosts) -> str:
         return FORMATS["ssh"](hosts.entries, access)
 
-    return _write(servers, text, watch, interval, account, HostNotes(quiet=quiet))
+    return _write(servers, text, file, account, HostNotes(quiet=quiet))
 
 
 def _write(
     servers: Sequence[str],
     text: Callable[[Hosts], str],
-    watch: Path | None,
-    interval: float,
+    options: FileOptions,
     account: Account,
     notes: HostNotes,
 ) -> int:
-    """Print the text of the hosts, or keep the file up to date until a signal comes."""
+    """Print the text of the hosts, write it to a file, or keep a file up to date until a signal comes."""
     wanted = read_all(servers)
-    check_seconds(interval, "--interval")
+    options.check()
+    path = options.watch or options.to
+    file = None if path is None else KeptFile(path, text, notes)
+    if file is not None:
+        file.check()
+    settings = account.settings()
 
-    async def once(vps: Client) -> str:
+    async def once(vps: Client) -> Hosts:
         seen = await AccountHosts(vps, wanted).read()
         named = [reference.text for reference in seen.missing if reference.kind is not Kind.PATTERN]
         notes.show(seen)
         if named:
             raise NoSuchServerError(f"not in the account: {some(named)}")
-        return text(seen.hosts)
+        return seen.hosts
 
-    if watch is None:
-        emit(account.settings().run(once))
+    if options.watch is None or file is None:
+        hosts = settings.run(once)
+        if file is None:
+            emit(text(hosts))
+        else:
+            file.write(hosts)
         return Exit.OK
-    file = KeptFile(watch, text, notes)
-    file.check()
 
     async def keep(vps: Client) -> None:
         hosts = AccountHosts(vps, wanted)
         while True:
             await file.follow(hosts)
-            await asyncio.sleep(interval)
+            await asyncio.sleep(options.interval)
 
     with contextlib.suppress(Interrupted):  # a signal is the normal way to end it
-        account.settings().run(keep)
+        settings.run(keep)
     return Exit.OK
