@@ -47,7 +47,11 @@ for _name, _home, _help in (
     ("watch", "watching:watch", "Show the servers of the account and their changes, until Ctrl-C."),
     ("ssh", "ssh_command:ssh", "Log in to a server as soon as its SSH answers."),
     ("ssh-config", "inventory_command:ssh_config", "Print the servers as a configuration file for SSH."),
-    ("inventory", "inventory_command:inventory", "Print the servers for Ansible, Prometheus, SSH or a hosts file."),
+    (
+        "inventory",
+        "inventory_command:inventory",
+        "Print the servers for Ansible, Prometheus, SSH or a hosts file.",
+    ),
     (
         "worker",
         "worker_command:worker",
