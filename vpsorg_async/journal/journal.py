@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from ..config import check_seconds
-from ..errors import ConfigurationError, VpsOrgError
+from ..errors import ConfigurationError, JournalError, VpsOrgError
 from ..lifecycle.receipts import Receipt
-from ..records import ServerId
+from ..records import Server, ServerId
 from ..timing import Clock, SystemClock, time_before
-from .entries import Acknowledged, Intent, Kind, Subject, as_text, same_ids, subject_of
+from .entries import Acknowledged, Intent, Kind, StandingPair, Subject, as_text, same_ids, subject_of
 from .tables import Begun, Tables, stamp
 from .writer import Writer
 
@@ -134,6 +134,10 @@ class Journal:
         found = await self._writer.call(lambda tables: tables.receipts(keys))
         return {keys[key]: receipt for key, receipt in found.items()}
 
+    async def pairs(self) -> tuple[StandingPair, ...]:
+        """Return the replacements of servers that runs have begun, and that have not come to their end."""
+        return await self._writer.call(lambda tables: tables.pairs.all())
+
     async def fulfilled(self, server_id: ServerId, receipt: Receipt) -> None:
         """Remove a receipt whose command a wait has seen done. That of a later command stays."""
         key = as_text(server_id)
@@ -165,6 +169,7 @@ class JournalRun:
         recent: The receipts of servers of these names that complete runs created within the settle window, by name.
         before: The ids, as texts in lower case, that were in the account before the first of the earlier runs created
             one of these names; None where there is no such run.
+        pairs: The replacements of servers that earlier runs have begun and not finished, of all names.
     """
 
     def __init__(
@@ -178,6 +183,7 @@ class JournalRun:
         self._noted = False
         self._ended = False
         self.before: frozenset[str] | None = begun.before
+        self.pairs: tuple[StandingPair, ...] = begun.pairs
         self.standing: Mapping[str, Intent | Acknowledged] = self._of_kind(Kind.NAME, begun)
         self.standing_commands: Mapping[ServerId, Intent | Acknowledged] = self._of_kind(Kind.SERVER, begun)
         self.recent: MappingProxyType[str, Receipt] = MappingProxyType(
@@ -244,6 +250,39 @@ class JournalRun:
         with _logged(f"the entry of {subject} could not be removed from the journal"):
             claimed = self._claimed(subject, operation)
             self._writer.note(lambda tables: tables.withdraw(self._token, claimed))
+
+    async def pair(self, new: str, old: Server, new_id: ServerId | None = None) -> None:
+        """Record that the server of this name takes the place of another one. It is on the disk on return.
+
+        Args:
+            new: The name of the new server, one of this run.
+            old: The server that it takes the place of.
+            new_id: The id of the new server, if it exists.
+
+        Raises:
+            JournalError: It could not be recorded. The replacement must not begin.
+        """
+        self._claimed(new, "create")
+        at = stamp(self._clock.wall())
+        if not await self._writer.call(lambda tables: tables.pairs.begin(self._token, new, old, new_id, at)):
+            raise JournalError(
+                "the journal took this run for dead: its lock file was removed; nothing was sent"
+            )
+
+    def pair_made(self, new: str, new_id: ServerId) -> None:
+        """Record the id of the new server of a replacement. Never raises; queued like a receipt."""
+        with _logged(f"the id of {new} could not be recorded in the journal"):
+            self._writer.note(lambda tables: tables.pairs.made(self._token, new, new_id))
+
+    def pair_switched(self, new: str) -> None:
+        """Record that the new server has taken over from the old one. Never raises; queued like a receipt."""
+        with _logged(f"the journal could not record that {new} has taken over"):
+            self._writer.note(lambda tables: tables.pairs.switched(self._token, new))
+
+    def pairs_ended(self, names: Collection[str]) -> None:
+        """Remove replacements that are over. Never raises; queued like a receipt."""
+        with _logged("the journal could not remove replacements that are over"):
+            self._writer.note(lambda tables: tables.pairs.end(self._token, names))
 
     async def end(self, *, complete: bool) -> None:
         """Write what is queued, and release the names and servers. Ending again has no effect. Never raises.

@@ -62,6 +62,20 @@ CREATE TABLE receipts (
 ) WITHOUT ROWID;
 """
 
+# Tables that came later. A version that does not know them does not read them.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS pairs (
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    shown TEXT NOT NULL,
+    at TEXT NOT NULL,
+    old TEXT NOT NULL,
+    made TEXT,
+    switched INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID
+"""
+
 _Identity = tuple[int, int]
 _OPEN: dict[object, _Identity | None] = {}
 _INHERITED: set[_Identity | None] = set()
@@ -112,6 +126,7 @@ class Storage:
     def opening(self) -> Iterator[None]:
         """A transaction whose failure means that the file can't be used. Raises `ConfigurationError`."""
         with _as_configuration_error(self.file), self._transaction():
+            self.connection.execute(_ADDED)
             yield
 
     @contextlib.contextmanager

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from ..errors import ConfigurationError, JournalError
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
-from .entries import Acknowledged, Intent, Kind, Subject, as_text, read_ids
+from .entries import Acknowledged, Intent, Kind, StandingPair, Subject, as_text, read_ids
+from .pair_table import PairTable
 from .run_locks import RunLock, is_alive, remove_leftovers
 from .storage import Storage
 
@@ -36,6 +37,7 @@ class Begun(NamedTuple):
     standing: Mapping[Subject, Intent | Acknowledged]
     recent: Mapping[Subject, Receipt]
     before: frozenset[str] | None
+    pairs: tuple[StandingPair, ...] = ()
 
 
 def stamp(at: datetime) -> str:
@@ -53,6 +55,7 @@ class Tables:
         self._account = account
         self._execute = storage.connection.execute
         self._live: dict[str, RunLock] = {}
+        self.pairs = PairTable(storage.connection, account)
 
     @classmethod
     def open(cls, file: str, account: str, oldest: str) -> Tables:
@@ -219,6 +222,7 @@ class Tables:
             (oldest,),
         )
         self._execute("DELETE FROM receipts WHERE at < ?", (oldest,))
+        self.pairs.clean(oldest)
         self._drop_snapshots()
 
     def _refuse_claimed(self, subjects: Mapping[Subject, ServerId]) -> None:
@@ -273,7 +277,8 @@ class Tables:
                     else Acknowledged(receipt=Receipt.from_json(text), done=bool(done))
                 )
         # the numbers of snapshots grow
-        return Begun(standing, recent, snapshots[min(snapshots)] if snapshots else None)
+        oldest = snapshots[min(snapshots)] if snapshots else None
+        return Begun(standing, recent, oldest, self.pairs.all())
 
     def _snapshot(self, number: int) -> frozenset[str]:
         (ids,) = self._execute("SELECT ids FROM snapshots WHERE id = ?", (number,)).fetchone()
