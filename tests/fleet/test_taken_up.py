@@ -229,7 +229,7 @@ async def test_a_server_that_the_list_does_not_show_yet_is_rolled() -> None:
     async with account(Rule("create", faults.HideCreated(1e5, by_id=False))) as (_, vps):
         server = await vps.servers.create(specs(1)[0])
         await vps.wait_until(server, "active", timeout=600)
-        report = await vps.fleet.rolling_reboot([server, 99], timeout=600)
+        report = await vps.fleet.rolling_reboot([server, 99], max_unavailable=2, timeout=600)
 
         assert [outcome.key for outcome in report.succeeded] == [server.id]
         assert [outcome.key for outcome in report.skipped] == [99]

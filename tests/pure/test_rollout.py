@@ -93,22 +93,27 @@ def test_any_course_of_events(
     data: st.DataObject,
 ) -> None:
     """Never more than the window unavailable; canaries alone; nothing after max_failures; each ends in one state."""
-    rollout = Rollout(locations, max_unavailable=max_unavailable, max_failures=max_failures, canary=canary)
+    down = data.draw(
+        st.sets(st.sampled_from(sorted(locations))) if locations else st.just(set()), label="down"
+    )
+    rollout = Rollout(
+        locations, max_unavailable=max_unavailable, max_failures=max_failures, canary=canary, down=down
+    )
     size = window(max_unavailable, len(locations))
     away: list[int | str] = []
     done: list[int | str] = []
     failed: list[int | str] = []
     while True:
-        stopped = len(failed) >= max_failures or len(failed) >= size
+        stopped = len(failed) >= max_failures or len(failed) + len(down) >= size
         begun = rollout.begin()
         away += begun
-        assert len(away) + len(failed) == rollout.unavailable <= size
+        assert len(away) + len(failed) + len(down) == rollout.unavailable <= max(size, len(down))
         assert not (begun and stopped)
         assert bool(rollout.stopped) is stopped
         if len(done) < min(canary, len(locations)):
             assert len(away) <= 1
         assert len({*away, *done, *failed}) == len(away) + len(done) + len(failed)
-        assert Counter([*away, *done, *failed, *rollout.left]) == Counter(list(locations))
+        assert Counter([*away, *done, *failed, *down, *rollout.left]) == Counter(list(locations))
         if not away:
             break
         settled = away.pop(data.draw(st.integers(0, len(away) - 1), label="who settles"))
@@ -185,7 +190,7 @@ def test_why_it_stopped() -> None:
     full.begin()
     full.settled(1, False)
 
-    assert "1 failures" in many.stopped
+    assert many.stopped.endswith("after 1 failure")
     assert "window" in full.stopped
     assert full.begin() == []
     assert full.left == (2,)
@@ -210,3 +215,36 @@ def test_a_rollout_that_goes_on_counts_what_came_before() -> None:
     assert crowded.begin() == []
     crowded.settled(2, True)
     assert crowded.begin() == [3]
+
+
+def test_what_is_down_already_fills_the_window() -> None:
+    """It counts for its location, leaves room for the rest of the window, and is named once it fills it."""
+    locations: dict[ServerId, str] = {1: "a", 2: "a", 3: "b", 4: "b"}
+    some = Rollout(locations, max_unavailable=0.5, max_failures=4, canary=0, down=[1])
+    none = Rollout(locations, max_unavailable=0.25, max_failures=4, canary=0, down=[1])
+
+    assert some.begin() == [3]
+    some.settled(3, True)
+    assert some.begin() == [4]
+    some.settled(4, False)
+    assert some.begin() == []
+    assert some.stopped == (
+        "the rollout stopped: 1 of 4 servers was unavailable at the beginning, 1 failed since, "
+        "and at most 2 may be unavailable"
+    )
+    assert none.begin() == []
+    assert none.left == (2, 3, 4)
+    assert none.stopped == (
+        "not started: 1 of 4 servers was unavailable at the beginning, and at most 1 may be; "
+        "bring them back, or leave them out"
+    )
+
+
+def test_what_is_done_can_be_down() -> None:
+    """A server that an earlier run was done with, and that has stopped since, is unavailable and done."""
+    rollout = Rollout(
+        dict.fromkeys(range(1, 5), "a"), max_unavailable=2, max_failures=1, canary=1, done=[1], down=[1]
+    )
+
+    assert (rollout.done, rollout.unavailable) == (1, 1)
+    assert rollout.begin() == [2]

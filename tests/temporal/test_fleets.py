@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client as Engine
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
@@ -20,7 +22,7 @@ from temporalio.worker import Worker
 
 from vpsorg_async import Client, Server, ServerSpec
 from vpsorg_async.errors import AuthenticationError
-from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 from vpsorg_async.sandbox.catalogue import uuid
 from vpsorg_async.temporal import FleetRequest, FleetSummary, RollingRequest, VpsOrgPlugin
 
@@ -152,6 +154,7 @@ async def test_a_client_of_another_language_starts_a_fleet(engine: Engine, box: 
         ("vpsorg.FleetDelete", {"ids": [1, 1], "timeout": 600}, "more than once"),
         ("vpsorg.RollingReboot", {"ids": [1], "timeout": 600, "max_unavailable": 0}, "max_unavailable"),
         ("vpsorg.RollingReboot", None, "expected an object"),
+        ("vpsorg.RollingReboot", {"ids": [], "timeout": 600}, "at least one"),
         ("vpsorg.FleetDelete", ["x"], "expected an object"),
     ],
 )
@@ -360,6 +363,45 @@ async def test_a_server_that_stays_unhealthy_stops_the_rollout(engine: Engine, b
     assert (summary.succeeded, summary.failed, summary.skipped) == (0, 1, 3)
     assert summary.failures[0].message == "it is not healthy after its reboot: is-healthy returned False"
     assert len(box.ledger) == 1
+
+
+async def test_servers_that_are_down_count_as_unavailable(engine: Engine, box: Sandbox) -> None:
+    """16 servers of which 6 are down, and a quarter may be: nothing is rebooted, and the rows say why."""
+    ids = [server.id for server in (*box.world.add(10), *box.world.add(6, status="stopped"))]
+    async with working(engine, box) as client:
+        request = RollingRequest(ids=ids, timeout=600, max_unavailable=0.25)
+        summary = await run(client, "vpsorg.RollingReboot", request)
+        report = await client.get_workflow_handle("web").query("report")
+
+    assert (summary.succeeded, summary.failed, summary.skipped) == (0, 0, 16)
+    assert Counter(row["message"] for row in report["rows"]) == {
+        "it is stopped, not active": 6,
+        "not started: 6 of 16 servers were unavailable at the beginning, and at most 4 may be; "
+        "bring them back, or leave them out": 10,
+    }
+    assert box.ledger == ()
+
+
+async def test_a_cancelled_rollout_waits_for_its_workers(engine: Engine) -> None:
+    """When it ends its workers have ended, and nothing more is rebooted; the rows say what was in progress."""
+    with Sandbox(speed=60, durations=Durations(rebooting=math.inf)) as box:
+        ids = [server.id for server in box.world.add(4)]
+        async with working(engine, box) as client:
+            request = RollingRequest(ids=ids, timeout=600, max_unavailable=2, canary=0, heartbeat_timeout=2)
+            handle = await client.start_workflow("vpsorg.RollingReboot", request, id="web", task_queue=QUEUE)
+            await happened(lambda: len(box.ledger) == 2)
+            await handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            report = await handle.query("report")
+            history = await handle.fetch_history()
+
+    happenings = Counter(EventType.Name(event.event_type) for event in history.events)
+    assert happenings["EVENT_TYPE_ACTIVITY_TASK_CANCELED"] == 2
+    assert history.events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED
+    assert [row["outcome"] for row in report["rows"]] == ["failed", "failed", "open", "open"]
+    assert all("cancelled while this server was in progress" in row["message"] for row in report["rows"][:2])
+    assert len(box.ledger) == 2
 
 
 async def test_a_health_check_that_no_worker_has(engine: Engine, box: Sandbox) -> None:

@@ -64,6 +64,7 @@ def test_a_fleet_request_is_checked(bad: dict[str, Any]) -> None:
         {"health_timeout": 0},
         {"warm_up": -1},
         {"ids": 5},
+        {"ids": []},
     ],
 )
 def test_a_rolling_request_is_checked(bad: dict[str, Any]) -> None:

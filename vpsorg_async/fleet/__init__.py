@@ -24,6 +24,7 @@ from .inputs import (
 )
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .planning import FleetPlan, Step, StepKind
+from .remaining import Remaining
 from .rolling import RollingRun
 from .run import Run
 
@@ -40,6 +41,7 @@ __all__ = [
     "FleetPlan",
     "Outcome",
     "PlanOptions",
+    "Remaining",
     "Report",
     "RollingOptions",
     "RollingRun",

@@ -12,8 +12,8 @@ from .inputs import (
     RollingOptions,
     StartOptions,
     check_file,
-    check_ids,
     check_known,
+    check_rolling,
     health_policy,
     options_of,
 )
@@ -208,12 +208,12 @@ class BulkCommands:
     ) -> Report:
         """Reboot the servers a few at a time: at most ``max_unavailable`` are unavailable at once.
 
-        Servers that are not running are skipped.
+        Servers that are not active are skipped, and count as unavailable.
 
         Args:
-            ids: Ids or servers, each once.
+            ids: Ids or servers, each once; or ``report.remaining`` of an earlier call, which is continued.
             timeout: Seconds for each server, from its command until it is active again.
-            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+            max_unavailable: The number of servers that may be unavailable at once, or a share of all of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
             health: A check of the `Server` that came back: one of `vpsorg_async.ready`, or a function. False, an
                 exception or a timeout means unhealthy; never (`ready.Hopeless`) fails it at once.
@@ -256,13 +256,14 @@ class BulkCommands:
     ) -> RollingRun:
         """Send a command to the servers a few at a time, as a stream of outcomes that can be paused.
 
-        The next server is at the location with the fewest unavailable ones. Servers in another status are skipped.
+        The next server is at the location with the fewest unavailable ones. Servers in another status than the command
+        needs are skipped. They count as unavailable, unless they have the status that it leads to.
 
         Args:
             operation: The command.
-            ids: Ids or servers, each once.
+            ids: Ids or servers, each once; or ``report.remaining`` of an earlier call, which is continued.
             timeout: Seconds for each server, from its command until it has its status.
-            max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+            max_unavailable: The number of servers that may be unavailable at once, or a share of all of them (0 to 1).
             max_failures: The number of failures after which nothing more is sent.
             health: A check of the `Server` that came back, as in `rolling_reboot`.
             **options: Those of `rolling_reboot`. With ``journal``, a run that did not complete is continued by the next
@@ -282,8 +283,7 @@ class BulkCommands:
         """
         self._context.waiter.check()
         check_known("rolling", options, RollingOptions)
-        wanted = check_ids(ids)
-        journal = check_file(options.get("journal"))
+        wanted, resumption = check_rolling(operation, ids, options)
         return RollingRun(
             self._context,
             operation,
@@ -296,6 +296,7 @@ class BulkCommands:
             health_policy=health_policy(options),
             on_event=options.get("on_event"),
             record=self._launcher.recording(
-                journal, f"rolling {operation}", ids=wanted, lasting=ROLLING_LASTS
+                check_file(options.get("journal")), f"rolling {operation}", ids=wanted, lasting=ROLLING_LASTS
             ),
+            resumption=resumption,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ..admission import Admission
 from ..changes import ECHOES
@@ -18,7 +18,7 @@ from .intents import Intents
 from .jobs import Job, JobRun, RunContext
 from .stream import OutcomeLog
 
-__all__ = ["LAST_ANSWERS", "CommandSender", "is_for_the_server_to_say"]
+__all__ = ["LAST_ANSWERS", "CommandSender", "is_for_the_server_to_say", "unanswered"]
 
 LAST_ANSWERS = 1.0
 """Seconds for the answers to commands in flight when a run is left early."""
@@ -33,6 +33,22 @@ def is_for_the_server_to_say(job: Job, error: VpsOrgError) -> bool:
         return False
     echo = job.echo and error.status in ECHOES and error.from_api
     return echo or (error.status < 300 and job.command in ("start", "stop", "delete"))
+
+
+def unanswered(
+    job_run: JobRun,
+    why: str,
+    known: str = "check the server before sending it again",
+    candidates: Sequence[ServerId] = (),
+) -> OutcomeUnknownError:
+    """Return the error of a command that was sent and has no answer at the moment at which its run ends."""
+    return OutcomeUnknownError(
+        f"{job_run.job.command} of {job_run.job.key!r}, sent at {job_run.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
+        f"when {why}; {known}",
+        subject=job_run.job.key,
+        sent_at=job_run.time,
+        candidates=candidates,
+    )
 
 
 class CommandSender:
@@ -103,10 +119,10 @@ class CommandSender:
             except (SendCancelled, VpsOrgError) as error:
                 intents.failed(job, error)
                 raise
-        job_run.accepted()
         server_id = job.server_id if server is None else server.id
         assert server_id is not None
         receipt = self._waiter.receipt(server_id)
+        job_run.accepted(receipt)
         if intents is not None and receipt is not None:
             intents.acknowledged(job, receipt)
         self._outcomes.emit(

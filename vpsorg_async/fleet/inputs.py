@@ -16,6 +16,7 @@ from ..records import Server, ServerId
 from ..specs import check_id, id_of, id_text
 from .events import FleetEvent
 from .jobs import Options
+from .remaining import Remaining
 from .resumption import Resumption
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "check_function",
     "check_ids",
     "check_known",
+    "check_rolling",
     "health_policy",
     "no_repeats",
     "options_of",
@@ -260,6 +262,19 @@ def check_ids(ids: Iterable[ServerId | Server]) -> tuple[ServerId, ...]:
     wanted = tuple(id_of(given) for given in ids)
     no_repeats([id_text(server_id) for server_id in wanted], "ids")
     return wanted
+
+
+def check_rolling(
+    operation: str, ids: Iterable[ServerId | Server], given: RollingOptions
+) -> tuple[tuple[ServerId, ...], Resumption | None]:
+    """Return the servers of a rolling operation, and what an earlier one left of it, if its `Remaining` is given."""
+    if not isinstance(ids, Remaining):
+        return check_ids(ids), None
+    if given.get("journal") is not None:
+        raise ConfigurationError(
+            "a journal knows by itself what remains: pass ids with it, or report.remaining alone"
+        )
+    return check_ids(ids.fleet), ids.resumption(operation)
 
 
 def no_repeats(keys: Sequence[str], what: str) -> None:

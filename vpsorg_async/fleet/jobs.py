@@ -137,6 +137,8 @@ class JobRun:
     """The same by the time of day; None before anything was sent."""
     attempts: int = 0
     acknowledged: bool = False
+    receipt: Receipt | None = None
+    """That of the acknowledged command."""
     stage: str = ""
     """How far its server came: see `Succeeded.stage`."""
     refusal: VpsOrgError | None = None
@@ -149,9 +151,15 @@ class JobRun:
         self.sent_at, self.time = now, time
         self.attempts += 1
 
-    def accepted(self) -> None:
+    def accepted(self, receipt: Receipt | None) -> None:
         """Record that the service acknowledged the command."""
         self.acknowledged = True
+        self.receipt = receipt
+
+    @property
+    def _known_receipt(self) -> Receipt | None:
+        # a command in doubt has a receipt to be waited by, and was not acknowledged
+        return self.receipt or (self.job.receipt if self.acknowledged else None)
 
     def reached(self, stage: str) -> None:
         """Record that the server has reached a stage: its status, or ``ready``."""
@@ -180,6 +188,7 @@ class JobRun:
             stage=self.stage or ("accepted" if self.acknowledged else ""),
             differences=self.job.differences,
             acknowledged=self.acknowledged,
+            receipt=self._known_receipt,
         )
 
     def failed(
@@ -202,4 +211,5 @@ class JobRun:
             attempts=self.attempts,
             stage=self.stage or ("accepted" if self.acknowledged else ""),
             acknowledged=self.acknowledged,
+            receipt=self._known_receipt,
         )

@@ -8,9 +8,13 @@ from typing import Any, ClassVar
 
 import attrs
 
-from ..errors import ConfigurationError, FleetError, VpsOrgError, WaitError
+from ..errors import ConfigurationError, FleetError, RequestError, Sent, VpsOrgError, WaitError
+from ..journal import Acknowledged, Intent
 from ..lifecycle.contract import Evidence
+from ..lifecycle.receipts import Receipt
 from ..records import Seen, Server, ServerId
+from ..timing import SystemClock
+from .remaining import Remaining
 
 __all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password"]
 
@@ -33,6 +37,7 @@ class Succeeded:
         attempts: The number of times that this call sent the command: more than one only where that is safe, and 0
             where an earlier run had sent it.
         acknowledged: Whether the service accepted a command of this client.
+        receipt: That of the command, also where an earlier run had sent it; None where none was acknowledged.
         differences: The fields in which an adopted server differs from its spec; they are not changed.
         error: None, as for every outcome that is not `Failed`.
     """
@@ -47,6 +52,7 @@ class Succeeded:
     stage: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
+    receipt: Receipt | None = attrs.field(default=None, kw_only=True)
     error: ClassVar[None] = None
 
 
@@ -64,6 +70,7 @@ class Failed:
         seconds: The time from sending the command to the outcome.
         attempts: The number of times the command was sent.
         acknowledged: Whether the service accepted the command. `Report.retry_failed` does not send it again then.
+        receipt: That of the command, with which another process can wait for it; None if it was not acknowledged.
     """
 
     key: ServerId
@@ -75,6 +82,7 @@ class Failed:
     attempts: int = attrs.field(default=0, kw_only=True)
     stage: str = attrs.field(default="", kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
+    receipt: Receipt | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
@@ -158,6 +166,36 @@ class Report:
         """The servers that reached their target, as they were then."""
         return tuple(outcome.server for outcome in self.succeeded if outcome.server is not None)
 
+    @property
+    def remaining(self) -> Remaining:
+        """What remains of a rolling operation; hand it to the next `Fleet.rolling_reboot` or `Fleet.rolling`.
+
+        Its ids are those of the servers that have not succeeded, skipped ones included; it is empty, and false, once
+        all have. The next call continues the operation. Its report has an outcome for each server of the whole fleet,
+        and a share as ``max_unavailable`` is one of the whole fleet:
+
+        - What is done is not done again. If such a server is down by now, it counts as unavailable.
+        - A server whose command was acknowledged is waited for by its receipt, and checked, whatever ended its wait.
+        - A reboot that may have been applied is not repeated. It fails again, with `OutcomeUnknownError`: look at the
+          server, then go on without it (`Remaining.without`). Another command in doubt is judged by the server.
+        - All others are sent their command.
+
+        It survives its process as the report does: with `vpsorg_async.plain`, or pickled.
+
+        Raises:
+            ConfigurationError: The report is not that of a rolling operation: use `retry_failed`.
+
+        Example:
+            ``report = await vps.fleet.rolling_reboot(report.remaining, timeout=600, max_unavailable=0.1)``
+        """
+        rolling, _, operation = self.operation.partition(" ")
+        if rolling != "rolling":
+            raise ConfigurationError(
+                f"only a rolling operation can be continued, not {self.operation}: use retry_failed"
+            )
+        sent = {outcome.key: left for outcome in self.outcomes if (left := _left_of(operation, outcome))}
+        return Remaining(operation, [outcome.key for outcome in self.outcomes], sent)
+
     def raise_for_failures(self) -> None:
         """Raise if any server failed or was skipped.
 
@@ -222,6 +260,24 @@ def with_password(server: Server | None, created: Server | None) -> Server | Non
     if server is None or created is None or created.password is None or created.id != server.id:
         return server
     return attrs.evolve(server, password=created.password)
+
+
+def _left_of(operation: str, outcome: Outcome) -> Intent | Acknowledged | None:
+    """Return what the next run must know of the command of a rolling operation; None where nothing was sent."""
+    if isinstance(outcome, Skipped):
+        return None
+    receipt = outcome.receipt
+    if isinstance(outcome, Succeeded):
+        # no wait uses the receipt of what is done
+        now = SystemClock().wall()
+        receipt = receipt or Receipt(server_id=outcome.key, operation=operation, acknowledged_at=now)
+        return Acknowledged(receipt=receipt, done=True)
+    if receipt is not None:
+        return Acknowledged(receipt=receipt)
+    if isinstance(outcome.error, RequestError) and outcome.error.sent is Sent.MAYBE:
+        sent_at = getattr(outcome.error, "sent_at", None)
+        return Intent(operation=operation, at=sent_at or SystemClock().wall())
+    return None
 
 
 def _restored(operation: str, outcomes: tuple[Outcome, ...], seconds: float, rolled_back: bool) -> Report:

@@ -18,7 +18,7 @@ from ..listing import by_id
 from ..records import Server, ServerId
 from ..specs import id_text
 from .adoption import why_stop
-from .command_sender import CommandSender, is_for_the_server_to_say
+from .command_sender import CommandSender, is_for_the_server_to_say, unanswered
 from .events import FleetEvent, ServerActive, ServerNotReady
 from .inputs import check_function
 from .intents import Intents
@@ -57,8 +57,13 @@ class RollingRun(OutcomeStream):
         health_policy: ReadyPolicy,
         on_event: Callable[[FleetEvent], None] | None,
         record: Callable[[], Awaitable[Intents]] | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
-        """Prepare the run; ``record`` opens its journal, and the options are those of `Fleet.rolling`."""
+        """Prepare the run; the options are those of `Fleet.rolling`.
+
+        ``record`` opens its journal. ``resumption`` is what an earlier run left, as the caller says; None: what the
+        journal has.
+        """
         if not isinstance(operation, str) or operation not in IN_PLACE:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         check_function(on_event, "on_event", awaited=False)
@@ -79,6 +84,7 @@ class RollingRun(OutcomeStream):
         self._timeout = timeout
         self._health = health
         self._health_policy = health_policy
+        self._resumption = resumption or Resumption()
         self._ended_by = ""
         self._rest_skipped = False
         self._jobs: dict[ServerId, Job] = {}
@@ -104,28 +110,37 @@ class RollingRun(OutcomeStream):
 
     async def _begin(self) -> None:
         self._context.admissions.check_change(f"rolling {self._command}")
-        resumption = await self._take_up() or Resumption()
+        resumption = await self._take_up() or self._resumption
         self._sender.record(self._intents)
         known = await self._read() if self._ids else {}
         self._outcomes.follow()
         locations: dict[ServerId, str] = {}
         done: set[ServerId] = set()
+        down: set[ServerId] = set()
         for key in self._ids:
             server, left = known.get(id_text(key)), resumption.command(key, self._command.word)
+            locations[key] = "" if server is None else server.location or ""
             job = self._job(key, server, left)
             if isinstance(job, Skipped):
                 self._outcomes.settle(key, job)
-                continue
-            if server is not None:
-                self._context.endpoints.saw(server)
-            self._jobs[key] = job
-            locations[key] = "" if server is None else server.location or ""
-            if server is not None and isinstance(left, Acknowledged) and left.done:
-                done.add(key)
-                self._settle_done(job, server)
+            else:
+                self._jobs[key] = job
+                if server is not None:
+                    self._context.endpoints.saw(server)
+                    if isinstance(left, Acknowledged) and left.done:
+                        done.add(key)
+                        self._settle_done(job, server)
+            if (isinstance(job, Skipped) or key in done) and self._is_down(server):
+                down.add(key)
         in_flight = [key for key, job in self._jobs.items() if not job.command and key not in done]
         self._rollout = Rollout(
-            locations, paused=self._rollout.paused, done=done, in_progress=in_flight, **self._limits
+            locations,
+            paused=self._rollout.paused,
+            done=done,
+            in_progress=in_flight,
+            down=down,
+            skipped=[key for key in self._ids if key not in self._jobs and key not in down],
+            **self._limits,
         )
         for key in in_flight:
             self._start(key)
@@ -146,6 +161,10 @@ class RollingRun(OutcomeStream):
         if job.echo and server.status in self._command.shows_accepted:
             return attrs.evolve(job, command="")
         return Skipped(key, f"it is {server.status}, not {self._command.before}")
+
+    def _is_down(self, server: Server | None) -> bool:
+        """Whether a server that is not rolled is unavailable: it is neither where the command finds it nor leads to."""
+        return server is None or server.status not in (self._command.before, self._command.target)
 
     def _settle_done(self, job: Job, server: Server) -> None:
         """Settle a server that an earlier run has taken through all of it."""
@@ -183,6 +202,8 @@ class RollingRun(OutcomeStream):
                 last_seen=server,
                 reason=reason,
             )
+            if not job_run.acknowledged and job_run.job.error is None:
+                error = unanswered(job_run, why)
             self._outcomes.settle(key, job_run.failed(error, self._context.clock.now(), server=server))
 
     @property
@@ -279,6 +300,6 @@ class RollingRun(OutcomeStream):
 async def _not_again(report: Report) -> Report:
     """Refuse a second round: before the cause is found, it would only make more servers unavailable."""
     raise ConfigurationError(
-        f"a {report.operation} is not tried again as it was: see what its failed servers lack, then roll over the "
-        "keys of report.failed and report.skipped"
+        f"a {report.operation} is not tried again as it was: see what its failed servers lack, then pass "
+        "report.remaining to the next rolling call"
     )

@@ -1,10 +1,11 @@
 """Which server may go next in a rolling operation: outcomes go in, the next ids come out. Pure.
 
 Theory of operation. A server is *unavailable* from the moment its command may leave until its health check passes. A
-server that failed stays unavailable, because no one has brought it back. At most ``max_unavailable`` servers, the
-window, are unavailable at once. The first ``canary`` servers go one by one, alone, before the window opens. The next
-server is taken from the location with the fewest unavailable servers. After ``max_failures`` failures, or when failed
-servers fill the window, nothing more is started.
+server that failed stays unavailable, because no one has brought it back, and so does one that was down at the
+beginning. At most ``max_unavailable`` servers of the whole fleet, the window, are unavailable at once. The first
+``canary`` servers go one by one, alone, before the window opens. The next server is taken from the location with the
+fewest unavailable servers. After ``max_failures`` failures, or when servers that stay unavailable fill the window,
+nothing more is started.
 
 ===============  =====================================  =======================================================
 state            how it is entered                      counts as unavailable
@@ -15,7 +16,9 @@ state            how it is entered                      counts as unavailable
 ``done``         `settled` with True, or by an          no
                  earlier run
 ``failed``       `settled` with False                   yes
-``skipped``      it is not running, or after a stop     no
+``down``         the rollout begins; what an earlier    yes
+                 run was done with can be down as well
+``skipped``      it needs no command, or after a stop   no
 ===============  =====================================  =======================================================
 """
 
@@ -62,8 +65,15 @@ class Rollout:
         paused: bool = False,
         done: Collection[ServerId] = (),
         in_progress: Collection[ServerId] = (),
+        down: Collection[ServerId] = (),
+        skipped: Collection[ServerId] = (),
     ) -> None:
-        """``done`` and ``in_progress`` are the servers that an earlier run of the same rollout took this far."""
+        """Begin a rollout over the servers of ``locations``, the whole fleet.
+
+        ``done`` and ``in_progress`` are those that an earlier run of the same rollout took this far. Those in ``down``
+        are unavailable already, and those in ``skipped`` are not; neither are started. A server that is in progress is
+        not down.
+        """
         for name, number, least in (("max_failures", max_failures, 1), ("canary", canary, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigurationError(f"{name} is a whole number from {least}, not {number!r}")
@@ -73,30 +83,37 @@ class Rollout:
         self._locations = locations
         # each with its place in the order given; one queue for each location, so that the next server is found quickly
         self._waiting: dict[str, deque[tuple[int, ServerId]]] = defaultdict(deque)
-        begun = {*done, *in_progress}
+        not_waiting = {*done, *in_progress, *down, *skipped}
         for place, (server_id, location) in enumerate(locations.items()):
-            if server_id in begun:
+            if server_id in not_waiting:
                 continue
             self._waiting[location].append((place, server_id))
         self._in_progress = set(in_progress)
-        self._unavailable_at = Counter(locations[server_id] for server_id in in_progress)
+        self._down = frozenset(down)
+        self._unavailable_at = Counter(locations[server_id] for server_id in (*in_progress, *down))
         self._failed: set[ServerId] = set()
         self._max_failures = max_failures
         self._canary = min(canary, len(locations))
 
     @property
     def unavailable(self) -> int:
-        """The number of servers that are unavailable now, the failed ones included."""
-        return len(self._in_progress) + len(self._failed)
+        """The number of servers that are unavailable now, those included that failed or were down before."""
+        return len(self._in_progress) + len(self._failed) + len(self._down)
 
     @property
     def stopped(self) -> str:
         """Why nothing more is started; empty while the rollout goes on."""
-        if len(self._failed) >= self._max_failures:
-            return f"the rollout stopped after {len(self._failed)} failures"
-        if len(self._failed) >= self.window:
-            return f"the rollout stopped: {len(self._failed)} failed servers fill the window of {self.window}"
-        return ""
+        failed, down = len(self._failed), len(self._down)
+        if failed >= self._max_failures:
+            return f"the rollout stopped after {'1 failure' if failed == 1 else f'{failed} failures'}"
+        if failed + down < self.window:
+            return ""
+        if not down:
+            return f"the rollout stopped: {failed} failed servers fill the window of {self.window}"
+        were = f"{down} of {len(self._locations)} servers {'was' if down == 1 else 'were'} unavailable at the beginning"
+        if failed:
+            return f"the rollout stopped: {were}, {failed} failed since, and at most {self.window} may be unavailable"
+        return f"not started: {were}, and at most {self.window} may be; bring them back, or leave them out"
 
     @property
     def left(self) -> Sequence[ServerId]:

@@ -25,7 +25,7 @@ from ..lifecycle.wait import Wait
 from ..records import Server, ServerId
 from ..shielding import to_the_end
 from .adoption import Searches, why_stop
-from .command_sender import LAST_ANSWERS, CommandSender, is_for_the_server_to_say
+from .command_sender import LAST_ANSWERS, CommandSender, is_for_the_server_to_say, unanswered
 from .events import CommandLost, ServerAdopted
 from .intents import Intents
 from .jobs import Job, JobRun, Options, RunContext, Work
@@ -277,11 +277,11 @@ class Run(OutcomeStream):
             else:
                 self._fail(job_run, found.error)
             return
-        job_run.accepted()
+        receipt = Receipt.of(found.server, "create")
+        job_run.accepted(receipt)
         if job_run.doubt is None:
             self._created[key] = found.server.id  # otherwise an earlier call created it
         self._context.endpoints.adopt(found.server)
-        receipt = Receipt.of(found.server, "create")
         if self._intents is not None:
             self._intents.acknowledged(job_run.job, receipt)
         self._outcomes.emit(ServerAdopted, key=key, server_id=found.server.id, receipt=receipt)
@@ -338,13 +338,7 @@ class Run(OutcomeStream):
         if server is not None:
             self._created[job.key] = server.id
         known = "check the server before sending it again" if server is None else f"it exists as {server.id}"
-        unknown = OutcomeUnknownError(
-            f"{job.command} of {job.key!r}, sent at {job_run.time:%Y-%m-%d %H:%M:%S} UTC, had no answer "
-            f"when {why}; {known}",
-            subject=job.key,
-            sent_at=job_run.time,
-            candidates=[hit.id for hit in hits],
-        )
+        unknown = unanswered(job_run, why, known, [hit.id for hit in hits])
         self._fail(job_run, unknown, server=server)
 
     def _note_rollback(self, key: ServerId, text: str, gone: bool) -> None:

@@ -75,6 +75,12 @@ def _bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_bool(value, attribute.name)
 
 
+def _some_ids(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    if not value:
+        raise ConfigurationError("ids has no server: a rolling reboot takes at least one")
+    _ids(instance, attribute, value)
+
+
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     name = attribute.name
     seconds = check_seconds(value, name, zero=name in ("settle", "warm_up", "health_interval"))
@@ -179,9 +185,9 @@ class RollingRequest:
     """What ``vpsorg.RollingReboot`` takes; most are those of `Fleet.rolling_reboot`.
 
     Args:
-        ids: The servers, at most 10,000.
+        ids: The servers, from 1 to 10,000. Those that are not active are skipped, and count as unavailable.
         timeout: Seconds for each server, from its command until it is active again.
-        max_unavailable: The number of servers that may be unavailable at once, or a share of them (0 to 1).
+        max_unavailable: The number of servers that may be unavailable at once, or a share of all of them (0 to 1).
         max_failures: The number of failures after which nothing more is sent.
         canary: The number of servers that go first, one by one.
         health: The name of an activity of yours. It is called with the `Server` that came back, on the task queue of
@@ -196,7 +202,7 @@ class RollingRequest:
         ConfigurationError: A value is out of range.
     """
 
-    ids: tuple[ServerId, ...] = attrs.field(converter=_tuple, validator=_ids)
+    ids: tuple[ServerId, ...] = attrs.field(converter=_tuple, validator=_some_ids)
     timeout: float = attrs.field(validator=_seconds)
     max_unavailable: int | float = attrs.field(default=1, validator=_share)
     max_failures: int = attrs.field(default=1, validator=_number(1, float("inf")))

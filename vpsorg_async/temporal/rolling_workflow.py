@@ -18,12 +18,14 @@ message           what it does
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import CancelledError as Cancelled
 
 from ..fleet.rollout import Rollout
 from .planning_step import is_continuation, planned, raw_json, told
@@ -32,6 +34,10 @@ from .rows import RowBook
 __all__ = ["RollingReboot"]
 
 ONCE = RetryPolicy(maximum_attempts=1)
+_CANCELLED = {
+    "error": "CancelledError",
+    "message": "the rollout was cancelled while this server was in progress: check whether it was rebooted",
+}
 
 
 @workflow.defn(name="vpsorg.RollingReboot", failure_exception_types=[TypeError])
@@ -57,13 +63,17 @@ class RollingReboot:
             state = {"settings": settings, "rows": settings.pop("rows"), "began": workflow.time()}
             state["ids"] = settings.pop("ids")
         self._begin(state)
-        while self._begin_next():
-            self._resumed = False
-            await workflow.wait_condition(self._changed)
-            for task in [task for task in self._tasks if task.done()]:
-                self._tasks.discard(task)
-                task.result()  # a bug must not pass for an outcome
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        try:
+            while self._begin_next():
+                self._resumed = False
+                await workflow.wait_condition(self._changed)
+                for task in [task for task in self._tasks if task.done()]:
+                    self._tasks.discard(task)
+                    task.result()  # a bug must not pass for an outcome
+            await workflow.wait_condition(workflow.all_handlers_finished)
+        except asyncio.CancelledError:
+            await self._end_running()
+            raise
         if self._rollout.left and not self._rollout.stopped:
             workflow.continue_as_new({"state": self._state(state)})
         why = self._rollout.stopped
@@ -118,7 +128,9 @@ class RollingReboot:
         self._paused = self._paused or state.get("paused", False)
         rows = [*state["rows"], *(_done(*pair) for pair in state.get("done", ()))]
         self._book.begin(state["ids"], rows)
-        locations = dict(settings["locations"])
+        # the plan skips what is not active: these servers are unavailable, and part of the fleet
+        down = [row["key"] for row in rows if row["outcome"] == "skipped"]
+        locations = dict.fromkeys(down, "") | dict(settings["locations"])
         failed = [row["key"] for row in rows if row["outcome"] == "failed"]
         self._rollout = Rollout(
             locations,
@@ -128,6 +140,7 @@ class RollingReboot:
             paused=self._paused,
             done=[row["key"] for row in rows if row["outcome"] == "succeeded"],
             in_progress=failed,
+            down=down,
         )
         for server_id in failed:
             self._rollout.settled(server_id, False)
@@ -154,6 +167,15 @@ class RollingReboot:
     def _changed(self) -> bool:
         return self._resumed or any(task.done() for task in self._tasks)
 
+    async def _end_running(self) -> None:
+        """Cancel what is in progress, and wait until its workers have ended: a reboot must not leave afterwards."""
+        for task in self._tasks:
+            task.cancel()
+        while not all(task.done() for task in self._tasks):
+            # a second cancellation does not shorten that
+            with contextlib.suppress(asyncio.CancelledError):
+                await workflow.wait_condition(lambda: all(task.done() for task in self._tasks))
+
     async def _roll(self, server_id: Any) -> None:
         """Take one server through its reboot and its health check."""
         began = workflow.now()
@@ -163,8 +185,9 @@ class RollingReboot:
             if why := await self._unhealthy(server):
                 message = f"it is not healthy after its reboot: {why}"
                 row |= {"outcome": "failed", "error": "WaitError", "message": message}
-        except ActivityError as error:
-            row = {"key": server_id, "outcome": "failed", "server_id": server_id, **told(error)}
+        except (asyncio.CancelledError, ActivityError) as error:
+            why = _CANCELLED if _is_cancellation(error) else told(error)
+            row = {"key": server_id, "outcome": "failed", "server_id": server_id, **why}
         row["seconds"] = round((workflow.now() - began).total_seconds(), 3)
         self._book.add([row])
         self._rollout.settled(server_id, row["outcome"] == "succeeded")
@@ -194,6 +217,7 @@ class RollingReboot:
             start_to_close_timeout=timedelta(days=1, seconds=2 * self._settings["timeout"]),
             heartbeat_timeout=timedelta(seconds=self._settings["heartbeat_timeout"]),
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             result_type=dict,
         )
         return found
@@ -216,12 +240,18 @@ class RollingReboot:
                 )
                 why = f"{name} returned {passed!r}"
             except ActivityError as error:
+                if _is_cancellation(error):
+                    raise
                 passed, why = False, f"{name}: {told(error)['message']}"
             if passed is True:
                 return ""
             if last:
                 await asyncio.sleep(self._settings["health_interval"])
         return why
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError) or isinstance(getattr(error, "cause", None), Cancelled)
 
 
 def _done(server_id: Any, seconds: float) -> dict[str, Any]:
