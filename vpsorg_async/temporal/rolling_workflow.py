@@ -185,9 +185,10 @@ class RollingReboot:
             if why := await self._unhealthy(server):
                 message = f"it is not healthy after its reboot: {why}"
                 row |= {"outcome": "failed", "error": "WaitError", "message": message}
-        except (asyncio.CancelledError, ActivityError) as error:
-            why = _CANCELLED if _is_cancellation(error) else told(error)
-            row = {"key": server_id, "outcome": "failed", "server_id": server_id, **why}
+        except asyncio.CancelledError:
+            row = _failed(server_id, _CANCELLED)
+        except ActivityError as error:
+            row = _failed(server_id, _CANCELLED if _is_cancellation(error) else told(error))
         row["seconds"] = round((workflow.now() - began).total_seconds(), 3)
         self._book.add([row])
         self._rollout.settled(server_id, row["outcome"] == "succeeded")
@@ -250,8 +251,13 @@ class RollingReboot:
         return why
 
 
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, asyncio.CancelledError) or isinstance(getattr(error, "cause", None), Cancelled)
+def _is_cancellation(error: ActivityError) -> bool:
+    return isinstance(error.cause, Cancelled)
+
+
+def _failed(server_id: Any, why: dict[str, str]) -> dict[str, Any]:
+    """Return the row of a server whose reboot did not go well."""
+    return {"key": server_id, "outcome": "failed", "server_id": server_id, **why}
 
 
 def _done(server_id: Any, seconds: float) -> dict[str, Any]:
