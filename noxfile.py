@@ -172,6 +172,8 @@ add(
     "temporal",
     "pytest tests/temporal -- --numprocesses=2",
 )
+ANSIBLE = "pytest -- tests/cli/test_ansible.py"
+add("ansible", "Let Ansible use the account as its inventory.", "ansible", ANSIBLE)
 AIRFLOW = "pytest -- tests/examples/test_airflow_trigger.py"
 add("airflow", "Run the example for Airflow.", "airflow", AIRFLOW)
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,26 @@ def test_a_file_is_written_as_a_whole_or_stays(vpsorg: Any, box: Sandbox, tmp_pa
     assert (first.code, first.out, first.err) == (0, "", f"{file}: 1 server\n")
     assert (failed.code, file.read_text()) == (5, text)
     assert "\tweb-1\n" in text
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is in Debian's package prometheus")
+def test_prometheus_reads_the_file(vpsorg: Any, box: Sandbox, tmp_path: Path) -> None:
+    """promtool finds the targets with their labels, those that can be relabeled among them."""
+    (server,) = box.world.add(1, name="web-1")
+    vpsorg("inventory", "--format", "prometheus", "--to", str(tmp_path / "vps.json"))
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        f"scrape_configs: [{{job_name: vps, file_sd_configs: [{{files: [{tmp_path}/vps.json]}}]}}]"
+    )
+
+    checked = subprocess.run(["promtool", "check", "config", config], capture_output=True, text=True)
+    asked = ["promtool", "check", "service-discovery", "--timeout=2s", config, "vps"]
+    (found,) = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+    assert checked.returncode == 0, checked.stderr
+    assert found["labels"]["instance"] == f"{server.ip_address}:9100"
+    assert (found["labels"]["name"], found["labels"]["group"]) == ("web-1", "web")
+    assert found["discoveredLabels"]["__meta_vpsorg_status"] == "active"
 
 
 def until(process: subprocess.Popen[str], text: str) -> None:

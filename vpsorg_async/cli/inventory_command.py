@@ -27,6 +27,7 @@ from .server_names import Kind, NoSuchServerError, read_all
 from .settings import ACCOUNT, Account
 from .signals import Interrupted
 from .stdio import emit
+from .time_options import Seconds
 
 __all__ = ["ACCESS", "AccessOptions", "inventory", "ssh_config"]
 
@@ -87,7 +88,7 @@ class FileOptions:
     watch: Annotated[
         Path | None, Parameter(help="Write to this file now and after each change, until Ctrl-C.")
     ] = None
-    interval: Annotated[float, Parameter(help="Seconds between two lists of the account, with --watch.")] = (
+    interval: Annotated[Seconds, Parameter(help="Time between two lists of the account, with --watch.")] = (
         30.0
     )
 

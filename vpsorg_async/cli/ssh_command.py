@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, UnexpectedStatusError
 from ..lifecycle.commands import COMMANDS, SETTLED
 from ..lifecycle.readiness import NotReady
 from ..records import Server, ServerId
+from .ages import seconds_text
 from .chart import ACTIVE
 from .host_entries import address_of
 from .inventory_command import ACCESS, AccessOptions
@@ -30,6 +31,7 @@ from .server_names import read, resolve_one
 from .settings import ACCOUNT, Account
 from .signals import check
 from .stdio import emit, note
+from .time_options import Seconds
 
 __all__ = ["arguments", "ssh"]
 
@@ -56,7 +58,7 @@ def ssh(
         ),
     ] = (),
     timeout: Annotated[
-        float, Parameter(help="Seconds until the server is active, and until SSH answers.")
+        Seconds, Parameter(help="Maximum time until the server is active, and from then until SSH answers.")
     ] = 300.0,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -102,7 +104,7 @@ async def _answering(
 
     def waiting() -> None:
         word = reasons[0] if reasons else f"it is {vps.last_status(server_id) or 'not seen yet'}"
-        note(printable(f"waiting until the SSH of {name} answers, at most {timeout:g} s: {word}"))
+        note(printable(f"waiting until the SSH of {name} answers, at most {seconds_text(timeout)}: {word}"))
 
     later = asyncio.get_running_loop().call_later(SOON, waiting)
     try:
