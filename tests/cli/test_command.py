@@ -74,7 +74,11 @@ def test_the_page_tells_every_command_and_exit_code() -> None:
 
     assert [code for code in Exit if f"| {code.value} | " not in page] == []
     assert [name for name in app if not name.startswith("-") and f"`{name}" not in page] == []
-    assert [list(block) for block in blocks] == [["profiles"], ["defaults", "servers"], ["defaults", "fleet"]]
+    assert [list(block) for block in blocks] == [
+        ["profile", "profiles"],
+        ["defaults", "servers"],
+        ["defaults", "fleet"],
+    ]
     assert [spec.name for spec in read_specs(blocks[1])] == ["web-01", "db-01"]
     assert [(fleet.name, fleet.count) for fleet in read_fleets(blocks[2])] == [("web-{n:02}", 3)]
 

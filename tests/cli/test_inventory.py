@@ -190,7 +190,7 @@ def test_prometheus_reads_the_file(vpsorg: Any, box: Sandbox, tmp_path: Path) ->
     )
 
     checked = subprocess.run(["promtool", "check", "config", config], capture_output=True, text=True)
-    asked = ["promtool", "check", "service-discovery", "--timeout=2s", config, "vps"]
+    asked = ["promtool", "check", "service-discovery", "--timeout=2s", str(config), "vps"]
     (found,) = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
 
     assert checked.returncode == 0, checked.stderr
