@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from ..doctor import Check, Finding, examine
 from ..errors import ConfigurationError
 from .exits import Exit
-from .output import OUTPUT, Output, plain, printable
+from .output import UNASKED, Output, Unasked, plain, printable
 from .profile_file import keep_dialect
 from .settings import ACCOUNT, Account, Settings
 from .signals import run
@@ -26,7 +26,7 @@ def doctor(
         bool, Parameter(help="Store the detected dialect in the profile.", show_default=False)
     ] = False,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Find out why the account can't be reached or read. The command changes nothing in the account.
 

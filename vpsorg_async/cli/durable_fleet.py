@@ -18,7 +18,7 @@ from ..plain import from_plain
 from . import signals
 from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
 from .exits import Exit
-from .output import OUTPUT, Output, columns, note, plain, sheet
+from .output import OUTPUT, UNASKED, Output, Unasked, columns, note, plain, sheet
 from .reports import some
 from .settings import Settings
 
@@ -115,12 +115,12 @@ def status(
     return signals.run(work())
 
 
-def pause(name: Name, /, *, engine: EngineOptions = ENGINE, output: Output = OUTPUT) -> int:
+def pause(name: Name, /, *, engine: EngineOptions = ENGINE, output: Unasked = UNASKED) -> int:
     """Let a fleet on Temporal send nothing more, until it is resumed. Commands in progress are completed."""
     return _signal(name, "pause", "paused", engine, output)
 
 
-def resume(name: Name, /, *, engine: EngineOptions = ENGINE, output: Output = OUTPUT) -> int:
+def resume(name: Name, /, *, engine: EngineOptions = ENGINE, output: Unasked = UNASKED) -> int:
     """Let a paused fleet on Temporal go on."""
     return _signal(name, "resume", "resumed", engine, output)
 

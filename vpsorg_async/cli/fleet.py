@@ -21,14 +21,14 @@ from .durable_fleet import run_durably
 from .earlier_runs import Recording, take_up
 from .engine_options import LOCAL, DurableOptions
 from .journal_options import JOURNAL, JournalOptions
-from .output import OUTPUT, Output, Yes
+from .output import OUTPUT, UNASKED, Output, Unasked, Yes
 from .passwords import Passwords, PasswordsFile
 from .planned_creates import ask_to_create, create_durably, show_plan
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, Hook, run_and_report
 from .selecting import ask, is_sole, select
 from .settings import ACCOUNT, Account
-from .specs import SELECTION, SPECIFICATION, Selection, Specification, number_or_share
+from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification, number_or_share
 from .time_options import Settle, Timeout
 
 __all__ = ["app"]
@@ -51,9 +51,6 @@ for _name, _home, _help in (
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 
-Ids = Annotated[
-    tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.", show_default=False)
-]
 NoWait = Annotated[bool, Parameter(help="Return when the commands are acknowledged.", show_default=False)]
 DryRun = Annotated[
     bool, Parameter(help="Print what would be done and what it costs, without doing it.", show_default=False)
@@ -177,7 +174,7 @@ def ensure(
 
 @app.command
 def start(
-    ids: Ids = (),
+    ids: Servers = (),
     /,
     *,
     timeout: Timeout = 300.0,
@@ -187,7 +184,7 @@ def start(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Start servers, and wait until all are active."""
     request = readiness.request(unless=_unless(no_wait))
@@ -200,7 +197,7 @@ def start(
 
 @app.command
 def stop(
-    ids: Ids = (),
+    ids: Servers = (),
     /,
     *,
     timeout: Timeout = 300.0,
@@ -223,7 +220,7 @@ def stop(
 
 @app.command
 def reboot(
-    ids: Ids = (),
+    ids: Servers = (),
     /,
     *,
     timeout: Timeout = 300.0,
@@ -248,7 +245,7 @@ def reboot(
 
 @app.command(name=("delete", "rm"))
 def delete(
-    ids: Ids = (),
+    ids: Servers = (),
     /,
     *,
     timeout: Timeout = 300.0,
@@ -277,7 +274,7 @@ def delete(
 
 @app.command
 def rolling_reboot(
-    ids: Ids = (),
+    ids: Servers = (),
     /,
     *,
     max_unavailable: Annotated[

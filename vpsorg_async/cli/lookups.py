@@ -12,7 +12,7 @@ from ..client import Client
 from ..errors import ConfigurationError
 from .exits import Exit
 from .files import read_text
-from .output import OUTPUT, Output, Yes, columns, confirm, plain, sheet, unanswered
+from .output import OUTPUT, UNASKED, Output, Unasked, Yes, columns, confirm, plain, sheet, unanswered
 from .settings import ACCOUNT, Account
 from .specs import ident
 
@@ -80,7 +80,7 @@ def add_key(
     file: Annotated[Path, Parameter(help="File of the public key, such as ~/.ssh/id_ed25519.pub.")],
     *,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Add a public SSH key."""
     text = read_text(Path(os.path.expanduser(file))).strip()

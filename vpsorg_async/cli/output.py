@@ -21,8 +21,10 @@ from .stdio import Unwritten, abandon, emit, note
 
 __all__ = [
     "OUTPUT",
+    "UNASKED",
     "Declined",
     "Output",
+    "Unasked",
     "Yes",
     "columns",
     "confirm",
@@ -93,6 +95,18 @@ Yes = Annotated[
         group=Group("Output", sort_key=3),
     ),
 ]
+
+
+@Parameter(name="*", group=Group("Output", sort_key=3))
+@attrs.frozen(kw_only=True)
+class Unasked(Output):
+    """The output options of a command that changes something and asks nothing: it accepts --yes as the others do."""
+
+    yes: Yes = False
+
+
+UNASKED = Unasked()
+"""The default: no option was given."""
 
 
 class Declined(VpsOrgError):

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from ..config import DEFAULT_BASE_URL
 from .exits import Exit
-from .output import OUTPUT, Output, Yes, columns
+from .output import OUTPUT, UNASKED, Output, Unasked, columns
 from .profile_file import choose, read_profiles
 from .settings import Place
 
@@ -52,11 +52,9 @@ def use(
     name: Annotated[str, Parameter(help="Name of the profile.")],
     /,
     *,
-    yes: Yes = False,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Use a profile from now on, in all commands that name none."""
-    del yes  # nothing is asked
     path = choose(name)
     output.report(
         {"profile": name, "path": str(path)}, [f"[profiles.{name}] is used from now on, as {path} says"]

@@ -9,20 +9,23 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 from cyclopts.validators import Number
 
 from .._version import __version__
 from ..errors import ConfigurationError, VpsOrgError
 from ..sandbox import SandboxError
 from .exits import Exit
+from .help_pages import asks_for_help, examples, prepare
 from .signals import Interrupted, held, interrupted, release
 from .signals import run as run_work
 from .stdio import Unwritten, abandon, emit, note
+from .suggestions import did_you_mean
 from .time_options import Seconds
 
 __all__ = ["run"]
@@ -83,7 +86,11 @@ NoBoot = Annotated[bool, Parameter(help="Let no server answer.", show_default=Fa
 def run(arguments: Sequence[str]) -> int:
     """Run a command line, and return the exit code."""
     try:
-        return int(app.meta(arguments) or Exit.OK)
+        helped = prepare(app, arguments) if asks_for_help(arguments) else None
+        code = int(app.meta(arguments) or Exit.OK)
+        if helped is not None:
+            examples(helped)
+        return code
     except (Exception, KeyboardInterrupt) as error:
         return _end(error, debug="--debug" in arguments)
 
@@ -227,6 +234,31 @@ def sandbox(
 
 
 @app.command(help_epilogue="")
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")], /
+) -> int:
+    """Print the script by which a shell completes commands and options.
+
+    bash: source <(vpsorg completion bash)
+    """
+    with held():
+        script = app.generate_completion(prog_name="vpsorg", shell=shell)
+    emit(script + "\n")
+    return Exit.OK
+
+
+@app.command(name="help", help_epilogue="")
+def help_(
+    words: Annotated[tuple[str, ...], Parameter(name="COMMAND...", help="The command.")] = (), /
+) -> int:
+    """Show the help of a command."""
+    _, apps, unknown = app.parse_commands(words)
+    if unknown and apps[-1].default_command is None:
+        return run(words)  # says what is unknown
+    return run([*words, "--help"])
+
+
+@app.command(help_epilogue="")
 def version() -> int:
     """Print the version."""
     emit(f"{__version__}\n")
@@ -253,6 +285,10 @@ def _end(error: BaseException, *, debug: bool) -> Exit:
 
 
 def _explain(error: BaseException) -> str:
+    if isinstance(error, UnknownCommandError) and error.unused_tokens and not error.command_chain:
+        word = error.unused_tokens[0]
+        if meant := _elsewhere(word):
+            return f"there is no command vpsorg {word}; did you mean {' or '.join(meant)}?"
     if isinstance(error, CycloptsError):
         command = " ".join(["vpsorg", *(error.command_chain or ()), "--help"])
         text = str(error)
@@ -264,6 +300,18 @@ def _explain(error: BaseException) -> str:
         # hints name settings of the client: name the option of the command instead
         return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", text)
     return f"{type(error).__name__}: {error} (a bug in vpsorg; --debug shows the traceback)"
+
+
+def _elsewhere(word: str) -> list[str]:
+    """Return the commands of groups that a command without its group probably means."""
+    if did_you_mean(word, app):
+        return []  # the parser suggests that one
+    found = []
+    for group in ("servers", "fleet"):
+        names = [name for name in app[group] if not name.startswith("-")]
+        close = get_close_matches(word.lower(), names, 1)
+        found += [f"vpsorg {group} {close[0]}"] if close else []
+    return found
 
 
 def _say(text: str, *, needed: bool = False) -> None:

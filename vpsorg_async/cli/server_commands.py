@@ -14,16 +14,16 @@ from .exits import Exit
 from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
-from .output import OUTPUT, Output, Yes, confirm
+from .output import OUTPUT, UNASKED, Output, Unasked, Yes, confirm
 from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
 from .server_names import is_pattern, resolve_one
 from .settings import ACCOUNT, Account, Settings
 from .single_command import acting
+from .specs import Servers
 from .time_options import WaitTimeout
 
 __all__ = ["delete", "reboot", "start", "stop"]
 
-Servers = Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")]
 Wait = Annotated[bool, Parameter(help="Wait until the command is done.", show_default=False)]
 
 
@@ -69,7 +69,7 @@ def start(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Start stopped servers."""
     request = readiness.request(unless=_unless(wait))

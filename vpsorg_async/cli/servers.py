@@ -21,14 +21,14 @@ from .exits import Exit
 from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
-from .output import OUTPUT, Output, Yes, confirm, plain, server_rows, sheet, unanswered
+from .output import OUTPUT, UNASKED, Output, Unasked, Yes, confirm, plain, server_rows, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .prices import cost
 from .readiness_options import READINESS, Readiness
 from .server_names import is_one, read_all, resolve, resolve_one
 from .settings import ACCOUNT, Account
 from .single_command import creating
-from .specs import OsId, PlanId, ident
+from .specs import OsId, PlanId, Servers, ident
 from .stdio import note
 from .suggestions import unknown_status
 from .time_options import WaitTimeout
@@ -85,7 +85,7 @@ def list_(
 
 @app.command(name=("get", "describe"))
 def get(
-    servers: Annotated[tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.")],
+    servers: Servers,
     /,
     *,
     account: Account = ACCOUNT,
@@ -181,7 +181,7 @@ def update(
     hostname: Annotated[str | None, Parameter(help="The new host name.")] = None,
     backups: Backups = None,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Change one or more of name, host name and backups (PATCH)."""
     given = {"name": name, "hostname": hostname, "backups_enabled": backups}
@@ -210,7 +210,7 @@ def replace(
     hostname: Annotated[str, Parameter(help="The host name.")],
     backups: Annotated[bool, Parameter(negative="--no-backups", help="Automatic backups.")],
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: Unasked = UNASKED,
 ) -> int:
     """Set name, host name and backups, all three (PUT)."""
 

@@ -17,7 +17,7 @@ from ..config import DEFAULT_BASE_URL, TOKEN_NAMES, check_token
 from ..errors import ConfigurationError
 from ..records import Account as Owner
 from .exits import Exit
-from .output import OUTPUT, Output, Yes, confirm, plain
+from .output import OUTPUT, UNASKED, Output, Unasked, Yes, confirm, plain
 from .profile_file import read_profiles, store
 from .settings import Named, Place, Settings, first_line
 from .signals import check
@@ -82,12 +82,11 @@ def login(
     return Exit.OK
 
 
-def logout(*, yes: Yes = False, named: Named = NAMED, output: Output = OUTPUT) -> int:
+def logout(*, named: Named = NAMED, output: Unasked = UNASKED) -> int:
     """Remove the token of a profile from the configuration file, and nothing else.
 
     The token itself stays valid until it is deleted in the account's dashboard.
     """
-    del yes  # nothing is asked: the option is accepted by every command that changes something
     file = read_profiles()
     if named.named is not None:
         file.get(named.named, named.said)

@@ -26,6 +26,7 @@ __all__ = [
     "OsId",
     "PlanId",
     "Selection",
+    "Servers",
     "Specification",
     "ident",
     "number_or_share",
@@ -42,6 +43,10 @@ Count = Annotated[
 ]
 First = Annotated[int, Parameter(help="The first number.", validator=Number(gte=0))]
 File = Annotated[Path | None, Parameter(help="A TOML or JSON file of specs.")]
+Servers = Annotated[
+    tuple[str, ...],
+    Parameter(name="SERVER...", help="Ids, names, or patterns such as 'web-*'.", show_default=False),
+]
 PlanId = Annotated[str, Parameter(name=("--plan-id", "--plan"), help="Id of the plan.")]
 OsId = Annotated[str, Parameter(name=("--os-id", "--os"), help="Id of the operating system.")]
 

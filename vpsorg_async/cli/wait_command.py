@@ -28,6 +28,7 @@ from .reports import some, to_continue
 from .server_names import read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
+from .specs import Servers
 from .suggestions import unknown_status
 from .time_options import WaitTimeout
 
@@ -35,9 +36,7 @@ __all__ = ["wait"]
 
 
 def wait(
-    ids: Annotated[
-        tuple[str, ...], Parameter(help="Ids, names, or patterns such as 'web-*'.", show_default=False)
-    ],
+    ids: Servers,
     /,
     *,
     target: Annotated[

@@ -57,7 +57,9 @@ def watch(
     servers: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Ids, names, or patterns such as 'web-*'; by default all servers.", show_default=False
+            name="SERVER...",
+            help="Ids, names, or patterns such as 'web-*'; by default all servers.",
+            show_default=False,
         ),
     ] = (),
     /,
