@@ -68,6 +68,9 @@ STEPS = [
     Step("", [("apply", DONE)]),
     Step("vpsorg fleet scale -f fleet.toml --fleet 'cache-{n}' --to 8 --yes", [("scale", DONE)]),
     Step("vpsorg fleet sweep --older-than 10s --name 'web-*' --max-deletes 5", [("sweep", DONE)]),
+    Step("vpsorg doctor --live --os 5 > report.txt", [("", r"\[y/N\] *$")], ["y", "Enter"]),
+    Step("", [("doctor-live", DONE)]),
+    Step("head -30 report.txt", [("doctor-report", DONE)]),
 ]
 FLEETS = """\
 [defaults]

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from .._version import __version__
 from .signals import handled, leave, overdue
-from .stdio import Unwritten, abandon, emit, note, prepared
+from .stdio import Unwritten, abandon, emit, note, prepared, print_last
 
 __all__ = ["inventory", "main"]
 
@@ -41,6 +41,8 @@ def _ended(arguments: list[str]) -> int:
             if not lost.closed:
                 note(f"vpsorg: {lost}")
             return 1
+        finally:
+            print_last()
 
 
 def _run(arguments: list[str]) -> int:

@@ -11,11 +11,12 @@ from cyclopts import Parameter
 from ..doctor import Check, Finding, examine
 from ..errors import ConfigurationError
 from .exits import Exit
-from .output import UNASKED, Output, Unasked, plain, printable
+from .output import OUTPUT, Output, Yes, plain, printable
 from .profile_file import keep_dialect
 from .settings import ACCOUNT, Account, Settings
 from .signals import run
 from .stdio import emit
+from .trial_command import Wanted, examine_live
 
 __all__ = ["doctor"]
 
@@ -25,14 +26,38 @@ def doctor(
     write: Annotated[
         bool, Parameter(help="Store the detected dialect in the profile.", show_default=False)
     ] = False,
+    live: Annotated[
+        bool,
+        Parameter(
+            help="Create a cheap server, find out what the documentation leaves open, and delete it.",
+            show_default=False,
+        ),
+    ] = False,
+    plan: Annotated[str | None, Parameter(help="Id of its plan; the cheapest by default.")] = None,
+    os: Annotated[str | None, Parameter(help="Id of its operating system.")] = None,
+    location: Annotated[str | None, Parameter(help="Its location.")] = None,
+    yes: Yes = False,
     account: Account = ACCOUNT,
-    output: Unasked = UNASKED,
+    output: Output = OUTPUT,
 ) -> int:
-    """Find out why the account can't be reached or read. The command changes nothing in the account.
+    """Find out why the account can't be reached or read. Without `--live` it changes nothing in the account.
 
     Each line is the result of one check. `good`: the check passed. `odd`: commands work, but read the line. `bad`: the
     check failed. The exit code is 5 if the token is refused, and 6 if another check failed.
+
+    With `--live` it names a server and its price, and asks. It creates that server, uses each command on it, and
+    deletes it, however it ends. The report says which assumptions about the API are confirmed, denied or not seen (6:
+    one is denied; 4: the server may still exist), and can be pasted into an issue: it has no token, addresses or ids.
     """
+    wanted = Wanted(plan=plan, os=os, location=location)
+    if live:
+        if write:
+            raise ConfigurationError(
+                "--write stores what the checks without --live find: leave one of them out"
+            )
+        return examine_live(account, wanted, yes=yes, output=output)
+    if wanted != Wanted():
+        raise ConfigurationError("--plan, --os and --location are for the server of --live")
     settings = account.settings()
     checks = run(_examine(settings, output))
     told = next((check for check in checks if "dialect" in check.data), None)

@@ -101,7 +101,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "profiles list": ("vpsorg profiles list",),
     "profiles use": ("vpsorg profiles use work",),
     "profiles show": ("vpsorg profiles show", "vpsorg profiles show work --json"),
-    "doctor": ("vpsorg doctor", "vpsorg doctor --write"),
+    "doctor": ("vpsorg doctor", "vpsorg doctor --write", "vpsorg doctor --live --os 5 > report.txt"),
     "demo": ("vpsorg demo", "vpsorg demo --servers 200 --speed 120"),
     "sandbox": ("vpsorg sandbox --speed 60 --token try",),
     "completion": (

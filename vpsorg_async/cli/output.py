@@ -28,6 +28,7 @@ __all__ = [
     "Yes",
     "columns",
     "confirm",
+    "is_terminal",
     "note",
     "plain",
     "printable",
@@ -113,11 +114,16 @@ class Declined(VpsOrgError):
     """The user did not confirm."""
 
 
+def is_terminal() -> bool:
+    """Return whether there is a terminal to ask on."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask on the terminal. Raises `Declined`, and `ConfigurationError` if there is no terminal."""
     if yes:
         return
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_terminal():
         raise ConfigurationError(
             f"{question.splitlines()[0]} There is no terminal to confirm on: add --yes. Nothing was changed"
         )

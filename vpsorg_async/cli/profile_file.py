@@ -18,7 +18,9 @@ from typing import Any
 
 import attrs
 
+from ..config import check_seconds
 from ..errors import ConfigurationError
+from ..runtime import check_words
 from .files import replace, why
 
 __all__ = [
@@ -39,7 +41,9 @@ DEFAULT = "default"
 MOST = 65_536
 """The maximum size of the file, in bytes."""
 BYTE_ORDER_MARK = "\ufeff"
-_KEYS = {"token", "token_file", "token_command", "base_url", "dialect", "journal", "limits"}
+_TEXTS = {"token", "token_file", "token_command", "base_url", "dialect", "journal"}
+_TABLES = {"limits", "status_words"}
+_NUMBERS = {"visibility"}
 _CHOICE = "profile"
 """The key, above all tables, that names the profile to use instead of `DEFAULT`."""
 
@@ -158,15 +162,31 @@ def _parsed(path: Path, text: str) -> ProfileFile:
     for name, profile in profiles.items() if isinstance(profiles, dict) else (("", None),):
         if not isinstance(profile, dict):
             raise ConfigurationError(f"{path}: a profile is a table [profiles.NAME]")
-        for key in set(profile) - _KEYS:
-            raise ConfigurationError(
-                f"{path}: {key} in [profiles.{name}] is unknown; known are {', '.join(sorted(_KEYS))}"
-            )
-        for key, value in profile.items():
-            if not isinstance(value, dict if key == "limits" else str):
-                wanted = f"a table [profiles.{name}.limits]" if key == "limits" else "a string"
-                raise ConfigurationError(f"{path}: {key} in [profiles.{name}] is {wanted}")
+        _check(path, name, profile)
     return ProfileFile(path=path, profiles=profiles, active=active, text=text)
+
+
+def _check(path: Path, name: str, profile: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for a key that is not known, or a value of another kind."""
+    known = _TEXTS | _TABLES | _NUMBERS
+    for key, value in profile.items():
+        if key not in known:
+            raise ConfigurationError(
+                f"{path}: {key} in [profiles.{name}] is unknown; known are {', '.join(sorted(known))}"
+            )
+        if key in _TABLES:
+            fits, wanted = isinstance(value, dict), f"a table [profiles.{name}.{key}]"
+        elif key in _NUMBERS:
+            fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        else:
+            fits, wanted = isinstance(value, str), "a string"
+        if not fits:
+            raise ConfigurationError(f"{path}: {key} in [profiles.{name}] is {wanted}")
+    try:
+        check_words(profile.get("status_words"))
+        check_seconds(profile.get("visibility", 0), "visibility", zero=True)
+    except ConfigurationError as unfit:
+        raise ConfigurationError(f"{path}: [profiles.{name}]: {unfit}") from None
 
 
 # -- changes --------------------------------------------------------------------------------------------------------

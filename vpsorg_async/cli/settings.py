@@ -115,6 +115,8 @@ class Place(Named):
             profile=name,
             journal=found.get("journal"),
             limits=_limits(found.get("limits"), name),
+            status_words=found.get("status_words"),
+            visibility=found.get("visibility"),
             trust_env=self.trust_env,
             origins=origins,
         )
@@ -144,6 +146,18 @@ class Account(Place):
         str | None,
         Parameter(help="Read the API token from this file; - is standard input.", allow_leading_hyphen=True),
     ] = None
+
+    @property
+    def written(self) -> str:
+        """These options for a shell, after a space, so that a hint can repeat them; empty for none."""
+        given = {
+            "--profile": self.profile,
+            "--base-url": self.base_url,
+            "--dialect": self.dialect,
+            "--token-file": self.token_file,
+        }
+        words = [f" {name} {shlex.quote(value)}" for name, value in given.items() if value is not None]
+        return "".join(words) + (" --trust-env" if self.trust_env else "")
 
     def settings(self) -> Settings:
         """Return the settings to use, as `resolved` does. Raises `ConfigurationError`, also without a token."""
@@ -186,6 +200,10 @@ class Settings:
     journal: str | None = None
     """The file of the journal, if one was named."""
     limits: Limits | None = None
+    status_words: Mapping[str, str] | None = None
+    """What the account's own status words mean."""
+    visibility: float | None = None
+    """Seconds for which a server that was just created may be missing; None: the default."""
     trust_env: bool = False
     origins: Mapping[str, str] = attrs.field(factory=dict)
     """Where each setting comes from: an option, a variable, or a profile. One that is missing has its default."""
@@ -197,10 +215,13 @@ class Settings:
 
     def client(self, **options: Any) -> Client:
         """Return a client that stores measured durations for the next run. Raises `ConfigurationError`."""
+        if self.visibility is not None:
+            options = {"visibility": self.visibility, **options}
         return Client(
             self.credential,
             base_url=self.base_url,
             dialect=self.dialect,
+            status_words=self.status_words,
             limits=self.limits,
             trust_env=self.trust_env,
             durations_file=self._durations_file(),
@@ -213,12 +234,13 @@ class Settings:
         *,
         on_event: Callable[[Any], None] | None = None,
         last_words: Callable[[], None] | None = None,
+        **options: Any,
     ) -> T:
-        """Run the work with an open client, as `signals.run` does."""
+        """Run the work with an open client, as `signals.run` does. ``options`` are further ones of the client."""
 
         async def connected() -> T:
             try:
-                async with self.client(on_event=on_event) as vps:
+                async with self.client(on_event=on_event, **options) as vps:
                     return await work(vps)
             except AuthenticationError as error:
                 error.add_note(self._about_token())

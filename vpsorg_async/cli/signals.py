@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from .stdio import abandon, note
+from .stdio import abandon, note, print_last
 
 if TYPE_CHECKING:
     import asyncio
@@ -241,6 +241,7 @@ def _end_now(signals: _Signals, last_words: Callable[[], None] | None) -> NoRetu
         if last_words is not None:
             last_words()
         note(f"vpsorg: {Interrupted(signals.first)}")
+        print_last()
     finally:
         abandon(sys.stdout)
         os._exit(128 + signals.first)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any, TextIO, cast
 
-__all__ = ["Unwritten", "abandon", "emit", "note", "prepared"]
+__all__ = ["Unwritten", "abandon", "emit", "last_lines", "note", "prepared", "print_last"]
 
 
 class Unwritten(Exception):
@@ -137,6 +137,25 @@ def note(text: str, *, needed: bool = False) -> None:
     if needed and getattr(sys.stderr, "lost", False):
         with contextlib.suppress(Unwritten):
             emit(f"{text}\n")
+
+
+_last: list[str] = []
+"""What `last_lines` was called with. The streams belong to the process, so there is one."""
+
+
+def last_lines(text: str, command: str) -> None:
+    """Print these two lines on standard error when the process ends, after everything else.
+
+    ``command`` is the very last one, and nothing but a command, so that it can be pasted.
+    """
+    _last[:] = [text, command]
+
+
+def print_last() -> None:
+    """Print what `last_lines` was called with."""
+    lines, _last[:] = _last[:], []
+    for line in lines:
+        note(line, needed=True)
 
 
 def abandon(stream: TextIO) -> None:

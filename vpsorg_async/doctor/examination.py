@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .client import Client
-from .codec import loads
-from .config import API_PREFIX, Token
-from .dialects import make_dialect, other_dialect
-from .dialects.base import RawPage
-from .errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
-from .http.exchange import Operation, Request, Response
-from .http.retry import RetryPolicy
-from .timing import SystemClock
+from ..client import Client
+from ..codec import loads
+from ..config import API_PREFIX, Token
+from ..dialects import make_dialect, other_dialect
+from ..dialects.base import RawPage
+from ..errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
+from ..http.exchange import Operation, Request, Response
+from ..http.retry import RetryPolicy
+from ..timing import SystemClock
 
 __all__ = ["Check", "Finding", "examine"]
 
@@ -112,7 +112,7 @@ async def examine(
 
 
 async def _name(host: str, port: int) -> Check:
-    from .http.resolver import DaemonResolver
+    from ..http.resolver import DaemonResolver
 
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
