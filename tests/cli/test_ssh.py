@@ -28,14 +28,24 @@ def booted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a shell script on PATH as ssh."""
+
+    def put(script: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "ssh"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.fixture
+def ssh(programs: Callable[[str], None]) -> None:
     """An ssh on PATH that prints its arguments and the first line of its input, and exits with 7."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "ssh"
-    program.write_text('#!/bin/sh\nread line\nprintf "<%s>" "$@" "$line"\nexit 7\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    programs('read line; printf "<%s>" "$@" "$line"; exit 7')
 
 
 def ended(process: subprocess.Popen[str], typed: str = "") -> tuple[int, str, str]:
@@ -56,6 +66,25 @@ def test_the_ssh_of_this_machine_is_run(start: Start, booted: Sandbox) -> None:
     given = ["-l", "root", "-p", "2222", "-i", "key", *options[2:], server.ip_address, *words[-5:], "typed"]
     assert (code, err) == (7, "")
     assert out == "".join(f"<{word}>" for word in given)
+
+
+def test_the_terminal_and_its_signals_belong_to_ssh(
+    terminal: Callable[..., Any], booted: Sandbox, programs: Callable[[str], None]
+) -> None:
+    """Nothing of the command is left between the terminal and ssh: Ctrl-C reaches ssh alone."""
+    booted.world.add(1, name="web-1")
+    programs("trap 'echo caught; exit 9' INT; test -t 0 && echo pid $$; read x")
+
+    command = terminal("ssh", "web-1", *PORT)
+    shown = command.until("pid")
+    command.until("\n")
+    command.type("\x03")
+
+    assert command.ended() == 9
+    assert f"pid {command.process.pid}" in command.seen
+    assert "caught" in command.seen
+    assert "interrupted" not in command.seen
+    assert shown
 
 
 @pytest.mark.usefixtures("ssh")
