@@ -1,5 +1,6 @@
 """`vpsorg ssh`, against servers of a sandbox that listen on sockets of their own."""
 
+import ipaddress
 import os
 import signal
 import subprocess
@@ -205,3 +206,18 @@ def test_a_command_that_looks_like_an_option_is_none() -> None:
         "--",
         "-x",
     ]
+
+
+@pytest.mark.usefixtures("ssh")
+def test_a_server_with_ipv6_only(start: Start, booted: Sandbox) -> None:
+    """Lists do not show IPv6 addresses, so the server is read by id; ssh gets the address that has answered."""
+    (server,) = booted.world.add(1, name="web-1")
+    shown = f"::ffff:{server.ip_address}"
+    booted.faults.add(Rule("list", faults.OddField("ip_address", None)))
+    only = faults.OddField("ip_address", None), faults.OddField("ipv6_address", shown)
+    booted.faults.add(Rule("get", only))
+
+    code, out, err = ended(start("ssh", "web-1", *PORT, "--timeout", "20", stdin=subprocess.DEVNULL))
+
+    assert (code, err) == (7, "")
+    assert ipaddress.ip_address(out.split("<")[-2].rstrip(">")) == ipaddress.ip_address(shown)

@@ -8,7 +8,7 @@ import asyncssh
 
 from tests.fleet.virtual_account import specs
 from vpsorg_async import Client, errors, ready
-from vpsorg_async.sandbox import Durations, Sandbox
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 
 async def test_a_fleet_is_created_checked_and_reinstalled(tmp_path: Path) -> None:
@@ -45,3 +45,29 @@ async def test_a_fleet_is_created_checked_and_reinstalled(tmp_path: Path) -> Non
         assert "ended with exit code 1 (failed)" in broken.reason
         assert isinstance(changed, errors.NeverReadyError)
         assert "is not the one in" in changed.reason
+
+
+async def test_servers_with_ipv6_only_are_checked_at_their_addresses() -> None:
+    """Rows of the list have no IPv6 address: the servers of a fleet that have no other one are read by id."""
+    async with Sandbox(speed=600, boot=1, ssh=False, ports={"ssh": 2222}) as box:
+        servers = box.world.add(30)
+        box.faults.add(Rule("list", faults.OddField("ip_address", None)))
+        for server in servers:
+            only = (
+                faults.OddField("ip_address", None),
+                faults.OddField("ipv6_address", f"::ffff:{server.ip_address}"),
+            )
+            box.faults.add(Rule("get", only, path=f"/api/v1/servers/{server.id}/"))
+        async with Client(box.token, base_url=box.url, min_interval=0.02) as vps:
+            outcomes = [
+                outcome
+                async for outcome in vps.wait_until_all(
+                    [server.id for server in servers],
+                    "active",
+                    timeout=10,
+                    ready=ready.ssh(2222),
+                    ready_timeout=5,
+                )
+            ]
+
+    assert [outcome.stage for outcome in outcomes] == ["ready"] * 30

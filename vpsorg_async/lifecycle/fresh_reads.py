@@ -75,6 +75,9 @@ class FreshReads:
         return (await self._poller.read(server.id))[1]
 
     def _listed(self, server: Server, after: float) -> Server | None:
+        """Return the record of a list that is new enough; None if it does not say how the server can be reached."""
         if self._account.listed_at < after:
             return None
-        return self._account.last_list.record(key_of(server.id))
+        listed = self._account.last_list.record(key_of(server.id))
+        # rows of the documented list have no IPv6 address: a server that has no other one is read by id
+        return listed if listed is None or listed.address or listed.status == GONE else None
