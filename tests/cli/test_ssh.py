@@ -131,7 +131,7 @@ def test_a_server_that_does_not_answer(start: Start, booted: Sandbox) -> None:
         out, err = process.communicate()
     late = ended(start("ssh", "web-1", *PORT, "--timeout", "0.2", stdin=subprocess.DEVNULL))
 
-    assert waiting.startswith("waiting until the SSH of web-1 answers, at most 30s: ")
+    assert waiting.startswith("waiting for the SSH of web-1, at most 30s: ")
     assert "connection refused" in waiting
     assert (process.returncode, out, err) == (130, "", "vpsorg: interrupted\n")
     assert (late[0], late[1]) == (3, "")

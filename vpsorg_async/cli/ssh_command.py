@@ -39,7 +39,7 @@ SSH_PORT = 22
 ANSWER = 5.0
 """Seconds in which an address has to send its banner."""
 SOON = 1.0
-"""Seconds of waiting that are not worth a note."""
+"""Seconds of waiting that are not worth a note, and between two notes."""
 
 
 def ssh(
@@ -102,11 +102,16 @@ async def _answering(
             raise
         return True
 
-    def waiting() -> None:
-        word = reasons[0] if reasons else f"it is {vps.last_status(server_id) or 'not seen yet'}"
-        note(printable(f"waiting until the SSH of {name} answers, at most {seconds_text(timeout)}: {word}"))
+    async def tell() -> None:
+        said = ""
+        while True:
+            await asyncio.sleep(SOON)
+            word = reasons[0] if reasons else f"it is {vps.last_status(server_id) or 'not seen yet'}"
+            if word != said:
+                note(printable(f"waiting for the SSH of {name}, at most {seconds_text(timeout)}: {word}"))
+            said = word
 
-    later = asyncio.get_running_loop().call_later(SOON, waiting)
+    telling = asyncio.create_task(tell())
     try:
         async with file.opened(new=False) as journal:
             receipt = (await last_commands(vps, journal, [server_id])).get(server_id)
@@ -129,7 +134,7 @@ async def _answering(
                 if outcome.error is not None:
                     raise outcome.error
     finally:
-        later.cancel()
+        telling.cancel()
     return answered[0]
 
 
