@@ -33,7 +33,7 @@ Vpsorg = Callable[..., Ended]
 
 
 class Terminal:
-    """A command at a terminal of 80 by 24."""
+    """A command at a terminal of 80 by 24; ``columns`` is another width."""
 
     def __init__(self, *arguments: str, **options: Any) -> None:
         import fcntl
@@ -41,14 +41,14 @@ class Terminal:
         import termios
 
         self.mine, theirs = pty.openpty()
-        environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+        environment = {"TERM": "xterm", "COLUMNS": str(options.get("columns", 80)), "LINES": "24"}
         environment["PYTHONPATH"] = str(Path(vpsorg_async.__file__).parents[1])
         self.process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, *arguments],
             stdin=theirs,
             stdout=options.get("stdout", theirs),
             stderr=theirs,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **options.get("env", {})},
             start_new_session=True,
             # its terminal, which notifies it when it is hung up
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

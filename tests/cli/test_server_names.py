@@ -107,7 +107,7 @@ def test_what_is_no_server(text: str) -> None:
         ("../../x", 2, "'../../x' is no server"),
         ("007", 2, "write name:007"),
         ("nobody", 1, "no server is named nobody"),
-        ("wbe-1", 1, "did you mean web-1?"),
+        ("wbe-1", 1, "did you mean 'web-1'?"),
         ("twin", 2, "2 servers are named twin: {0} (active, "),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_server_that_is_late_is_printed_all_the_same(vpsorg: Any, monkeypatch:
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("wait", "IDS"),
+        ("wait", "SERVER..."),
         ("wait 1 --for runing", "'runing' is not a known status; known are active"),
         ("wait 1 --timeout -5", "-5"),
         ("wait 1 --timeout nan", "nan"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import attrs
 from cyclopts import Group, Parameter
@@ -23,14 +23,18 @@ from ..records import ServerId
 from .earlier_runs import Recording
 from .exits import Exit
 from .journal_options import JOURNAL, JournalFile, JournalOptions
-from .output import OUTPUT, Output, Yes, columns, confirm, printable
+from .output import TableOutput, View, Yes, confirm, printable
 from .passwords import Passwords, PasswordsFile
+from .planned_creates import plan_view
 from .prices import price
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Hook, number, run_and_report, some
+from .server_names import as_written
+from .server_tables import REPORTED, ReportOutput
 from .settings import ACCOUNT, Account, Settings
 from .specs import number_or_share
 from .stdio import note
+from .tables import Column, Columns
 from .time_options import Settle, Timeout
 
 __all__ = ["apply", "diff", "plan", "scale"]
@@ -87,8 +91,24 @@ class Pruning(Removal):
         return {**super().options(), **given, **({} if most is None else {"max_deletes": most})}
 
 
+class DiffOutput(TableOutput):
+    """The output options of a command that shows differences."""
+
+    COLUMNS: ClassVar[Columns[Any]] = Columns[Step](
+        (
+            Column("NAME", lambda step: step.name, rank=0),
+            Column("DIFFERENCE", lambda step: _difference(step), rank=1),
+            Column("ID", lambda step: step.server and step.server.id, rank=3),
+            Column("STATUS", lambda step: step.server and step.server.status, rank=2),
+        ),
+        id=lambda step: step.server and step.server.id,
+        name=lambda step: as_written(step.name),
+    )
+
+
 REMOVAL = Removal()
 PRUNING = Pruning()
+DIFFERENCES = DiffOutput()
 
 
 def plan(
@@ -97,11 +117,11 @@ def plan(
     check: Annotated[bool, Parameter(help="Exit with 10 if there are changes.", show_default=False)] = False,
     pruning: Pruning = PRUNING,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Print what apply would do, and what that costs. Nothing but reads is sent."""
     made = _planned(account.settings(), load_fleets(file), pruning.options())
-    output.show(json.loads(made.to_json()), str(made).splitlines())
+    output.show_view(plan_view(made, json.loads(made.to_json())))
     if made.refusals:
         return Exit.REFUSED
     if check and made.changes:
@@ -120,7 +140,7 @@ def apply(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Bring the account to what the fleets of a file say, and wait for it.
 
@@ -150,7 +170,7 @@ def scale(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Bring one fleet of a file to another number of servers, and wait for it.
 
@@ -171,7 +191,7 @@ def scale(
     return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
 
 
-def diff(*, file: File, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+def diff(*, file: File, account: Account = ACCOUNT, output: DiffOutput = DIFFERENCES) -> int:
     """Print where the account differs from the fleets of a file. Exit with 10 if it does.
 
     What a list does not show is no difference. A server on its way to active is none either.
@@ -179,11 +199,8 @@ def diff(*, file: File, account: Account = ACCOUNT, output: Output = OUTPUT) -> 
     made = _planned(account.settings(), load_fleets(file), {})
     differing = [step for step in made.steps if _differs(step)]
     document = json.loads(attrs.evolve(made, steps=tuple(differing)).to_json())["steps"]
-    rows = [
-        (step.name, _difference(step), step.server and step.server.id, step.server and step.server.status)
-        for step in differing
-    ]
-    output.show(document, columns(("NAME", "DIFFERENCE", "ID", "STATUS"), rows) if rows else [])
+    view = View(document=document, rows=differing, place="")
+    output.show_view(view if differing else attrs.evolve(view, text=()))
     output.note(f"{len(differing)} of {len(made.steps)} servers differ")
     return Exit.CHANGES if differing else Exit.OK
 
@@ -233,7 +250,7 @@ def _applied(
     passwords: Path | None,
     request: ReadyRequest,
     recorded: JournalFile,
-    output: Output,
+    output: ReportOutput,
     *,
     yes: bool,
 ) -> int:

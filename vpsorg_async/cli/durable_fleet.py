@@ -18,8 +18,9 @@ from ..plain import from_plain
 from . import signals
 from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
 from .exits import Exit
-from .output import OUTPUT, UNASKED, Output, Unasked, columns, note, plain, sheet
+from .output import OUTPUT, UNASKED, Output, Unasked, View, fitted, note, plain, sheet
 from .reports import some
+from .server_tables import ReportOutput, ReportRow, report_columns
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_durably(
     settings: Settings,
     workflow: str,
     request: Mapping[str, Any],
-    output: Output,
+    output: ReportOutput,
     ask: Callable[[], None],
 ) -> int:
     """Begin a workflow, or join the one that runs already for the same request, and follow it to its end.
@@ -108,7 +109,7 @@ def status(
             lines = sheet({key: value for key, value in plain(document).items() if value not in ("", [])})
             if rows and progress is not None:
                 document["rows"] = await _rows(handle)
-                lines += ["", *_table(document["rows"])]
+                lines += ["", *fitted(_report_rows(document["rows"]), report_columns(checked=False))]
             output.show(document, lines)
             return Exit.OK
 
@@ -243,7 +244,7 @@ async def _rows(handle: Handle) -> list[dict[str, Any]]:
     return rows
 
 
-async def _print_result(handle: Handle, fleet: str, output: Output) -> int:
+async def _print_result(handle: Handle, fleet: str, output: ReportOutput) -> int:
     """Print the rows of a workflow that has ended, and return the exit code. Raises the error that ended it."""
     from temporalio.client import WorkflowFailureError
     from temporalio.exceptions import ApplicationError
@@ -262,8 +263,10 @@ async def _print_result(handle: Handle, fleet: str, output: Output) -> int:
         # the worker that would answer has ended; the result itself is kept by the engine
         rows = [attrs.asdict(row) for row in summary.failures]
         output.note(f"no worker answers: only failures are shown; vpsorg fleet status {fleet} --rows")
-    lines = _table(rows) + [f"{row['key']}: {row['message']}" for row in rows if row.get("message")]
-    output.report({"operation": summary.operation, "seconds": summary.seconds, "rows": rows}, lines)
+    document = {"operation": summary.operation, "seconds": summary.seconds, "rows": rows}
+    reasons = [f"{row['key']}: {row['message']}" for row in rows if row.get("message")]
+    view = View(document=document, rows=_report_rows(rows), place="rows", after=reasons)
+    output.report_view(view if rows else attrs.evolve(view, text=()))
     counts = f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} skipped"
     output.note(f"{summary.operation}: {counts} in {summary.seconds:.1f} s")
     codes = [Exit.of_kind(_kind(row.get("error"))) for row in rows if row["outcome"] != "succeeded"]
@@ -291,12 +294,16 @@ def _kind(name: str | None) -> type[VpsOrgError]:
     return kind if isinstance(kind, type) and issubclass(kind, VpsOrgError) else VpsOrgError
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    shown = []
-    for row in rows:
-        fields = (row.get(key) for key in ("key", "server_id", "status", "ip_address"))
-        key, *middle = fields
-        seconds = row.get("seconds")
-        took = None if seconds is None else f"{seconds:.1f}"
-        shown.append([key, row.get("how") or row["outcome"], *middle, took])
-    return columns(("SERVER", "OUTCOME", "ID", "STATUS", "IP", "SECONDS"), shown) if rows else []
+def _report_rows(rows: Sequence[Mapping[str, Any]]) -> list[ReportRow]:
+    return [
+        ReportRow(
+            key=row["key"],
+            outcome=row.get("how") or row["outcome"],
+            id=row.get("server_id"),
+            status=row.get("status"),
+            address=row.get("ip_address"),
+            seconds=row.get("seconds"),
+            reason=row.get("message") or "",
+        )
+        for row in rows
+    ]

@@ -21,12 +21,13 @@ from .durable_fleet import run_durably
 from .earlier_runs import Recording, take_up
 from .engine_options import LOCAL, DurableOptions
 from .journal_options import JOURNAL, JournalOptions
-from .output import OUTPUT, UNASKED, Output, Unasked, Yes
+from .output import Yes
 from .passwords import Passwords, PasswordsFile
 from .planned_creates import ask_to_create, create_durably, show_plan
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, Hook, run_and_report
 from .selecting import ask, is_sole, select
+from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification, number_or_share
 from .time_options import Settle, Timeout
@@ -79,7 +80,7 @@ def create(
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Create servers, and wait until all are active. A name that already exists is refused before anything is sent.
 
@@ -136,7 +137,7 @@ def ensure(
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Make sure that these servers exist and are active.
 
@@ -184,7 +185,7 @@ def start(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Unasked = UNASKED,
+    output: UnaskedReport = UNASKED_REPORT,
 ) -> int:
     """Start servers, and wait until all are active."""
     request = readiness.request(unless=_unless(no_wait))
@@ -207,7 +208,7 @@ def stop(
     servers: Selection = SELECTION,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
@@ -231,7 +232,7 @@ def reboot(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Reboot servers, all at the same time, and wait until they are active again."""
     request = readiness.request(unless=_unless(no_wait))
@@ -256,7 +257,7 @@ def delete(
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
     durable.check(no_wait=no_wait, stop_on_failure=stop_on_failure, journal=record.journal)
@@ -289,7 +290,7 @@ def rolling_reboot(
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped.
 

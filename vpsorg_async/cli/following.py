@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
+
 from ..client import Client
 from ..errors import WaitError
 from ..lifecycle.commands import COMMANDS
@@ -14,9 +16,10 @@ from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
 from .chart import READY
 from .live import Tally, showing
-from .output import Output, plain, sheet
+from .output import View, plain, sheet
 from .readiness_options import ReadyRequest
 from .reports import to_continue
+from .server_tables import ReportOutput, ReportRow
 from .settings import Settings
 from .stdio import note
 
@@ -69,7 +72,7 @@ def follow(
     operation: str,
     key: ServerId,
     work: Callable[[Client, Tally, list[Any]], Awaitable[None]],
-    output: Output,
+    output: ReportOutput,
     wait: bool,
     timeout: float,
     request: ReadyRequest,
@@ -91,11 +94,16 @@ def follow(
     settings.run(followed, on_event=tally.heard)
 
 
-def _report(result: Any, operation: str, key: ServerId, output: Output) -> None:
+def _report(result: Any, operation: str, key: ServerId, output: ReportOutput) -> None:
+    row, document = ReportRow(key=key, outcome=operation), result
     if isinstance(result, Server):
-        output.report(result, sheet(plain(result)))
+        row = attrs.evolve(row, name=result.name, id=result.id, status=result.status, address=result.address)
+        text = sheet(plain(result))
     elif result is None:
-        output.report({"server_id": key, "status": "deleted"}, [f"{key} is deleted"])
+        row = attrs.evolve(row, id=key)
+        document, text = {"server_id": key, "status": "deleted"}, [f"{key} is deleted"]
     else:
+        row = attrs.evolve(row, name=result.server_name, id=result.server_id, status=result.server_status)
         said = result.message or f"the {operation} was accepted"
-        output.report(result, [f"{result.server_name or result.server_id}: {said}"])
+        text = [f"{result.server_name or result.server_id}: {said}"]
+    output.report_view(View(document=document, rows=(row,), text=text))

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from cyclopts import App, Parameter
 
 from ..client import Client
 from ..errors import ConfigurationError
+from ..records import Location, OperatingSystemVersion, PlanOffer, SSHKey
 from .exits import Exit
 from .files import read_text
-from .output import OUTPUT, UNASKED, Output, Unasked, Yes, columns, confirm, plain, sheet, unanswered
+from .output import (
+    OUTPUT,
+    UNASKED,
+    Output,
+    TableOutput,
+    Unasked,
+    View,
+    Yes,
+    confirm,
+    plain,
+    sheet,
+    unanswered,
+)
 from .settings import ACCOUNT, Account
 from .specs import ident
+from .tables import Column, Columns
 
 __all__ = ["account", "locations", "operating_systems", "plans", "ssh_keys"]
 
@@ -23,54 +37,113 @@ ssh_keys: App = App(
 )
 
 
+PLAN_COLUMNS: Columns[PlanOffer] = Columns(
+    (
+        Column("ID", lambda plan: plan.id, rank=0),
+        Column("NAME", lambda plan: plan.name, rank=1),
+        Column("VCPUS", lambda plan: plan.vcpus, rank=4),
+        Column("MEMORY", lambda plan: plan.memory, rank=3),
+        Column("STORAGE", lambda plan: plan.storage, rank=5),
+        Column("BANDWIDTH", lambda plan: plan.bandwidth, rank=7),
+        Column("PER HOUR", lambda plan: plan.price_hourly, rank=6),
+        Column("PER MONTH", lambda plan: plan.price_monthly, rank=2),
+        Column("AVAILABLE", lambda plan: plan.available, rank=8),
+        Column("SLUG", lambda plan: plan.slug, wide=True),
+        Column("LOCATIONS", lambda plan: plan.locations, wide=True),
+        Column("DESCRIPTION", lambda plan: plan.description, wide=True),
+    ),
+    id=lambda plan: plan.id,
+    name=lambda plan: plan.name,
+)
+LOCATION_COLUMNS: Columns[Location] = Columns(
+    (
+        Column("ID", lambda place: place.id, rank=0),
+        Column("NAME", lambda place: place.name, rank=1),
+        Column("COUNTRY", lambda place: place.country_name, rank=2),
+        Column("ACTIVE", lambda place: place.is_active, rank=3),
+        Column("CODE", lambda place: place.country_code, wide=True),
+    ),
+    id=lambda place: place.id,
+    name=lambda place: place.name,
+)
+SYSTEM_COLUMNS: Columns[OperatingSystemVersion] = Columns(
+    (
+        Column("ID", lambda version: version.id, rank=0),
+        Column("SYSTEM", lambda version: version.operating_system, rank=1),
+        Column("VERSION", lambda version: version.name, rank=2),
+    ),
+    id=lambda version: version.id,
+    name=lambda version: " ".join(filter(None, (version.operating_system, version.name))),
+)
+KEY_COLUMNS: Columns[SSHKey] = Columns(
+    (
+        Column("ID", lambda key: key.id, rank=0),
+        Column("NAME", lambda key: key.name, rank=1),
+        Column("FINGERPRINT", lambda key: key.fingerprint, rank=2),
+    ),
+    id=lambda key: key.id,
+    name=lambda key: key.name,
+)
+
+
+class PlanOutput(TableOutput):
+    """The output options of `vpsorg plans`."""
+
+    COLUMNS: ClassVar[Columns[Any]] = PLAN_COLUMNS
+
+
+class LocationOutput(TableOutput):
+    """The output options of `vpsorg locations`."""
+
+    COLUMNS: ClassVar[Columns[Any]] = LOCATION_COLUMNS
+
+
+class SystemOutput(TableOutput):
+    """The output options of `vpsorg os`."""
+
+    COLUMNS: ClassVar[Columns[Any]] = SYSTEM_COLUMNS
+
+
+class KeyOutput(TableOutput):
+    """The output options of `vpsorg ssh-keys list`."""
+
+    COLUMNS: ClassVar[Columns[Any]] = KEY_COLUMNS
+
+
+PLANS, LOCATIONS, SYSTEMS, KEYS = PlanOutput(), LocationOutput(), SystemOutput(), KeyOutput()
+
+
 def plans(
     *,
     location: Annotated[str | None, Parameter(help="Only plans offered at this location.")] = None,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: PlanOutput = PLANS,
 ) -> int:
     """List the plans that can be ordered. The API names neither units nor the currency."""
     found = account.settings().run(lambda vps: vps.plans.list(location))
-    rows = [
-        (
-            p.id,
-            p.name,
-            p.vcpus,
-            p.memory,
-            p.storage,
-            p.bandwidth,
-            p.price_hourly,
-            p.price_monthly,
-            p.available,
-        )
-        for p in found
-    ]
-    names = ("ID", "NAME", "VCPUS", "MEMORY", "STORAGE", "BANDWIDTH", "PER HOUR", "PER MONTH", "AVAILABLE")
-    output.show(found, columns(names, rows))
+    output.show_view(View(document=found, rows=found, place=""))
     return Exit.OK
 
 
-def locations(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+def locations(*, account: Account = ACCOUNT, output: LocationOutput = LOCATIONS) -> int:
     """List the datacenters (provider dialect)."""
     found = account.settings().run(lambda vps: vps.locations.list())
-    rows = [(place.id, place.name, place.country_name, place.is_active) for place in found]
-    output.show(found, columns(("ID", "NAME", "COUNTRY", "ACTIVE"), rows))
+    output.show_view(View(document=found, rows=found, place=""))
     return Exit.OK
 
 
-def operating_systems(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+def operating_systems(*, account: Account = ACCOUNT, output: SystemOutput = SYSTEMS) -> int:
     """List the operating system versions (provider dialect)."""
     found = account.settings().run(lambda vps: vps.operating_systems.list())
-    rows = [(version.id, version.operating_system, version.name) for version in found]
-    output.show(found, columns(("ID", "SYSTEM", "VERSION"), rows))
+    output.show_view(View(document=found, rows=found, place=""))
     return Exit.OK
 
 
 @ssh_keys.command(name=("list", "ls"))
-def list_keys(*, account: Account = ACCOUNT, output: Output = OUTPUT) -> int:
+def list_keys(*, account: Account = ACCOUNT, output: KeyOutput = KEYS) -> int:
     """List the SSH keys."""
     found = account.settings().run(lambda vps: vps.ssh_keys.list())
-    output.show(found, columns(("ID", "NAME", "FINGERPRINT"), [(k.id, k.name, k.fingerprint) for k in found]))
+    output.show_view(View(document=found, rows=found, place=""))
     return Exit.OK
 
 

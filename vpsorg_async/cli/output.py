@@ -9,49 +9,74 @@ import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 from cyclopts import Group, Parameter
 
 from ..errors import ConfigurationError, VpsOrgError
-from ..records import Server
 from .signals import check
 from .stdio import Unwritten, abandon, emit, note
+from .tables import Column, Columns, as_csv, as_text, cell, columns_of, ordered, printable
 
 __all__ = [
     "OUTPUT",
     "UNASKED",
     "Declined",
     "Output",
+    "TableOutput",
     "Unasked",
+    "View",
     "Yes",
     "columns",
     "confirm",
+    "fitted",
     "is_terminal",
     "note",
     "plain",
     "printable",
-    "server_rows",
     "sheet",
     "unanswered",
 ]
+
+R = TypeVar("R")
+Form = Literal["table", "wide", "json", "csv", "name", "id"]
+_OF_TABLES = ("wide", "csv", "name", "id")
 
 
 @Parameter(name="*", group=Group("Output", sort_key=3))
 @attrs.frozen(kw_only=True)
 class Output:
-    """The output options of every command with a result."""
+    """The output options of every command with a result. Raises `ConfigurationError` if they do not fit together."""
 
-    as_json: Annotated[
-        bool, Parameter(name="--json", help="Print one JSON document.", show_default=False)
+    form: Annotated[
+        Form | None,
+        Parameter(name=("--output", "-o"), help="table (the default) or json.", show_choices=False),
+    ] = None
+    json_flag: Annotated[
+        bool,
+        Parameter(name="--json", help="Print one JSON document: the same as -o json.", show_default=False),
     ] = False
     quiet: Annotated[
         bool, Parameter(name=("--quiet", "-q"), help="Show no progress and no notes.", show_default=False)
     ] = False
 
+    def __attrs_post_init__(self) -> None:
+        if self.json_flag and self.form not in (None, "json"):
+            raise ConfigurationError(f"give --json or -o {self.form}, not both")
+        self._check()
+
+    def _check(self) -> None:
+        if self.form in _OF_TABLES:
+            raise ConfigurationError(f"-o {self.form}: this command prints no table, so -o is table or json")
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the result is printed as JSON."""
+        return self.json_flag or self.form == "json"
+
     def show(self, document: Any, text: Iterable[str]) -> None:
-        """Print what was read: as JSON if `--json` was given, else as lines. Raises `Unwritten`."""
+        """Print what was read: as JSON if that was asked for, else as lines. Raises `Unwritten`."""
         emit(self._text(document, text))
 
     def report(self, document: Any, text: Iterable[str]) -> None:
@@ -59,18 +84,7 @@ class Output:
 
         This never raises `Unwritten`: the exit code is that of the change.
         """
-        written = self._text(document, text)
-        try:
-            emit(written)
-        except Unwritten as lost:
-            if not lost.closed:
-                note(f"vpsorg: {lost}")
-            note(written.rstrip("\n"))
-        except KeyboardInterrupt:
-            # the reader is gone, and there is no time left to wait for another one
-            abandon(sys.stdout)
-            note(written.rstrip("\n"))
-            raise
+        _insist(self._text(document, text))
 
     def _text(self, document: Any, text: Iterable[str]) -> str:
         if self.as_json:
@@ -84,6 +98,123 @@ class Output:
             note(text)
 
 
+def _insist(written: str) -> None:
+    """Write to standard output, else to standard error."""
+    try:
+        emit(written)
+    except Unwritten as lost:
+        if not lost.closed:
+            note(f"vpsorg: {lost}")
+        note(written.rstrip("\n"))
+    except KeyboardInterrupt:
+        # the reader is gone, and there is no time left to wait for another one
+        abandon(sys.stdout)
+        note(written.rstrip("\n"))
+        raise
+
+
+@attrs.frozen(kw_only=True)
+class View(Generic[R]):
+    """A result in all of its forms.
+
+    ``document``: what JSON has; ``rows``: the records of the table. ``place``: the key of the document's list that has
+    an item for each row, empty where the document is that list, None where it has none. ``text``: the lines that stand
+    for the table. ``after``: lines below the table; they are notes where the table is for programs.
+    """
+
+    document: Any
+    rows: Sequence[R]
+    place: str | None = None
+    text: Sequence[str] | None = None
+    after: Sequence[str] = ()
+    usual: Sequence[Column[R]] | None = None
+    """The columns that are shown if nothing is asked for, where they depend on the command."""
+
+    def sorted(self, order: Sequence[int]) -> View[R]:
+        """Return it with the rows, and their items in the document, in another order."""
+        document = self.document
+        if self.place is not None:
+            items = plain(document)[self.place] if self.place else plain(document)
+            again = [items[place] for place in order]
+            document = {**document, self.place: again} if self.place else again
+        return attrs.evolve(self, document=document, rows=[self.rows[place] for place in order])
+
+
+@Parameter(name="*", group=Group("Output", sort_key=3))
+@attrs.frozen(kw_only=True)
+class TableOutput(Output):
+    """The output options of a command that prints a table, whose columns a subclass names."""
+
+    COLUMNS: ClassVar[Columns[Any]]
+
+    form: Annotated[
+        Form | None,
+        Parameter(
+            name=("--output", "-o"),
+            help="table, wide (all columns), json, csv, name or id (one a line).",
+            show_choices=False,
+        ),
+    ] = None
+    columns: Annotated[
+        str | None, Parameter(help="Columns of the table, in this order, such as id,name,status.")
+    ] = None
+    sort: Annotated[str | None, Parameter(help="Column to sort by; name:desc sorts downwards.")] = None
+    no_headers: Annotated[
+        bool, Parameter(help="Print the table without its column names.", show_default=False)
+    ] = False
+
+    def _check(self) -> None:
+        for_tables = {"--columns": self.columns is not None, "--no-headers": self.no_headers}
+        form = "json" if self.as_json else self.form
+        for option, given in for_tables.items():
+            if given and form in ("json", "name", "id"):
+                raise ConfigurationError(f"{option} is for tables and CSV, not for -o {form}")
+        if self.columns is not None:
+            self.COLUMNS.chosen(self.columns)
+        if self.sort is not None:
+            ordered((), self.COLUMNS, self.sort)
+
+    def show_view(self, view: View[Any]) -> None:
+        """Print what was read. Raises `Unwritten`."""
+        text, notes = self._written(view)
+        emit(text)
+        for line in notes:
+            note(line)
+
+    def report_view(self, view: View[Any]) -> None:
+        """Print what was changed, as `report` does."""
+        text, notes = self._written(view)
+        _insist(text)
+        for line in notes:
+            note(line)
+
+    def _written(self, view: View[Any]) -> tuple[str, Sequence[str]]:
+        """Return the text of the result, and the notes beside it."""
+        if self.sort is not None:
+            view = view.sorted(ordered(view.rows, self.COLUMNS, self.sort))
+        after = [printable(line) for line in view.after]
+        if self.as_json:
+            return self._text(view.document, ()), ()
+        if self.form in ("name", "id"):
+            of = self.COLUMNS.name if self.form == "name" else self.COLUMNS.id
+            found = [str(value) for row in view.rows if (value := of(row)) not in (None, "")]
+            return self._text(None, found), after
+        chosen = None if self.columns is None else self.COLUMNS.chosen(self.columns)
+        if self.form == "csv":
+            return as_csv(view.rows, chosen or self.COLUMNS.every, headers=not self.no_headers), after
+        if view.text is not None and chosen is None and self.form != "wide":
+            return self._text(None, [*view.text, *after]), ()
+        columns = chosen or (self.COLUMNS.every if self.form == "wide" else view.usual or self.COLUMNS.usual)
+        # what was asked for is shown, also where it does not fit
+        room = _width() if sys.stdout.isatty() and chosen is None and self.form != "wide" else None
+        return self._text(
+            None, [*as_text(view.rows, columns, room=room, headers=not self.no_headers), *after]
+        ), ()
+
+
+# options classes of other modules inherit these types, and could not resolve them there as texts
+attrs.resolve_types(Output)
+attrs.resolve_types(TableOutput)
 OUTPUT = Output()
 """The default: no option was given."""
 
@@ -169,18 +300,14 @@ def plain(value: Any) -> Any:
     return value
 
 
+def fitted(rows: Sequence[R], columns: Sequence[Column[R]]) -> list[str]:
+    """Format a table. On a terminal, columns that do not fit are left out."""
+    return as_text(rows, columns, room=_width() if sys.stdout.isatty() else None)
+
+
 def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Format rows below the column names. On a terminal, columns that do not fit are dropped from the right."""
-    table = [[_cell(value) for value in row] for row in rows]
-    widths = [max([len(name), *(len(row[n]) for row in table)]) for n, name in enumerate(names)]
-    if sys.stdout.isatty():
-        room = _width()
-        while len(widths) > 2 and sum(widths) + 2 * (len(widths) - 1) > room:
-            widths.pop()
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
-        for row in [list(names), *table]
-    ]
+    """Format rows below the column names, the most important first, as `fitted` does."""
+    return fitted([*rows], columns_of(names))
 
 
 def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
@@ -190,32 +317,9 @@ def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
     lines: list[str] = []
     for name, value in known.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {_cell(item)}" for key, item in value.items() if item is not None)
-        lines.append(f"{indent}{name.ljust(width)}  {_cell(value)}")
+            value = ", ".join(f"{key} {cell(item)}" for key, item in value.items() if item is not None)
+        lines.append(f"{indent}{name.ljust(width)}  {cell(value)}")
     return lines
-
-
-def server_rows(servers: Iterable[Server]) -> list[str]:
-    """Format servers as a table."""
-    rows = [
-        (s.id, s.name, s.status, s.address, s.location, s.plan and s.plan.name, s.os and s.os.name)
-        for s in servers
-    ]
-    return columns(("ID", "NAME", "STATUS", "IP", "LOCATION", "PLAN", "OS"), rows)
-
-
-def _cell(value: object) -> str:
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return printable(text)
-
-
-def printable(text: str) -> str:
-    """Replace control characters: texts from the network must not control the terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _width() -> int:

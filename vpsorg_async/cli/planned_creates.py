@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..fleet.planning import FleetPlan, StepKind
+import attrs
+
+from ..fleet_plan import FleetPlan, Step, StepKind
 from ..specs import ServerSpec
 from .durable_fleet import run_durably
 from .engine_options import DurableOptions
 from .exits import Exit
-from .output import Output, confirm
+from .output import View, confirm
 from .prices import price
 from .reports import number, some
+from .server_tables import ReportOutput, ReportRow
 from .settings import Settings
 
-__all__ = ["ask_to_create", "create_durably", "show_plan"]
+__all__ = ["ask_to_create", "create_durably", "plan_view", "show_plan"]
 
 
 def ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) -> None:
@@ -26,10 +29,24 @@ def ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) ->
         confirm(f"Create {of}{number(specs)} ({names})? {price(plan)}", yes=yes)
 
 
-def show_plan(plan: FleetPlan, output: Output) -> int:
+def show_plan(plan: FleetPlan, output: ReportOutput) -> int:
     """Print the plan of a dry run, and return the exit code."""
-    output.show(_plan_document(plan), str(plan).splitlines())
+    output.show_view(plan_view(plan, _plan_document(plan)))
     return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
+
+
+def plan_view(plan: FleetPlan, document: Any) -> View[ReportRow]:
+    """Return the view of a plan: a row for each step."""
+    return View(document=document, rows=[*map(_row, plan.steps)], place="steps", text=str(plan).splitlines())
+
+
+def _row(step: Step) -> ReportRow:
+    reason = "; ".join(filter(None, (step.reason, *step.differences)))
+    row = ReportRow(key=step.name, name=step.name, outcome=str(step.kind), reason=reason)
+    if step.server is None:
+        return row
+    server = step.server
+    return attrs.evolve(row, id=server.id, status=server.status, address=server.address)
 
 
 def _plan_document(plan: FleetPlan) -> dict[str, Any]:
@@ -55,7 +72,7 @@ def create_durably(
     timeout: float,
     settle: float,
     yes: bool,
-    output: Output,
+    output: ReportOutput,
 ) -> int:
     """Create or ensure servers on Temporal, after the same question."""
 

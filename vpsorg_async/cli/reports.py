@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+import attrs
 
 from ..client import Client
 from ..errors import VpsOrgError, WaitError
-from ..fleet import Failed, Report, Skipped
+from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
 from ..fleet.events import FleetEvent
 from ..lifecycle.commands import COMMANDS
 from ..records import ServerId
@@ -18,10 +19,12 @@ from .chart import ACTIVE
 from .earlier_runs import NOT_RECORDED, Recording, close_books, take_up
 from .exits import Exit
 from .live import Tally, showing
-from .output import Output, columns
+from .output import View
 from .passwords import Passwords
 from .readiness_options import NO_CHECK, ReadyRequest
+from .server_tables import ReportOutput, ReportRow, report_columns
 from .settings import Settings
+from .wording import number, some
 
 __all__ = ["AGAIN", "Call", "Hook", "number", "run_and_report", "some", "to_continue"]
 
@@ -33,23 +36,12 @@ Call = Callable[[Client, Hook, Path | None], Awaitable[Report]]
 """A fleet call of a client, which passes its events to the second argument; the third is the file of its journal."""
 
 
-def number(servers: Sized) -> str:
-    """Return the number of servers, in words."""
-    return "1 server" if len(servers) == 1 else f"{len(servers)} servers"
-
-
-def some(items: Sequence[object], most: int = 20) -> str:
-    """Join the items, at most ``most`` of them, with the last one at the end."""
-    shown = [str(item) for item in items]
-    return ", ".join(shown if len(shown) <= most else [*shown[: most - 1], f"… {shown[-1]}"])
-
-
 def run_and_report(
     settings: Settings,
     operation: str,
     names: Mapping[ServerId, str],
     call: Call,
-    output: Output,
+    output: ReportOutput,
     safe: Passwords | None = None,
     request: ReadyRequest = NO_CHECK,
     recording: Recording = NOT_RECORDED,
@@ -116,7 +108,7 @@ def _left(outcome: Failed) -> str:
 def _show(
     report: Report,
     names: Mapping[ServerId, str],
-    output: Output,
+    output: ReportOutput,
     safe: Passwords | None,
     request: ReadyRequest,
     recording: Recording,
@@ -127,32 +119,13 @@ def _show(
         # unfinished servers included: they exist, and the API returns their passwords only once
         servers = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
         safe.keep(server for server in servers if server is not None)
-    rows: list[tuple[Any, ...]] = []
+    rows = [_row(outcome, names, interrupted=interrupted) for outcome in report.outcomes]
     reasons: dict[str, list[ServerId]] = {}
-    for outcome in report.outcomes:
-        server = None if isinstance(outcome, Skipped) else outcome.server
-        label = names.get(outcome.key) or (server and server.name) or outcome.key
-        if isinstance(outcome, Skipped):
-            rows.append((label, "skipped", None, None, None, None))
-            reasons.setdefault(outcome.reason, []).append(label)
-            continue
-        word = "failed"
-        if isinstance(outcome, Failed):
-            reason = str(outcome.error)
-            if interrupted and type(outcome.error) is WaitError:
-                word, reason = "left", _left(outcome)
-            reasons.setdefault(reason, []).append(label)
-        else:
-            word = outcome.how
-        server_id = server.id if server is not None else getattr(outcome, "server_id", None)
-        status, address = (server.status, server.address) if server is not None else (None, None)
-        # with a check, the stage says more than the status, which is active before and after it
-        stage = status if request.check is None else outcome.stage
-        rows.append((label, word, server_id, stage, address, f"{outcome.seconds:.1f}"))
-    head = ("SERVER", "OUTCOME", "ID", "STATUS" if request.check is None else "STAGE", "IP", "SECONDS")
-    lines = columns(head, rows) if rows else []
-    lines += [f"{some(names)}: {' '.join(reason.split())}" for reason, names in reasons.items()]
-    left = [row[2] for row in rows if row[1] == "left" and row[2] is not None]
+    for row in rows:
+        if row.reason:
+            reasons.setdefault(row.reason, []).append(row.label)
+    lines = [f"{some(names)}: {reason}" for reason, names in reasons.items()]
+    left = [row.id for row in rows if row.outcome == "left" and row.id is not None]
     unfinished = (
         interrupted and recording is not NOT_RECORDED and len(report.succeeded) < len(report.outcomes)
     )
@@ -164,10 +137,42 @@ def _show(
         option = recording.file.written
         lines.append(to_continue(left, [_target(report.operation)], request, option))
     lines += [again] if again else []
-    output.report(json.loads(report.to_json()), lines)
+    document = json.loads(report.to_json())
+    usual = report_columns(checked=request.check is not None)
+    table = View(document=document, rows=rows, place="outcomes", after=lines, usual=usual)
+    output.report_view(table if rows else attrs.evolve(table, text=()))
     if left:
         failed = len(report.failed) - len(left)
         counts = f"{len(report.succeeded)} succeeded, {len(left)} left in progress, {failed} failed"
         output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
     else:
         output.note(str(report))
+
+
+def _row(outcome: Outcome, names: Mapping[ServerId, str], *, interrupted: bool) -> ReportRow:
+    """Return the row of a server. ``names``: as for `run_and_report`."""
+    name = names.get(outcome.key) or (outcome.server and outcome.server.name) or None
+    if isinstance(outcome, Skipped):
+        return ReportRow(key=outcome.key, name=name, outcome="skipped", reason=_line(outcome.reason))
+    server, word, reason = outcome.server, "failed", ""
+    if isinstance(outcome, Succeeded):
+        word = outcome.how
+    else:
+        reason = str(outcome.error)
+        if interrupted and type(outcome.error) is WaitError:
+            word, reason = "left", _left(outcome)
+    return ReportRow(
+        key=outcome.key,
+        name=name,
+        outcome=word,
+        id=server.id if server is not None else getattr(outcome, "server_id", None),
+        status=None if server is None else server.status,
+        stage=outcome.stage,
+        address=None if server is None else server.address,
+        seconds=outcome.seconds,
+        reason=_line(reason),
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -14,9 +14,10 @@ from .exits import Exit
 from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
-from .output import OUTPUT, UNASKED, Output, Unasked, Yes, confirm
+from .output import Yes, confirm
 from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
 from .server_names import is_pattern, resolve_one
+from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account, Settings
 from .single_command import acting
 from .specs import Servers
@@ -36,7 +37,7 @@ def delete(
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Delete servers permanently."""
     if _several(servers):
@@ -69,7 +70,7 @@ def start(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Unasked = UNASKED,
+    output: UnaskedReport = UNASKED_REPORT,
 ) -> int:
     """Start stopped servers."""
     request = readiness.request(unless=_unless(wait))
@@ -99,7 +100,7 @@ def stop(
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Stop running servers. A stopped server is charged until it is deleted. Several are asked for."""
     if _several(servers):
@@ -129,7 +130,7 @@ def reboot(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Reboot running servers. Several are asked for."""
     request = readiness.request(unless=_unless(wait))
@@ -165,7 +166,7 @@ def _act(
     record: JournalOptions,
     operation: str,
     server_id: ServerId,
-    output: Output,
+    output: ReportOutput,
     wait: bool,
     timeout: float,
     request: ReadyRequest = NO_CHECK,

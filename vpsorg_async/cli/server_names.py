@@ -21,7 +21,6 @@ import enum
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 import attrs
 
@@ -31,15 +30,17 @@ from ..listing import Listing
 from ..records import Server, ServerId
 from ..specs import check_id, id_text, name_key
 from .output import Output
-from .reports import some
 from .settings import Settings
 from .specs import ident
+from .suggestions import did_you_mean
+from .wording import some
 
 __all__ = [
     "Found",
     "Kind",
     "NoSuchServerError",
     "Reference",
+    "as_written",
     "check_narrow",
     "find",
     "fits",
@@ -131,6 +132,15 @@ def read(text: str) -> Reference:
     )
 
 
+def as_written(name: str) -> str:
+    """Return the name of a server as commands take it: with ``name:`` if it would be read as something else."""
+    try:
+        reference = read(name)
+    except ConfigurationError:
+        reference = None
+    return name if reference == Reference(Kind.NAME, name) else f"name:{name}"
+
+
 def read_all(texts: Iterable[str]) -> list[Reference]:
     """Read what is written for several servers. Raises `ConfigurationError`."""
     return [read(text) for text in texts]
@@ -210,8 +220,7 @@ def _check_one(name: str, hits: Sequence[Server]) -> None:
 
 
 def _missing(names: Sequence[str], known: Sequence[str]) -> str:
-    meant = get_close_matches(name_key(names[0]), known, n=1) if len(names) == 1 else []
-    hint = f"; did you mean {meant[0]}?" if meant else ""
+    hint = did_you_mean(names[0], known) if len(names) == 1 else ""
     return f"no server is named {some(names)}{hint or '; nothing was sent'}"
 
 

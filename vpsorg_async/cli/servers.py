@@ -21,11 +21,20 @@ from .exits import Exit
 from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
-from .output import OUTPUT, UNASKED, Output, Unasked, Yes, confirm, plain, server_rows, sheet, unanswered
+from .output import View, Yes, confirm, plain, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .prices import cost
 from .readiness_options import READINESS, Readiness
 from .server_names import is_one, read_all, resolve, resolve_one
+from .server_tables import (
+    REPORTED,
+    SERVERS,
+    UNASKED_SERVER,
+    ReportOutput,
+    ServerOutput,
+    UnaskedServer,
+    of_server,
+)
 from .settings import ACCOUNT, Account
 from .single_command import creating
 from .specs import OsId, PlanId, Servers, ident
@@ -64,7 +73,7 @@ def list_(
     status: Annotated[str | None, Parameter(help="Only servers with this status.")] = None,
     location: Annotated[str | None, Parameter(help="Only servers at this location.")] = None,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ServerOutput = SERVERS,
 ) -> int:
     """List the servers of the account."""
     short: list[str] = []
@@ -74,7 +83,7 @@ def list_(
             short.append(event.reason)
 
     servers = account.settings().run(lambda vps: vps.servers.list(status, location), on_event=heard)
-    output.show(servers, server_rows(servers))
+    output.show_view(View(document=servers, rows=servers, place=""))
     for reason in short:
         output.note(f"the list lacks servers: {reason}")
     if status is not None and not servers and status not in SETTLED | MOVING:
@@ -89,7 +98,7 @@ def get(
     /,
     *,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ServerOutput = SERVERS,
 ) -> int:
     """Show servers in detail."""
     wanted, settings = read_all(servers), account.settings()
@@ -108,10 +117,11 @@ def get(
     if is_one(wanted):
         for error in errors.values():
             raise error
-        output.show(records[0], sheet(plain(records[0])))
+        output.show_view(of_server(records[0]))
         return Exit.OK
     sheets = [[*([""] if number else []), *sheet(plain(one))] for number, one in enumerate(records)]
-    output.show(records, [line for lines in sheets for line in lines])
+    text = [line for lines in sheets for line in lines]
+    output.show_view(View(document=records, rows=records, place="", text=text))
     for problem in dict.fromkeys(map(str, errors.values())):
         note(f"vpsorg: {problem}")
     return Exit.of_all([*errors.values()], len(found.servers))
@@ -134,7 +144,7 @@ def create(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Create a server. The command first shows the price, if it is known, and asks for confirmation."""
     request = readiness.request(unless=_unless(wait), new=True)
@@ -181,7 +191,7 @@ def update(
     hostname: Annotated[str | None, Parameter(help="The new host name.")] = None,
     backups: Backups = None,
     account: Account = ACCOUNT,
-    output: Unasked = UNASKED,
+    output: UnaskedServer = UNASKED_SERVER,
 ) -> int:
     """Change one or more of name, host name and backups (PATCH)."""
     given = {"name": name, "hostname": hostname, "backups_enabled": backups}
@@ -195,7 +205,7 @@ def update(
     async def patch(vps: Client) -> None:
         with unanswered(f"the update of {server_id}"):
             changed = await vps.servers.update(server_id, **fields)
-        output.report(changed, sheet(plain(changed)))
+        output.report_view(of_server(changed))
 
     settings.run(patch)
     return Exit.OK
@@ -210,7 +220,7 @@ def replace(
     hostname: Annotated[str, Parameter(help="The host name.")],
     backups: Annotated[bool, Parameter(negative="--no-backups", help="Automatic backups.")],
     account: Account = ACCOUNT,
-    output: Unasked = UNASKED,
+    output: UnaskedServer = UNASKED_SERVER,
 ) -> int:
     """Set name, host name and backups, all three (PUT)."""
 
@@ -222,7 +232,7 @@ def replace(
             changed = await vps.servers.replace(
                 server_id, name=name, hostname=hostname, backups_enabled=backups
             )
-        output.report(changed, sheet(plain(changed)))
+        output.report_view(of_server(changed))
 
     settings.run(put)
     return Exit.OK

@@ -16,8 +16,9 @@ from .ages import read_span
 from .earlier_runs import Recording
 from .exits import Exit
 from .journal_options import JOURNAL, JournalOptions
-from .output import OUTPUT, Output, Yes, columns, confirm
+from .output import View, Yes, columns, confirm
 from .reports import Hook, number, run_and_report, some
+from .server_tables import REPORTED, ReportOutput, ReportRow
 from .settings import ACCOUNT, Account
 from .specs import number_or_share
 from .stdio import note
@@ -44,7 +45,7 @@ def sweep(
     yes: Yes = False,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: ReportOutput = REPORTED,
 ) -> int:
     """Delete old servers whose names fit a pattern, and wait until they are gone.
 
@@ -60,7 +61,7 @@ def sweep(
     settings = account.settings()
     plan = settings.run(lambda vps: _plan(vps, wanted))
     if dry_run or not plan.deletes:
-        output.show(_document(plan), _lines(plan))
+        output.show_view(_view(plan))
         return Exit.REFUSED if plan.refusal else Exit.OK
     if plan.refusal:
         note("\n".join(_lines(plan)))
@@ -99,6 +100,22 @@ def _lines(plan: SweepPlan) -> list[str]:
     if plan.refusal:
         lines.append(f"refused: {plan.refusal}; nothing was sent")
     return lines
+
+
+def _view(plan: SweepPlan) -> View[ReportRow]:
+    rows = [
+        ReportRow(
+            key=row.server.id,
+            name=row.server.name,
+            id=row.server.id,
+            outcome="delete" if row.deleted else "keep",
+            status=row.server.status,
+            address=row.server.address,
+            reason=row.reason,
+        )
+        for row in plan.rows
+    ]
+    return View(document=_document(plan), rows=rows, place="servers", text=_lines(plan))
 
 
 def _document(plan: SweepPlan) -> dict[str, Any]:

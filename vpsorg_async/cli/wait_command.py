@@ -22,10 +22,11 @@ from .exits import Exit
 from .journal_options import JOURNAL, JournalOptions
 from .last_commands import last_commands, note_outcome
 from .live import Tally, showing
-from .output import OUTPUT, Output, columns, plain
+from .output import View, plain
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import some, to_continue
 from .server_names import read_all, resolve
+from .server_tables import WAITED, ReportRow, WaitOutput, wait_columns
 from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
 from .specs import Servers
@@ -52,7 +53,7 @@ def wait(
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
-    output: Output = OUTPUT,
+    output: WaitOutput = WAITED,
 ) -> int:
     """Wait until the last command on servers is done, or until they reach a status.
 
@@ -188,24 +189,33 @@ def _left(keys: Sequence[ServerId], tally: Tally) -> dict[ServerId, WaitOutcome]
     }
 
 
-def _show(outcomes: list[WaitOutcome], tally: Tally, request: ReadyRequest, output: Output) -> None:
-    rows = []
-    for outcome in outcomes:
-        server = outcome.server or getattr(outcome.error, "last_seen", None)
-        # a wait that was interrupted has seen a status at most
-        name, word, address = None, tally.word(outcome.server_id), None
-        if server is not None:
-            name, word, address = server.name, server.status, server.address
-        if outcome.stage == READY:
-            word = READY
-        rows.append((outcome.server_id, name, word, address, f"{outcome.seconds:.1f}"))
-    lines = (
-        columns(("ID", "NAME", "STATUS" if request.check is None else "STAGE", "IP", "SECONDS"), rows)
-        if rows
-        else []
+def _show(outcomes: list[WaitOutcome], tally: Tally, request: ReadyRequest, output: WaitOutput) -> None:
+    rows = [_waited(outcome, tally) for outcome in outcomes]
+    document = [_row(outcome) for outcome in outcomes]
+    view = View(
+        document=document,
+        rows=rows,
+        place="",
+        after=[row.reason for row in rows if row.reason],
+        usual=wait_columns(checked=request.check is not None),
     )
-    lines += [str(outcome.error) for outcome in outcomes if outcome.error is not None]
-    output.show([_row(outcome) for outcome in outcomes], lines)
+    output.show_view(view if rows else attrs.evolve(view, text=()))
+
+
+def _waited(outcome: WaitOutcome, tally: Tally) -> ReportRow:
+    server = outcome.server or getattr(outcome.error, "last_seen", None)
+    row = ReportRow(
+        key=outcome.server_id,
+        outcome="failed" if outcome.error is not None else "reached",
+        id=outcome.server_id,
+        # a wait that was interrupted has seen a status at most
+        status=tally.word(outcome.server_id),
+        seconds=outcome.seconds,
+        reason="" if outcome.error is None else str(outcome.error),
+    )
+    if server is not None:
+        row = attrs.evolve(row, name=server.name, status=server.status, address=server.address)
+    return attrs.evolve(row, stage=READY if outcome.stage == READY else row.status)
 
 
 def _row(outcome: WaitOutcome) -> dict[str, Any]:

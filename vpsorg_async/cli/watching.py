@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
@@ -30,6 +29,7 @@ from .server_names import Kind, fits, read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import at_once
 from .stdio import emit
+from .tables import natural
 from .time_options import Seconds
 
 __all__ = ["View", "watch"]
@@ -45,7 +45,7 @@ GONE_SHOWN = 60.0
 class Lines(Output):
     """The output options of a command that runs until it is interrupted."""
 
-    as_json: Annotated[
+    json_flag: Annotated[
         bool, Parameter(name="--json", help="Print a line of JSON for each change.", show_default=False)
     ] = False
 
@@ -123,12 +123,11 @@ class _Seen:
     news: str
     at: float
 
-    def order(self) -> list[tuple[int, str]]:
+    def order(self) -> list[tuple[bool, int, str]]:
         """Return the sort key of the table: by name, web-2 before web-10."""
-        parts = re.findall(r"[0-9]+|[^0-9]+", f"{self.server.name} {self.server.id}")
-        return [(len(part) if part.isdecimal() else 0, part) for part in parts]
+        return natural(f"{self.server.name} {self.server.id}")
 
-    def rank(self) -> tuple[bool, float, list[tuple[int, str]]]:
+    def rank(self) -> tuple[bool, float, list[tuple[bool, int, str]]]:
         """Return the sort key for choosing servers if lines are short: moving ones first, then recent changes."""
         return self.word in SETTLED, -self.at if self.news else 0.0, self.order()
 
