@@ -20,6 +20,7 @@ from ..specs import ServerSpec
 from .durable_fleet import run_durably
 from .earlier_runs import Recording, take_up
 from .engine_options import LOCAL, DurableOptions
+from .filters import FILTERS, Filters
 from .journal_options import JOURNAL, JournalOptions
 from .output import Yes
 from .passwords import Passwords, PasswordsFile
@@ -182,6 +183,7 @@ def start(
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
     servers: Selection = SELECTION,
+    filters: Filters = FILTERS,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -190,7 +192,7 @@ def start(
     """Start servers, and wait until all are active."""
     request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
-    found = select(settings, ids, servers, output)
+    found = select(settings, ids, servers, output, filters)
     call = _acts("start", found, timeout, no_wait, stop_on_failure, request)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "start", found, call, output, request=request, recording=recording)
@@ -206,14 +208,15 @@ def stop(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    filters: Filters = FILTERS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
 ) -> int:
     """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
-    found = select(settings, ids, servers, output, named=not yes)
-    ask("Stop", found, "", yes=yes or is_sole(found, ids))
+    found = select(settings, ids, servers, output, filters, named=not yes)
+    ask("Stop", found, "", yes=yes or is_sole(found, ids, servers))
     call = _acts("stop", found, timeout, no_wait, stop_on_failure)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "stop", found, call, output, recording=recording)
@@ -229,6 +232,7 @@ def reboot(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    filters: Filters = FILTERS,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
@@ -237,8 +241,8 @@ def reboot(
     """Reboot servers, all at the same time, and wait until they are active again."""
     request = readiness.request(unless=_unless(no_wait))
     settings = account.settings()
-    found = select(settings, ids, servers, output, named=not yes)
-    ask("Reboot", found, " at the same time", yes=yes or is_sole(found, ids))
+    found = select(settings, ids, servers, output, filters, named=not yes)
+    ask("Reboot", found, " at the same time", yes=yes or is_sole(found, ids, servers))
     call = _acts("reboot", found, timeout, no_wait, stop_on_failure, request)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "reboot", found, call, output, request=request, recording=recording)
@@ -254,6 +258,7 @@ def delete(
     stop_on_failure: StopOnFailure = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    filters: Filters = FILTERS,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
@@ -262,7 +267,7 @@ def delete(
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
     durable.check(no_wait=no_wait, stop_on_failure=stop_on_failure, journal=record.journal)
     settings = account.settings()
-    found = select(settings, ids, servers, output, named=not yes, deletes=True)
+    found = select(settings, ids, servers, output, filters, named=not yes, deletes=True)
     confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
     if durable.on and found:
         request = {"ids": [*found], "timeout": timeout}
@@ -286,6 +291,7 @@ def rolling_reboot(
     timeout: Timeout = 600.0,
     yes: Yes = False,
     servers: Selection = SELECTION,
+    filters: Filters = FILTERS,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
@@ -303,9 +309,9 @@ def rolling_reboot(
     request = readiness.request()
     limit = number_or_share(max_unavailable, "--max-unavailable")
     settings = account.settings()
-    found = select(settings, ids, servers, output, named=not yes)
+    found = select(settings, ids, servers, output, filters, named=not yes)
     how = f", at most {max_unavailable} unavailable at a time"
-    confirmed = partial(ask, "Reboot", found, how, yes=yes or is_sole(found, ids))
+    confirmed = partial(ask, "Reboot", found, how, yes=yes or is_sole(found, ids, servers))
     if durable.on:
         given = {"max_unavailable": limit, "max_failures": max_failures, "timeout": timeout}
         return run_durably(durable, settings, "RollingReboot", {"ids": [*found], **given}, output, confirmed)

@@ -48,6 +48,7 @@ __all__ = [
     "is_pattern",
     "read",
     "read_all",
+    "read_pattern",
     "resolve",
     "resolve_one",
 ]
@@ -130,6 +131,15 @@ def read(text: str) -> Reference:
         f"{shown!r} is no server: give an id (digits, or a UUID), a name, or a pattern of names such as 'web-*'; "
         "nothing was sent"
     )
+
+
+def read_pattern(text: str, flag: str) -> Reference:
+    """Read a pattern, or a name as a pattern that fits it alone. Raises `ConfigurationError`."""
+    if not _PATTERN.fullmatch(text):
+        raise ConfigurationError(
+            f"{flag} {text!r} is no pattern of names: letters, digits, hyphens, dots, * and ? are allowed"
+        )
+    return Reference(Kind.PATTERN, text)
 
 
 def as_written(name: str) -> str:

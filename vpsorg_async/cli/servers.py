@@ -8,16 +8,17 @@ from cyclopts import App, Parameter
 
 from ..client import Client
 from ..config import check_seconds
+from ..dialects import make_dialect
 from ..errors import ConfigurationError, VpsOrgError
 from ..fleet.inputs import SETTLE
 from ..http.events import ListIncomplete
-from ..lifecycle.commands import MOVING, SETTLED
 from ..records import Server, ServerId
 from ..servers import ServerFields
 from ..shielding import side_by_side
 from ..specs import ServerSpec
 from .earlier_runs import Recording
 from .exits import Exit
+from .filters import FILTERS, Filters, words
 from .following import follow, wait_for
 from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
@@ -25,7 +26,7 @@ from .output import View, Yes, confirm, plain, sheet, unanswered
 from .passwords import Passwords, PasswordsFile
 from .prices import cost
 from .readiness_options import READINESS, Readiness
-from .server_names import is_one, read_all, resolve, resolve_one
+from .server_names import fits, is_one, read_all, read_pattern, resolve, resolve_one
 from .server_tables import (
     REPORTED,
     SERVERS,
@@ -39,7 +40,6 @@ from .settings import ACCOUNT, Account
 from .single_command import creating
 from .specs import OsId, PlanId, Servers, ident
 from .stdio import note
-from .suggestions import unknown_status
 from .time_options import WaitTimeout
 
 __all__ = ["app"]
@@ -70,25 +70,41 @@ Backups = Annotated[
 @app.command(name=("list", "ls"))
 def list_(
     *,
-    status: Annotated[str | None, Parameter(help="Only servers with this status.")] = None,
-    location: Annotated[str | None, Parameter(help="Only servers at this location.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="Only servers whose names fit: 'web-*', or several such as 'web-*,db-?'.")
+    ] = None,
+    filters: Filters = FILTERS,
     account: Account = ACCOUNT,
     output: ServerOutput = SERVERS,
 ) -> int:
     """List the servers of the account."""
+    patterns = [read_pattern(pattern, "--name").text for pattern in words(name, "--name")]
+    settings = account.settings()
+    name_of = make_dialect(settings.dialect).name_of
     short: list[str] = []
 
     def heard(event: object) -> None:
         if isinstance(event, ListIncomplete):
             short.append(event.reason)
 
-    servers = account.settings().run(lambda vps: vps.servers.list(status, location), on_event=heard)
+    async def read(vps: Client) -> list[Server]:
+        # the API filters by one word
+        asked = [None if len(given) != 1 else given[0] for given in (filters.statuses, filters.locations)]
+        rest = Filters(
+            status=None if asked[0] else filters.status, location=None if asked[1] else filters.location
+        )
+        servers = [server for server in await vps.servers.list(*asked) if rest.fits(server)]
+        if not patterns:
+            return servers
+        return [one for one in servers if any(fits(pattern, name_of(one)) for pattern in patterns)]
+
+    servers = settings.run(read, on_event=heard)
     output.show_view(View(document=servers, rows=servers, place=""))
     for reason in short:
         output.note(f"the list lacks servers: {reason}")
-    if status is not None and not servers and status not in SETTLED | MOVING:
-        # the word was sent nevertheless: the page documents the filter's words only in translation
-        output.note(unknown_status(status, sorted(SETTLED | MOVING)))
+    # the words were sent nevertheless: the page documents the filter's words only in translation
+    for sentence in [] if servers else filters.unknown():
+        output.note(sentence)
     return Exit.OK
 
 

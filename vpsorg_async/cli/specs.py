@@ -119,7 +119,12 @@ class Selection:
     """Servers of the account, selected by their names."""
 
     file: File = None
-    name: Name = None
+    name: Annotated[
+        str | None,
+        Parameter(
+            help="Name of the servers: {n} is the number, {n:02} with two digits; or a pattern: 'web-*'."
+        ),
+    ] = None
     count: Count = None
     first: First = 1
 

@@ -17,7 +17,6 @@ as a whole.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -28,13 +27,12 @@ from ..lifecycle.commands import LEAVING
 from ..records import Server
 from ..specs import name_key
 from .ages import span_text
-from .server_names import check_narrow, fits
+from .server_names import check_narrow, fits, read_pattern
 
 __all__ = ["MOST", "Row", "Sweep", "SweepPlan"]
 
 MOST = 10
 """The most servers that a sweep deletes, unless it is told otherwise."""
-_PATTERN = re.compile(r"[A-Za-z0-9.*?-]+")
 
 
 @attrs.frozen
@@ -80,10 +78,7 @@ class Sweep:
     max_deletes: float = MOST
 
     def __attrs_post_init__(self) -> None:
-        if not _PATTERN.fullmatch(self.pattern):
-            raise ConfigurationError(
-                f"--name {self.pattern!r} is no pattern of names: letters, digits, hyphens, dots, * and ? are allowed"
-            )
+        read_pattern(self.pattern, "--name")
         check_narrow(self.pattern, "--name ")
         share = isinstance(self.max_deletes, float)
         if self.max_deletes < 0 or (share and not 0 < self.max_deletes <= 1):
