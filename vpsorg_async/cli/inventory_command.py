@@ -26,6 +26,7 @@ from .reports import some
 from .server_names import Kind, NoSuchServerError, read_all
 from .settings import ACCOUNT, Account
 from .signals import Interrupted
+from .specs import AnyServers
 from .stdio import emit
 from .time_options import Seconds
 
@@ -102,10 +103,6 @@ class FileOptions:
 FILE = FileOptions()
 """The default: no option was given."""
 
-Servers = Annotated[
-    tuple[str, ...],
-    Parameter(help="Names, patterns such as 'web-*', or ids; all servers by default.", show_default=False),
-]
 Quiet = Annotated[
     bool,
     Parameter(
@@ -118,7 +115,7 @@ Quiet = Annotated[
 
 
 def inventory(
-    servers: Servers = (),
+    servers: AnyServers = (),
     /,
     *,
     form: Annotated[
@@ -158,7 +155,7 @@ def inventory(
 
 
 def ssh_config(
-    servers: Servers = (),
+    servers: AnyServers = (),
     /,
     *,
     file: FileOptions = FILE,

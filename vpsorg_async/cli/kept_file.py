@@ -26,6 +26,8 @@ __all__ = ["HostNotes", "KeptFile"]
 
 TRANSIENT = (TransportError, ServiceError, RateLimitError, DecodeError)
 """After these errors the file stays as it is, and the account is listed again."""
+MOST = 20
+"""Notes at a time."""
 MODE = 0o644
 """Of a new file: Prometheus and others run as users of their own, and nothing in it is secret."""
 
@@ -53,10 +55,13 @@ class HostNotes:
 
     def say(self, *lines: str) -> None:
         """Print the lines that were not said the last time."""
-        for line in lines:
-            if line not in self._said and not self.quiet:
-                note(printable(line))
+        new = [line for line in lines if line not in self._said]
         self._said = {*lines}
+        if not self.quiet:
+            for line in new[:MOST]:
+                note(printable(line))
+            if len(new) > MOST:
+                note(f"and {len(new) - MOST} notes more")
 
 
 @attrs.frozen

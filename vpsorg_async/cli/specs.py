@@ -23,6 +23,7 @@ from .files import read_text
 __all__ = [
     "SELECTION",
     "SPECIFICATION",
+    "AnyServers",
     "OsId",
     "PlanId",
     "Selection",
@@ -46,6 +47,14 @@ File = Annotated[Path | None, Parameter(help="A TOML or JSON file of specs.")]
 Servers = Annotated[
     tuple[str, ...],
     Parameter(name="SERVER...", help="Ids, names, or patterns such as 'web-*'.", show_default=False),
+]
+AnyServers = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="SERVER...",
+        help="Ids, names, or patterns such as 'web-*'; by default all servers.",
+        show_default=False,
+    ),
 ]
 PlanId = Annotated[str, Parameter(name=("--plan-id", "--plan"), help="Id of the plan.")]
 OsId = Annotated[str, Parameter(name=("--os-id", "--os"), help="Id of the operating system.")]

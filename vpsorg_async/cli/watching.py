@@ -28,6 +28,7 @@ from .output import Output, plain, printable
 from .server_names import Kind, fits, read_all, resolve
 from .settings import ACCOUNT, Account, Settings
 from .signals import at_once
+from .specs import AnyServers
 from .stdio import emit
 from .tables import natural
 from .time_options import Seconds
@@ -54,14 +55,7 @@ LINES = Lines()
 
 
 def watch(
-    servers: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="SERVER...",
-            help="Ids, names, or patterns such as 'web-*'; by default all servers.",
-            show_default=False,
-        ),
-    ] = (),
+    servers: AnyServers = (),
     /,
     *,
     interval: Annotated[Seconds, Parameter(help="Time between polls.")] = 5.0,
