@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Machine:
         with socket.create_server(("127.0.0.1", 0)) as server:
             return int(server.getsockname()[1])
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, stdin: int | None = None, stderr: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start a command line."""
         environ = {
             "PYTHONPATH": str(Path(vpsorg_async.__file__).parents[1]),
@@ -62,10 +64,22 @@ class Machine:
             [sys.executable, "-c", SCRIPT, *words],
             cwd=self.folder,
             env={**os.environ, **environ},
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
+
+    @contextmanager
+    def at_terminal(self, *words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+        """Start a command line at a terminal, and return it with the other end of the terminal."""
+        mine, theirs = os.openpty()
+        try:
+            with self.start(*words, stdin=theirs, stderr=theirs) as process:
+                os.close(theirs)
+                yield process, mine
+        finally:
+            os.close(mine)
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Run a command line, and return the exit code and both outputs."""
@@ -194,6 +208,62 @@ def test_the_death_of_the_engine(machine: Machine) -> None:
 
     assert line.startswith("vpsorg: Temporal has ended with exit code ")
     assert worker.returncode == 0
+
+
+FLEET = """
+[[fleet]]
+name = "web-{n:02}"
+count = 5
+plan_id = 1
+os_id = 5
+location = "us-west"
+"""
+
+
+def test_fleets_of_a_file(machine: Machine) -> None:
+    """apply shows the plan of the workflow and asks: without a terminal nothing is sent, and with --yes all of it."""
+    file = machine.folder / "fleet.toml"
+    file.write_text(FLEET)
+    words = ("fleet", "apply", "--file", "fleet.toml", "--on", "temporal", "--id", "web", "--json")
+    machine.box.world.add(name="web-03")
+    with machine.worker():
+        code, printed, notes = machine.run(*words)
+        assert (code, printed) == (2, ""), notes
+        assert "Create 4 servers (web-01, web-02, web-04" in notes
+        assert "add --yes" in notes
+        assert machine.box.ledger == ()
+        assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["state"] == "failed"
+        code, printed, notes = machine.run(*words, "--yes")
+        assert (code, len(json.loads(printed)["rows"])) == (0, 5), notes
+        code, printed, notes = machine.run(*words)
+        assert (code, len(json.loads(printed)["rows"])) == (0, 5), notes
+        file.write_text(FLEET.replace("5\nplan", "1\nplan"))
+        code, printed, notes = machine.run(*words, "--prune", "--yes")
+        assert (code, printed) == (5, ""), notes
+        assert "4 of 5 servers would be deleted, and max_deletes" in notes
+
+    assert_committed(machine.box, create=4)
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_the_plan_of_a_workflow_is_approved_at_a_terminal(machine: Machine, answer: str) -> None:
+    """What is shown is the plan of the workflow, which goes on after yes, and sends nothing after no."""
+    (machine.folder / "fleet.toml").write_text(FLEET)
+    with machine.worker():
+        words = ("fleet", "apply", "--file", "fleet.toml", "--on", "temporal", "--id", "web")
+        with machine.at_terminal(*words) as (process, mine):
+            shown = ""
+            while "[y/N]" not in shown:
+                shown += os.read(mine, 4096).decode()
+            assert machine.box.ledger == ()
+            os.write(mine, f"{answer}\n".encode())
+            while process.poll() is None:
+                with suppress(OSError):
+                    shown += os.read(mine, 4096).decode()
+
+    assert "+ create web-05" in shown
+    assert process.returncode == (0 if answer == "y" else 1), shown
+    assert_committed(machine.box, **({"create": 5} if answer == "y" else {}))
 
 
 def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,7 +21,9 @@ from ..fleet_plan import FleetPlan, Step, StepKind
 from ..fleet_spec import FleetSpec
 from ..fleet_tables import load_fleets
 from ..records import ServerId
+from .durable_fleet import run_durably
 from .earlier_runs import Recording
+from .engine_options import LOCAL, DurableOptions
 from .exits import Exit
 from .journal_options import JOURNAL, JournalFile, JournalOptions
 from .output import TableOutput, View, Yes, confirm, printable
@@ -139,6 +142,7 @@ def apply(
     pruning: Pruning = PRUNING,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
+    durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
 ) -> int:
@@ -147,7 +151,12 @@ def apply(
     Missing servers are created and stopped ones are started; with --prune those that are too many are deleted. The
     command first shows the plan and asks. It applies that plan, and nothing if the account has changed meanwhile.
     """
+    durable.check(ready=readiness.ready, passwords=passwords, journal=record.journal)
     settings = account.settings()
+    if durable.on:
+        asked = {"fleets": load_fleets(file), "timeout": timeout, "settle": settle, **pruning.options()}
+        del asked["replace"]
+        return _apply_durably(durable, settings, asked, output, yes=yes)
     request, recorded = readiness.request(new=True), record.file(settings)
     check_seconds(timeout, "--timeout")
     check_seconds(settle, "--settle", zero=True)
@@ -258,9 +267,7 @@ def _applied(
     if made.refusals:
         note("\n".join([*_changing(made), "nothing was sent"]))
         return Exit.REFUSED
-    if made.changes:
-        output.note("\n".join(_changing(made)))
-        confirm(_question(made), yes=yes)
+    _ask(made, output, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.apply(
@@ -277,6 +284,22 @@ def _applied(
     names: dict[ServerId, str] = {step.name: step.name for step in made.steps}
     with Passwords(passwords) as safe:
         return run_and_report(settings, "apply", names, call, output, safe, request, recording)
+
+
+def _ask(made: FleetPlan, output: ReportOutput, *, yes: bool) -> None:
+    """Show what a plan changes, and ask. Raises as `confirm` does."""
+    if made.changes:
+        output.note("\n".join(_changing(made)))
+        confirm(_question(made), yes=yes)
+
+
+def _apply_durably(
+    durable: DurableOptions, settings: Settings, request: dict[str, Any], output: ReportOutput, *, yes: bool
+) -> int:
+    """Apply fleets on Temporal. The workflow waits for the answer to the question, unless ``yes`` answers it."""
+    approve = None if yes else partial(_ask, output=output, yes=False)
+    request["wait_for_approval"] = not yes
+    return run_durably(durable, settings, "FleetApply", request, output, None, approve)
 
 
 def _changing(made: FleetPlan) -> list[str]:

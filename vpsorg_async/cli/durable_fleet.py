@@ -14,11 +14,12 @@ from cyclopts import Parameter
 
 from .. import errors
 from ..errors import ConfigurationError, VpsOrgError
+from ..fleet_plan import FleetPlan
 from ..plain import from_plain
 from . import signals
 from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
 from .exits import Exit
-from .output import OUTPUT, UNASKED, Output, Unasked, View, fitted, note, plain, sheet
+from .output import OUTPUT, UNASKED, Declined, Output, Unasked, View, fitted, note, plain, sheet
 from .reports import some
 from .server_tables import ReportOutput, ReportRow, report_columns
 from .settings import Settings
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from temporalio.client import Client as Engine
     from temporalio.client import WorkflowHandle
     from temporalio.exceptions import ApplicationError
+
+    from ..temporal import ApplyRequest
 
     Handle = WorkflowHandle[Any, Any]
 
@@ -46,7 +49,8 @@ def run_durably(
     workflow: str,
     request: Mapping[str, Any],
     output: ReportOutput,
-    ask: Callable[[], None],
+    ask: Callable[[], None] | None,
+    approve: Callable[[FleetPlan], None] | None = None,
 ) -> int:
     """Begin a workflow, or join the one that runs already for the same request, and follow it to its end.
 
@@ -54,33 +58,86 @@ def run_durably(
         options: Where, and the name of the fleet.
         settings: The account, whose task queue gets the work.
         workflow: Its name without ``vpsorg.``.
-        request: The fields of its `FleetRequest` or `RollingRequest`.
+        request: The fields of its request.
         output: How to print.
-        ask: Asks for confirmation; only called if there is something to begin.
+        ask: Asks for confirmation before it begins; only called if there is something to begin.
+        approve: Asks whether the plan of a workflow that waits for an approval is applied.
     """
     options.target()
-    from ..temporal import FleetRequest, RollingRequest
+    from .. import temporal
 
-    wanted = (RollingRequest if workflow == "RollingReboot" else FleetRequest)(**request)
+    kinds = {
+        "FleetApply": "ApplyRequest",
+        "RollingReboot": "RollingRequest",
+        "RollingReplace": "ReplaceRequest",
+    }
+    wanted = getattr(temporal, kinds.get(workflow, "FleetRequest"))(**request)
     fleet, queue, kind = str(options.fleet), options.queue(settings), f"vpsorg.{workflow}"
 
     async def joined() -> bool:
         async with _connected(options, fleet) as engine:
             return await _running(engine, fleet, kind, wanted, queue) is not None
 
-    if not signals.run(joined()):
-        ask()
-
-    async def work() -> int:
+    async def begun() -> str | None:
         async with _connected(options, fleet) as engine:
             handle = await _begun(engine, fleet, kind, wanted, queue)
             output.note(f"{fleet}: runs on Temporal, task queue {queue}; vpsorg fleet status {fleet}")
+            return handle.result_run_id or handle.run_id
+
+    was_there = signals.run(joined())
+    if not was_there and ask is not None:
+        ask()
+    run_id = signals.run(begun())
+    if approve is not None:
+        _ask_for_approval(options, wanted, run_id, approve, withdraw=not was_there)
+
+    async def work() -> int:
+        async with _connected(options, fleet) as engine:
+            handle = engine.get_workflow_handle(fleet, run_id=run_id)
             if options.detach:
                 return Exit.OK
             await _follow(handle, fleet, output)
             return await _print_result(handle, fleet, output)
 
     return signals.run(work())
+
+
+def _ask_for_approval(
+    options: DurableOptions,
+    request: ApplyRequest,
+    run_id: str | None,
+    approve: Callable[[FleetPlan], None],
+    *,
+    withdraw: bool,
+) -> None:
+    """Show the plan of a workflow that waits for an approval, and approve or reject it.
+
+    ``withdraw``: also reject it if the question was not answered, because this command has begun the workflow.
+    """
+    from ..temporal.plan_form import plan_of
+
+    fleet = str(options.fleet)
+
+    async def planned() -> FleetPlan | None:
+        async with _connected(options, fleet) as engine:
+            handle = engine.get_workflow_handle(fleet, run_id=run_id)
+            plan = await _plan_to_approve(handle)
+            return None if plan is None else plan_of(plan, request.fleets)
+
+    async def answer(update: str, *words: str) -> None:
+        async with _connected(options, fleet) as engine:
+            await engine.get_workflow_handle(fleet, run_id=run_id).execute_update(update, args=words)
+
+    plan = signals.run(planned())
+    if plan is None:
+        return
+    try:
+        approve(plan)
+    except BaseException as error:
+        if withdraw or isinstance(error, Declined):
+            signals.run(answer("reject", str(error) or "interrupted"))
+        raise
+    signals.run(answer("approve"))
 
 
 def status(
@@ -235,13 +292,38 @@ async def _progress(handle: Handle) -> dict[str, Any] | None:
     return None
 
 
+async def _plan_to_approve(handle: Handle) -> dict[str, Any] | None:
+    """Return the plan of a workflow once it waits for an approval; None if it does not."""
+    end = asyncio.ensure_future(handle.result())
+    try:
+        while not (await asyncio.wait({end}, timeout=POLL / 5))[0]:
+            progress = await _progress(handle)
+            if progress is not None and progress["waiting_for_approval"]:
+                return await _pages(handle, "plan", "steps")
+            if progress is not None and progress["total"]:
+                return None
+        end.exception()  # the caller asks for it once more
+        return None
+    finally:
+        end.cancel()
+        await asyncio.wait({end})
+
+
 async def _rows(handle: Handle) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = (await _pages(handle, "report", "rows"))["rows"]
+    return rows
+
+
+async def _pages(handle: Handle, query: str, items: str) -> dict[str, Any]:
+    """Return what a query that answers in pages holds, with all items."""
+    found: dict[str, Any] = {}
+    collected: list[Any] = []
     page, pages = 0, 1
     while page < pages:
-        found = await handle.query("report", page, rpc_timeout=ANSWER)
-        rows, page, pages = rows + found["rows"], page + 1, found["pages"]
-    return rows
+        found = await handle.query(query, page, rpc_timeout=ANSWER)
+        page, pages = page + 1, found["pages"]
+        collected += found[items]
+    return {**found, items: collected}
 
 
 async def _print_result(handle: Handle, fleet: str, output: ReportOutput) -> int:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ..errors import ConfigurationError
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..fleet_spec import FleetSpec
+from ..records import Server, ServerStatus
 from ..specs import ServerSpec, name_key
 
-__all__ = ["MOST_CHANGES", "changes_between", "page_of", "plain_plan", "row_of", "specs_named"]
+__all__ = ["MOST_CHANGES", "changes_between", "page_of", "plain_plan", "plan_of", "row_of", "specs_named"]
 
 MAX_BYTES = 1_000_000
 """Of a plan with what differs in each server; it is left out where it is more. The engine's limit is twice that."""
@@ -50,8 +52,43 @@ def _plain_step(step: Step) -> dict[str, Any]:
         "reason": step.reason,
         "differences": list(step.differences),
         "surplus": step.surplus,
+        "replaced": server and server.name if step.kind is StepKind.REPLACE else None,
+        "by": step.by and step.by.id,
     }
     return {key: value for key, value in row.items() if value}
+
+
+def plan_of(plain: Mapping[str, Any], fleets: Sequence[FleetSpec]) -> FleetPlan:
+    """Return the plan that plain data holds, as far as people look at it: its steps have no prices of their own."""
+    return FleetPlan(
+        tuple(_step_of(step, fleets) for step in plain["steps"]),
+        fleets=tuple(fleets),
+        refusals=tuple(plain["refusals"]),
+        price_hourly=_price(plain, "price_hourly"),
+        price_monthly=_price(plain, "price_monthly"),
+        ended_hourly=_price(plain, "ended_hourly"),
+        ended_monthly=_price(plain, "ended_monthly"),
+    )
+
+
+def _price(plain: Mapping[str, Any], name: str) -> Decimal | None:
+    return None if plain.get(name) is None else Decimal(plain[name])
+
+
+def _step_of(step: Mapping[str, Any], fleets: Sequence[FleetSpec]) -> Step:
+    (spec,) = specs_named(fleets, [step["name"]])
+    server = None
+    if "id" in step:
+        name = step.get("replaced", step["name"])
+        server = Server(id=step["id"], name=name, status=ServerStatus(step["status"]))
+    return Step(
+        kind=StepKind(step["kind"]),
+        spec=spec,
+        server=server,
+        reason=step.get("reason", ""),
+        differences=tuple(step.get("differences", ())),
+        surplus=step.get("surplus", False),
+    )
 
 
 def row_of(step: Mapping[str, Any]) -> dict[str, Any] | None:
