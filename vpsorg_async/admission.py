@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 
 from .allowance import AccountView, Allowance, Place
 from .endpoints import Endpoints
-from .errors import OutcomeUnknownError, RequestError, Sent, VpsOrgError
+from .errors import LimitError, OutcomeUnknownError, RequestError, Sent, VpsOrgError
 from .http.session import SendCancelled
 from .lifecycle.calls import Waiter
 from .lifecycle.commands import GONE
@@ -97,6 +97,24 @@ class AdmissionControl:
         places = self._allowance.admit(wanted, view, self._clock.now(), searched=searched)
         names = [spec.name for spec in wanted.values()]
         return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)))
+
+    async def forbidden(self, endpoints: Endpoints, specs: Sequence[ServerSpec], changes: int) -> str:
+        """Return what the limits forbid of a plan, which is not carried out; empty if they allow it.
+
+        Args:
+            endpoints: Those of the call.
+            specs: What is to be created.
+            changes: The number of all its changes.
+        """
+        try:
+            if changes:
+                self.check_change("the plan")
+            (await self.admit(endpoints, specs)).close()
+        except LimitError as error:
+            return str(error).removesuffix("; nothing was sent")
+        except VpsOrgError as error:
+            return f"the limits could not be checked: {error}"
+        return ""
 
     def clear(self, name: str) -> None:
         """Note that no create of this name, by its key, whose outcome is unknown has had an effect."""

@@ -124,6 +124,7 @@ class FleetPlan:
         ended_monthly: The same per month.
         fleets: The fleets that were planned; empty for plans of specs.
         refusals: Why the plan must not be applied: a sentence for each guard that forbids it.
+        over_limits: What the limits of the client forbid of it, if anything: the call would raise `LimitError`.
         policy: How servers are replaced; None if none is, whatever it differs in.
         surge_hourly: What the servers cost per hour, at most, that exist beyond the size of their fleet while others
             are replaced.
@@ -146,6 +147,7 @@ class FleetPlan:
     ended_monthly: Decimal | None = attrs.field(default=None, kw_only=True)
     fleets: tuple[FleetSpec, ...] = attrs.field(default=(), kw_only=True)
     refusals: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    over_limits: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     policy: ReplacePolicy | None = attrs.field(default=None, kw_only=True)
     surge_hourly: Decimal | None = attrs.field(default=None, kw_only=True)
     standing: tuple[str, ...] = attrs.field(default=(), kw_only=True)
@@ -214,6 +216,7 @@ class FleetPlan:
                 "ended_monthly": _text(self.ended_monthly),
                 "surge_hourly": _text(self.surge_hourly),
                 "refusals": list(self.refusals),
+                "over_limits": list(self.over_limits),
                 "steps": [_row(step) for step in self.steps],
             }
         )
@@ -230,6 +233,7 @@ class FleetPlan:
         if self.replaces:
             lines.append(f"price of the surge: up to {_hourly(self.surge_hourly)} while servers are replaced")
         lines += [f"refused: {refusal}" for refusal in self.refusals]
+        lines += [f"over the limits: {limit}" for limit in self.over_limits]
         return "\n".join(lines)
 
 

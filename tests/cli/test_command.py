@@ -10,7 +10,7 @@ import tomllib
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -81,14 +81,6 @@ def test_the_page_tells_every_command_and_exit_code() -> None:
     ]
     assert [spec.name for spec in read_specs(blocks[1])] == ["web-01", "db-01"]
     assert [(fleet.name, fleet.count) for fleet in read_fleets(blocks[2])] == [("web-{n:02}", 3)]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_the_commands(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """The script that a shell completes by names commands and options, those that are imported late among them."""
-    script = app.generate_completion(prog_name="vpsorg", shell=shell)
-
-    assert [word for word in ("rolling-reboot", "ensure", "watch", "token-file") if word not in script] == []
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,7 @@ def test_scale_up_and_down(vpsorg: Any, box: Sandbox, file: Path) -> None:
     assert (up.code, names(box)) == (0, ["web-01", "web-02", "web-03", "web-04", "web-05"])
     down = vpsorg("fleet", "scale", "-f", str(file), "--to", "1", "--yes", "--protect", "web-04")
     assert (down.code, names(box)) == (0, ["web-04"])
+    assert ("scale: 5 succeeded" in up.err, "apply" in up.err + down.err) == (True, False)
     assert vpsorg("fleet", "scale", "-f", str(file), "--to", "1").code == 0
 
 

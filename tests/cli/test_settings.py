@@ -479,6 +479,34 @@ def test_the_limits_of_a_profile_hold(vpsorg: Any, box: Sandbox, profiles: Path)
     assert (single.code, len(box.servers)) == (5, 2)
 
 
+def test_plans_show_the_limits_of_the_profile(
+    vpsorg: Any, box: Sandbox, profiles: Path, tmp_path: Path
+) -> None:
+    """A dry run and a plan name the limits, and what they forbid: exit code 5, without a question."""
+    profiles.write_text(LIMITED)
+    fleet = tmp_path / "fleet.toml"
+    spec = 'plan_id = 1\nos_id = 5\nlocation = "us-west"\n'
+    fleet.write_text(f'[[fleet]]\nname = "web-{{n}}"\ncount = 2\n{spec}')
+    create = ("--name", "web-{n}", "--plan-id", "1", "--os-id", "5", "--location", "us-west", "--count")
+
+    fits = vpsorg("fleet", "create", *create, "2", "--dry-run")
+    over = vpsorg("fleet", "ensure", *create, "3", "--dry-run")
+    document = json.loads(vpsorg("fleet", "ensure", *create, "3", "--dry-run", "--json").out)
+    plan = vpsorg("fleet", "plan", "-f", str(fleet))
+    scaled = vpsorg("fleet", "scale", "-f", str(fleet), "--to", "3")
+    created = vpsorg("fleet", "create", *create, "3")
+
+    line = "limits of [profiles.default]: max_servers=2, max_hourly=0.1\n"
+    assert (fits.code, fits.out.endswith(line), "over the limits" in fits.out) == (0, True, False)
+    assert (over.code, over.out.endswith(line)) == (5, True)
+    assert "over the limits: max_servers=2 would be exceeded" in over.out
+    assert "max_servers=2" in document["over_limits"][0]
+    assert (plan.code, plan.out.endswith(line)) == (0, True)
+    assert (scaled.code, "over the limits: max_servers=2" in scaled.err) == (5, True)
+    assert (created.code, "max_servers=2 would be exceeded" in created.err) == (5, True)
+    assert [change.operation for change in box.ledger] == []
+
+
 def test_a_read_only_profile_changes_nothing(vpsorg: Any, box: Sandbox, profiles: Path) -> None:
     """Reads work as usual."""
     box.world.add(1)

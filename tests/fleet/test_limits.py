@@ -272,6 +272,28 @@ async def test_a_dry_run_is_not_refused() -> None:
         assert (await vps.fleet.create(specs(3), dry_run=True)).changes == 3
 
 
+@virtual
+async def test_a_plan_says_what_the_limits_forbid() -> None:
+    """In a field and in its text; it takes no place, so a run that fits is admitted afterwards."""
+    async with account(options=limits(max_servers=2)) as (_, vps):
+        over = await vps.fleet.create(specs(3), dry_run=True)
+        ensured = await vps.fleet.ensure(specs(3), dry_run=True)
+        planned = await vps.fleet.plan(
+            FleetSpec(name="w-{n}", count=3, plan_id=1, os_id=5, location="us-west")
+        )
+        fits = await vps.fleet.create(specs(2), dry_run=True)
+
+        assert "max_servers=2 would be exceeded" in over.over_limits[0]
+        assert "over the limits: max_servers=2" in str(over)
+        assert "nothing was sent" not in str(over)
+        assert [bool(plan.over_limits) for plan in (ensured, planned, fits)] == [True, True, False]
+        assert len((await vps.fleet.create(specs(2), timeout=900)).succeeded) == 2
+        assert not (await vps.fleet.ensure(specs(2), dry_run=True)).over_limits
+    async with account(options=limits(read_only=True)) as (_, vps):
+        (over_limits,) = (await vps.fleet.create(specs(1), dry_run=True)).over_limits
+        assert "read-only" in over_limits
+
+
 # -- nothing at all -------------------------------------------------------------------------------------------------
 
 FIELDS = {"name": "web", "hostname": "web.example.com", "backups_enabled": True}

@@ -123,9 +123,10 @@ def plan(
     output: ReportOutput = REPORTED,
 ) -> int:
     """Print what apply would do, and what that costs. Nothing but reads is sent."""
-    made = _planned(account.settings(), load_fleets(file), pruning.options())
-    output.show_view(plan_view(made, json.loads(made.to_json())))
-    if made.refusals:
+    settings = account.settings()
+    made = _planned(settings, load_fleets(file), pruning.options())
+    output.show_view(plan_view(made, json.loads(made.to_json()), settings.limited))
+    if made.refusals or made.over_limits:
         return Exit.REFUSED
     if check and made.changes:
         return Exit.CHANGES
@@ -197,7 +198,9 @@ def scale(
         return scaled
 
     made = settings.run(planned)
-    return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
+    return _applied(
+        settings, made, timeout, settle, passwords, request, recorded, output, yes=yes, operation="scale"
+    )
 
 
 def diff(*, file: File, account: Account = ACCOUNT, output: DiffOutput = DIFFERENCES) -> int:
@@ -262,15 +265,16 @@ def _applied(
     output: ReportOutput,
     *,
     yes: bool,
+    operation: str = "apply",
 ) -> int:
     """Show the plan, ask if it changes anything, apply it, and print the report."""
-    if made.refusals:
+    if made.refusals or made.over_limits:
         note("\n".join([*_changing(made), "nothing was sent"]))
         return Exit.REFUSED
     _ask(made, output, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
-        return await vps.fleet.apply(
+        report = await vps.fleet.apply(
             made,
             timeout=timeout,
             settle=settle,
@@ -279,11 +283,12 @@ def _applied(
             on_event=hook,
             journal=journal,
         )
+        return attrs.evolve(report, operation=operation)
 
     recording = Recording.creating(recorded, settings, [step.spec for step in made.steps], settle)
     names: dict[ServerId, str] = {step.name: step.name for step in made.steps}
     with Passwords(passwords) as safe:
-        return run_and_report(settings, "apply", names, call, output, safe, request, recording)
+        return run_and_report(settings, operation, names, call, output, safe, request, recording)
 
 
 def _ask(made: FleetPlan, output: ReportOutput, *, yes: bool) -> None:

@@ -104,7 +104,7 @@ def create(
 
         plan = settings.run(planned)
         if dry_run:
-            return show_plan(plan, output)
+            return show_plan(plan, settings, output)
         ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
@@ -155,7 +155,7 @@ def ensure(
     if dry_run or not yes:
         plan = settings.run(lambda vps: vps.fleet.ensure(specs, dry_run=True))
         if dry_run:
-            return show_plan(plan, output)
+            return show_plan(plan, settings, output)
         ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:

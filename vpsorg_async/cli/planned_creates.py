@@ -22,22 +22,28 @@ __all__ = ["ask_to_create", "create_durably", "plan_view", "show_plan"]
 
 
 def ask_to_create(plan: FleetPlan, specs: Sequence[ServerSpec], *, yes: bool) -> None:
-    """Ask for confirmation, with the names and the price. Raises as `confirm` does."""
-    if plan.creates:
+    """Ask for confirmation, with the names and the price. Raises as `confirm` does.
+
+    What the limits forbid is not asked for: the create itself raises the error.
+    """
+    if plan.creates and not plan.over_limits:
         of = f"{len(plan.creates)} of " if len(plan.creates) < len(specs) else ""
         names = some([spec.name for spec in plan.creates])
         confirm(f"Create {of}{number(specs)} ({names})? {price(plan)}", yes=yes)
 
 
-def show_plan(plan: FleetPlan, output: ReportOutput) -> int:
+def show_plan(plan: FleetPlan, settings: Settings, output: ReportOutput) -> int:
     """Print the plan of a dry run, and return the exit code."""
-    output.show_view(plan_view(plan, _plan_document(plan)))
+    output.show_view(plan_view(plan, _plan_document(plan), settings.limited))
+    if plan.over_limits:
+        return Exit.REFUSED
     return Exit.PARTIAL if any(step.kind is StepKind.REFUSE for step in plan.steps) else Exit.OK
 
 
-def plan_view(plan: FleetPlan, document: Any) -> View[ReportRow]:
-    """Return the view of a plan: a row for each step."""
-    return View(document=document, rows=[*map(_row, plan.steps)], place="steps", text=str(plan).splitlines())
+def plan_view(plan: FleetPlan, document: Any, limited: Sequence[str] = ()) -> View[ReportRow]:
+    """Return the view of a plan: a row for each step. ``limited``: the line on the limits of the profile."""
+    text = [*str(plan).splitlines(), *limited]
+    return View(document=document, rows=[*map(_row, plan.steps)], place="steps", text=text)
 
 
 def _row(step: Step) -> ReportRow:
@@ -61,7 +67,12 @@ def _plan_document(plan: FleetPlan) -> dict[str, Any]:
         }
         for step in plan.steps
     ]
-    return {"steps": steps, "price_hourly": plan.price_hourly, "price_monthly": plan.price_monthly}
+    return {
+        "steps": steps,
+        "price_hourly": plan.price_hourly,
+        "price_monthly": plan.price_monthly,
+        "over_limits": plan.over_limits,
+    }
 
 
 def create_durably(

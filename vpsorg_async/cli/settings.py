@@ -213,6 +213,15 @@ class Settings:
         """The token, or what brings it."""
         return self.source or self.token
 
+    @property
+    def limited(self) -> list[str]:
+        """The line of a plan that names the limits. None without limits."""
+        if self.limits is None:
+            return []
+        given = {field.name: getattr(self.limits, field.name) for field in attrs.fields(Limits)}
+        texts = [f"{name}={value}" for name, value in given.items() if value not in (None, False)]
+        return [f"limits of [profiles.{self.profile}]: {', '.join(texts)}"] if texts else []
+
     def client(self, **options: Any) -> Client:
         """Return a client that stores measured durations for the next run. Raises `ConfigurationError`."""
         if self.visibility is not None:

@@ -200,12 +200,14 @@ class Survey:
         return plan_fleet(wanted, existing, self._context.endpoints.key_of, self._context.waiter.heading)
 
     async def priced(self, plan: FleetPlan) -> FleetPlan:
-        """Return the plan with prices, if they can be read."""
+        """Return the plan with prices, if they can be read, and with what the limits of the client forbid."""
         if plan.creates or plan.deletes:
             # a plan without prices is better than none
             with contextlib.suppress(VpsOrgError):
                 plan = plan.priced(await self._plans.list())
-        return plan
+        context = self._context
+        over = await context.admissions.forbidden(context.endpoints, plan.creates, plan.changes)
+        return attrs.evolve(plan, over_limits=(over,)) if over else plan
 
     def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:
         """Yield the servers that exist, as far as this client knows, each with whether it is being deleted."""
