@@ -166,16 +166,15 @@ CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
 add("contract", "Check the sandbox against the API's description and samples.", "contract", CONTRACT)
 DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
 add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
-add(
-    "temporal",
-    "Run the tests of workflows on Temporal.",
-    "temporal",
-    "pytest tests/temporal -- --numprocesses=2",
-)
+TEMPORAL = "pytest tests/temporal -- --numprocesses=2"
+add("temporal", "Run the tests of workflows on Temporal.", "temporal", TEMPORAL)
 ANSIBLE = "pytest -- tests/cli/test_ansible.py"
 add("ansible", "Let Ansible use the account as its inventory.", "ansible", ANSIBLE)
 AIRFLOW = "pytest -- tests/examples/test_airflow_trigger.py"
 add("airflow", "Run the example for Airflow.", "airflow", AIRFLOW)
+COVERED = "coverage erase", f"coverage run -m {PARALLEL}", "coverage combine -q", "coverage report"
+add("coverage", "Run all tests, and count what they run of the parts that decide.", "coverage", *COVERED)
+add("mutants", "Plant faults, and count those that the tests find.", "mutants", "python -I tests/mutants")
 add("lint", "Check style and format.", "lint", "ruff check", "ruff format --check", extras=None)
 add("format", "Fix style and format.", "lint", "ruff check --fix", "ruff format", extras=None)
 COMPLETE = "pyright --verifytypes vpsorg_async --ignoreexternal"
