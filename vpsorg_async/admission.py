@@ -11,7 +11,7 @@ from .http.session import SendCancelled
 from .lifecycle.calls import Waiter
 from .lifecycle.commands import GONE
 from .lookups import Plans
-from .records import Server
+from .records import Server, ServerId
 from .specs import ServerSpec
 from .timing import Clock
 
@@ -47,6 +47,10 @@ class Admission:
         place.settle(server, self._clock.now())
         return server
 
+    def take_over(self, other: Admission) -> None:
+        """Use the places of another admission from now on, instead of those of the same names."""
+        self._places = {**self._places, **other._places}
+
     def close(self) -> None:
         """Give up the places whose creates were not begun."""
         self._allowance.withdraw(place for place in self._places.values() if not place.begun)
@@ -66,7 +70,13 @@ class AdmissionControl:
         self._allowance.check_change(what)
 
     async def admit(
-        self, endpoints: Endpoints, specs: Sequence[ServerSpec], *, searched: bool = False
+        self,
+        endpoints: Endpoints,
+        specs: Sequence[ServerSpec],
+        *,
+        searched: bool = False,
+        earlier: int = 0,
+        replaced: ServerId | None = None,
     ) -> Admission:
         """Admit the creates of one call: all of them, or none.
 
@@ -75,19 +85,21 @@ class AdmissionControl:
             specs: What is to be created.
             searched: Whether the call searches for the server of an earlier create of the same name, if its outcome
                 is unknown, before it creates another: both count as one then.
+            earlier: The number of creates that the call was admitted to before.
+            replaced: The server that is deleted before the create is sent, and does not count.
 
         Raises:
             LimitError: A limit does not allow them, or a price is not known.
             DecodeError: The list of the account is incomplete.
             APIError, TransportError: The account or the plans cannot be read.
         """
-        self._allowance.check_run(len(specs))
+        self._allowance.check_run(earlier + len(specs))
         if not specs or not self._allowance.needs_account:
             return Admission(self._allowance, self._clock, {})
         for spec in specs:
             endpoints.check(spec)
         try:
-            view = await self._view(endpoints)
+            view = await self._view(endpoints, replaced)
         except RequestError as error:
             # that of a read must not be mistaken for that of the create
             error.sent = Sent.NO
@@ -120,7 +132,7 @@ class AdmissionControl:
         """Note that no create of this name, by its key, whose outcome is unknown has had an effect."""
         self._allowance.clear(name)
 
-    async def _view(self, endpoints: Endpoints) -> AccountView:
+    async def _view(self, endpoints: Endpoints, replaced: ServerId | None) -> AccountView:
         """Read the account, and the plans if a limit needs them."""
         listing = await endpoints.listing()
         listing.check_whole("what it does not show counts for the limits as well")
@@ -130,6 +142,7 @@ class AdmissionControl:
             requested_at=listing.requested_at,
             name_of=endpoints.key_of,
             is_gone=self._is_gone,
+            replaced=replaced,
             offers=await self._plans.over(endpoints.session).list() if prices else (),
         )
 

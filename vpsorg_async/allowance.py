@@ -26,7 +26,7 @@ from .config import Limits
 from .errors import LimitError
 from .fleet_errors import read_only
 from .records import PlanOffer, Server, ServerId
-from .specs import ServerSpec, key_of
+from .specs import ServerSpec, key_of, same_id
 
 __all__ = ["AccountView", "Allowance", "Place"]
 
@@ -70,6 +70,16 @@ class AccountView:
     is_gone: Callable[[Server], bool]
     """Returns whether a server that the list does not show was seen to be gone."""
     offers: Sequence[PlanOffer] = ()
+    replaced: ServerId | None = None
+    """The server that is deleted for the create that is wanted."""
+
+    def staying(self) -> Sequence[Server]:
+        """Return the servers without the one that is deleted."""
+        return [server for server in self.servers if not self.leaves(server)]
+
+    def leaves(self, server: Server) -> bool:
+        """Return whether this is the server that is deleted."""
+        return self.replaced is not None and same_id(server.id, self.replaced)
 
 
 class Allowance:
@@ -123,9 +133,10 @@ class Allowance:
         unseen = self._unseen(view)
         if searched:
             unseen = [place for place in unseen if not (place.in_doubt and place.name in wanted)]
-        most, total = self._limits.max_servers, len(view.servers) + len(unseen) + len(wanted)
+        staying = len(view.staying())
+        most, total = self._limits.max_servers, staying + len(unseen) + len(wanted)
         if most is not None and total > most:
-            there = f"the account has {len(view.servers)} servers, {len(unseen)} more are being created"
+            there = f"the account has {staying} servers, {len(unseen)} more are being created"
             raise _exceeded("max_servers", most, total, f"{there}, and {len(wanted)} are wanted")
         prices = self._check_prices(wanted, view, unseen)
         before = frozenset(key_of(server.id) for server in view.servers)
@@ -155,7 +166,11 @@ class Allowance:
             if place.settled_at is not None and view.requested_at >= place.settled_at + self._visibility:
                 continue
             if place.server is not None:
-                seen = key_of(place.server.id) in shown or view.is_gone(place.server)
+                seen = (
+                    key_of(place.server.id) in shown
+                    or view.is_gone(place.server)
+                    or view.leaves(place.server)
+                )
             else:
                 new = [one for one in ids.get(place.name, ()) if one not in taken and one not in place.before]
                 taken.update(new[:1])
@@ -173,7 +188,7 @@ class Allowance:
             return {}
         known = {str(offer.id): offer.price_hourly for offer in view.offers}
         now = Decimal(0)
-        for server in view.servers:
+        for server in view.staying():
             plan = None if server.plan is None else server.plan.id
             now += _price(known, plan, f"server {server.name!r} ({server.id})", most)
         now += sum((place.price for place in unseen if place.price is not None), Decimal(0))

@@ -23,6 +23,7 @@ from .fleet.events import (
     ServerActive,
     ServerAdopted,
     ServerNotReady,
+    ServerReplaced,
     ServerSettled,
 )
 from .http.events import (
@@ -54,6 +55,7 @@ __all__ = [
     "ServerActive",
     "ServerAdopted",
     "ServerNotReady",
+    "ServerReplaced",
     "ServerSettled",
     "ServerStuck",
 ]

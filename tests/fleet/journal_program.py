@@ -1,6 +1,7 @@
 """A program that works on a fleet with a journal, and can kill itself.
 
-Its arguments are ``URL TOKEN JOURNAL CALL DIE_AT NUMBER [SERVERS SETTLE]``. ``JOURNAL`` is a file, or ``-`` for none.
+Its arguments are ``URL TOKEN JOURNAL CALL DIE_AT NUMBER [SERVERS SETTLE STUCK]``. ``STUCK`` are the seconds after which
+a server that does not come up is replaced. ``JOURNAL`` is a file, or ``-`` for none.
 ``DIE_AT`` is the name of a fleet event, or ``-``: at the event of that kind and number the process gets SIGKILL. It
 prints the report's ``succeeded failed skipped``. A rolling reboot is one of all servers of the account.
 """
@@ -30,6 +31,7 @@ async def main(
     number: str,
     servers: str = str(SERVERS),
     settle: str = "1.5",
+    stuck: str = "",
 ) -> None:
     """Run one call, as the arguments say."""
     left = int(number)
@@ -55,16 +57,19 @@ async def main(
             wanted, options = await vps.servers.list(), {"max_unavailable": 3}
         if journal != "-":
             options["journal"] = journal
-        report = await getattr(vps.fleet, call)(wanted, timeout=60, on_event=hook, **options)
+        if stuck:
+            options["on_stuck"] = "replace"
+        timeout = float(stuck or 60)
+        report = await getattr(vps.fleet, call)(wanted, timeout=timeout, on_event=hook, **options)
     sys.stdout.write(f"{len(report.succeeded)} {len(report.failed)} {len(report.skipped)}\n")
 
 
 def run(
-    box: Sandbox, journal: Path | str, call: str = "ensure", die_at: str = "-", number: int = 1
+    box: Sandbox, journal: Path | str, call: str = "ensure", die_at: str = "-", number: int = 1, *more: str
 ) -> tuple[int, list[int]]:
     """Run the program to its end; returns its exit code and the counts of its report."""
     done = subprocess.run(
-        [sys.executable, __file__, box.url, box.token, str(journal), call, die_at, str(number)],
+        [sys.executable, __file__, box.url, box.token, str(journal), call, die_at, str(number), *more],
         capture_output=True,
         text=True,
         check=False,

@@ -51,6 +51,35 @@ def test_a_killed_run_is_taken_up(tmp_path: Path, call: str, die_at: str, number
         assert duplicates(box) == 0
 
 
+@pytest.mark.parametrize(
+    ("call", "die_at", "number", "left"),
+    [
+        ("ensure", "CommandSent", SERVERS + 1, [SERVERS - 1, 1, 0]),
+        ("create", "CommandAnswered", SERVERS + 1, [SERVERS, 0, 0]),
+        ("apply", "ServerReplaced", 1, [SERVERS, 0, 0]),
+        ("ensure", "CommandSent", SERVERS + 2, [SERVERS, 0, 0]),
+    ],
+    ids=["before the delete", "after the delete", "gone", "before the create"],
+)
+def test_killed_while_a_stuck_server_is_replaced(
+    tmp_path: Path, call: str, die_at: str, number: int, left: list[int]
+) -> None:
+    """The next run does not wait for the server that was deleted, and creates one, not two."""
+    with Sandbox(speed=5000, latency=0.02) as box:
+        box.world.lag(LAG, lasting=LASTING)
+        box.faults.add(Rule("create", faults.SetStatus("provisioning", seconds=LASTING), nth=5))
+        stuck = (str(SERVERS), "1.5", "3")
+
+        killed, _ = program(box, tmp_path / "fleet.db", call, die_at, number, *stuck)
+        code, counts = program(box, tmp_path / "fleet.db", call, "-", 1, *stuck)
+
+        assert (killed, code, counts) == (-signal.SIGKILL, 0, left)
+        assert (len(box.servers), duplicates(box)) == (SERVERS, 0)
+        assert Counter(change.operation for change in box.ledger) == (
+            {"create": SERVERS} if left[1] else {"create": SERVERS + 1, "delete": 1}
+        )
+
+
 def test_without_a_journal_the_same_kill_makes_duplicates() -> None:
     """The test of the test."""
     with Sandbox(speed=5000, latency=0.02) as box:

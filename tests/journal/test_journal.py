@@ -97,6 +97,29 @@ async def test_what_a_complete_run_created_is_recent_for_the_settle_window(file:
         assert await recent(1, "web-1", "web-2") == {"web-2": receipt(2)}
 
 
+async def test_a_server_that_is_about_to_be_replaced_is_found_as_leaving(file: Path) -> None:
+    """The next run knows which server may be gone; a receipt, or another intent, ends that."""
+    async with await opened(file) as journal:
+        async with await journal.begin("create", ["web-1", "web-2", "web-3"]) as run:
+            await run.note_before([1])
+            for number in (1, 2, 3):
+                await run.intend(f"web-{number}", "create")
+                run.acknowledged(f"web-{number}", receipt(number + 6))
+                await run.leaving(f"web-{number}")
+            run.acknowledged("web-2", receipt(8))
+            await run.note_before([1, 9])
+            await run.intend("web-3", "create")
+
+        run = await journal.begin("ensure", ["web-1", "web-2", "web-3"])
+        assert run.standing["web-1"] == Acknowledged(receipt=receipt(7), leaving=True)
+        assert run.standing["web-2"] == Acknowledged(receipt=receipt(8))
+        doubt = run.standing["web-3"]
+        assert isinstance(doubt, Intent)
+        assert (doubt.operation, doubt.before) == ("create", frozenset({"1", "9"}))
+        with pytest.raises(JournalError, match="nothing was sent"):
+            await run.leaving("web-3")  # nothing was created
+
+
 async def test_a_name_in_doubt_keeps_its_first_ids(file: Path) -> None:
     """Ids from before the first create of a name in doubt are kept: what that create made is not among them."""
     async with await opened(file) as journal:

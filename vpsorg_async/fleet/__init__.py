@@ -10,6 +10,7 @@ from .events import (
     ServerActive,
     ServerAdopted,
     ServerNotReady,
+    ServerReplaced,
     ServerSettled,
 )
 from .fleet import Fleet
@@ -21,6 +22,7 @@ from .inputs import (
     RollingOptions,
     ScaleOptions,
     StartOptions,
+    StuckOptions,
 )
 from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
 from .planning import FleetPlan, Step, StepKind
@@ -50,10 +52,12 @@ __all__ = [
     "ServerActive",
     "ServerAdopted",
     "ServerNotReady",
+    "ServerReplaced",
     "ServerSettled",
     "Skipped",
     "StartOptions",
     "Step",
     "StepKind",
+    "StuckOptions",
     "Succeeded",
 ]

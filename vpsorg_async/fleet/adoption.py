@@ -15,6 +15,7 @@ from ..errors import (
     VpsOrgError,
     is_forbidden,
 )
+from ..journal.protocol import Left, Move, next_move
 from ..lifecycle.account import UNMARKED
 from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Doubt
@@ -77,6 +78,30 @@ class Searches:
     def begin(self, ids_before: Collection[str]) -> None:
         """Take these ids for the servers that exist already: none of them is the result of a create."""
         self._ids_before = ids_before
+
+    def clear_up(self, job_run: JobRun, listed_at: float) -> bool:
+        """Search for the server of an earlier create of this name, if its outcome is unknown; return whether it is.
+
+        ``listed_at`` is when the list was read that has not shown it (monotonic seconds).
+        """
+        spec, doubt = job_run.job.spec, self.doubt(job_run.job)
+        if spec is None or doubt is None:
+            return False
+        # The plan has a create, so that its list did not show the server. That list can be old: the turn of a name in a
+        # large fleet comes late.
+        settled = listed_at >= doubt.sent_at + self.window(doubt)
+        if next_move(Left.INTENT, shown=False, settled=settled) is not Move.SEARCH:
+            return False
+        job_run.doubted(doubt)
+        self.open(job_run, spec, doubt.error)
+        return True
+
+    def doubt(self, job: Job) -> Doubt | None:
+        """Return the earlier create of the name of a job whose outcome is unknown."""
+        if job.spec is None or not job.command:
+            return None
+        endpoints = self._context.endpoints
+        return endpoints.creations.doubt(endpoints.shown_name(job.spec), self._context.clock.now())
 
     def window(self, doubt: Doubt) -> float:
         """Return the seconds for which the server of an earlier create is searched for."""

@@ -60,7 +60,7 @@ class CommandSender:
         self._endpoints = context.endpoints.for_bulk()
         self._waiter = context.waiter
         self._outcomes = outcomes
-        self._why_not = why_not
+        self.why_not = why_not
         self._intents: Intents | None = None
         self._in_flight: set[asyncio.Future[None]] = set()
         self._admission: Admission | None = None
@@ -72,6 +72,11 @@ class CommandSender:
     def admitted(self, admission: Admission) -> None:
         """Note what became of each create in the places that the run was admitted to."""
         self._admission = admission
+
+    def admit_too(self, admission: Admission) -> None:
+        """Note what becomes of these creates as well, which the run was admitted to later."""
+        if self._admission is not None:
+            self._admission.take_over(admission)
 
     def begin(self) -> Endpoints:
         """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
@@ -122,7 +127,7 @@ class CommandSender:
         server_id = job.server_id if server is None else server.id
         assert server_id is not None
         receipt = self._waiter.receipt(server_id)
-        job_run.accepted(receipt)
+        job_run.accepted(receipt, server)
         if intents is not None and receipt is not None:
             intents.acknowledged(job, receipt)
         self._outcomes.emit(
@@ -158,7 +163,7 @@ class CommandSender:
     def _before_send(self, job_run: JobRun) -> None:
         """Called right before each attempt is sent: count it, or raise `SendCancelled`."""
         job = job_run.job
-        why = self._why_not(job)
+        why = self.why_not(job)
         if why:
             raise SendCancelled(why)
         if not job_run.attempts:

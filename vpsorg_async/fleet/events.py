@@ -22,6 +22,7 @@ __all__ = [
     "ServerActive",
     "ServerAdopted",
     "ServerNotReady",
+    "ServerReplaced",
     "ServerSettled",
 ]
 
@@ -91,6 +92,19 @@ class ServerNotReady:
 
 
 @attrs.frozen(kw_only=True)
+class ServerReplaced:
+    """A stuck server was deleted and is gone; another one is created now. Only in calls with ``on_stuck="replace"``.
+
+    ``server_id`` is that of the deleted server, and ``reason`` is why it was stuck.
+    """
+
+    operation: str
+    key: ServerId
+    server_id: ServerId
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class ServerSettled:
     """A server has its outcome."""
 
@@ -106,5 +120,6 @@ FleetEvent = (
     | ServerAdopted
     | ServerActive
     | ServerNotReady
+    | ServerReplaced
     | ServerSettled
 )

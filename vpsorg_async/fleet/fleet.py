@@ -102,7 +102,9 @@ class Fleet(FleetCalls):
             **options: ``ready`` (a check that each server must also pass, see `vpsorg_async.ready`), ``ready_timeout``
                 (seconds for each from active until then; 300), ``settle`` (seconds for which a create with a lost
                 answer is searched for by its name; 15), ``on_failure`` (``"continue"`` or ``"stop"``), ``on_cancel``
-                (``"detach"`` or ``"delete"``) and ``on_event``; see `CreateOptions`.
+                (``"detach"`` or ``"delete"``), ``on_event``, and ``on_stuck`` (``"report"``, or ``"replace"``: a server
+                that does not come up is deleted and created again, within ``max_replacements`` and
+                ``max_unhealthy``); see `CreateOptions`.
 
         Returns:
             The `Report`, or the `FleetPlan` of a dry run.

@@ -92,7 +92,8 @@ class FleetCalls(BulkCommands):
                 several, which are planned here.
             timeout: Seconds for each server.
             **options: Those of `plan`, unless a plan is given. ``ready`` and ``ready_timeout`` (a check that each
-                server must also pass), ``settle``, ``on_failure``, ``on_event`` and ``journal`` as in `ensure`; see
+                server must also pass), ``settle``, ``on_failure``, ``on_stuck``, ``max_replacements``,
+                ``max_unhealthy``, ``on_event`` and ``journal`` as in `ensure`; see
                 `ApplyOptions`.
 
         Returns:
@@ -172,7 +173,8 @@ class FleetCalls(BulkCommands):
             **options: ``remove`` (which servers are deleted first: ``"highest"`` numbers, ``"newest"``, or a function
                 that returns the largest values for those), ``protect`` (names of servers that are not deleted, or a
                 function of a server), ``allow_empty`` (whether the count may be 0; False), and ``ready``,
-                ``ready_timeout``, ``settle``, ``on_failure``, ``on_event`` and ``journal`` as in `apply`; see
+                ``ready_timeout``, ``settle``, ``on_failure``, ``on_stuck``, ``max_replacements``, ``max_unhealthy``,
+                ``on_event`` and ``journal`` as in `apply`; see
                 `ScaleOptions`.
 
         Returns:

@@ -18,6 +18,7 @@ from .events import FleetEvent
 from .jobs import Options
 from .remaining import Remaining
 from .resumption import Resumption
+from .stuck import stuck_policy
 
 __all__ = [
     "ActOptions",
@@ -27,6 +28,7 @@ __all__ = [
     "RollingOptions",
     "ScaleOptions",
     "StartOptions",
+    "StuckOptions",
     "check_before",
     "check_count",
     "check_file",
@@ -63,8 +65,22 @@ class StartOptions(ActOptions, total=False):
     """Seconds for each server from active until its check must have passed; 300 by default."""
 
 
-class CreateOptions(StartOptions, total=False):
-    """The further options of `Fleet.create`, `Fleet.creating` and `Fleet.ensure`, with those of `StartOptions`."""
+class StuckOptions(TypedDict, total=False):
+    """What is done with servers that a call has created and that do not come up."""
+
+    on_stuck: Literal["report", "replace"]
+    """``"report"`` (default) leaves them, and their outcomes are `Failed`; ``"replace"`` deletes each, and creates
+    another one when it is gone."""
+    max_replacements: int
+    """The maximum number of servers that the call replaces; 3 by default. Each is a further create that is paid for."""
+    max_unhealthy: float
+    """The share of the servers, above 0 and at most 1, that may be stuck at the same time, at least one; 0.2 by
+    default. If more are stuck, no server is replaced any more, because then the provider is unhealthy."""
+
+
+class CreateOptions(StartOptions, StuckOptions, total=False):
+    """The further options of `Fleet.create`, `Fleet.creating` and `Fleet.ensure`, with those of `StartOptions` and
+    `StuckOptions`."""
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
@@ -101,15 +117,15 @@ class PlanOptions(TypedDict, total=False):
     """Whether a fleet with a count of 0 may lose all of its servers; False by default."""
 
 
-class ApplyOptions(StartOptions, PlanOptions, total=False):
-    """The further options of `Fleet.apply`, with those of `StartOptions` and `PlanOptions`."""
+class ApplyOptions(StartOptions, PlanOptions, StuckOptions, total=False):
+    """The further options of `Fleet.apply`, with those of `StartOptions`, `PlanOptions` and `StuckOptions`."""
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
 
 
-class ScaleOptions(StartOptions, total=False):
-    """The further options of `Fleet.scale`, with those of `StartOptions`."""
+class ScaleOptions(StartOptions, StuckOptions, total=False):
+    """The further options of `Fleet.scale`, with those of `StartOptions` and `StuckOptions`."""
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
@@ -167,6 +183,9 @@ def options_of(
     ready_policy = check_ready(ready, given.get("ready_timeout", READY_TIMEOUT))
     if ready is not None and not wait:
         raise ConfigurationError("ready is checked once a server is active: it does not go with wait=False")
+    stuck = stuck_policy(given)
+    if stuck is not None and not wait:
+        raise ConfigurationError("on_stuck='replace' needs the waits: it does not go with wait=False")
     journal = check_file(given.get("journal"))
     resumption = _resumption(given) if journal is None else None
     if resumption is None and journal is not None and any(given.get(key) for key in _RESUMED):
@@ -181,6 +200,7 @@ def options_of(
         ready_policy=ready_policy,
         journal=journal,
         resumption=resumption,
+        stuck=stuck,
     )
 
 

@@ -94,6 +94,14 @@ class Intents:
         if self._holds(job):
             self._run.acknowledged(self._subject(job), receipt)
 
+    async def leaving(self, job: Job) -> None:
+        """Record that the server that was created for a job is about to be deleted, and that another one follows.
+
+        Raises `JournalError`: it must not be deleted then. `acknowledged` with its receipt takes this back.
+        """
+        assert job.spec is not None
+        await self._run.leaving(self._name_of(job.spec))
+
     def done(self, job: Job, operation: str) -> None:
         """Record that the command of a job was seen done, also where an earlier run had sent it."""
         self._run.done(self._subject(job), operation)

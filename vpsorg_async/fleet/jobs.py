@@ -23,6 +23,7 @@ from ..timing import Clock
 from .events import FleetEvent
 from .outcomes import Failed, Report, Succeeded
 from .resumption import Resumption
+from .stuck import StuckPolicy
 
 __all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
 
@@ -87,6 +88,8 @@ class Options:
     """Whether deletes are sent one after the other, and none any more once one has failed."""
     resumption: Resumption | None = None
     """What an earlier attempt left, as the caller says; None: what the journal has."""
+    stuck: StuckPolicy | None = None
+    """How servers that do not come up are replaced; None: they are reported."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +115,8 @@ class Job:
     """Servers with an open command of this client, which has to be done first."""
     receipt: Receipt | None = None
     """That of a command which an earlier run sent, and which is waited for."""
+    leaving: bool = False
+    """Whether an earlier run was about to delete the server in order to create another one, which follows if it did."""
 
 
 @attrs.frozen
@@ -145,21 +150,30 @@ class JobRun:
     """A refusal that may be the echo of an earlier command, or mean that the target is reached: the server decides."""
     doubt: Doubt | None = None
     """An earlier create of the name whose outcome is unknown: its server is searched for before another is created."""
+    created: Server | None = None
+    """The server that this run has created for it, by a create that was answered."""
+    replaced: tuple[ServerId, ...] = ()
+    """Servers that were stuck and that this run has deleted, for this one."""
+    not_replaced: str = ""
+    """Why a stuck server was not replaced."""
 
     def sent(self, now: float, time: datetime) -> None:
         """Count an attempt that is sent now."""
         self.sent_at, self.time = now, time
         self.attempts += 1
 
-    def accepted(self, receipt: Receipt | None) -> None:
-        """Record that the service acknowledged the command."""
-        self.acknowledged = True
-        self.receipt = receipt
+    def accepted(self, receipt: Receipt | None, created: Server | None = None) -> None:
+        """Record that the service acknowledged the command, and the server that its answer names as created."""
+        self.acknowledged, self.receipt, self.created = True, receipt, created
 
     @property
     def _known_receipt(self) -> Receipt | None:
         # a command in doubt has a receipt to be waited by, and was not acknowledged
         return self.receipt or (self.job.receipt if self.acknowledged else None)
+
+    def left(self, why: str) -> None:
+        """Record why a stuck server was not replaced."""
+        self.not_replaced = why
 
     def reached(self, stage: str) -> None:
         """Record that the server has reached a stage: its status, or ``ready``."""
@@ -189,6 +203,7 @@ class JobRun:
             differences=self.job.differences,
             acknowledged=self.acknowledged,
             receipt=self._known_receipt,
+            replaced=self.replaced,
         )
 
     def failed(
@@ -212,4 +227,6 @@ class JobRun:
             stage=self.stage or ("accepted" if self.acknowledged else ""),
             acknowledged=self.acknowledged,
             receipt=self._known_receipt,
+            replaced=self.replaced,
+            not_replaced=self.not_replaced,
         )

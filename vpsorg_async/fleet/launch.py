@@ -121,7 +121,8 @@ class Launcher:
         async def prepare(resumption: Resumption) -> Work:
             listed_at = self._context.clock.now()
             before, now = await self._survey.begin().unchanged(plan)
-            jobs, _ = self._taken_up(now.creates, resumption, _ACTIVE)
+            leaving = self._leaving(now, resumption)
+            jobs, _ = self._taken_up([*now.creates, *leaving], resumption, _ACTIVE)
             taken = {job.key for job in jobs}
             for step in now.steps:
                 if step.server is not None and step.kind is StepKind.DELETE:
@@ -267,13 +268,19 @@ class Launcher:
             key, name = endpoints.key_of(spec), endpoints.shown_name(spec)
             receipt, doubted = resumption.receipt(spec, key), resumption.doubted(key)
             if receipt is not None:
-                jobs.append(take_up(spec, receipt, target))
+                jobs.append(take_up(spec, receipt, target, leaving=key in resumption.leaving))
                 continue
             rest.append(spec)
             if doubted is not None and endpoints.creations.own(name, now) is None:
                 doubt = Doubt(name, now, doubted.unknown(spec.name), mark=UNMARKED, settle=resumption.settle)
                 endpoints.creations.doubted(doubt)
         return jobs, rest
+
+    def _leaving(self, plan: FleetPlan, resumption: Resumption) -> list[ServerSpec]:
+        """Return the specs of servers that a list still shows, and that an earlier run was about to replace."""
+        key_of = self._context.endpoints.key_of
+        waits = [step.spec for step in plan.steps if step.kind is StepKind.WAIT]
+        return [spec for spec in waits if key_of(spec) in resumption.leaving]
 
     def _job(self, step: Step, resumption: Resumption, made: Job | None = None) -> Job:
         """Return the job for a step of a plan, or ``made``, which waits for the server of an earlier run.

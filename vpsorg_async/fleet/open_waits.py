@@ -82,6 +82,19 @@ class OpenWaits:
             return
         self._open[wait] = (job_run, server, how)
 
+    def open(self) -> list[tuple[Wait, JobRun]]:
+        """Return the open waits and their job runs."""
+        return [(wait, job_run) for wait, (job_run, _, _) in self._open.items()]
+
+    def withdraw(self, job_run: JobRun) -> bool:
+        """End the wait of a job run without settling it; returns False if it has a verdict already."""
+        for wait, (found, _, _) in self._open.items():
+            if found is job_run and wait.is_open:
+                self._context.waiter.poller.leave(wait)
+                del self._open[wait]
+                return True
+        return False
+
     def detach(self, why: str) -> None:
         """End all waits. Their servers are not changed."""
         for wait, (job_run, server, _) in list(self._open.items()):

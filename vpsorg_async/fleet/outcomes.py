@@ -39,6 +39,7 @@ class Succeeded:
         acknowledged: Whether the service accepted a command of this client.
         receipt: That of the command, also where an earlier run had sent it; None where none was acknowledged.
         differences: The fields in which an adopted server differs from its spec; they are not changed.
+        replaced: The ids of the servers that were created before this one, were stuck, and were deleted for it.
         error: None, as for every outcome that is not `Failed`.
     """
 
@@ -53,6 +54,7 @@ class Succeeded:
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
     receipt: Receipt | None = attrs.field(default=None, kw_only=True)
+    replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
     error: ClassVar[None] = None
 
 
@@ -71,6 +73,8 @@ class Failed:
         attempts: The number of times the command was sent.
         acknowledged: Whether the service accepted the command. `Report.retry_failed` does not send it again then.
         receipt: That of the command, with which another process can wait for it; None if it was not acknowledged.
+        replaced: The ids of the servers that were created before, were stuck, and were deleted, as in `Succeeded`.
+        not_replaced: Why a stuck server was not replaced; empty without ``on_stuck="replace"``, and where it was.
     """
 
     key: ServerId
@@ -83,6 +87,8 @@ class Failed:
     stage: str = attrs.field(default="", kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
     receipt: Receipt | None = attrs.field(default=None, kw_only=True)
+    replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
+    not_replaced: str = attrs.field(default="", kw_only=True)
 
 
 @attrs.frozen
@@ -130,6 +136,8 @@ class Report:
         seconds: The time from the beginning of the call to its last outcome.
         rolled_back: Whether the servers that the call created were deleted again: because ``min_count`` was not
             reached, or by ``on_cancel="delete"``.
+        breaker: Why stuck servers were not replaced any more, with ``on_stuck="replace"``: too many were stuck at the
+            same time. Empty otherwise.
 
     Example::
 
@@ -143,6 +151,7 @@ class Report:
     outcomes: tuple[Outcome, ...]
     seconds: float = 0.0
     rolled_back: bool = False
+    breaker: str = ""
     again: Callable[[Report], Awaitable[Report]] | None = attrs.field(default=None, repr=False, eq=False)
     """What `retry_failed` calls; None for a report that has no client."""
 
@@ -160,6 +169,16 @@ class Report:
     def skipped(self) -> tuple[Skipped, ...]:
         """The outcomes of the servers for which nothing was sent."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
+
+    @property
+    def replaced(self) -> tuple[ServerId, ...]:
+        """The ids of the servers that were stuck and that the call has deleted and replaced."""
+        return tuple(
+            server_id
+            for outcome in self.outcomes
+            if not isinstance(outcome, Skipped)
+            for server_id in outcome.replaced
+        )
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -232,7 +251,7 @@ class Report:
 
     def __reduce__(self) -> Any:
         # a client cannot be pickled, so that a stored report has none
-        return _restored, (self.operation, self.outcomes, self.seconds, self.rolled_back)
+        return _restored, (self.operation, self.outcomes, self.seconds, self.rolled_back, self.breaker)
 
     def to_json(self) -> str:
         """Return the report as JSON: totals, and a row for each server."""
@@ -244,6 +263,8 @@ class Report:
                 "failed": len(self.failed),
                 "skipped": len(self.skipped),
                 "rolled_back": self.rolled_back,
+                "replaced": list(self.replaced),
+                "breaker": self.breaker,
                 "outcomes": [_row(outcome) for outcome in self.outcomes],
             }
         )
@@ -252,6 +273,8 @@ class Report:
         return (
             f"{self.operation}: {len(self.succeeded)} succeeded, {len(self.failed)} failed, "
             f"{len(self.skipped)} skipped in {self.seconds:.1f} s"
+            f"{f', {len(self.replaced)} replaced' if self.replaced else ''}"
+            f"{f'; {self.breaker}' if self.breaker else ''}"
         )
 
 
@@ -280,8 +303,12 @@ def _left_of(operation: str, outcome: Outcome) -> Intent | Acknowledged | None:
     return None
 
 
-def _restored(operation: str, outcomes: tuple[Outcome, ...], seconds: float, rolled_back: bool) -> Report:
-    return Report(operation=operation, outcomes=outcomes, seconds=seconds, rolled_back=rolled_back)
+def _restored(
+    operation: str, outcomes: tuple[Outcome, ...], seconds: float, rolled_back: bool, breaker: str = ""
+) -> Report:
+    return Report(
+        operation=operation, outcomes=outcomes, seconds=seconds, rolled_back=rolled_back, breaker=breaker
+    )
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -299,6 +326,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "acknowledged": outcome.acknowledged,
         "seconds": round(outcome.seconds, 3),
         "timeline": [str(seen) for seen in outcome.timeline],
+        "replaced": list(outcome.replaced),
     }
     if isinstance(outcome, Succeeded):
         return row | {
@@ -310,5 +338,6 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "id": outcome.server_id,
         "error": type(outcome.error).__name__,
         "message": str(outcome.error),
+        "not_replaced": outcome.not_replaced,
         "reason": outcome.error.reason if isinstance(outcome.error, WaitError) else "",
     }

@@ -43,6 +43,7 @@ class Resumption:
     """What a run takes up, by names in the form of `name_key`, and by ids.
 
     ``given`` are receipts by the names of the specs, as a caller has them: a server may show another name.
+    ``leaving`` are the names of which the last server was about to be deleted, in order to create another one.
     ``recent`` are the receipts of complete runs whose servers a list may not show yet.
     ``others`` is what holds for names that are in neither of the two tables. ``settle`` is the time in seconds for
     which the names in doubt are searched for before a create is sent; None: that of the run. It counts from the moment
@@ -55,6 +56,7 @@ class Resumption:
     others: Doubted | None = None
     commands: Mapping[ServerId, Intent | Acknowledged] = attrs.field(factory=dict)
     recent: Mapping[str, Receipt] = attrs.field(factory=dict)
+    leaving: Collection[str] = ()
     settle: float | None = None
 
     @classmethod
@@ -88,6 +90,11 @@ class Resumption:
             },
             commands=commands,
             recent={name_key(name): receipt for name, receipt in recent.items()},
+            leaving={
+                name_key(name)
+                for name, left in names.items()
+                if isinstance(left, Acknowledged) and left.leaving
+            },
         )
 
     def receipt(self, spec: ServerSpec, key: str) -> Receipt | None:

@@ -53,8 +53,12 @@ def job_deleting(step: Step, left: Intent | Acknowledged | None) -> Job:
     return attrs.evolve(job, key=step.name, server=step.server)
 
 
-def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None) -> Job:
-    """Return the job that waits for the server which an earlier run created."""
+def take_up(spec: ServerSpec, receipt: Receipt, target: Target | None, *, leaving: bool = False) -> Job:
+    """Return the job that waits for the server which an earlier run created, and perhaps deleted (``leaving``)."""
+    if leaving:
+        # old enough to be visible: its absence proves that the delete was applied
+        target = Target.of("active")
+        return Job(key=spec.name, spec=spec, server_id=receipt.server_id, target=target, leaving=True)
     return Job(
         key=spec.name,
         spec=spec,
@@ -138,6 +142,7 @@ def merged(old: Report, new: Report) -> Report:
         operation=old.operation,
         outcomes=tuple(_after(outcome, newer.get(outcome.key, outcome)) for outcome in old.outcomes),
         seconds=old.seconds + new.seconds,
+        breaker=new.breaker,
         again=old.again,
     )
 

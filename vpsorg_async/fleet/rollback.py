@@ -92,4 +92,5 @@ def rolled_back(old: Outcome | None, key: ServerId, server_id: ServerId, text: s
         server=known.server if known and not gone else None,
         timeline=known.timeline if known else (),
         attempts=known.attempts if known else 1,
+        replaced=known.replaced if known else (),
     )

@@ -9,13 +9,12 @@ the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from ..endpoints import Endpoints
 from ..errors import OutcomeUnknownError, ServerGoneError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
-from ..journal.protocol import Left, Move, next_move
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
@@ -37,6 +36,7 @@ from .resumption import Resumption
 from .rollback import delete_again, rolled_back
 from .run_tasks import RunTasks
 from .stream import OutcomeLog, OutcomeStream
+from .stuck_stage import StuckStage
 
 __all__ = ["Run"]
 
@@ -80,11 +80,15 @@ class Run(OutcomeStream):
         self._tasks = RunTasks(self._outcomes)
         self._sender = CommandSender(context, self._outcomes, self._why_not)
         self._in_flight: dict[ServerId, JobRun] = {}
-        self._ids_before: Collection[str] = ()
+        self._ids_before: set[str] = set()
         self._listed_at = 0.0
         self._searches = Searches(context, options, self._found, self._outcomes.broke)
-        self._ready = ReadyStage(context, options, self._outcomes, self._succeed, self._fail)
-        self._waits = OpenWaits(context, options.timeout, self._ready.join, self._fail, self._outcomes.broke)
+        settle = (self._succeed, self._fail, self._again)
+        self._stuck = StuckStage(context, options, self._outcomes, self._sender, self._tasks, *settle)
+        self._ready = ReadyStage(context, options, self._outcomes, self._succeed, self._stuck.failed)
+        self._waits = OpenWaits(
+            context, options.timeout, self._reached, self._stuck.failed, self._outcomes.broke
+        )
         self._created: dict[ServerId, ServerId] = {}
         self._stopped = ""
         self._no_deletes = ""
@@ -102,14 +106,15 @@ class Run(OutcomeStream):
         self._outcomes.follow()
         self._waits.begin(self._outcomes.context)
         self._jobs = {job.key: job for job in work.jobs}
-        self._ids_before, self._listed_at = work.ids_before, work.listed_at
-        self._searches.begin(work.ids_before)
+        self._ids_before, self._listed_at = {*work.ids_before}, work.listed_at
+        self._searches.begin(self._ids_before)
+        self._stuck.begin(work.jobs, self._waits, self._ready, self._intents, self._ids_before)
         at_once = [job for job in work.jobs if not job.after]
         if self._options.careful_deletes:
             self._tasks.start(self._work(iter([job for job in at_once if job.command == "delete"])))
             at_once = [job for job in at_once if job.command != "delete"]
         # their searches begin now: what is known of a doubt is forgotten after a while
-        queue = iter(sorted(at_once, key=lambda job: self._doubt(job) is None))
+        queue = iter(sorted(at_once, key=lambda job: self._searches.doubt(job) is None))
         for _ in range(min(self._context.workers, len(at_once))):
             self._tasks.start(self._work(queue))
         for job in work.jobs:
@@ -128,6 +133,7 @@ class Run(OutcomeStream):
 
     async def _release(self) -> None:
         self._held.close()
+        await self._stuck.end()
         await super()._release()
 
     async def roll_back(self, why: str) -> None:
@@ -167,36 +173,22 @@ class Run(OutcomeStream):
         # if the server did not stop after all, its start is refused, and the target is reached
         await self._do(job)
 
-    async def _do(self, job: Job, cleared: Doubt | None = None) -> None:
-        """Do one job; ``cleared`` is an earlier create of its name that is known to have created nothing."""
-        job_run = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged)
+    async def _again(self, job: Job, replaced: tuple[ServerId, ...]) -> None:
+        """Do a job once more, whose stuck servers were deleted and are gone."""
+        self._created.pop(job.key, None)
+        await self._do(job, replaced=replaced)
+
+    async def _do(self, job: Job, cleared: Doubt | None = None, replaced: tuple[ServerId, ...] = ()) -> None:
+        """Do one job; ``cleared``: an earlier create of its name, without effect; ``replaced``: see `JobRun`."""
+        job_run = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged, replaced=replaced)
         if job.error is not None:
             self._fail(job_run, job.error)
+        elif job.leaving:
+            await self._stuck.take_up(job_run)
         elif not job.command:
             self._await(job_run, job.server, job.how)
-        elif cleared is not None or not self._searches_first(job_run):
+        elif cleared is not None or not self._searches.clear_up(job_run, self._listed_at):
             await self._send(job_run)
-
-    def _searches_first(self, job_run: JobRun) -> bool:
-        """Search for the server of an earlier create of this name, if its outcome is unknown; return whether it is."""
-        spec, doubt = job_run.job.spec, self._doubt(job_run.job)
-        if spec is None or doubt is None:
-            return False
-        # The plan has a create, so that its list did not show the server. That list can be old: the turn of a name in a
-        # large fleet comes late.
-        settled = self._listed_at >= doubt.sent_at + self._searches.window(doubt)
-        if next_move(Left.INTENT, shown=False, settled=settled) is not Move.SEARCH:
-            return False
-        job_run.doubted(doubt)
-        self._searches.open(job_run, spec, doubt.error)
-        return True
-
-    def _doubt(self, job: Job) -> Doubt | None:
-        """Return the earlier create of the name of a job whose outcome is unknown."""
-        if job.spec is None or not job.command:
-            return None
-        endpoints = self._context.endpoints
-        return endpoints.creations.doubt(endpoints.shown_name(job.spec), self._context.clock.now())
 
     async def _send(self, job_run: JobRun) -> None:
         """Send the command of a job run, and settle it, wait for its target or search for its server."""
@@ -206,7 +198,7 @@ class Run(OutcomeStream):
         try:
             server = await self._sender.send(job_run, endpoints, self._ids_before)
         except SendCancelled as cancelled:
-            self._outcomes.settle(job.key, Skipped(job.key, str(cancelled)))
+            self._skip(job.key, str(cancelled))
         except OutcomeUnknownError as error:
             if job.spec is not None:
                 self._outcomes.emit(CommandLost, key=job.key, message=str(error))
@@ -241,6 +233,11 @@ class Run(OutcomeStream):
             self._succeed(job_run, job.server, COMMANDS[job.command].past)
         else:
             self._fail(job_run, error)
+
+    def _reached(self, job_run: JobRun, how: str, waited: WaitOutcome) -> None:
+        """Go on with a job run whose server has its status."""
+        self._stuck.reached(job_run)
+        self._ready.join(job_run, how, waited)
 
     def _await(self, job_run: JobRun, server: Server | None, how: str) -> None:
         if job_run.job.target is not None:
@@ -304,6 +301,7 @@ class Run(OutcomeStream):
         If the event loop ends meanwhile, each job gets its outcome from what is known by then.
         """
         self._stopped = self._stopped or why
+        self._stuck.detach(why)
         self._ready.detach(why)
         lost: list[JobRun] = []
         seen: Mapping[str, Sequence[Server]] = {}
@@ -317,10 +315,22 @@ class Run(OutcomeStream):
             self._tasks.cancel()
             for job_run in lost or self._lost():
                 self._give_up(job_run, seen, why)
+            self._stuck.abandon(why)
             self._waits.detach(why)
             self._ready.detach(why)
             for key in list(self._outcomes.open):
-                self._outcomes.settle(key, Skipped(key, f"not sent: {why}"))
+                self._skip(key, f"not sent: {why}")
+
+    def _skip(self, key: ServerId, why: str) -> None:
+        """Settle a key for which nothing was sent; or a create that would have replaced a server that was deleted."""
+        job_run = self._in_flight.get(key)
+        if job_run is None or not job_run.replaced:
+            self._outcomes.settle(key, Skipped(key, why))
+            return
+        ids = ", ".join(map(str, job_run.replaced))
+        self._fail(
+            job_run, VpsOrgError(f"{key}: it was stuck and deleted ({ids}), and no other was created: {why}")
+        )
 
     def _lost(self) -> list[JobRun]:
         """Return the commands that may have been applied and have no answer; ends the searches."""
@@ -360,6 +370,7 @@ class Run(OutcomeStream):
     ) -> None:
         now = self._context.clock.now()
         self._outcomes.settle(job_run.job.key, job_run.succeeded(server, how, now, waited))
+        self._stuck.settled(job_run.job.key, up=True)
 
     def _fail(
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -378,3 +389,4 @@ class Run(OutcomeStream):
         known = with_password(seen or server or job.server, server)
         outcome = job_run.failed(error, self._context.clock.now(), server=known, timeline=timeline)
         self._outcomes.settle(job.key, outcome)
+        self._stuck.settled(job.key, up=False)

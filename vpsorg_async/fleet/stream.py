@@ -54,6 +54,7 @@ class OutcomeLog:
         self._broken: BaseException | None = None
         self._bug: BaseException | None = None
         self._rolled_back = False
+        self._breaker = ""
 
     def begin(self) -> None:
         """Count the time of the run from now on."""
@@ -81,6 +82,7 @@ class OutcomeLog:
             outcomes=tuple(self._outcomes[key] for key in self._keys if key in self._outcomes),
             seconds=(self._ended if self.complete else self._context.clock.now()) - self._began,
             rolled_back=self._rolled_back,
+            breaker=self._breaker,
             again=self._again,
         )
 
@@ -132,6 +134,10 @@ class OutcomeLog:
     def note_rollback(self) -> None:
         """Say in the report that what the run created is deleted again."""
         self._rolled_back = True
+
+    def note_breaker(self, why: str) -> None:
+        """Say in the report why stuck servers are not replaced any more."""
+        self._breaker = why
 
     def broke(self, bug: BaseException) -> None:
         """Raise this from the iteration: the run itself failed, or a hook raised what ends everything."""

@@ -46,10 +46,14 @@ class Intent:
 
 @attrs.frozen(kw_only=True)
 class Acknowledged:
-    """A command that was acknowledged before its run stopped. ``done`` says that the run saw it done."""
+    """A command that was acknowledged before its run stopped. ``done`` says that the run saw it done.
+
+    ``leaving`` says that the run was about to delete the server that it had created, in order to create another one.
+    """
 
     receipt: Receipt
     done: bool = False
+    leaving: bool = False
 
     @property
     def operation(self) -> str:

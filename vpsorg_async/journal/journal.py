@@ -231,6 +231,18 @@ class JournalRun:
             text, at = receipt.to_json(), stamp(self._clock.wall())
             self._writer.note(lambda tables: tables.acknowledge(self._token, claimed, receipt, text, at))
 
+    async def leaving(self, name: str) -> None:
+        """Record that the server that was created last of a name is about to be deleted. It is on the disk on return.
+
+        The next run finds it in ``standing`` as `Acknowledged.leaving`: it waits for that server, and creates another
+        one if it is gone. A new intent for the name, or its receipt once more (`acknowledged`), ends that.
+
+        Raises:
+            JournalError: It could not be recorded. The server must not be deleted.
+        """
+        claimed = self._claimed(name, "create")
+        await self._writer.call(lambda tables: tables.leave(self._token, claimed))
+
     def done(self, subject: ServerId, operation: str) -> None:
         """Record that an acknowledged command on a server was seen done: the next run does not wait for it.
 

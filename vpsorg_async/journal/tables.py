@@ -145,9 +145,7 @@ class Tables:
             (operation, at, self._account, *subject, run),
         )
         if not written.rowcount:
-            raise JournalError(
-                f"the journal {self.file} took this run for dead: its lock file was removed; nothing was sent"
-            )
+            raise self._lost_claim()
 
     def acknowledge(self, run: str, subject: Subject, receipt: Receipt, text: str, at: str) -> None:
         """Store a receipt."""
@@ -176,6 +174,16 @@ class Tables:
                 " AND (account, kind, key) IN (SELECT account, kind, key FROM claims WHERE run = ?)",
                 (self._account, server, run),
             )
+
+    def leave(self, run: str, subject: Subject) -> None:
+        """Say of a created server that it is about to be deleted. Raises `JournalError` where the claim is lost."""
+        # its id stays, so that the next run knows which server of the name this is
+        written = self._execute(
+            f"UPDATE entries SET operation = 'delete' WHERE receipt NOT NULL AND {_CLAIMED}",
+            (self._account, *subject, run),
+        )
+        if not written.rowcount:
+            raise self._lost_claim()
 
     def finish(self, run: str, subject: Subject) -> None:
         """Say of an entry with a receipt that its command is done."""
@@ -209,6 +217,11 @@ class Tables:
             self._execute("DELETE FROM receipts WHERE account = ? AND server = ?", (self._account, server))
             self._drop_entries(server)
         self._drop_snapshots()
+
+    def _lost_claim(self) -> JournalError:
+        return JournalError(
+            f"the journal {self.file} took this run for dead: its lock file was removed; nothing was sent"
+        )
 
     def _clean(self, oldest: str) -> None:
         for (token,) in self._execute("SELECT token FROM runs").fetchall():
@@ -274,7 +287,11 @@ class Tables:
                 standing[subject] = (
                     Intent(operation=operation, at=datetime.fromisoformat(at), before=before)
                     if text is None
-                    else Acknowledged(receipt=Receipt.from_json(text), done=bool(done))
+                    else Acknowledged(
+                        receipt=Receipt.from_json(text),
+                        done=bool(done),
+                        leaving=subject.kind == Kind.NAME and operation == "delete",
+                    )
                 )
         # the numbers of snapshots grow
         oldest = snapshots[min(snapshots)] if snapshots else None

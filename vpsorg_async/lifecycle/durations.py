@@ -140,6 +140,7 @@ class Model:
         "fastest",
         "learned",
         "operation",
+        "slowest",
         "stuck_after",
     )
 
@@ -205,6 +206,8 @@ class Model:
         self.learned: bool = len(seen) >= LEARNED
         """Whether enough has been seen to be quiet while nothing can have happened."""
         self.fastest = min(min(seen), QUIET) if seen else 0.0
+        self.slowest: float | None = max(seen) if self.learned else None
+        """The longest duration remembered; None until enough has been seen."""
         self.stuck_after: float = STUCK.get(self.operation, STUCK_OTHERS)
         """The age past which a command is slower than practically all of its kind (99 %)."""
         if self.learned:

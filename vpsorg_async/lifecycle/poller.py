@@ -131,6 +131,10 @@ class Poller:
         if self._registry.leave(wait):
             self._wakeup.set()
 
+    def slowest(self, wait: Wait) -> float | None:
+        """Return the longest that a wait of the kind of this one ever took, in seconds; None if that is not known."""
+        return self._registry.slowest(wait)
+
     def subscribe(self, watcher: Watcher, interval: float) -> None:
         """Show a watcher each list, at least one each ``interval`` seconds, and each failure."""
         self._check()

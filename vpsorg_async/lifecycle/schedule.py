@@ -109,6 +109,10 @@ class Schedule:
         """Return the age from which a wait of that kind is stuck, in seconds."""
         return self._durations.model(kind).stuck_after if kind[0] else math.inf
 
+    def slowest(self, kind: Kind) -> float | None:
+        """Return the longest that a wait of that kind ever took, in seconds; None where too little is known."""
+        return self._durations.model(kind).slowest if kind[0] else None
+
     def first(self, key: tuple[Kind, float], now: float) -> float:
         """Return the seconds until the first poll that can help a wait which joins now."""
         kind, since = key

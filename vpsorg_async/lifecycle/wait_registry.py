@@ -220,6 +220,11 @@ class WaitRegistry:
             expected=expected,
         )
 
+    def slowest(self, wait: Wait) -> float | None:
+        """Return the longest that one of its kind ever took, in seconds; None where too little is known."""
+        entry = self._index.of_wait(wait)
+        return None if entry is None else self._schedule.slowest(entry.cohort[0])
+
     def end_all(self, error: BaseException, ended: VpsOrgError) -> None:
         """Polling has ended, and every wait with it. Raises what a tracer raised, once all of them have ended.
 

@@ -1,0 +1,452 @@
+"""Servers that never come up, and ``on_stuck="replace"``. Virtual time, real sockets; counts are the ledger's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.fleet.virtual_account import account, client, commands, duplicates, kinds, specs, virtual
+from vpsorg_async import FleetSpec, Limits, Server, ServerSpec, ready
+from vpsorg_async.errors import (
+    ConfigurationError,
+    LimitError,
+    OutcomeUnknownError,
+    UnexpectedStatusError,
+    WaitTimeoutError,
+)
+from vpsorg_async.events import CommandSent, FleetEvent, ServerReplaced
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
+
+TIMEOUT = 900.0
+FOREVER = 1e9
+REPLACE: dict[str, Any] = {"timeout": TIMEOUT, "on_stuck": "replace"}
+
+
+def never(*numbers: int) -> list[Rule]:
+    """The creates with these numbers make servers that stay in provisioning for ever."""
+    # a rule that fires hides the request from later ones, so that each counts what is left
+    return [
+        Rule("create", faults.SetStatus("provisioning", seconds=FOREVER), nth=number - before)
+        for before, number in enumerate(numbers)
+    ]
+
+
+def alike(count: int, prefix: str = "web") -> list[ServerSpec]:
+    """Specs of one kind: plan and location."""
+    return [attrs.evolve(spec, location="us-west") for spec in specs(count, prefix)]
+
+
+def deletes(box: Sandbox) -> list[str]:
+    return [entry.path for entry in box.requests if entry.method == "DELETE"]
+
+
+def ids(box: Sandbox, operation: str) -> list[Any]:
+    return [change.server_id for change in box.ledger if change.operation == operation]
+
+
+@virtual
+async def test_one_of_twenty_is_replaced_once() -> None:
+    """By the ledger: one delete, of that server, then one more create of its name; the outcome says so."""
+    events: list[FleetEvent] = []
+    async with account(*never(7)) as (box, vps):
+        report = await vps.fleet.create(specs(20), **REPLACE, on_event=events.append)
+
+        report.raise_for_failures()
+        assert commands(box) == {"create": 21, "delete": 1}
+        (deleted,) = ids(box, "delete")
+        (name,) = [change.name for change in box.ledger if change.operation == "delete"]
+        replaced = [outcome for outcome in report.succeeded if outcome.replaced]
+        assert [(outcome.key, outcome.replaced) for outcome in replaced] == [(name, (deleted,))]
+        assert report.replaced == (deleted,)
+        assert report.breaker == ""
+        assert (len(box.servers), duplicates(box)) == (20, [])
+        assert {str(server.status) for server in box.servers} == {"active"}
+        happened = [
+            event
+            for event in events
+            if isinstance(event, ServerReplaced) or (isinstance(event, CommandSent) and event.key == name)
+        ]
+        assert [getattr(event, "command", "replaced") for event in happened] == [
+            "create",
+            "delete",
+            "replaced",
+            "create",
+        ]
+
+
+@virtual
+async def test_without_the_option_nothing_is_deleted() -> None:
+    """The test of the test: the server fails by its timeout, and stays."""
+    async with account(*never(7)) as (box, vps):
+        report = await vps.fleet.create(specs(20), timeout=TIMEOUT)
+
+        assert kinds(report) == {"Succeeded": 19, "Failed": 1}
+        assert commands(box) == {"create": 20}
+
+
+@pytest.mark.parametrize("call", ["create", "ensure", "creating", "apply", "scale"])
+def test_every_call_that_creates_can_replace(call: str) -> None:
+    """The same options, and the same end."""
+
+    @virtual
+    async def test() -> None:
+        fleet = FleetSpec(name="web-{n:03}", count=6, plan_id=1, os_id=5, location="us-west")
+        async with account(*never(3)) as (box, vps):
+            if call == "apply":
+                report = await vps.fleet.apply(fleet, **REPLACE)
+            elif call == "scale":
+                report = await vps.fleet.scale(fleet, 6, **REPLACE)
+            elif call == "creating":
+                async with vps.fleet.creating(specs(6), **REPLACE) as run:
+                    async for _ in run:
+                        pass
+                report = run.report
+            else:
+                report = await getattr(vps.fleet, call)(specs(6), **REPLACE)
+
+            assert kinds(report) == {"Succeeded": 6}
+            assert commands(box) == {"create": 7, "delete": 1}
+
+    test()
+
+
+@virtual
+async def test_half_of_a_fleet_is_stuck() -> None:
+    """The breaker holds from the first on: nothing is deleted, and the report and each outcome say why."""
+    async with account(Rule("create", faults.SetStatus("provisioning", seconds=FOREVER), every=2)) as (
+        box,
+        vps,
+    ):
+        report = await vps.fleet.create(specs(20), **REPLACE)
+
+        assert kinds(report) == {"Succeeded": 10, "Failed": 10}
+        assert commands(box) == {"create": 20}
+        assert deletes(box) == []
+        assert "stuck at the same time, and max_unhealthy=0.2 allows 4" in report.breaker
+        assert {failure.not_replaced for failure in report.failed} == {report.breaker}
+        assert {type(failure.error) for failure in report.failed} == {WaitTimeoutError}
+        assert report.breaker in str(report)
+        assert report.breaker in report.to_json()
+
+
+@virtual
+async def test_all_are_stuck() -> None:
+    """No server has come up, and none is deleted."""
+    async with account(Rule("create", faults.SetStatus("provisioning", seconds=FOREVER))) as (box, vps):
+        report = await vps.fleet.create(specs(5), **REPLACE)
+
+        assert kinds(report) == {"Failed": 5}
+        assert (deletes(box), bool(report.breaker)) == ([], True)
+
+
+@virtual
+async def test_no_more_than_max_replacements() -> None:
+    """Also where the new server is stuck as well: at most that many creates more."""
+    async with account(Rule("create", faults.SetStatus("provisioning", seconds=FOREVER))) as (box, vps):
+        report = await vps.fleet.create(specs(1), **REPLACE, max_replacements=2)
+
+        (failure,) = report.failed
+        assert failure.replaced == tuple(ids(box, "delete"))
+        assert "as many as max_replacements allows" in failure.not_replaced
+        assert commands(box) == {"create": 3, "delete": 2}
+        assert [server.id for server in box.servers] == [failure.server_id]
+
+
+@virtual
+async def test_a_word_that_means_failure() -> None:
+    """A suspended server is replaced as soon as enough others have come up, long before the timeout."""
+    suspended = Rule("create", faults.Suspend(), nth=2)
+    async with account(suspended) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        report.raise_for_failures()
+        assert commands(box) == {"create": 11, "delete": 1}
+        assert report.seconds < TIMEOUT
+
+
+@virtual
+async def test_a_server_that_was_stopped_stays() -> None:
+    """Someone has stopped it."""
+    async with account(Rule("create", faults.SetStatus("stopped"), nth=2)) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        assert [type(failure.error) for failure in report.failed] == [UnexpectedStatusError]
+        assert deletes(box) == []
+
+
+@virtual
+async def test_a_check_that_does_not_pass() -> None:
+    """``ready=`` makes a server stuck as well; it is checked once more before it is deleted."""
+    checked: Counter[Any] = Counter()
+    bad: set[Any] = set()
+
+    async def check(server: Server) -> bool:
+        if not bad:
+            bad.add(server.id)
+        checked[server.id] += 1
+        if server.id in bad:
+            raise ready.NotReady("connection refused")
+        return True
+
+    async with account() as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE, ready=check, ready_timeout=60)
+
+        report.raise_for_failures()
+        assert ids(box, "delete") == [*bad]
+        assert {outcome.stage for outcome in report.succeeded} == {"ready"}
+
+
+@virtual
+async def test_a_check_that_passes_at_the_last_moment() -> None:
+    """It said never, before enough others were up to decide; right before the delete it passes: the server stays."""
+    early: list[Any] = []
+
+    async def check(server: Server) -> bool:
+        if server.id in early and asyncio.get_running_loop().time() < began + 60:
+            raise ready.Hopeless("cloud-init failed")
+        return True
+
+    async with account() as (box, vps):
+        began = asyncio.get_running_loop().time()
+        work = asyncio.ensure_future(vps.fleet.create(specs(10), **REPLACE, ready=check))
+        await asyncio.sleep(5)
+        early.append(box.world.set_status(box.servers[3].id, "active").id)
+        report = await work
+
+        report.raise_for_failures()
+        assert {outcome.stage for outcome in report.succeeded} == {"ready"}
+        assert (deletes(box), commands(box)) == ([], {"create": 10})
+
+
+@virtual
+async def test_one_that_comes_up_before_it_is_deleted() -> None:
+    """Its wait has ended, and others have to come up before it is decided on: it is active by then, and stays."""
+    async with account(Rule("create", faults.Suspend(), nth=2)) as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(specs(10), **REPLACE))
+        await asyncio.sleep(60)
+        (stuck,) = [server for server in box.servers if str(server.status) == "suspended"]
+        box.world.set_status(stuck.id, "active")
+        report = await work
+
+        report.raise_for_failures()
+        assert (deletes(box), commands(box)) == ([], {"create": 10})
+
+
+@virtual
+async def test_an_account_that_cannot_be_read() -> None:
+    """Nothing is deleted of which it is not known what it is like now."""
+    unread = Rule("get", faults.Html(503))
+    async with account(Rule("create", faults.Suspend(), nth=2), unread) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        assert "could not be read" in report.failed[0].not_replaced
+        assert deletes(box) == []
+
+
+@virtual
+async def test_a_create_in_doubt_is_never_replaced() -> None:
+    """The server was found by its name: whether it is the one of this create is likely, and not certain."""
+    lost = Rule("create", [faults.DropAfter(), faults.SetStatus("provisioning", seconds=FOREVER)], nth=2)
+    async with account(lost) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        assert kinds(report) == {"Succeeded": 9, "Failed": 1}
+        assert deletes(box) == []
+        assert commands(box) == {"create": 10}
+
+
+@virtual
+async def test_what_was_there_before_is_never_replaced() -> None:
+    """An adopted server that does not come up stays."""
+    async with account() as (box, vps):
+        box.world.add(1, name="web-000", status="provisioning")
+        box.world.set_status(box.servers[0].id, "provisioning", seconds=FOREVER)
+        report = await vps.fleet.ensure(specs(10), **REPLACE)
+
+        assert kinds(report) == {"Succeeded": 9, "Failed": 1}
+        assert deletes(box) == []
+
+
+@virtual
+async def test_a_delete_that_is_refused() -> None:
+    """The server stays, its outcome says why, and no other one is created."""
+    refused = Rule("delete", faults.Reply(400, body='{"detail": "it is locked"}'))
+    async with account(*never(2), refused) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        (failure,) = report.failed
+        assert isinstance(failure.error, WaitTimeoutError)
+        assert "its delete failed" in failure.not_replaced
+        assert "it is locked" in failure.not_replaced
+        assert (commands(box), failure.replaced) == ({"create": 10}, ())
+        assert len(deletes(box)) == 1
+
+
+@virtual
+async def test_a_server_that_was_renamed_stays() -> None:
+    """Someone uses it."""
+    async with account(*never(2)) as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(specs(10), **REPLACE))
+        await asyncio.sleep(500)
+        (stuck,) = [server for server in box.servers if str(server.status) == "provisioning"]
+        async with client(box) as other:
+            await other.servers.update(stuck.id, name="mine")
+        report = await work
+
+        (failure,) = report.failed
+        assert "another name" in failure.not_replaced
+        assert deletes(box) == []
+
+
+@virtual
+async def test_limits_count_every_create() -> None:
+    """A run may create that many servers in all; the account may have that many: the stuck one does not count."""
+    async with account(*never(2), options={"limits": Limits(max_creates_per_run=10)}) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+        assert "max_creates_per_run" in report.failed[0].not_replaced
+        assert deletes(box) == []
+    async with account(*never(2), options={"limits": Limits(max_servers=10, max_hourly=1000)}) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+        report.raise_for_failures()
+        with pytest.raises(LimitError):
+            await vps.fleet.create(specs(1, "db"), timeout=TIMEOUT)
+        assert len(box.servers) == 10
+
+
+@virtual
+async def test_the_create_that_follows_can_get_lost() -> None:
+    """It is searched for like any other create."""
+    async with account(*never(2)) as (box, vps):
+        box.faults.add(Rule("create", faults.DropAfter(), nth=10))
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        report.raise_for_failures()
+        assert commands(box) == {"create": 11, "delete": 1}
+        assert duplicates(box) == []
+
+
+# -- earlier than the timeout ---------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_learned_durations_make_it_earlier() -> None:
+    """What takes twice as long as the slowest ever did is stuck; without knowledge it has its timeout."""
+    async with account(durations=Durations(provisioning=(60, 90))) as (box, vps):
+        box.faults.add(*never(5))
+        first = await vps.fleet.create(alike(20), timeout=3000, on_stuck="replace")
+        assert first.seconds > 3000
+        box.faults.add(*never(5))
+        second = await vps.fleet.create(alike(20, "db"), timeout=3000, on_stuck="replace")
+
+        second.raise_for_failures()
+        assert second.seconds < 500
+        assert commands(box) == {"create": 42, "delete": 2}
+
+
+@virtual
+async def test_an_overdue_one_that_stays_has_its_timeout() -> None:
+    """That it can't be deleted does not end its wait: it comes up in the end."""
+    async with account(durations=Durations(provisioning=(60, 90))) as (box, vps):
+        await vps.fleet.create(alike(20), timeout=3000)
+        box.faults.add(
+            Rule("create", faults.SetStatus("provisioning", seconds=1000), nth=5),
+            Rule("delete", faults.Reply(400)),
+        )
+        report = await vps.fleet.create(alike(20, "db"), timeout=3000, on_stuck="replace")
+
+        report.raise_for_failures()
+        assert len(deletes(box)) == 1
+        assert commands(box) == {"create": 40}
+
+
+# -- leaving early --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["look", "delete", "gone", "create"])
+def test_cancelled_in_the_middle(at: str) -> None:
+    """Whatever was sent is in the report: what exists, what was deleted, what was not created."""
+
+    @virtual
+    async def test() -> None:
+        rules = {
+            "look": Rule("get", faults.Delay(50.0)),
+            "delete": Rule("delete", faults.Delay(50.0, after=True)),
+            "gone": Rule("delete", faults.SoftDelete("deleting", seconds=500, in_list=True)),
+            "create": Rule("create", faults.Delay(50.0), nth=10),
+        }
+        async with account(*never(2), rules[at]) as (box, vps):
+            async with vps.fleet.creating(specs(10), **REPLACE) as run:
+                # 900 s are its timeout, and each rule holds the run up for longer than the last 10
+                await asyncio.sleep(TIMEOUT + (30 if at in ("gone", "create") else 15))
+            (failure,) = run.report.failed
+            created = ids(box, "create")
+
+            assert kinds(run.report) == {"Succeeded": 9, "Failed": 1}
+            if at == "look":
+                assert isinstance(failure.error, WaitTimeoutError)
+                assert "closed" in failure.not_replaced
+                assert failure.server_id in {server.id for server in box.servers}
+            elif at == "create":
+                assert isinstance(failure.error, OutcomeUnknownError)
+                assert failure.replaced == tuple(ids(box, "delete"))
+            else:
+                assert failure.server_id in created
+                assert "its delete was sent" in str(failure.error)
+            assert len(created) <= 11
+
+    test()
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "about"),
+    [
+        ({"on_stuck": "delete"}, "on_stuck is"),
+        ({"on_stuck": None}, "on_stuck is"),
+        ({"max_replacements": 2}, "only with on_stuck"),
+        ({"on_stuck": "report", "max_unhealthy": 0.5}, "only with on_stuck"),
+        ({"on_stuck": "replace", "max_replacements": 0}, "max_replacements is"),
+        ({"on_stuck": "replace", "max_replacements": True}, "max_replacements is"),
+        ({"on_stuck": "replace", "max_replacements": 1.5}, "max_replacements is"),
+        ({"on_stuck": "replace", "max_unhealthy": 0}, "max_unhealthy is"),
+        ({"on_stuck": "replace", "max_unhealthy": 2}, "max_unhealthy is"),
+        ({"on_stuck": "replace", "max_unhealthy": "20%"}, "max_unhealthy is"),
+        ({"on_stuck": "replace", "max_unhealthy": float("nan")}, "max_unhealthy is"),
+        ({"on_stuck": "replace", "wait": False}, "wait=False"),
+    ],
+)
+def test_bad_input_sends_nothing(options: dict[str, Any], about: str) -> None:
+    """Each is refused by a sentence that names the option."""
+
+    @virtual
+    async def test() -> None:
+        async with account() as (box, vps):
+            with pytest.raises(ConfigurationError, match=about):
+                await vps.fleet.create(specs(2), timeout=TIMEOUT, **options)
+            assert box.requests == ()
+
+    test()
+
+
+def test_the_journal_of_a_run_that_replaced(tmp_path: Path) -> None:
+    """It completes: the next run finds nothing to take up, and all servers."""
+
+    @virtual
+    async def test() -> None:
+        file = tmp_path / "fleet.db"
+        async with account(*never(2)) as (box, vps):
+            first = await vps.fleet.ensure(specs(10), **REPLACE, journal=file)
+            again = await vps.fleet.ensure(specs(10), **REPLACE, journal=file)
+
+            first.raise_for_failures()
+            assert [outcome.how for outcome in again.succeeded] == ["adopted"] * 10
+            assert commands(box) == {"create": 11, "delete": 1}
+
+    test()

@@ -1,0 +1,91 @@
+"""A stuck server that may be deleted, and the last look at it before that."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..endpoints import Endpoints
+from ..errors import NeverReadyError, VpsOrgError, WaitError
+from ..lifecycle.calls import WaitOutcome
+from ..lifecycle.commands import GONE, LEAVING
+from ..lifecycle.contract import Evidence
+from ..lifecycle.readiness import ReadyPolicy
+from ..lifecycle.ready_checks import READY
+from ..lifecycle.wait import Wait
+from ..records import Server, ServerId
+from .jobs import JobRun, Options, RunContext
+from .outcomes import with_password
+
+__all__ = ["Spared", "Suspect", "look_again"]
+
+
+@attrs.frozen(eq=False)
+class Suspect:
+    """A stuck server that this run has created. Without an ``error`` it is overdue, and its wait goes on."""
+
+    job_run: JobRun
+    error: VpsOrgError | None = None
+    wait: Wait | None = None
+    server: Server | None = None
+
+    @property
+    def key(self) -> ServerId:
+        """The key of its job."""
+        return self.job_run.job.key
+
+    @property
+    def created(self) -> Server:
+        """The server, as the answer to its create showed it."""
+        assert self.job_run.created is not None
+        return self.job_run.created
+
+    @property
+    def unready(self) -> bool:
+        """Whether it was active, and its ready check did not pass."""
+        at_check = isinstance(self.error, WaitError) and self.error.target == READY
+        return at_check or isinstance(self.error, NeverReadyError)
+
+
+class Spared(Exception):
+    """A suspect is not deleted, for this reason."""
+
+
+async def look_again(
+    suspect: Suspect, endpoints: Endpoints, context: RunContext, options: Options
+) -> WaitOutcome | None:
+    """Read a suspect right before it is deleted.
+
+    Returns:
+        None if it is stuck still. If it has come up meanwhile, what a wait for it would have returned.
+
+    Raises:
+        Spared: Someone else works on it, or what it is like now is not known.
+    """
+    try:
+        server = await endpoints.get(suspect.created.id)
+    except VpsOrgError as error:
+        raise Spared(f"the server could not be read before its delete: {error}") from error
+    assert suspect.job_run.job.spec is not None
+    if endpoints.key_of(server) != endpoints.key_of(suspect.job_run.job.spec):
+        raise Spared(f"the server has another name now: {server.name}")
+    if server.status == GONE or server.status in LEAVING:
+        raise Spared("the server is being deleted already")
+    if server.status == "stopped" or (suspect.unready and server.status != "active"):
+        raise Spared(f"the server is {server.status} now")
+    if server.status != "active":
+        return None
+    waited = WaitOutcome(
+        server_id=server.id,
+        server=with_password(server, suspect.created),
+        evidence=Evidence.OBSERVED,
+        timeline=suspect.wait.timeline if suspect.wait is not None else (),
+        stage=str(server.status),
+    )
+    if not suspect.unready or options.ready is None:
+        return waited
+    try:
+        return await context.waiter.ready(waited, options.ready, ReadyPolicy(tries=1))
+    except VpsOrgError as error:
+        if isinstance(error, NeverReadyError) or getattr(error, "target", "") == "healthy":
+            return None
+        raise Spared(f"its ready check could not be repeated before its delete: {error}") from error
