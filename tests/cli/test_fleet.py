@@ -1,5 +1,6 @@
 """`vpsorg fleet` against a sandbox."""
 
+import itertools
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -134,6 +135,65 @@ def test_a_rolling_reboot_of_several_is_confirmed(vpsorg: Any, box: Sandbox) -> 
 
     assert (several.code, one.code, len(box.ledger)) == (2, 0, 1)
     assert "Reboot 2 servers, at most 50% unavailable at a time" in several.err
+
+
+def test_a_rolling_reboot_of_a_fleet_that_is_not_whole(vpsorg: Any, box: Sandbox) -> None:
+    """16 servers of which 6 are down: nothing is rebooted, and the command says why."""
+    box.world.add(10, name="web")
+    box.world.add(6, name="off", status="stopped")
+    ids = [str(server.id) for server in box.servers]
+
+    ended = vpsorg("fleet", "rolling-reboot", *ids, "--max-unavailable", "25%", "--yes")
+
+    assert (ended.code, box.ledger) == (6, ())
+    words = " ".join(ended.out.split())
+    assert (
+        "not started: 6 of 16 servers were unavailable at the beginning, and at most 4 may be; bring them back, or "
+        "leave them out"
+    ) in words
+    assert "it is stopped, not active" in words
+    assert "rolling reboot: 0 succeeded, 0 failed, 16 skipped" in ended.err
+
+
+def test_the_pace_of_a_rolling_reboot(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All canaries go alone; a check that does not pass is tried so often, after the warm-up."""
+    with Sandbox(token="vps_tests", speed=100, boot=0.0) as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        box.world.add(3)
+        ids = [str(server.id) for server in box.servers]
+        rolled = vpsorg(
+            "fleet", "rolling-reboot", *ids, "--yes", "--max-unavailable", "3", "--canary", "3", "-q"
+        )
+        check = ("--ready", "tcp:1", "--warm-up", "0.1", "--health-retries", "1")
+        failed = vpsorg("fleet", "rolling-reboot", *ids, "--yes", *check)
+
+    assert rolled.code == 0
+    times = [change.at for change in box.ledger]
+    assert all(later >= earlier + 0.1 for earlier, later in itertools.pairwise(times[:3]))
+    assert len(times) == 4
+    assert failed.code == 6
+    assert "health check did not pass in 1 try," in " ".join(failed.out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--warm-up 5s", "--warm-up goes with --ready"),
+        ("--health-retries 2", "--health-retries goes with --ready"),
+        ("--ready tcp:1 --health-retries 2 --ready-timeout 5", "not both"),
+        ("--ready tcp:1 --health-retries 0", "health_retries"),
+        ("--canary -1", "canary"),
+        ("--max-failures 0", "max_failures"),
+        ("--resume --on temporal --id x", "--resume can't be given"),
+    ],
+)
+def test_paces_that_are_none(vpsorg: Any, box: Sandbox, words: str, says: str) -> None:
+    """Refused before the account is read."""
+    ended = vpsorg("fleet", "rolling-reboot", "12345", *words.split())
+
+    assert (ended.code, ended.out, box.requests) == (2, "", ())
+    assert says in ended.err
 
 
 def test_waits_of_a_fleet(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:

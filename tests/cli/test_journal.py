@@ -497,6 +497,28 @@ def test_a_rolling_reboot_is_continued(vpsorg: Any, start: Start, slow: Sandbox,
     assert [change.server_id for change in slow.ledger] == [12345, 12346, 12347]
 
 
+def test_resume_continues_what_is_left_and_begins_nothing(vpsorg: Any, start: Start, slow: Sandbox) -> None:
+    """Without an earlier run it is exit code 2; afterwards there is nothing to resume, and no second round."""
+    slow.world.add(2)
+    command = ("fleet", "rolling-reboot", "12345", "12346", "--yes", "--resume")
+    before = vpsorg(*command)
+    late = vpsorg(*command[:-1], "--timeout", "0.3", "-q")
+    slow.world.set_status(12345, "active")
+    with start(*command) as resumed:
+        until(lambda: len(slow.ledger) == 2)
+        slow.world.set_status(12346, "active")
+        _, said = resumed.communicate()
+    after = vpsorg(*command)
+    none = vpsorg(*command, "--no-journal")
+
+    assert (before.code, late.code, resumed.returncode, after.code, none.code) == (2, 6, 0, 2, 2)
+    assert "nothing to resume" in before.err
+    assert "nothing to resume" in after.err
+    assert "--resume needs a journal" in none.err
+    assert "taken up" in said
+    assert [change.server_id for change in slow.ledger] == [12345, 12346]
+
+
 def test_a_command_of_long_ago_is_not_taken_up(vpsorg: Any, slow: Sandbox) -> None:
     """A run waits for `--timeout` seconds: after that, the same command is another one."""
     slow.world.add(1)

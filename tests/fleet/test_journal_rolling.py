@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -361,3 +363,29 @@ async def test_without_intents_nothing_more_is_sent(
     assert isinstance(failure.error, JournalError)
     assert all("journal can't be written" in outcome.reason for outcome in report.skipped)
     assert isinstance(failure.error, VpsOrgError)
+
+
+async def test_resume_only_continues(vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path) -> None:
+    """With resume=True a run without an earlier one is refused, and one of long ago is continued."""
+    ids = fleet_of(vpsorg_sandbox, 3)
+    nothing = pytest.raises(ConfigurationError, match="nothing to resume")
+    async with vpsorg_client() as vps:
+        with nothing:
+            await vps.fleet.rolling_reboot(ids, timeout=TIMEOUT, journal=file, resume=True)
+        with pytest.raises(ConfigurationError, match="journal="):
+            await vps.fleet.rolling_reboot(ids, timeout=TIMEOUT, resume=True)
+        with pytest.raises(ConfigurationError, match="True or False"):
+            await vps.fleet.rolling_reboot(ids, timeout=TIMEOUT, journal=file, resume="yes")  # type: ignore[arg-type]
+        assert vpsorg_sandbox.requests == ()
+        async with vps.fleet.rolling("reboot", ids, timeout=TIMEOUT, journal=file) as run:
+            await anext(run)
+        with sqlite3.connect(file) as journal:
+            for key, receipt in journal.execute("SELECT key, receipt FROM entries").fetchall():
+                old = json.dumps(json.loads(receipt) | {"acknowledged_at": "2026-01-01T00:00:00+00:00"})
+                journal.execute("UPDATE entries SET receipt = ? WHERE key = ?", (old, key))
+        report = await vps.fleet.rolling_reboot(ids, timeout=TIMEOUT, journal=file, resume=True)
+        with nothing:
+            await vps.fleet.rolling_reboot(ids, timeout=TIMEOUT, journal=file, resume=True)
+
+    report.raise_for_failures()
+    assert commands(vpsorg_sandbox) == dict.fromkeys(ids, 1)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import attrs
 from cyclopts import App, Parameter
 
 from ..client import Client
@@ -30,7 +29,7 @@ from .reports import Call, Hook, run_and_report
 from .selecting import ask, is_sole, select
 from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account
-from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification, number_or_share
+from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification
 from .time_options import Settle, Timeout
 
 __all__ = ["app"]
@@ -50,6 +49,11 @@ for _name, _home, _help in (
     ("scale", "converge:scale", "Bring one fleet of a file to another number of servers."),
     ("diff", "converge:diff", "Print where the account differs from the fleets of a file."),
     ("sweep", "sweep_command:sweep", "Delete old servers whose names fit a pattern."),
+    (
+        "rolling-reboot",
+        "rolling_command:rolling_reboot",
+        "Reboot servers a few at a time, the first one alone.",
+    ),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 
@@ -60,10 +64,6 @@ DryRun = Annotated[
 StopOnFailure = Annotated[
     bool, Parameter(help="Send no further command after a failure.", show_default=False)
 ]
-
-
-CONTINUED = 86_400.0
-"""Seconds for which a rolling operation that did not complete is continued: people look into failures first."""
 
 
 @app.command
@@ -276,63 +276,6 @@ def delete(
     call = _acts("delete", found, timeout, no_wait, stop_on_failure)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "delete", found, call, output, recording=recording)
-
-
-@app.command
-def rolling_reboot(
-    ids: Servers = (),
-    /,
-    *,
-    max_unavailable: Annotated[
-        str, Parameter(help="Servers that may be unavailable at once: a number, or a share such as 10%.")
-    ] = "1",
-    max_failures: Annotated[int, Parameter(help="Failures after which no further server is rebooted.")] = 1,
-    port: Annotated[int | None, Parameter(help="The same as --ready tcp:PORT.")] = None,
-    timeout: Timeout = 600.0,
-    yes: Yes = False,
-    servers: Selection = SELECTION,
-    filters: Filters = FILTERS,
-    readiness: Readiness = READINESS,
-    record: JournalOptions = JOURNAL,
-    durable: DurableOptions = LOCAL,
-    account: Account = ACCOUNT,
-    output: ReportOutput = REPORTED,
-) -> int:
-    """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped.
-
-    With --ready, the next server is rebooted when the checks of one have passed. The same command after an
-    interruption or a failure continues, for a day: servers that were rebooted are not rebooted again.
-    """
-    durable.check(ready=readiness.ready, port=port, journal=record.journal)
-    if port is not None:
-        readiness = attrs.evolve(readiness, ready=(*readiness.ready, f"tcp:{port}"))
-    request = readiness.request()
-    limit = number_or_share(max_unavailable, "--max-unavailable")
-    settings = account.settings()
-    found = select(settings, ids, servers, output, filters, named=not yes)
-    how = f", at most {max_unavailable} unavailable at a time"
-    confirmed = partial(ask, "Reboot", found, how, yes=yes or is_sole(found, ids, servers))
-    if durable.on:
-        given = {"max_unavailable": limit, "max_failures": max_failures, "timeout": timeout}
-        return run_durably(durable, settings, "RollingReboot", {"ids": [*found], **given}, output, confirmed)
-    confirmed()
-
-    async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
-        return await vps.fleet.rolling_reboot(
-            [*found],
-            max_unavailable=limit,
-            max_failures=max_failures,
-            timeout=timeout,
-            health=request.check,
-            ready_timeout=request.timeout,
-            on_event=hook,
-            journal=journal,
-        )
-
-    recording = Recording.acting(record.file(settings), found, max(timeout, CONTINUED))
-    return run_and_report(
-        settings, "rolling reboot", found, call, output, request=request, recording=recording
-    )
 
 
 def _local(stop: bool, readiness: Readiness, passwords: object, record: JournalOptions) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, Unpack
 
 from ..config import check_seconds
@@ -17,6 +18,7 @@ from .inputs import (
     health_policy,
     options_of,
 )
+from .intents import Intents
 from .jobs import RunContext
 from .launch import Launcher
 from .outcomes import Report
@@ -218,7 +220,7 @@ class BulkCommands:
             health: A check of the `Server` that came back: one of `vpsorg_async.ready`, or a function. False, an
                 exception or a timeout means unhealthy; never (`ready.Hopeless`) fails it at once.
             **options: ``canary``, ``warm_up``, ``health_retries``, ``health_timeout``, ``health_interval``,
-                ``ready_timeout``, ``on_event`` and ``journal``; see `RollingOptions`.
+                ``ready_timeout``, ``on_event``, ``journal`` and ``resume``; see `RollingOptions`.
 
         Returns:
             One outcome for each server, in the order given.
@@ -295,8 +297,15 @@ class BulkCommands:
             health=health,
             health_policy=health_policy(options),
             on_event=options.get("on_event"),
-            record=self._launcher.recording(
-                check_file(options.get("journal")), f"rolling {operation}", ids=wanted, lasting=ROLLING_LASTS
-            ),
+            record=self._recording(operation, wanted, options),
             resumption=resumption,
+            must_resume=options.get("resume", False),
         )
+
+    def _recording(
+        self, operation: str, ids: Sequence[ServerId], options: RollingOptions
+    ) -> Callable[[], Awaitable[Intents]] | None:
+        """Return what opens the journal of a rolling run; None without one."""
+        lasting = math.inf if options.get("resume") else ROLLING_LASTS
+        file = check_file(options.get("journal"))
+        return self._launcher.recording(file, f"rolling {operation}", ids=ids, lasting=lasting)

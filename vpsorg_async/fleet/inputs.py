@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from ..lifecycle.readiness import READY_TIMEOUT, ReadyCheck, ReadyPolicy, check_ready
 from ..lifecycle.receipts import Receipt
 from ..records import Server, ServerId
-from ..specs import check_id, id_of, id_text
+from ..specs import check_bool, check_id, id_of, id_text
 from .events import FleetEvent
 from .jobs import Options
 from .remaining import Remaining
@@ -156,6 +156,9 @@ class RollingOptions(TypedDict, total=False):
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
     journal: str | os.PathLike[str] | None
     """The file in which intents and receipts are recorded; a run that did not complete is continued by the next."""
+    resume: bool
+    """Whether the run must continue an earlier one of the journal, however long ago; with nothing to continue it is
+    refused. By default it continues one of the last day, if there is one."""
 
 
 def check_known(call: str, given: Mapping[str, Any], known: type) -> None:
@@ -288,6 +291,8 @@ def check_rolling(
     operation: str, ids: Iterable[ServerId | Server], given: RollingOptions
 ) -> tuple[tuple[ServerId, ...], Resumption | None]:
     """Return the servers of a rolling operation, and what an earlier one left of it, if its `Remaining` is given."""
+    if check_bool(given.get("resume", False), "resume") and given.get("journal") is None:
+        raise ConfigurationError("resume goes with journal=, the file of the run that is continued")
     if not isinstance(ids, Remaining):
         return check_ids(ids), None
     if given.get("journal") is not None:

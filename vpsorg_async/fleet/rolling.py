@@ -58,11 +58,12 @@ class RollingRun(OutcomeStream):
         on_event: Callable[[FleetEvent], None] | None,
         record: Callable[[], Awaitable[Intents]] | None = None,
         resumption: Resumption | None = None,
+        must_resume: bool = False,
     ) -> None:
         """Prepare the run; the options are those of `Fleet.rolling`.
 
         ``record`` opens its journal. ``resumption`` is what an earlier run left, as the caller says; None: what the
-        journal has.
+        journal has. ``must_resume``: without anything of an earlier run it is refused.
         """
         if not isinstance(operation, str) or operation not in IN_PLACE:
             raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
@@ -85,6 +86,7 @@ class RollingRun(OutcomeStream):
         self._health = health
         self._health_policy = health_policy
         self._resumption = resumption or Resumption()
+        self._must_resume = must_resume
         self._ended_by = ""
         self._rest_skipped = False
         self._jobs: dict[ServerId, Job] = {}
@@ -111,6 +113,11 @@ class RollingRun(OutcomeStream):
     async def _begin(self) -> None:
         self._context.admissions.check_change(f"rolling {self._command}")
         resumption = await self._take_up() or self._resumption
+        if self._must_resume and not any(resumption.command(key, self._command.word) for key in self._ids):
+            raise ConfigurationError(
+                f"there is nothing to resume: the journal has no {self._command.word} of these servers by a run that "
+                "did not complete; nothing was sent"
+            )
         self._sender.record(self._intents)
         known = await self._read() if self._ids else {}
         self._outcomes.follow()

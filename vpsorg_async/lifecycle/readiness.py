@@ -123,10 +123,11 @@ class ReadyPolicy:
 
     def failure(self, server: Server, tries: int, reason: str, timeline: Sequence[Seen]) -> WaitError:
         """Return the error for a server whose check did not pass."""
+        times = f"{tries} {'try' if tries == 1 else 'tries'}"
         if self.tries is None:
             return WaitTimeoutError(
                 f"server {server.id} is {server.status}, but not ready after {self.timeout:g} s: "
-                f"its check did not pass in {tries} {'try' if tries == 1 else 'tries'}, last: {reason}",
+                f"its check did not pass in {times}, last: {reason}",
                 server_id=server.id,
                 target="ready",
                 last_seen=server,
@@ -134,7 +135,7 @@ class ReadyPolicy:
                 reason=reason,
             )
         return WaitError(
-            f"server {server.id} is {server.status}, but its health check did not pass in {tries} tries, "
+            f"server {server.id} is {server.status}, but its health check did not pass in {times}, "
             f"last: {reason}",
             server_id=server.id,
             target="healthy",
