@@ -52,7 +52,9 @@ for _name, _home, _help in (
     (
         "rolling-reboot",
         "rolling_command:rolling_reboot",
-        "Reboot servers a few at a time, the first one alone.",
+        "Reboot servers a few at a time, the first one alone.\n\nServers that are not active are skipped, and count as "
+        "unavailable. With --ready, the next server is rebooted when the checks of one have passed. The same command "
+        "after an interruption or a failure continues, for a day: servers that were rebooted are not rebooted again.",
     ),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)

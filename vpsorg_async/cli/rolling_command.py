@@ -113,12 +113,7 @@ def rolling_reboot(
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
 ) -> int:
-    """Reboot servers a few at a time, the first one alone. Servers that are not active are skipped.
-
-    With --ready, the next server is rebooted when the checks of one have passed. The same command after an
-    interruption or a failure continues, for a day: servers that were rebooted are not rebooted again. With --resume it
-    does nothing else, and also continues what is older.
-    """
+    """Reboot servers a few at a time, the first one alone."""
     durable.check(ready=readiness.ready, port=pace.port, journal=record.journal, resume=resume)
     limits = {**pace.limits(), "timeout": timeout}
     request, health = pace.checks(readiness)
