@@ -76,6 +76,23 @@ def test_servers_can_be_chosen(vpsorg: Any, box: Sandbox) -> None:
     assert len(lists(box)) == count
 
 
+def test_filters(vpsorg: Any, box: Sandbox) -> None:
+    """A host has the same name whatever is left out; an unknown status is said if nothing has it."""
+    web = box.world.add(2, name="web")
+    box.faults.add(Rule("list", faults.OddField("name", "web")))
+    box.world.set_status(web[0].id, "stopped")
+
+    def shown(*words: str) -> tuple[list[str], str]:
+        ended = vpsorg("inventory", *words, "--format", "json", "-q")
+        return [row["host"] for row in json.loads(ended.out)], ended.err
+
+    assert shown("--status", "stopped") == ([f"web-{web[0].id}"], "")
+    assert shown("web", "--status", "active,rebooting") == ([f"web-{web[1].id}"], "")
+    assert shown("web", "--location", "us-east") == ([], "")
+    found = vpsorg("ssh-config", "--status", "actve")
+    assert (found.code, "Host" in found.out, "active" in found.err) == (0, False, True)
+
+
 def test_a_server_with_ipv6_only_is_read_by_id(vpsorg: Any, slow: Sandbox) -> None:
     """A row of the documented list has no IPv6 address: a server whose row has none at all is read once more."""
     _, server = slow.world.add(2, name="web")

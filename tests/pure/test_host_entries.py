@@ -57,7 +57,7 @@ def server(key: int, name: str, address: str | None = "203.0.113.1", **fields: A
 
 
 def entries(*servers: Server) -> dict[str, HostEntry]:
-    return {entry.name: entry for entry in hosts_of(servers).entries}
+    return {entry.name: entry for entry in hosts_of(servers)}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -65,9 +65,9 @@ def test_a_name_that_could_be_misread_is_replaced(name: str) -> None:
     """The host of a server with a hostile name has its id for a name, and a note says so on one line."""
     hosts = hosts_of([server(7, name)])
 
-    assert [entry.name for entry in hosts.entries] == ["server-7"]
-    assert [line.isprintable() and "(7) is server-7" in line for line in hosts.notes] == [True]
-    assert name.strip() in ("", "--", "*", "all") or name not in FORMATS["ssh"](hosts.entries, Access())
+    assert [entry.name for entry in hosts] == ["server-7"]
+    assert [line.isprintable() and "(7) is server-7" in line for line in hosts[0].notes] == [True]
+    assert name.strip() in ("", "--", "*", "all") or name not in FORMATS["ssh"](hosts, Access())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_no_text_of_the_service_becomes_another_line(given_: list[tuple[str, str
         server(number, name, "203.0.113.1", location=text, hostname=text, ipv6_address=text)
         for number, (name, text) in enumerate(given_, 1)
     ]
-    hosts = hosts_of(servers).entries
+    hosts = hosts_of(servers)
 
     assert len({entry.name.casefold() for entry in hosts}) == len(servers)
     shown = FORMATS["ssh"](hosts, Access(user="root")).splitlines()
@@ -115,8 +115,8 @@ def test_servers_with_one_name_are_told_apart_by_id() -> None:
     """Each of several servers with the same name has its id in its host's name; a name of another server is free."""
     hosts = hosts_of([server(1, "web-1"), server(2, "WEB-1"), server(3, "web-1-2"), server(4, "db")])
 
-    assert [entry.name for entry in hosts.entries] == ["WEB-1-2-2", "db", "web-1-1", "web-1-2"]
-    assert len(hosts.notes) == 2
+    assert [entry.name for entry in hosts] == ["WEB-1-2-2", "db", "web-1-1", "web-1-2"]
+    assert [len(entry.notes) for entry in hosts] == [1, 0, 1, 0]
 
 
 def test_the_order_does_not_depend_on_that_of_the_list() -> None:
@@ -124,7 +124,7 @@ def test_the_order_does_not_depend_on_that_of_the_list() -> None:
     servers = [server(n, f"web-{n}") for n in range(1, 12)]
 
     assert hosts_of(servers) == hosts_of(reversed(servers))
-    assert [entry.name for entry in hosts_of(servers).entries][-2:] == ["web-10", "web-11"]
+    assert [entry.name for entry in hosts_of(servers)][-2:] == ["web-10", "web-11"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_order_does_not_depend_on_that_of_the_list() -> None:
 )
 def test_the_group_by_the_pattern_of_the_name(name: str, group: str) -> None:
     """A name without its number is a group; one that means something else gets a prefix."""
-    (entry,) = hosts_of([server(1, name)]).entries
+    (entry,) = hosts_of([server(1, name)])
 
     assert entry.pattern == group
     assert entry.groups == tuple(filter(None, (group, "status_active")))
@@ -166,9 +166,7 @@ def test_no_group_has_the_name_of_a_host() -> None:
 
 def test_groups_by_location_plan_and_status() -> None:
     """Each has its prefix, and no character that Ansible refuses."""
-    (entry,) = hosts_of(
-        [server(1, "db", location="us-west", plan=Plan(id=3, name="Standard VPS (SSD)"))]
-    ).entries
+    (entry,) = hosts_of([server(1, "db", location="us-west", plan=Plan(id=3, name="Standard VPS (SSD)"))])
 
     assert entry.groups == ("location_us_west", "plan_standard_vps_ssd", "status_active")
 
@@ -191,13 +189,13 @@ def test_only_ip_addresses_are_addresses(v4: str | None, v6: str | None, address
     """What the service shows as an address reaches no file unless it is one; a note says what was left out."""
     hosts = hosts_of([server(1, "web-1", v4, ipv6_address=v6)])
 
-    assert hosts.entries[0].addresses == addresses
-    assert bool(hosts.notes) == (v4 is not None and not addresses)
+    assert hosts[0].addresses == addresses
+    assert bool(hosts[0].notes) == (v4 is not None and not addresses)
 
 
 def test_a_server_with_ipv6_only_is_kept_in_every_format() -> None:
     """Each format writes an IPv6 address in the way that its reader expects."""
-    hosts = hosts_of([server(1, "web-1", None, ipv6_address="2001:db8::7")]).entries
+    hosts = hosts_of([server(1, "web-1", None, ipv6_address="2001:db8::7")])
 
     assert (
         json.loads(FORMATS["ansible"](hosts, Access()))["_meta"]["hostvars"]["web-1"]["ansible_host"]
@@ -211,7 +209,7 @@ def test_a_server_with_ipv6_only_is_kept_in_every_format() -> None:
 
 def test_a_server_without_an_address_is_in_the_json_alone() -> None:
     """Nothing can connect to it, but nothing is lost either."""
-    hosts = hosts_of([server(1, "web-1", None)]).entries
+    hosts = hosts_of([server(1, "web-1", None)])
 
     assert [name for name, form in FORMATS.items() if "web-1" in form(hosts, Access())] == ["json"]
     assert json.loads(FORMATS["json"](hosts, Access()))[0]["address"] is None
@@ -227,7 +225,7 @@ def test_the_hosts_file_has_the_host_name_where_it_is_one_of_one_server() -> Non
             server(4, "web-4", "203.0.113.4", hostname="web-1"),
             server(5, "web-5", "203.0.113.5", hostname="x y"),
         ]
-    ).entries
+    )
 
     assert FORMATS["hosts"](hosts, Access()).splitlines()[1:] == [
         "203.0.113.1\tweb-1 web1.example.org",
@@ -241,7 +239,7 @@ def test_the_hosts_file_has_the_host_name_where_it_is_one_of_one_server() -> Non
 
 def test_how_to_log_in_is_in_the_formats_that_can_say_it() -> None:
     """Port, user and key are in those of Ansible and SSH; a percent sign of a file's name is no token of SSH."""
-    hosts = hosts_of([server(1, "web-1")]).entries
+    hosts = hosts_of([server(1, "web-1")])
     access = Access(port=2222, user="deploy", key="~/.ssh/100%")
 
     assert FORMATS["ssh"](hosts, access).split("\n")[2:7] == [
@@ -260,7 +258,7 @@ def test_texts_that_ansible_would_execute_are_left_out() -> None:
     """A variable with a template is not written: Ansible evaluates it on the machine of the user."""
     template = "{{ lookup('pipe', 'id') }}"
     odd = server(1, template, location=template, hostname=template, os=OperatingSystem(name="Debian 12"))
-    (entry,) = hosts_of([odd]).entries
+    (entry,) = hosts_of([odd])
 
     told = host_variables(entry, Access())
 

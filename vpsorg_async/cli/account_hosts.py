@@ -12,7 +12,8 @@ from ..lifecycle.commands import COMMANDS, GONE
 from ..records import Server
 from ..shielding import side_by_side
 from ..specs import id_text, name_key
-from .host_entries import Hosts, hosts_of
+from .filters import FILTERS, Filters
+from .host_entries import HostEntry, hosts_of
 from .server_names import Kind, Reference, fits
 
 __all__ = ["AccountHosts", "Seen"]
@@ -24,12 +25,14 @@ PROVISIONING = COMMANDS["create"].moving
 class Seen:
     """The hosts that a list showed.
 
-    ``missing`` are the references that no server fits; ``lacks`` says why the list is incomplete.
+    ``missing`` are the references that no server fits; ``lacks`` says why the list is incomplete; ``notes``
+    say what else is not known.
     """
 
-    hosts: Hosts
+    hosts: Sequence[HostEntry]
     missing: Sequence[Reference] = ()
     lacks: str = ""
+    notes: Sequence[str] = ()
 
 
 @attrs.define(eq=False)
@@ -38,6 +41,7 @@ class AccountHosts:
 
     vps: Client
     wanted: Sequence[Reference]
+    filters: Filters = FILTERS
     _known: dict[str, Server] = attrs.field(factory=dict, init=False)
     _details: dict[str, tuple[Server, Server]] = attrs.field(factory=dict, init=False)
     """The rows without an address, each with the whole record."""
@@ -50,41 +54,39 @@ class AccountHosts:
         listing = await self.vps.listing()
         shown = {id_text(server.id): server for server in listing.servers if server.status != GONE}
         self._known = {**self._known, **shown} if listing.lacks else shown
-        rows, missing = self._chosen(listing.name_of)
-        notes: list[str] = []
-        await side_by_side(
-            self._complete(key, notes)
-            for key, row in rows.items()
-            if not row.address and row.status != PROVISIONING
-        )
-        hosts = hosts_of((self._addressed(key, row) for key, row in rows.items()), listing.name_of)
+        chosen, missing = self._chosen(listing.name_of)
+        unknown: list[str] = []
+        await side_by_side(self._complete(key, unknown) for key in chosen)
+        hosts = hosts_of((self._addressed(key, row) for key, row in self._known.items()), listing.name_of)
         return Seen(
-            hosts=attrs.evolve(hosts, notes=(*hosts.notes, *notes)), missing=missing, lacks=listing.lacks
+            hosts=[entry for entry in hosts if id_text(entry.server.id) in chosen],
+            missing=missing,
+            lacks=listing.lacks,
+            notes=unknown if chosen else self.filters.unknown(),
         )
 
-    def _chosen(self, name_of: Callable[[Server], str]) -> tuple[dict[str, Server], list[Reference]]:
-        """Return the servers that are wanted, and the references that none of them fits."""
-        if not self.wanted:
-            return self._known, []
-        chosen: dict[str, Server] = {}
+    def _chosen(self, name_of: Callable[[Server], str]) -> tuple[set[str], list[Reference]]:
+        """Return the keys of the servers that are wanted, and the references that none of them fits."""
+        found = {*self._known} if not self.wanted else set()
         missing: list[Reference] = []
         for reference in self.wanted:
-            hits = {key: one for key, one in self._known.items() if _is(reference, one, name_of(one))}
+            hits = {key for key, one in self._known.items() if _is(reference, one, name_of(one))}
             missing += [] if hits else [reference]
-            chosen |= hits
-        return chosen, missing
+            found |= hits
+        return {key for key in found if self.filters.fits(self._known[key])}, missing
 
-    async def _complete(self, key: str, notes: list[str]) -> None:
+    async def _complete(self, key: str, unknown: list[str]) -> None:
         """Read a server whose row has no address, unless the row is the same as before."""
         row = self._known[key]
         before, record = self._details.get(key, (None, None))
-        if before == row and record is not None and record.address:
+        known = before == row and record is not None and record.address
+        if row.address or row.status == PROVISIONING or known:
             return
         try:
             self._details[key] = row, await self.vps.servers.get(row)
         except VpsOrgError as error:
             # one server must not hide all others
-            notes.append(f"the address of {row.name[:80]!a} ({row.id}) is not known: {error}")
+            unknown.append(f"the address of {row.name[:80]!a} ({row.id}) is not known: {error}")
 
     def _addressed(self, key: str, row: Server) -> Server:
         before, record = self._details.get(key, (None, None))

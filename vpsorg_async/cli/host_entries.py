@@ -26,7 +26,7 @@ import attrs
 from ..records import Server
 from ..specs import id_text, name_key
 
-__all__ = ["HostEntry", "Hosts", "address_of", "hosts_of", "is_host_name"]
+__all__ = ["HostEntry", "address_of", "hosts_of", "is_host_name"]
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*"
@@ -43,6 +43,8 @@ RESERVED = frozenset(
     }
 )
 """Names that mean something else to Ansible or in a hosts file."""
+_SHOWN = 80
+"""Characters of a text of the service that a note repeats."""
 _KINDS = ("location", "plan", "status")
 """What groups are formed by, beside the pattern of the name."""
 
@@ -61,6 +63,8 @@ class HostEntry:
     pattern: str = ""
     """The group by the pattern of the name: ``web`` for ``web-01``; empty for a name without a number."""
     groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What of the host is not as the server shows it."""
 
     @property
     def address(self) -> str:
@@ -68,34 +72,35 @@ class HostEntry:
         return self.addresses[0] if self.addresses else ""
 
 
-@attrs.frozen(kw_only=True)
-class Hosts:
-    """The hosts in the order of their names, and what has to be said about them."""
-
-    entries: tuple[HostEntry, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def hosts_of(servers: Iterable[Server], name_of: Callable[[Server], str] = attrgetter("name")) -> Hosts:
-    """Return the hosts of servers, the same ones for the same servers in any order.
+def hosts_of(
+    servers: Iterable[Server], name_of: Callable[[Server], str] = attrgetter("name")
+) -> tuple[HostEntry, ...]:
+    """Return the hosts of servers in the order of their names, the same ones for the same servers in any order.
 
     Args:
-        servers: The servers.
+        servers: All servers of the account: the host of one depends on the names of the others.
         name_of: Returns the name of a server, as `Listing.name_of`.
     """
     known = sorted(servers, key=lambda server: (_natural(name_of(server)), _natural(str(server.id))))
-    names, notes = _names(known, name_of)
-    taken = {name_key(name) for name in names}
+    names = _names(known, name_of)
+    taken = {name_key(name) for name, _ in names}
     entries = []
-    for server, name in zip(known, names, strict=True):
+    for server, (name, why) in zip(known, names, strict=True):
         pattern, groups = _groups(server, name_of(server), taken)
         told = (server.ip_address, server.ipv6_address)
         addresses = tuple(dict.fromkeys(filter(None, map(address_of, told))))
-        notes += [f"{name}: {text!a} is no address" for text in told if text and not address_of(text)]
+        odd = [f"{name}: {text[:_SHOWN]!a} is no address" for text in told if text and not address_of(text)]
         entries.append(
-            HostEntry(name=name, server=server, addresses=addresses, pattern=pattern, groups=groups)
+            HostEntry(
+                name=name,
+                server=server,
+                addresses=addresses,
+                pattern=pattern,
+                groups=groups,
+                notes=(*filter(None, [why]), *odd),
+            )
         )
-    return Hosts(entries=tuple(entries), notes=tuple(notes))
+    return tuple(entries)
 
 
 def is_host_name(text: str) -> bool:
@@ -114,25 +119,23 @@ def address_of(text: str | None) -> str:
     return "" if getattr(address, "scope_id", None) else str(address)
 
 
-def _names(servers: Sequence[Server], name_of: Callable[[Server], str]) -> tuple[list[str], list[str]]:
-    """Return a host name for each server, no two the same, and a note on each that is not the server's own."""
+def _names(servers: Sequence[Server], name_of: Callable[[Server], str]) -> list[tuple[str, str]]:
+    """Return a host name for each server, no two the same, with a note if it is not the server's own."""
     shown = [name_of(server).rstrip(".") for server in servers]
     times = Counter(map(name_key, shown))
-    single = {n for n, name in enumerate(shown) if is_host_name(name) and times[name_key(name)] == 1}
-    taken = {name_key(shown[n]) for n in single}
-    names: list[str] = []
-    notes: list[str] = []
-    for n, (server, name) in enumerate(zip(servers, shown, strict=True)):
-        if n in single:
-            names.append(name)
+    single = [is_host_name(name) and times[name_key(name)] == 1 for name in shown]
+    taken = {name_key(name) for name, alone in zip(shown, single, strict=True) if alone}
+    names: list[tuple[str, str]] = []
+    for server, name, alone in zip(servers, shown, single, strict=True):
+        if alone:
+            names.append((name, ""))
             continue
         number = re.sub(r"[^a-z0-9-]", "", id_text(server.id))
         host = _free(f"{name if is_host_name(name) else 'server'}-{number}", taken)
         taken.add(name_key(host))
-        names.append(host)
         why = "several servers have this name" if is_host_name(name) else "this is no name of a host"
-        notes.append(f"{name!a} ({server.id}) is {host}: {why}")
-    return names, notes
+        names.append((host, f"{name[:_SHOWN]!a} ({server.id}) is {host}: {why}"))
+    return names
 
 
 def _groups(server: Server, name: str, taken: Collection[str]) -> tuple[str, tuple[str, ...]]:

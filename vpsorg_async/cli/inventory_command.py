@@ -19,11 +19,12 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from .account_hosts import AccountHosts
 from .exits import Exit
-from .host_entries import Hosts
+from .filters import FILTERS, Filters
+from .host_entries import HostEntry
 from .inventory_formats import FORMATS, Access, host_variables, reachable
 from .kept_file import HostNotes, KeptFile
 from .reports import some
-from .server_names import Kind, NoSuchServerError, read_all
+from .server_names import Kind, NoSuchServerError, Reference, read_all
 from .settings import ACCOUNT, Account
 from .signals import Interrupted
 from .specs import AnyServers
@@ -130,6 +131,7 @@ def inventory(
         str | None,
         Parameter(name="--host", help="Print the variables of one host, as Ansible may ask a script."),
     ] = None,
+    filters: Filters = FILTERS,
     file: FileOptions = FILE,
     login: AccessOptions = ACCESS,
     account: Account = ACCOUNT,
@@ -144,20 +146,21 @@ def inventory(
     login.check(form)
     access = login.access()
 
-    def text(hosts: Hosts) -> str:
+    def text(hosts: Sequence[HostEntry]) -> str:
         if host is None:
-            return FORMATS[form](hosts.entries, access)
-        known = [entry for entry in reachable(hosts.entries) if entry.name == host]
+            return FORMATS[form](hosts, access)
+        known = [entry for entry in reachable(hosts) if entry.name == host]
         return json.dumps(host_variables(known[0], access) if known else {}, indent=2) + "\n"
 
     notes = HostNotes(quiet=quiet, all_shown=form == "json")
-    return _write(servers, text, file, account, notes)
+    return _write(read_all(servers), filters, text, file, account, notes)
 
 
 def ssh_config(
     servers: AnyServers = (),
     /,
     *,
+    filters: Filters = FILTERS,
     file: FileOptions = FILE,
     login: AccessOptions = ACCESS,
     account: Account = ACCOUNT,
@@ -166,21 +169,21 @@ def ssh_config(
     """Print a configuration file for SSH, with which ssh, scp and rsync know the servers by name. The user is root."""
     access = login.access("root")
 
-    def text(hosts: Hosts) -> str:
-        return FORMATS["ssh"](hosts.entries, access)
+    def text(hosts: Sequence[HostEntry]) -> str:
+        return FORMATS["ssh"](hosts, access)
 
-    return _write(servers, text, file, account, HostNotes(quiet=quiet))
+    return _write(read_all(servers), filters, text, file, account, HostNotes(quiet=quiet))
 
 
 def _write(
-    servers: Sequence[str],
-    text: Callable[[Hosts], str],
+    wanted: Sequence[Reference],
+    filters: Filters,
+    text: Callable[[Sequence[HostEntry]], str],
     options: FileOptions,
     account: Account,
     notes: HostNotes,
 ) -> int:
     """Print the text of the hosts, write it to a file, or keep a file up to date until a signal comes."""
-    wanted = read_all(servers)
     options.check()
     path = options.watch or options.to
     file = None if path is None else KeptFile(path, text, notes)
@@ -188,8 +191,8 @@ def _write(
         file.check()
     settings = account.settings()
 
-    async def once(vps: Client) -> Hosts:
-        seen = await AccountHosts(vps, wanted).read()
+    async def once(vps: Client) -> Sequence[HostEntry]:
+        seen = await AccountHosts(vps, wanted, filters).read()
         named = [reference.text for reference in seen.missing if reference.kind is not Kind.PATTERN]
         notes.show(seen)
         if named:
@@ -205,7 +208,7 @@ def _write(
         return Exit.OK
 
     async def keep(vps: Client) -> None:
-        hosts = AccountHosts(vps, wanted)
+        hosts = AccountHosts(vps, wanted, filters)
         while True:
             await file.follow(hosts)
             await asyncio.sleep(options.interval)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -17,7 +17,7 @@ from ..errors import (
 )
 from .account_hosts import AccountHosts, Seen
 from .files import replace, why
-from .host_entries import Hosts
+from .host_entries import HostEntry
 from .output import printable
 from .reports import number, some
 from .stdio import note
@@ -45,8 +45,8 @@ class HostNotes:
 
     def show(self, seen: Seen) -> None:
         """Say what is not as the servers are, and what is not shown."""
-        lines = list(seen.hosts.notes)
-        without = [entry.name for entry in seen.hosts.entries if not entry.addresses]
+        lines = [*seen.notes, *(line for entry in seen.hosts for line in entry.notes)]
+        without = [entry.name for entry in seen.hosts if not entry.addresses]
         if without and not self.all_shown:
             lines.append(f"left out, because they have no address: {some(without)}")
         lines += [f"no server is {reference.text}" for reference in seen.missing]
@@ -69,7 +69,7 @@ class KeptFile:
     """A file that other programs read at any time."""
 
     path: Path
-    text: Callable[[Hosts], str]
+    text: Callable[[Sequence[HostEntry]], str]
     notes: HostNotes
 
     def check(self) -> None:
@@ -80,13 +80,13 @@ class KeptFile:
         if not os.access(target.parent, os.W_OK):
             raise ConfigurationError(f"{self.path}: there is no folder {target.parent} that can be written")
 
-    def write(self, hosts: Hosts) -> None:
+    def write(self, hosts: Sequence[HostEntry]) -> None:
         """Write the hosts if the file differs. Raises `OSError`, and the file is as before."""
         text = self.text(hosts)
         if self._differs(text):
             replace(self.path, text, mode=MODE, in_place=False)
             if not self.notes.quiet:
-                note(f"{self.path}: {number(hosts.entries)}")
+                note(f"{self.path}: {number(hosts)}")
 
     async def follow(self, hosts: AccountHosts) -> None:
         """Read the account once, and write the file if it differs. An error that may pass is a note."""
