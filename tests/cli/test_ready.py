@@ -42,6 +42,16 @@ def booted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sandbox]]:
         box.__exit__(None, None, None)
 
 
+def test_statuses_that_pass(vpsorg: Any, booted: Callable[..., Sandbox]) -> None:
+    """A check with statuses passes for these, and for no others."""
+    booted().world.add(1)
+    passed = vpsorg("wait", "12345", "--ready", "http:8080/,404,200-204")
+    failed = vpsorg("wait", "12345", "--ready", "http:8080/,3xx,404", *FEW)
+
+    assert (passed.code, failed.code) == (0, 3)
+    assert "it answered 200" in failed.out
+
+
 def test_a_fleet_is_ready(vpsorg: Any, booted: Callable[..., Sandbox]) -> None:
     """Created, ensured, rebooted, stopped and started: each is ready at the end, and its timeline says so."""
     booted()

@@ -6,6 +6,7 @@ written                                   passes when
 ``tcp:22``                                the port accepts connections
 ``http:8080/healthz``, ``http:/healthz``  a GET is answered by 2xx; ``https:443/healthz`` over TLS
 ``https://www.example.org/``              the same, for the host name and the port of the URL
+``http:/healthz,200-399``                 the same, but one of these statuses passes; also ``,401`` and ``,2xx,404``
 ``ssh``, ``ssh:2222``                     an SSH server sends its banner
 ``ssh: COMMAND``, ``ssh:2222: COMMAND``   the command, executed over SSH, ends with exit code 0
 ========================================  ==================================================================
@@ -69,6 +70,8 @@ class WrittenCheck:
     kind: str
     port: int | None = None
     rest: str = ""
+    statuses: frozenset[int] = frozenset()
+    """The HTTP statuses that pass; empty for any 2xx."""
 
 
 def parse(text: str) -> WrittenCheck:
@@ -82,6 +85,7 @@ def parse(text: str) -> WrittenCheck:
 
 
 def _parse(text: str) -> WrittenCheck:
+    text, statuses = _with_statuses(text)
     kind, colon, rest = text.partition(":")
     match kind:
         case "tcp":
@@ -89,10 +93,31 @@ def _parse(text: str) -> WrittenCheck:
                 raise ConfigurationError("the port is missing")
             return WrittenCheck(kind, _port(rest))
         case "http" | "https":
-            return _web(kind, rest, text)
+            return attrs.evolve(_web(kind, rest, text), statuses=statuses)
         case "ssh":
             return _ssh(rest) if colon else WrittenCheck(kind)
     raise ConfigurationError("this is no check")
+
+
+def _with_statuses(text: str) -> tuple[str, frozenset[int]]:
+    """Return the text without the HTTP statuses at its end, and these."""
+    before, comma, end = text.partition(",")
+    while comma and not re.fullmatch(r"[0-9xX,\s-]*", end):
+        more, comma, end = end.partition(",")
+        before += f",{more}"
+    if not comma or not re.match("https?(:|$)", before):
+        return text, frozenset()
+    found: set[int] = set()
+    for part in end.split(","):
+        bounds = re.fullmatch(r"([1-5])xx|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", part.strip().lower())
+        if bounds is None:
+            raise ConfigurationError(f"statuses are written as 200, 200-399 or 2xx, not {part.strip()!r}")
+        hundreds, first, last = bounds.groups()
+        low, high = (f"{hundreds}00", f"{hundreds}99") if hundreds else (first, last or first)
+        if int(high) < int(low):
+            raise ConfigurationError(f"statuses are written as 200, 200-399 or 2xx, not {part.strip()!r}")
+        found.update(range(int(low), int(high) + 1))
+    return before, frozenset(found)
 
 
 def _web(kind: str, rest: str, text: str) -> WrittenCheck:
@@ -191,7 +216,8 @@ class Readiness:
     ready: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Also wait until this check passes: tcp:PORT, http:PORT/PATH, a URL, ssh[:PORT] (its banner), or "
+            help="Also wait until this check passes: tcp:PORT, http:PORT/PATH, a URL (both also with the "
+            "statuses that pass, such as ,200-399), ssh[:PORT] (its banner), or "
             "'ssh[:PORT]: COMMAND' (exit code 0). Can be repeated: all must pass.",
             show_default=False,
         ),
@@ -299,7 +325,10 @@ class Readiness:
                         )
                     )
                 case kind:
-                    check = http(written.rest, tls=kind == "https", **port)
+                    statuses: dict[str, Any] = (
+                        {"status": sorted(written.statuses)} if written.statuses else {}
+                    )
+                    check = http(written.rest, tls=kind == "https", **port, **statuses)
         except ConfigurationError as problem:
             reason = re.sub(r"^(user|key|known_hosts)\b", _flag, _translated(str(problem)))
             raise ConfigurationError(f"--ready {text!r}: {reason}") from None
