@@ -69,6 +69,10 @@ class AdmissionControl:
         """Raise `LimitError` if the client is read-only; ``what`` is the change."""
         self._allowance.check_change(what)
 
+    def check_run(self, creates: int) -> None:
+        """Raise `LimitError` if one run may not create that many servers."""
+        self._allowance.check_run(creates)
+
     async def admit(
         self,
         endpoints: Endpoints,

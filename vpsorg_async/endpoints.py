@@ -152,6 +152,11 @@ class Endpoints:
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
+    @property
+    def can_update(self) -> bool:
+        """Whether the dialect can change fields of a server (PATCH)."""
+        return self._dialect.can_update
+
     def check(self, spec: ServerSpec) -> None:
         """Raise `ConfigurationError` for a spec that the dialect cannot express."""
         self._dialect.check(spec)

@@ -24,6 +24,7 @@
     │   ├── UnexpectedStatusError           the server settled elsewhere, or was suspended
     │   ├── ServerGoneError                 the server does not exist (any more)
     │   └── NeverReadyError                 a ready check found that the server has failed for good
+    ├── ReplacementError         .old_id .new_id .reason        a server was not replaced, or not wholly
     └── FleetError (ExceptionGroup)         only from Report.raise_for_failures()
 
 A class exists where a caller reacts differently. All pickle, and none holds headers or the token. A class annotates
@@ -37,7 +38,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from .fleet_errors import FleetError, LimitError, PlanRefusedError
+from .fleet_errors import FleetError, LimitError, PlanRefusedError, ReplacementError
 from .records import Seen, Server, ServerId
 from .root_error import ConfigurationError, VpsOrgError
 
@@ -60,6 +61,7 @@ __all__ = [
     "PermissionDeniedError",
     "PlanRefusedError",
     "RateLimitError",
+    "ReplacementError",
     "RequestError",
     "RequestTimeoutError",
     "Sent",

@@ -25,6 +25,7 @@ from .fleet.events import (
     ServerNotReady,
     ServerReplaced,
     ServerSettled,
+    ServerSwitched,
 )
 from .http.events import (
     AnswerMisfit,
@@ -58,6 +59,7 @@ __all__ = [
     "ServerReplaced",
     "ServerSettled",
     "ServerStuck",
+    "ServerSwitched",
 ]
 
 ClientEvent = (

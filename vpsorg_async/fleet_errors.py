@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from .fleet_plan import FleetPlan
+from .records import ServerId
 from .root_error import VpsOrgError
 
-__all__ = ["FleetError", "LimitError", "PlanRefusedError"]
+__all__ = ["FleetError", "LimitError", "PlanRefusedError", "ReplacementError"]
 
 
 class LimitError(VpsOrgError):
@@ -85,3 +86,34 @@ class PlanRefusedError(VpsOrgError):
         super().__init__(message)
         self.plan = plan
         self.changes = tuple(changes)
+
+
+class ReplacementError(VpsOrgError):
+    """A server was not replaced, or not wholly. The message says which of the two servers exist.
+
+    Attributes:
+        reason: What went wrong: the error of the new server's create, wait or check, of the old one's delete, or of the
+            switch.
+        old_id: The id of the old server.
+        new_id: The id of the new server; None if there is none, as far as is known.
+
+    Example:
+        ``except* ReplacementError as errors: print([error.new_id for error in errors.exceptions])``
+    """
+
+    reason: VpsOrgError | None
+    old_id: ServerId | None
+    new_id: ServerId | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: VpsOrgError | None = None,
+        old_id: ServerId | None = None,
+        new_id: ServerId | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.old_id = old_id
+        self.new_id = new_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ async def test_the_plan_of_a_dry_run_is_applied_too() -> None:
 
         assert await vps.fleet.plan(iter(wanted)) == plan
         assert plan.price_hourly is not None
-        with pytest.raises(ConfigurationError, match="prune and protect need FleetSpecs"):
+        with pytest.raises(ConfigurationError, match="need FleetSpecs"):
             await vps.fleet.plan(wanted, prune=True)
         assert changes(box) == []
 
@@ -216,7 +217,7 @@ async def test_a_plan_with_a_step_of_another_version() -> None:
     async with account() as (box, vps):
         have(box, 1)
         (step,) = (await vps.fleet.plan(fleet(1))).steps
-        with pytest.raises(PlanRefusedError, match="replaced"):
+        with pytest.raises(PlanRefusedError, match="replaces servers"):
             await vps.fleet.apply(FleetPlan((attrs.evolve(step, kind=StepKind.REPLACE),)), timeout=TIMEOUT)
 
         assert changes(box) == []
@@ -627,7 +628,7 @@ async def test_one_wrong_file_that_would_delete_most_of_a_fleet(tmp_path: Path) 
     [
         (fleet(1), {"timeout": None}, "timeout"),
         (fleet(1), {"prune": 1}, "prune"),
-        (fleet(1), {"replace": "rolling"}, "replace is 'never'"),
+        (fleet(1), {"replace": "always"}, "replace is 'never' or 'rolling'"),
         (fleet(1), {"max_deletes": -1}, "max_deletes"),
         (fleet(1), {"max_deletes": 1.5}, "max_deletes"),
         (fleet(1), {"max_deletes": True}, "max_deletes"),
@@ -636,8 +637,13 @@ async def test_one_wrong_file_that_would_delete_most_of_a_fleet(tmp_path: Path) 
         (fleet(1), {"remove": "oldest"}, "remove"),
         (fleet(1), {"remove": None}, "remove"),
         (fleet(1), {"allow_empty": "yes"}, "allow_empty"),
-        (fleet(1), {"surge": 2}, "surge is 1"),
-        (fleet(1), {"surge": True}, "surge is 1"),
+        (fleet(1), {"surge": 2, "drain": 3.0}, "surge, drain: only for replace='rolling'"),
+        (fleet(1), {"switch": asyncio.sleep}, "switch: only for replace='rolling'"),
+        (fleet(1), {"replace": "rolling", "switch": 7}, "switch is an async function"),
+        (fleet(1), {"replace": "rolling", "surge": True}, "surge"),
+        (fleet(1), {"replace": "rolling", "replace_when": 7}, "replace_when is a timedelta"),
+        (fleet(1), {"replace": "rolling", "replace_when": timedelta()}, "longer than 0"),
+        (fleet(1), {"replace": "rolling", "replace_when": asyncio.sleep}, "called, not awaited"),
         (FleetPlan(()), {"surge": 1}, "decided when the plan was made"),
         ([fleet(1), fleet(1)], {}, "overlap"),
         ([fleet(1), fleet(1, "web-1{n}")], {}, "overlap"),

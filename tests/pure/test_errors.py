@@ -153,6 +153,7 @@ FULL = [
     errors.JournalError("the disk is full"),
     errors.LimitError("too many", limit="max_servers", allowed=Decimal(20), required=Decimal(25)),
     errors.PlanRefusedError("refused", plan=FleetPlan((), refusals=("no",)), changes=["web-01 is gone"]),
+    errors.ReplacementError("kept", reason=ConfigurationError("bad"), old_id=1, new_id="5f-a"),
     RequestError("failed", request="GET /x/", sent=Sent.NO),
     ConnectError("refused", request="GET /x/", final=True),
     ConnectionLostError("reset", sent=Sent.NO, request="POST /x/"),

@@ -294,7 +294,8 @@ def test_any_account(data: st.DataObject) -> None:
         assert step.server.id not in fitting
         assert step.by is None or step.by.id in fitting
         assert step.by is not None or step.name not in {one.name for one in servers}
-    if {one.id for one in plan.deletes} & fitting:
+    # one whose word is not known may be leaving anyway
+    if {one.id for one in plan.deletes if one.status.is_known} & fitting:
         assert not any(step.by is None for step in plan.replaces)
     stays = sum(step.kind != "delete" for step in plan.steps)
     assert stays >= min(wanted.count, len(servers))

@@ -97,6 +97,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def can_update(self) -> bool:
+        """Whether there is a PATCH."""
+        ...
+
+    @property
     def page_size(self) -> int | None:
         """The number of rows in a page; None if lists are not paged."""
         ...

@@ -61,6 +61,7 @@ class Documented:
     action_form = Expected.ENVELOPE
     id_fields: tuple[str, ...] = ("id", "server_id", "uuid")
     name_field = "name"
+    can_update: bool = True
     page_size: int | None = None
 
     def __init__(self, *, max_list_body: int | None = None) -> None:

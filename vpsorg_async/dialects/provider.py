@@ -135,6 +135,7 @@ class Provider:
     action_form = Expected.ANYTHING
     id_fields: tuple[str, ...] = ("uuid", "id", "server_id")
     name_field = "hostname"
+    can_update: bool = False
     page_size: int | None = PAGE_SIZE
 
     def __init__(self, *, max_list_body: int | None = None) -> None:

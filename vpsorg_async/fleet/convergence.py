@@ -50,6 +50,7 @@ class Selector:
         check_apart(fleets)
         self._patterns = [_pattern(fleet, key_of) for fleet in fleets]
         self._fleets = fleets
+        self._key_of = key_of
         by_name = [fleet.names == pattern for fleet, pattern in zip(fleets, self._patterns, strict=True)]
         if any(by_name) and not all(by_name):
             # in the provider dialect the name of one fleet can be the host name of another
@@ -62,6 +63,14 @@ class Selector:
             if number is not None:
                 return index, number
         return None
+
+    def place_of(self, subject: ServerSpec | Server) -> tuple[int, int] | None:
+        """Return the index of the fleet that a spec or a server belongs to, and its number."""
+        return self.place(self._key_of(subject))
+
+    def fleet(self, index: int) -> FleetSpec:
+        """Return a fleet."""
+        return self._fleets[index]
 
     def pattern(self, index: int) -> NamePattern:
         """Return the pattern of the names by which the servers of a fleet are found."""

@@ -24,6 +24,7 @@ __all__ = [
     "ServerNotReady",
     "ServerReplaced",
     "ServerSettled",
+    "ServerSwitched",
 ]
 
 
@@ -105,6 +106,16 @@ class ServerReplaced:
 
 
 @attrs.frozen(kw_only=True)
+class ServerSwitched:
+    """A new server has taken over from an old one, which is deleted next. ``server_id`` is the new one's."""
+
+    operation: str
+    key: ServerId
+    old_id: ServerId
+    server_id: ServerId
+
+
+@attrs.frozen(kw_only=True)
 class ServerSettled:
     """A server has its outcome."""
 
@@ -121,5 +132,6 @@ FleetEvent = (
     | ServerActive
     | ServerNotReady
     | ServerReplaced
+    | ServerSwitched
     | ServerSettled
 )

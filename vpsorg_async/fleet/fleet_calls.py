@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Unpack, overload
 
 import attrs
 
 from ..errors import ConfigurationError, PlanRefusedError
-from ..fleet_plan import FleetPlan, StepKind
+from ..fleet_plan import FleetPlan
 from ..fleet_spec import FleetSpec
 from ..specs import ServerSpec, check_bool
 from .bulk_commands import BulkCommands
 from .guards import Guards
-from .inputs import ApplyOptions, PlanOptions, ScaleOptions, check_known, options_of
+from .inputs import (
+    ApplyOptions,
+    PlanOptions,
+    ScaleOptions,
+    check_file,
+    check_function,
+    check_known,
+    options_of,
+)
 from .jobs import Options
 from .outcomes import Report
+from .replace_options import ReplaceOptions
 from .stream import finish
+from .swaps import Switch
 
 __all__ = ["FleetCalls"]
 
@@ -33,6 +44,8 @@ class FleetCalls(BulkCommands):
     async def plan(
         self,
         fleets: FleetSpec | Iterable[FleetSpec] | Iterable[ServerSpec],
+        *,
+        journal: str | os.PathLike[str] | None = None,
         **options: Unpack[PlanOptions],
     ) -> FleetPlan:
         """Return what `apply` would do, and what that costs. Only reads are sent: one list, and the prices.
@@ -64,15 +77,17 @@ class FleetCalls(BulkCommands):
         Source: https://www.vps.org/api/v1/docs/servers/
         """
         check_known("plan", options, PlanOptions)
-        guards = Guards.of(options)
+        guards, replace, file = Guards.of(options), ReplaceOptions.of(options), check_file(journal)
         given: Any = fleets
         if isinstance(fleets, Iterable) and not isinstance(fleets, str | bytes):
             given = tuple(fleets)
         if isinstance(given, tuple) and given and all(isinstance(one, ServerSpec) for one in given):
-            if guards.prune or guards.protect:
-                raise ConfigurationError("prune and protect need FleetSpecs: other specs delete nothing")
+            if guards.prune or guards.protect or replace is not None:
+                raise ConfigurationError(
+                    "prune, protect and replace need FleetSpecs: other specs delete nothing"
+                )
             return await self._launcher.ensure_plan(self._launcher.specs(given))
-        return await self._launcher.plan(self._launcher.fleets(given), guards, priced=True)
+        return await self._launcher.plan(self._launcher.fleets(given), guards, replace, file, priced=True)
 
     async def apply(
         self,
@@ -113,13 +128,19 @@ class FleetCalls(BulkCommands):
 
         Source: https://www.vps.org/api/v1/docs/servers/
         """
-        settings = options_of("apply", timeout, options, ApplyOptions)
+        settings, switch = options_of("apply", timeout, options, ApplyOptions), options.get("switch")
+        check_function(switch, "switch", awaited=True)
         if not isinstance(fleets, FleetPlan):
-            return await self._converge("apply", self._launcher.fleets(fleets), Guards.of(options), settings)
+            replace = ReplaceOptions.of(options)
+            if switch is not None and replace is None:
+                raise ConfigurationError("switch: only for replace='rolling'")
+            wanted = self._launcher.fleets(fleets)
+            return await self._converge("apply", wanted, Guards.of(options), settings, replace, switch)
         decided = sorted(PlanOptions.__optional_keys__ & options.keys())
         if decided:
             raise ConfigurationError(f"{', '.join(decided)}: decided when the plan was made")
-        return await finish(self._launcher.applying(_permitted(fleets), settings, "apply"))
+        plan = _permitted(fleets, settings, switch)
+        return await finish(self._launcher.applying(plan, settings, "apply", switch))
 
     @overload
     async def scale(
@@ -198,23 +219,40 @@ class FleetCalls(BulkCommands):
         return await self._converge("scale", wanted, guards, settings)
 
     async def _converge(
-        self, operation: str, fleets: Sequence[FleetSpec], guards: Guards, options: Options
+        self,
+        operation: str,
+        fleets: Sequence[FleetSpec],
+        guards: Guards,
+        options: Options,
+        replace: ReplaceOptions | None = None,
+        switch: Switch | None = None,
     ) -> Report:
         """Plan and apply; plan again if the account changes between the two."""
+
+        async def planned() -> FleetPlan:
+            plan = await self._launcher.plan(fleets, guards, replace, options.journal, priced=False)
+            return _permitted(plan, options, switch)
+
         for _ in range(TRIES - 1):
-            plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
+            plan = await planned()
             with contextlib.suppress(PlanRefusedError):
-                return await finish(self._launcher.applying(plan, options, operation))
+                return await finish(self._launcher.applying(plan, options, operation, switch))
             await self._context.clock.sleep(PAUSE)
-        plan = _permitted(await self._launcher.plan(fleets, guards, priced=False))
-        return await finish(self._launcher.applying(plan, options, operation))
+        return await finish(self._launcher.applying(await planned(), options, operation, switch))
 
 
-def _permitted(plan: FleetPlan) -> FleetPlan:
-    """Return the plan. Raises `PlanRefusedError` if a guard forbids it."""
-    refusals = plan.refusals
-    if any(step.kind is StepKind.REPLACE for step in plan.steps):
-        refusals = (*refusals, "no server is replaced by this version")
+def _permitted(plan: FleetPlan, options: Options, switch: Switch | None) -> FleetPlan:
+    """Return the plan. Raises `PlanRefusedError` if a guard forbids it, or if it is not known what it switches."""
+    refusals = list(plan.refusals)
+    if plan.replaces and plan.policy is None:
+        refusals.append("it replaces servers, and does not say how")
+    halves = [step for step in plan.replaces if step.by is not None and not step.begun]
+    if halves and switch is not None and options.journal is None:
+        names = ", ".join(step.name for step in halves[:5])
+        refusals.append(
+            f"new servers exist already ({names}), and which old ones they were to replace, and whether the switch was "
+            "called, is known to a journal alone: pass journal=, or finish without switch="
+        )
     if refusals:
         raise PlanRefusedError(f"the plan is refused, and nothing was sent: {'; '.join(refusals)}", plan=plan)
     return plan

@@ -59,18 +59,7 @@ class Guards:
     @classmethod
     def of(cls, given: Mapping[str, Any], *, exact: bool = False) -> Self:
         """Return the guards that the options of a call ask for. Raises `ConfigurationError`."""
-        replace, remove, protect = (
-            given.get("replace", "never"),
-            given.get("remove", "highest"),
-            given.get("protect"),
-        )
-        if replace != "never":
-            raise ConfigurationError(
-                f"replace is 'never': no server is replaced by this version, not {replace!r}"
-            )
-        surge = given.get("surge", 1)
-        if type(surge) is not int or surge != 1:
-            raise ConfigurationError(f"surge is 1: no server is replaced by this version, not {surge!r}")
+        remove, protect = given.get("remove", "highest"), given.get("protect")
         if isinstance(remove, str) and remove not in ("highest", "newest"):
             raise ConfigurationError(f"remove is 'highest', 'newest' or a function, not {remove!r}")
         if not isinstance(remove, str):

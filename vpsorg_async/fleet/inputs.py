@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 from ..config import check_seconds
@@ -101,10 +102,27 @@ class PlanOptions(TypedDict, total=False):
 
     prune: bool
     """Whether servers that are more than a fleet's count are deleted; False by default."""
-    replace: Literal["never"]
-    """What is done with a server that differs from its spec: nothing; no other word is supported yet."""
-    surge: Literal[1]
-    """The number of servers that are replaced at once; only 1 is supported yet, and none is replaced."""
+    replace: Literal["never", "rolling"]
+    """What is done with a server that differs from its spec in its plan, system or location: nothing (``"never"``, the
+    default), or a new server takes its place (``"rolling"``), a few at a time. What a PATCH can change is changed then.
+    """
+    replace_when: timedelta | Callable[[Server], object] | None
+    """Which servers are replaced besides: those of at least this age, or those for which this function returns True."""
+    surge: int | float
+    """The number of servers that may exist beyond the size of their fleet, or a share of it; 1 by default."""
+    max_unavailable: int | float
+    """The number of servers of a fleet that may be unavailable while others are replaced, or a share; 0 by default."""
+    drain: float
+    """Seconds between the switch to a new server and the delete of the old one; 0 by default."""
+    canary: int
+    """The number of servers of each fleet that are replaced first, one by one; 1 by default."""
+    max_failures: int
+    """The number of failures after which no further server is replaced; 1 by default."""
+    delete_failed: bool
+    """Whether new servers that failed are deleted again; False by default."""
+    names: Literal["free", "stable"]
+    """``"free"`` (default): a new server keeps the free number that it gets. ``"stable"``: it gets the old one's name
+    once that one is gone."""
     max_deletes: float | None
     """The maximum number of deletes: a number for the whole plan, or a share below 1 of the servers of each fleet, at
     least one; 0.1 by default. A plan with more deletes is refused."""
@@ -122,6 +140,8 @@ class ApplyOptions(StartOptions, PlanOptions, StuckOptions, total=False):
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
+    switch: Callable[[Server, Server], Awaitable[object]] | None
+    """Awaited with the old and the new server once the new one is ready, before the old one is deleted."""
 
 
 class ScaleOptions(StartOptions, StuckOptions, total=False):

@@ -6,16 +6,18 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Self
 
+import anyio
+
 from ..errors import RequestError, Sent
-from ..journal import Journal, JournalRun
+from ..journal import Journal, JournalRun, StandingPair
 from ..lifecycle.receipts import Receipt
-from ..records import ServerId
+from ..records import Server, ServerId
 from ..specs import ServerSpec
 from ..timing import time_before
 from .jobs import Job, RunContext
 from .resumption import Resumption
 
-__all__ = ["COMMANDS_LAST", "Intents"]
+__all__ = ["COMMANDS_LAST", "Intents", "standing_pairs"]
 
 COMMANDS_LAST = 3600.0
 """Seconds for which commands of an earlier run are taken up, at least. Creates are, whenever they were sent."""
@@ -78,7 +80,7 @@ class Intents:
         if commands and max(left.at for left in commands.values()) < self._oldest:
             # the same call means another reboot by now, and not that of last week
             commands = {}
-        return Resumption.of_journal(self._run.standing, commands, self._run.recent)
+        return Resumption.of_journal(self._run.standing, commands, self._run.recent, self._run.pairs)
 
     async def note_before(self, ids: Collection[str]) -> None:
         """Record the ids that are in the account before anything is created. Raises `JournalError`."""
@@ -116,6 +118,26 @@ class Intents:
         if self._holds(job):
             self._run.withdrawn(self._subject(job), job.command or "create")
 
+    async def pair(self, spec: ServerSpec, old: Server, new_id: ServerId | None) -> None:
+        """Record that a new server takes the place of an old one. Raises `JournalError`: it must not begin then."""
+        await self._run.pair(self._name_of(spec), old, new_id)
+
+    def paired(self, spec: ServerSpec, new: Server) -> None:
+        """Record the id of the new server."""
+        self._run.pair_made(self._name_of(spec), new.id)
+
+    def switched(self, spec: ServerSpec) -> None:
+        """Record that the new server has taken over."""
+        self._run.pair_switched(self._name_of(spec))
+
+    def replaced(self, names: Collection[str]) -> None:
+        """Record that replacements are over, by the names of the new servers as they are shown."""
+        self._run.pairs_ended(names)
+
+    def pair_ended(self, spec: ServerSpec) -> None:
+        """Record that a replacement is over."""
+        self.replaced([self._name_of(spec)])
+
     async def end(self, *, complete: bool) -> None:
         """Release the names and servers. A complete run leaves nothing to take up."""
         try:
@@ -131,3 +153,16 @@ class Intents:
             return self._name_of(job.spec)
         assert job.server_id is not None
         return job.server_id
+
+
+async def standing_pairs(file: str | None, context: RunContext) -> tuple[StandingPair, ...]:
+    """Return the replacements that a journal has. A file that does not exist is not created.
+
+    Raises:
+        ConfigurationError: The file can't be used.
+        JournalError: The journal can't be read.
+    """
+    if file is None or not await anyio.Path(file).exists():
+        return ()
+    async with await Journal.open(file, account=context.account, clock=context.clock) as journal:
+        return await journal.pairs()

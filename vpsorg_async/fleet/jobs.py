@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -113,6 +113,8 @@ class Job:
     """Whether the command was sent and acknowledged before."""
     after: tuple[ServerId, ...] = ()
     """Servers with an open command of this client, which has to be done first."""
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    """What is changed in place before anything else."""
     receipt: Receipt | None = None
     """That of a command which an earlier run sent, and which is waited for."""
     leaving: bool = False

@@ -17,19 +17,25 @@ from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lookups import Plans
 from ..records import Server, ServerId
+from ..replace_policy import ReplacePolicy
 from ..specs import ServerSpec, name_key, same_id
 from .adoption import find_created
+from .convergence import Selector
 from .guards import Guards
 from .inputs import check_ids, no_repeats
-from .intents import COMMANDS_LAST, Intents
+from .intents import COMMANDS_LAST, Intents, standing_pairs
 from .jobs import Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
-from .planning import FleetPlan, Step, StepKind
+from .planning import FleetPlan, Step, StepKind, plan_fleet
+from .replace_options import ReplaceOptions
 from .resumption import Resumption
 from .retry_failed import job_deleting, job_left, job_of, job_waiting, jobs_again, merged, take_up
 from .run import Run
 from .stream import finish
 from .survey import Survey
+from .swap_plans import check_standing, old_spec, swap_of, with_swaps
+from .swap_run import SwapRun
+from .swaps import Swap, Switch
 
 __all__ = ["Launcher"]
 
@@ -65,10 +71,25 @@ class Launcher:
         own = await self._survey.begin().created(spec, before)
         return own or await find_created(self._context, spec, before, settle)
 
-    async def plan(self, fleets: Sequence[FleetSpec], guards: Guards, *, priced: bool) -> FleetPlan:
+    async def plan(
+        self,
+        fleets: Sequence[FleetSpec],
+        guards: Guards,
+        replace: ReplaceOptions | None = None,
+        journal: str | None = None,
+        *,
+        priced: bool,
+    ) -> FleetPlan:
         """Return what has to happen for these fleets; ``priced``: with prices if they can be read."""
+        if (
+            replace is not None
+            and replace.policy.names == "stable"
+            and not self._context.endpoints.can_update
+        ):
+            raise ConfigurationError("names='stable' needs a PATCH, which the dialect does not have")
+        standing = await standing_pairs(journal, self._context) if replace is not None else ()
         survey = self._survey.begin()
-        plan = await survey.converged(fleets, guards)
+        plan = await survey.converged(fleets, guards, replace, standing)
         return await survey.priced(plan) if priced else plan
 
     def creating(self, wanted: Sequence[ServerSpec], options: Options, target: Target | None) -> Run:
@@ -113,12 +134,16 @@ class Launcher:
 
         return self._run_of(wanted, options, "ensure", prepare, more, whole)
 
-    def applying(self, plan: FleetPlan, options: Options, operation: str) -> Run:
+    def applying(
+        self, plan: FleetPlan, options: Options, operation: str, switch: Switch | None = None
+    ) -> Run:
         """Return a run that applies a plan, if the account still is as it was planned on when the run is entered."""
         specs = [step.spec for step in plan.steps]
         deletes = [step for step in plan.steps if step.kind is StepKind.DELETE]
+        selector = Selector(plan.fleets, self._context.endpoints.key_of)
 
         async def prepare(resumption: Resumption) -> Work:
+            check_standing(plan, selector, resumption.pairs)
             listed_at = self._context.clock.now()
             before, now = await self._survey.begin().unchanged(plan)
             leaving = self._leaving(now, resumption)
@@ -127,28 +152,56 @@ class Launcher:
             for step in now.steps:
                 if step.server is not None and step.kind is StepKind.DELETE:
                     jobs.append(job_deleting(step, resumption.command(step.server.id, "delete")))
-                elif step.name not in taken:
+                elif step.name not in taken and step.kind is not StepKind.REPLACE:
                     jobs.append(self._job(step, resumption))
-            return Work(jobs, before, listed_at)
+            work = Work(jobs, before, listed_at)
+            if plan.policy is None:
+                return work
+            swaps = [self._swap(step, selector, plan.policy, resumption) for step in now.replaces]
+            return with_swaps(work, swaps, now, selector, resumption.pairs)
 
-        return Run(
+        replaced = [old_spec(step, selector) for step in plan.replaces]
+        ids = [server.id for server in (*plan.deletes, *(step.server for step in plan.replaces)) if server]
+        claim = self._working_on([*specs, *replaced])
+        record = self.recording(
+            options.journal, operation, specs=[*specs, *replaced], ids=ids, settle=options.settle
+        )
+        # what was not deleted or replaced needs another plan
+        rest = [step for step in plan.steps if step not in deletes and step.kind is not StepKind.REPLACE]
+        again = self._ensure_again([step.spec for step in rest if not step.surplus], options)
+        names, careful = [spec.name for spec in specs], attrs.evolve(options, careful_deletes=True)
+        if plan.policy is None:
+            return Run(
+                self._context, operation, names, careful, prepare, claim=claim, record=record, again=again
+            )
+        return SwapRun(
             self._context,
             operation,
-            [spec.name for spec in specs],
-            attrs.evolve(options, careful_deletes=True),
+            names,
+            careful,
             prepare,
-            claim=self._working_on(specs),
-            record=self.recording(
-                options.journal,
-                operation,
-                specs=specs,
-                ids=[server.id for server in plan.deletes],
-                settle=options.settle,
-            ),
-            # what was not deleted needs another plan
-            again=self._ensure_again(
-                [step.spec for step in plan.steps if step not in deletes and not step.surplus], options
-            ),
+            policy=plan.policy,
+            switch=switch,
+            claim=claim,
+            record=record,
+            again=again,
+        )
+
+    def _swap(self, step: Step, selector: Selector, policy: ReplacePolicy, resumption: Resumption) -> Swap:
+        """Return what is to be done for a server that is replaced."""
+        endpoints, old = self._context.endpoints, step.server
+        assert old is not None
+        known = [] if step.by is None else [step.by]
+        (new,) = plan_fleet([step.spec], known, endpoints.key_of, self._context.waiter.heading).steps
+        receipt = resumption.receipt(step.spec, endpoints.key_of(step.spec))
+        made = self._taken_up([step.spec], resumption, _ACTIVE)[0] if receipt or not known else []
+        left = resumption.command(old.id, "delete")
+        return swap_of(
+            step,
+            self._job(new, resumption, made[0] if made else None),
+            attrs.evolve(job_left(old.id, "delete", Target.of("gone"), left), server=old),
+            selector,
+            policy,
         )
 
     def acting(

@@ -28,7 +28,8 @@ class Succeeded:
         server: The record that showed the target. None for a start, stop or reboot with
             ``wait=False``, and for ``kept``.
         how: ``created``, ``adopted`` (the server existed, or the answer to its create was lost), ``started``,
-            ``stopped``, ``rebooted``, ``deleted``, or ``kept`` (more than its fleet needs, and left as it is).
+            ``stopped``, ``rebooted``, ``deleted``, ``updated`` (its fields were changed), ``replaced`` (it took the
+            place of ``old``), or ``kept`` (more than its fleet needs, and left as it is).
         evidence: Why the wait believes that the command took effect; None without a wait.
         stage: How far the server came: ``accepted`` (its command), then its status (``active``, ``stopped``, ``gone``),
             then ``ready`` (its ready check passed).
@@ -40,6 +41,7 @@ class Succeeded:
         receipt: That of the command, also where an earlier run had sent it; None where none was acknowledged.
         differences: The fields in which an adopted server differs from its spec; they are not changed.
         replaced: The ids of the servers that were created before this one, were stuck, and were deleted for it.
+        old: The server that was replaced by this one, as it was before.
         error: None, as for every outcome that is not `Failed`.
     """
 
@@ -52,6 +54,7 @@ class Succeeded:
     how: str = attrs.field(default="", kw_only=True)
     stage: str = attrs.field(default="", kw_only=True)
     differences: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    old: Server | None = attrs.field(default=None, kw_only=True)
     acknowledged: bool = attrs.field(default=False, kw_only=True)
     receipt: Receipt | None = attrs.field(default=None, kw_only=True)
     replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
@@ -75,6 +78,7 @@ class Failed:
         receipt: That of the command, with which another process can wait for it; None if it was not acknowledged.
         replaced: The ids of the servers that were created before, were stuck, and were deleted, as in `Succeeded`.
         not_replaced: Why a stuck server was not replaced; empty without ``on_stuck="replace"``, and where it was.
+        old: The server that was to be replaced, as it was before; ``server`` is the new one then.
     """
 
     key: ServerId
@@ -89,6 +93,7 @@ class Failed:
     receipt: Receipt | None = attrs.field(default=None, kw_only=True)
     replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
     not_replaced: str = attrs.field(default="", kw_only=True)
+    old: Server | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
 from ..errors import OutcomeUnknownError, VpsOrgError
-from ..journal import Acknowledged, Intent
+from ..journal import Acknowledged, Intent, StandingPair
 from ..journal.entries import same_ids
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
@@ -47,7 +47,8 @@ class Resumption:
     ``recent`` are the receipts of complete runs whose servers a list may not show yet.
     ``others`` is what holds for names that are in neither of the two tables. ``settle`` is the time in seconds for
     which the names in doubt are searched for before a create is sent; None: that of the run. It counts from the moment
-    at which the run got hold of them, since the earlier attempt can send nothing after that.
+    at which the run got hold of them, since the earlier attempt can send nothing after that. ``pairs`` are replacements
+    of servers, of any name, that have not come to their end.
     """
 
     receipts: Mapping[str, Receipt] = attrs.field(factory=dict)
@@ -58,6 +59,7 @@ class Resumption:
     recent: Mapping[str, Receipt] = attrs.field(factory=dict)
     leaving: Collection[str] = ()
     settle: float | None = None
+    pairs: Sequence[StandingPair] = ()
 
     @classmethod
     def of_attempt(
@@ -77,6 +79,7 @@ class Resumption:
         names: Mapping[str, Intent | Acknowledged],
         commands: Mapping[ServerId, Intent | Acknowledged],
         recent: Mapping[str, Receipt],
+        pairs: Sequence[StandingPair] = (),
     ) -> Resumption:
         """Return what a journal has of the names and servers of a run."""
         return cls(
@@ -95,6 +98,7 @@ class Resumption:
                 for name, left in names.items()
                 if isinstance(left, Acknowledged) and left.leaving
             },
+            pairs=pairs,
         )
 
     def receipt(self, spec: ServerSpec, key: str) -> Receipt | None:

@@ -18,6 +18,9 @@ from .planning import Step, StepKind
 __all__ = ["job_deleting", "job_left", "job_of", "job_waiting", "jobs_again", "merged", "take_up"]
 
 
+_HOW = {StepKind.START: "started", StepKind.UPDATE: "updated"}
+
+
 def job_of(step: Step) -> Job:
     """Return the job that applies a step of a plan."""
     active = Target.of("active")
@@ -30,6 +33,7 @@ def job_of(step: Step) -> Job:
     if step.surplus and step.kind is StepKind.KEEP:
         return Job(key=step.name, how="kept")
     after = tuple(server.id for server in step.after)
+    fields = {field: getattr(step.spec, field) for field in step.updates}
     if step.kind is StepKind.CREATE:
         return Job(key=step.spec.name, command="create", spec=step.spec, target=active, after=after)
     return Job(
@@ -37,11 +41,12 @@ def job_of(step: Step) -> Job:
         command="start" if step.kind is StepKind.START else "",
         server=step.server,
         server_id=server_id,
-        target=None if step.kind is StepKind.KEEP else active,
+        target=None if step.kind in (StepKind.KEEP, StepKind.UPDATE) else active,
         differences=step.differences,
+        fields=fields,
         # a start that is refused because it runs has reached its goal
         echo=step.kind is StepKind.START,
-        how="started" if step.kind is StepKind.START else "adopted",
+        how=_HOW.get(step.kind, "adopted"),
         after=after,
     )
 

@@ -48,6 +48,8 @@ class OutcomeLog:
         self._outcomes: dict[ServerId, Outcome] = {}
         self._settled: asyncio.Queue[Outcome | BaseException] = asyncio.Queue()
         self._expected: dict[ServerId, asyncio.Future[None]] = {}
+        self._parts: dict[ServerId, Callable[[Outcome], None]] = {}
+        self._ended_parts: set[ServerId] = set()
         self._given = 0
         self._awaited = 0
         self._began = self._ended = context.clock.now()
@@ -112,18 +114,33 @@ class OutcomeLog:
         return self._outcomes.get(key)
 
     def settle(self, key: ServerId, outcome: Outcome) -> None:
-        """Record the outcome of a key, and emit it."""
-        self._outcomes[key] = outcome
-        self._ended = self._context.clock.now()
-        self._settled.put_nowait(outcome)
+        """Record the outcome of a key, and emit it; or pass it on if it is that of a part of its work."""
         expected = self._expected.pop(key, None)
         if expected is not None and not expected.done():
             expected.set_result(None)
+        part = self._parts.get(key)
+        if part is not None:
+            self._ended_parts.add(key)
+            part(outcome)
+            return
+        self._outcomes[key] = outcome
+        self._ended = self._context.clock.now()
+        self._settled.put_nowait(outcome)
         self.emit(ServerSettled, key=key, outcome=outcome)
 
+    def divert(self, key: ServerId, part: Callable[[Outcome], None]) -> None:
+        """Pass each outcome of this key to a function until `conclude`: it is that of a part of the key's work."""
+        self._parts[key] = part
+        self._ended_parts.discard(key)
+
+    def conclude(self, key: ServerId, outcome: Outcome) -> None:
+        """Record the outcome of a key whose work had parts."""
+        self._parts.pop(key, None)
+        self.settle(key, outcome)
+
     async def settled(self, key: ServerId) -> None:
-        """Return once this key has its outcome. One task waits for a key."""
-        if key not in self._outcomes:
+        """Return once this key, or the part of its work in progress, has its outcome. One task waits for a key."""
+        if key not in self._outcomes and key not in self._ended_parts:
             self._expected[key] = asyncio.get_running_loop().create_future()
             await self._expected[key]
 

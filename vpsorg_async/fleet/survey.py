@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ConfigurationError, PlanRefusedError, VpsOrgError, is_absence
 from ..fleet_spec import FleetSpec
+from ..journal import StandingPair
 from ..lifecycle.commands import GONE
 from ..lifecycle.creations import Made
 from ..lifecycle.receipts import Receipt
@@ -21,7 +22,8 @@ from .convergence import Selector, plan_fleets
 from .drift import renewed
 from .guards import Guards
 from .jobs import RunContext
-from .planning import FleetPlan, plan_fleet
+from .planning import FleetPlan, StepKind, plan_fleet
+from .replace_options import ReplaceOptions
 from .resumption import Resumption
 
 __all__ = ["Survey"]
@@ -110,8 +112,20 @@ class Survey:
             listing.check_whole("a name that it does not show may exist all the same")
         return {id_text(server.id) for server in (*listing.servers, *own)}, plan
 
-    async def converged(self, fleets: Sequence[FleetSpec], guards: Guards) -> FleetPlan:
+    async def converged(
+        self,
+        fleets: Sequence[FleetSpec],
+        guards: Guards,
+        options: ReplaceOptions | None = None,
+        standing: Sequence[StandingPair] = (),
+    ) -> FleetPlan:
         """Return the plan for these fleets, from one list of the account.
+
+        Args:
+            fleets: The fleets.
+            guards: What may be deleted.
+            options: What is replaced; None: nothing is.
+            standing: The replacements that the journal has.
 
         Raises:
             ConfigurationError: Two fleets overlap, or a protected name belongs to none.
@@ -120,7 +134,12 @@ class Survey:
         key_of = self._context.endpoints.key_of
         selector = Selector(fleets, key_of)
         listing, existing = await self._account(lambda key: selector.place(key) is not None)
-        plan = plan_fleets(fleets, existing, guards, key_of, self._context.waiter.heading)
+        replacing = None
+        if options is not None:
+            # the clock of the service says how old its servers are, unless it is ahead of this one
+            now = min(self._context.clock.wall(), listing.date or self._context.clock.wall())
+            replacing = options.at(now, standing, in_place=self._context.endpoints.can_update)
+        plan = plan_fleets(fleets, existing, guards, key_of, self._context.waiter.heading, replacing)
         _check_whole(listing, plan)
         return plan
 
@@ -148,7 +167,7 @@ class Survey:
             )
         _check_whole(listing, plan)
         for step in now.steps:
-            if step.server is not None:
+            if (step.by if step.kind is StepKind.REPLACE else step.server) is not None:
                 endpoints.creations.end_doubt(endpoints.shown_name(step.spec))
         return {id_text(server.id) for server in existing}, now
 
@@ -171,11 +190,15 @@ class Survey:
     async def _own(self, wanted: Callable[[str], bool], listed: Sequence[Server]) -> Sequence[Server]:
         """Return the servers of wanted names that this client created and a lagging list does not show yet."""
         endpoints, now = self._context.endpoints, self._context.clock.now()
-        shown = set(map(endpoints.key_of, listed))
+        shown, ids = set(map(endpoints.key_of, listed)), {id_text(server.id) for server in listed}
         own = [
             created
             for key, created in endpoints.creations.all_own(now)
-            if key not in shown and wanted(key) and not self._context.waiter.saw_end_of(created.server)
+            if key not in shown
+            and wanted(key)
+            # it may be shown with another name
+            and id_text(created.server.id) not in ids
+            and not self._context.waiter.saw_end_of(created.server)
         ]
 
         async def read(created: Made) -> Server | None:
@@ -201,7 +224,7 @@ class Survey:
 
     async def priced(self, plan: FleetPlan) -> FleetPlan:
         """Return the plan with prices, if they can be read, and with what the limits of the client forbid."""
-        if plan.creates or plan.deletes:
+        if plan.creates or plan.deletes or plan.replaces:
             # a plan without prices is better than none
             with contextlib.suppress(VpsOrgError):
                 plan = plan.priced(await self._plans.list())
@@ -218,7 +241,8 @@ class Survey:
 
 
 def _check_whole(listing: Listing, plan: FleetPlan) -> None:
-    """Raise `DecodeError` for a plan that creates or deletes, if the list may lack servers."""
-    subjects = [*(spec.name for spec in plan.creates), *(server.name for server in plan.deletes)]
+    """Raise `DecodeError` for a plan that creates, deletes or replaces, if the list may lack servers."""
+    names = [step.name for step in plan.replaces]
+    subjects = [*(spec.name for spec in plan.creates), *(server.name for server in plan.deletes), *names]
     if subjects:
         listing.check_whole(f"a fleet may have servers that it does not show ({', '.join(subjects[:5])})")

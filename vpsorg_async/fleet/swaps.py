@@ -1,0 +1,228 @@
+"""The replacement of one server: what is to be done, how far it came, and what exists after a failure. Data."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import OutcomeUnknownError, ReplacementError, Sent, VpsOrgError
+from ..lifecycle.commands import GONE
+from ..records import Server, ServerId
+from ..specs import ServerSpec
+from .jobs import Job, Work
+from .outcomes import Failed, Outcome, Skipped, Succeeded
+from .replacement import Order, Pair
+
+__all__ = ["Course", "Swap", "SwapWork", "Switch"]
+
+Switch = Callable[[Server, Server], Awaitable[object]]
+"""Takes the work from the old server to the new one: ``await switch(old, new)``."""
+
+
+@attrs.frozen(kw_only=True)
+class Swap:
+    """What is to be done for one server that is replaced.
+
+    Attributes:
+        job: Creates the new server, or waits for the one that exists; its key is that of the outcome.
+        spec: The spec of the new server.
+        fleet: The index of the fleet.
+        old: The old server; its status is ``gone`` if only the rest has to be done.
+        delete: Deletes the old server.
+        by: The new server, if it exists.
+        begun: Whether an earlier run has begun this.
+        switched: Whether it has also switched.
+        rename: The fields that the new server gets in the end; empty: none.
+    """
+
+    job: Job
+    spec: ServerSpec
+    fleet: int
+    old: Server
+    delete: Job
+    by: Server | None = None
+    begun: bool = False
+    switched: bool = False
+    rename: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The name of the new server."""
+        return self.spec.name
+
+    @property
+    def pair(self) -> Pair:
+        """The same for `Replacement`."""
+        taken_up = self.begun or self.by is not None
+        return Pair(self.key, down=self.old.status != "active", begun=Order.NEW_FIRST if taken_up else None)
+
+
+@attrs.frozen(kw_only=True)
+class SwapWork(Work):
+    """The work of a run that also replaces servers. Its jobs come first, then the ``swaps``, then the ``later`` ones.
+
+    Attributes:
+        swaps: The servers that are replaced.
+        later: The deletes.
+        fleet_of: The indices of the fleets, by the keys of those jobs that are a part of their fleet's size.
+        at_once: The number of swaps whose new servers need room at the same time.
+        over: Names of new servers whose replacement by an earlier run has nothing left to be done.
+    """
+
+    swaps: Sequence[Swap]
+    later: Sequence[Job]
+    fleet_of: Mapping[ServerId, int]
+    at_once: int
+    over: Sequence[str]
+
+
+@attrs.define(eq=False)
+class Course:
+    """The course of one replacement."""
+
+    swap: Swap
+    order: Order
+    began: float
+    new: Server | None = None
+    """The new server, as far as it is known."""
+    ready: bool = False
+    """Whether the new server is active, and has passed its check."""
+    created: bool = False
+    """Whether this run, or the one that it takes up, has created it by a create that was acknowledged."""
+    switching: bool = False
+    """Whether the switch was called, or done by an earlier run."""
+    switched: bool = False
+    old_gone: bool = False
+    maybe_new: bool = False
+    """Whether the new server may exist although it is not known."""
+    maybe_gone: bool = False
+    """Whether the old server may be deleted, or may be leaving."""
+    part: Outcome | None = None
+    """The outcome of the last part."""
+
+    @classmethod
+    def of(cls, swap: Swap, order: Order, now: float) -> Course:
+        """Return the course of a replacement that begins now."""
+        return cls(
+            swap,
+            order,
+            now,
+            new=swap.by,
+            switching=swap.switched,
+            switched=swap.switched,
+            old_gone=swap.old.status == GONE,
+        )
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def brought_up(self, outcome: Outcome) -> None:
+        """Record the outcome of the new server's create and wait."""
+        self.part = outcome
+        if isinstance(outcome, Succeeded):
+            self.new, self.ready, self.created = outcome.server, True, outcome.acknowledged
+        elif isinstance(outcome, Failed):
+            self.new = outcome.server or self.new
+            self.created = outcome.acknowledged and self.new is not None
+            self.maybe_new = isinstance(outcome.error, OutcomeUnknownError) and self.new is None
+
+    def switch_called(self) -> None:
+        """Record that the switch is called now."""
+        self.switching = True
+
+    def switch_done(self) -> None:
+        """Record that the new server has taken over."""
+        self.switched = True
+
+    def old_ended(self, outcome: Outcome) -> None:
+        """Record the outcome of the old server's delete."""
+        if isinstance(outcome, Succeeded):
+            self.old_gone = True
+            return
+        self.part = outcome
+        self.maybe_gone = isinstance(outcome, Failed) and (
+            outcome.acknowledged or getattr(outcome.error, "sent", None) is Sent.MAYBE
+        )
+
+    def new_left(self) -> None:
+        """Record that the new server, which had failed, is gone again."""
+        self.new, self.created = None, False
+
+    def renamed(self, new: Server) -> None:
+        """Record that the new server has its name."""
+        self.new = new
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    @property
+    def extra(self) -> bool:
+        """Whether both servers exist, or may exist."""
+        return not self.old_gone and (self.new is not None or self.maybe_new)
+
+    @property
+    def serving(self) -> bool:
+        """Whether one of the two servers serves for sure."""
+        old = self.swap.old.status == "active" and not self.old_gone and not self.maybe_gone
+        return old or self.ready
+
+    def succeeded(self, now: float) -> Succeeded:
+        """Return the outcome of a server that was replaced."""
+        part = self.part
+        assert isinstance(part, Succeeded)
+        return attrs.evolve(
+            part, server=self.new, how="replaced", seconds=now - self.began, old=self.swap.old
+        )
+
+    def failed(self, reason: VpsOrgError, now: float) -> Failed:
+        """Return the outcome of a server that was not replaced, or not wholly: it says what exists."""
+        error = ReplacementError(
+            f"{_shown(self.swap.old)} was not replaced by {self._shown_new}: {reason}; {self._exists}",
+            reason=reason,
+            old_id=self.swap.old.id,
+            new_id=None if self.new is None else self.new.id,
+        )
+        part = self.part if isinstance(self.part, Failed | Succeeded) else None
+        return Failed(
+            self.swap.key,
+            error,
+            server_id=None if self.new is None else self.new.id,
+            server=self.new,
+            timeline=() if part is None else part.timeline,
+            seconds=now - self.began,
+            attempts=0 if part is None else part.attempts,
+            stage="" if part is None else part.stage,
+            acknowledged=self.created,
+            old=self.swap.old,
+        )
+
+    @property
+    def reason(self) -> VpsOrgError:
+        """Why the last part did not succeed."""
+        if isinstance(self.part, Skipped):
+            return VpsOrgError(self.part.reason)
+        assert isinstance(self.part, Failed)
+        return self.part.error
+
+    @property
+    def _shown_new(self) -> str:
+        return self.swap.key if self.new is None else _shown(self.new)
+
+    @property
+    def _exists(self) -> str:
+        """Say which of the two servers exist, and which one does the work."""
+        old, new = _shown(self.swap.old), self._shown_new
+        if self.old_gone:
+            there = "exists" if self.new is not None else "may exist" if self.maybe_new else "does not exist"
+            return f"{old} is gone, and {new} {there}"
+        if self.switching and not self.switched:
+            return f"both exist, and the switch from {old} to {new} may have been done in part"
+        stays = "may have been deleted" if self.maybe_gone else "stays"
+        if self.switched:
+            return f"{new} has taken over, and {old} {stays}"
+        there = "exists" if self.new is not None else "may exist" if self.maybe_new else "does not exist"
+        return f"{old} {stays}, and {new} {there}"
+
+
+def _shown(server: Server) -> str:
+    return f"{server.name} [{server.id}]"
