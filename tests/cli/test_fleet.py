@@ -249,6 +249,8 @@ def test_prices() -> None:
     specs = [ServerSpec(name=f"a{n}", plan_id=1, os_id=5, location="us-west") for n in range(3)]
     other = ServerSpec(name="b", plan_id="x", os_id=5, location="us-west")
 
-    assert price(plan_fleet(specs, ()).priced(offers)) == "It costs 0.021 per hour, 15.00 per month."
+    assert price(plan_fleet(specs, ()).priced(offers)) == (
+        "It costs 0.021 per hour, 15.00 per month, in a currency that the API does not document."
+    )
     assert price(plan_fleet([*specs, other], ()).priced(offers)) == "The price is unknown."
     assert price(plan_fleet(specs, ())) == "The price is unknown."

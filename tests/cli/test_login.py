@@ -362,8 +362,8 @@ def test_another_profile_is_used(
     assert vpsorg("servers", "list").code == 0
     assert (Account().settings().profile, Account().settings().limits) == ("my work", None)
 
-    missing = vpsorg("profiles", "use", "nope")
-    assert (missing.code, "default, my work" in missing.err) == (2, True)
+    missing = vpsorg("profiles", "use", "my-work")
+    assert (missing.code, "default, my work); did you mean 'my work'?" in missing.err) == (2, True)
     assert vpsorg("profiles", "use", "default").code == 0
     assert file.read_text() == f'profile = "default"\n{before}'
 

@@ -140,7 +140,8 @@ def test_no_token(vpsorg: Any, line: str, named: str) -> None:
     ("line", "named"),
     [
         ("servers list --profile nobody", "default, work"),
-        ("servers list --dialect french", "dialect"),
+        ("servers list --dialect french", "--dialect: dialect is documented or provider"),
+        ("servers list --dialect provder", "did you mean 'provider'?"),
         ("servers list --base-url http://example.com", "clear"),
         ("servers list --base-url nonsense", "--base-url is an address"),
     ],
@@ -523,6 +524,33 @@ def test_a_read_only_profile_changes_nothing(vpsorg: Any, box: Sandbox, profiles
         ended = vpsorg(*line.format(server.id).split())
         assert (ended.code, "read-only" in ended.err) == (5, True)
     assert [change.operation for change in box.ledger] == []
+
+
+def test_an_address_with_a_path_is_named_whole(
+    vpsorg: Any, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of a request has the path that the address adds, and where the address comes from."""
+    monkeypatch.setenv("VPSORG_BASE_URL", f"{box.url}/cloud")
+    ended, doctor = vpsorg("servers", "list"), vpsorg("doctor")
+
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert f"the address of the API is {box.url}/cloud/api/v1, by VPSORG_BASE_URL" in ended.err
+    assert f"it is {box.url}/cloud\n" in doctor.out
+    monkeypatch.setenv("VPSORG_BASE_URL", f"{box.url}/api/v1/servers")
+    prefixed = vpsorg("servers", "list")
+    assert (prefixed.code, f"VPSORG_BASE_URL is '{box.url}/api/v1/servers'" in prefixed.err) == (2, True)
+
+
+def test_prices_have_no_documented_currency(vpsorg: Any, box: Sandbox) -> None:
+    """Where prices are shown, this is said."""
+    create = "fleet create --name web --plan-id 1 --os-id 5 --location us-west"
+    plans, dry = vpsorg("plans"), vpsorg(*create.split(), "--dry-run")
+    asked, quiet = vpsorg(*create.split()), vpsorg("plans", "-q")
+
+    assert "currency, which the API does not document" in plans.err
+    assert "currency, which the API does not document" in dry.out
+    assert "in a currency that the API does not document" in asked.err
+    assert quiet.err == ""
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,10 @@ def test_the_question_is_asked(terminal: Any, box: Sandbox) -> None:
     """At a terminal the names and the price are shown and asked for; no is exit code 1, and nothing is created."""
     fleet = ("fleet", "create", "--name", "web-{n}", "--count", "3", *NEW)
     no = terminal(*fleet)
-    assert "Create 3 servers (web-1, web-2, web-3)? It costs 0.045 per hour, 30.00 per month." in no.until(
-        "[y/N]"
-    ).replace("\r\n", "")
+    assert (
+        "Create 3 servers (web-1, web-2, web-3)? It costs 0.045 per hour, 30.00 per month, in a currency"
+        in no.until("[y/N]").replace("\r\n", "")
+    )
     no.type("\n")
     assert (no.ended(), "nothing was sent" in no.seen, box.servers) == (1, True, ())
 

@@ -26,6 +26,7 @@ from .output import (
     sheet,
     unanswered,
 )
+from .prices import CURRENCY
 from .settings import ACCOUNT, Account
 from .specs import ident
 from .tables import Column, Columns
@@ -122,6 +123,7 @@ def plans(
     """List the plans that can be ordered. The API names neither units nor the currency."""
     found = account.settings().run(lambda vps: vps.plans.list(location))
     output.show_view(View(document=found, rows=found, place=""))
+    output.note(CURRENCY)
     return Exit.OK
 
 

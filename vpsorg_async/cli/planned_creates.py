@@ -13,7 +13,7 @@ from .durable_fleet import run_durably
 from .engine_options import DurableOptions
 from .exits import Exit
 from .output import View, confirm
-from .prices import price
+from .prices import CURRENCY, price
 from .reports import number, some
 from .server_tables import ReportOutput, ReportRow
 from .settings import Settings
@@ -42,7 +42,8 @@ def show_plan(plan: FleetPlan, settings: Settings, output: ReportOutput) -> int:
 
 def plan_view(plan: FleetPlan, document: Any, limited: Sequence[str] = ()) -> View[ReportRow]:
     """Return the view of a plan: a row for each step. ``limited``: the line on the limits of the profile."""
-    text = [*str(plan).splitlines(), *limited]
+    priced = plan.price_hourly if plan.creates or plan.replaces else plan.deletes and plan.ended_hourly
+    text = [*str(plan).splitlines(), *([CURRENCY] if priced else []), *limited]
     return View(document=document, rows=[*map(_row, plan.steps)], place="steps", text=text)
 
 

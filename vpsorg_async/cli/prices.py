@@ -11,7 +11,9 @@ from ..fleet.planning import FleetPlan, plan_fleet
 from ..records import PlanOffer
 from ..specs import ServerSpec
 
-__all__ = ["cost", "price"]
+__all__ = ["CURRENCY", "cost", "price"]
+
+CURRENCY = "prices are in the account's currency, which the API does not document"
 
 
 async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
@@ -23,7 +25,8 @@ async def cost(vps: Client, specs: Sequence[ServerSpec]) -> str:
 
 
 def price(made: FleetPlan) -> str:
-    """Return a sentence on the price of the plan. The API does not name the currency."""
+    """Return a sentence on the price of the plan."""
     if made.price_hourly is None or made.price_monthly is None:
         return "The price is unknown."
-    return f"It costs {made.price_hourly:.3f} per hour, {made.price_monthly:.2f} per month."
+    prices = f"{made.price_hourly:.3f} per hour, {made.price_monthly:.2f} per month"
+    return f"It costs {prices}, in a currency that the API does not document."

@@ -22,6 +22,7 @@ from ..config import check_seconds
 from ..errors import ConfigurationError
 from ..runtime import check_words
 from .files import replace, why
+from .suggestions import did_you_mean
 
 __all__ = [
     "DEFAULT",
@@ -77,7 +78,8 @@ class ProfileFile:
             raise ConfigurationError(f"{said}: there is no file {where}")
         if found is None:
             known = ", ".join(self.profiles) or "none"
-            raise ConfigurationError(f"{said}: {self.path} has no such profile (it has {known})")
+            meant = did_you_mean(name, self.profiles)
+            raise ConfigurationError(f"{said}: {self.path} has no such profile (it has {known}){meant}")
         assert self.path is not None
         # one file for all working directories: another journal would not know what was sent
         files = {key: os.path.expanduser(found[key]) for key in ("token_file", "journal") if found.get(key)}

@@ -18,6 +18,7 @@ from cyclopts import Group, Parameter
 from .. import tokens
 from ..client import Client
 from ..config import (
+    API_PREFIX,
     DEFAULT_BASE_URL,
     TOKEN_NAMES,
     Limits,
@@ -27,11 +28,13 @@ from ..config import (
     environment_settings,
     variable_of,
 )
-from ..errors import AuthenticationError, ConfigurationError
+from ..dialects import DIALECTS, check_dialect
+from ..errors import AuthenticationError, ConfigurationError, RequestError, Sent
 from . import signals
 from .files import text_of, why
 from .profile_file import MOST, ProfileFile, UnreadableError, config_file, folder, read_profiles
 from .stdio import note
+from .suggestions import did_you_mean
 
 __all__ = ["ACCOUNT", "PROFILE_NAME", "Account", "Named", "Place", "Settings", "first_line"]
 
@@ -107,11 +110,17 @@ class Place(Named):
             brings = next((key for key in ("token_file", "token_command") if profile.get(key)), None)
             origins |= {"token": f"{brings} of [profiles.{name}]"} if brings else {}
         base_url = found.get("base_url") or DEFAULT_BASE_URL
+        dialect = found.get("dialect") or "documented"
+        try:
+            check_dialect(dialect)
+        except ConfigurationError as unknown:
+            hint = did_you_mean(dialect, DIALECTS)
+            raise ConfigurationError(f"{origins['dialect']}: {unknown}{hint}") from None
         return Settings(
             token=found.get("token", ""),
             source=source,
             base_url=check_base_url(base_url, name=f"{origins.get('base_url', 'base_url')}"),
-            dialect=found.get("dialect") or "documented",
+            dialect=dialect,
             profile=name,
             journal=found.get("journal"),
             limits=_limits(found.get("limits"), name),
@@ -253,6 +262,12 @@ class Settings:
                     return await work(vps)
             except AuthenticationError as error:
                 error.add_note(self._about_token())
+                raise
+            except RequestError as error:
+                if urlsplit(self.base_url).path and error.sent is not Sent.MAYBE:
+                    # the request is named by its own path
+                    where = self.origins.get("base_url", "this command")
+                    error.add_note(f"the address of the API is {self.base_url}{API_PREFIX}, by {where}")
                 raise
 
         # the commands themselves show what the client logs as warnings

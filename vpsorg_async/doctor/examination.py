@@ -95,7 +95,7 @@ async def examine(
             yield made
             if made.finding is Finding.BAD:
                 return
-        answer = await _ask(vps)
+        answer = await _ask(vps, base_url)
         if isinstance(answer, Check):
             yield answer
             return
@@ -164,7 +164,7 @@ async def _line(scheme: str, host: str, port: int, context: ssl.SSLContext | Non
     return Check(name="connection", finding=Finding.GOOD, found=f"port {port} answers, {how}")
 
 
-async def _ask(vps: Client) -> Response | Check:
+async def _ask(vps: Client, base_url: str) -> Response | Check:
     """Request one raw list, and return the answer, or the check that failed."""
     request = Request(Operation.READ, "GET", f"{API_PREFIX}/servers/", max_body=64 * 1024 * 1024)
     try:
@@ -192,7 +192,7 @@ async def _ask(vps: Client) -> Response | Check:
     if status >= 500 or status in (0, 408, 429):
         advice = "try again later; if it persists, check for a proxy or a firewall in between"
     else:
-        advice = "check that the base URL is that of the API, without /api/v1"
+        advice = f"check that the base URL is that of the API, without {API_PREFIX}; it is {base_url}"
     return Check(name="answer", finding=bad, found=str(failure), advice=advice)
 
 
