@@ -157,6 +157,20 @@ def test_a_narrow_terminal(terminal: Any, filled: Sandbox, columns: int, head: i
     assert len(asked.seen.splitlines()[0].split()) == 6
 
 
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_sheet_in_a_narrow_terminal(vpsorg: Any, terminal: Any, filled: Sandbox, columns: int) -> None:
+    """The values of a server are broken at spaces, below each other; in a pipe each is one line."""
+    at = terminal("servers", "get", "web-2", columns=columns)
+    assert at.ended() == 0
+    lines = at.seen.replace("\r", "").splitlines()
+    piped = vpsorg("servers", "get", "web-2").out
+
+    assert max(map(len, lines)) <= columns
+    assert " ".join(at.seen.split()) == " ".join(piped.split())
+    assert len(lines) > len(piped.splitlines()) or columns == 120
+    assert {line[:17].strip() for line in lines} - {""} == {line.split()[0] for line in piped.splitlines()}
+
+
 def test_without_an_encoding(start: Any, filled: Sandbox) -> None:
     """With LANG=C a table is printed; what it can't encode is replaced."""
     filled.world.set_status(filled.servers[0].id, "réparation")

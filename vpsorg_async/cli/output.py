@@ -17,7 +17,7 @@ from cyclopts import Group, Parameter
 from ..errors import ConfigurationError, VpsOrgError
 from .signals import check
 from .stdio import Unwritten, abandon, emit, note
-from .tables import Column, Columns, as_csv, as_text, cell, columns_of, ordered, printable
+from .tables import GAP, Column, Columns, as_csv, as_text, cell, columns_of, ordered, printable
 
 __all__ = [
     "OUTPUT",
@@ -41,6 +41,8 @@ __all__ = [
 
 R = TypeVar("R")
 Form = Literal["table", "wide", "json", "csv", "name", "id"]
+NARROW = 20
+"""The least characters of a line for a value."""
 _OF_TABLES = ("wide", "csv", "name", "id")
 
 
@@ -310,16 +312,26 @@ def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     return fitted([*rows], columns_of(names))
 
 
-def sheet(record: Mapping[str, Any], indent: str = "") -> list[str]:
-    """Format a record as lines of name and value. Unknown values are left out."""
+def sheet(record: Mapping[str, Any]) -> list[str]:
+    """Format a record as lines of name and value. Unknown values are left out. A terminal's lines break at spaces."""
     known = {name: value for name, value in record.items() if value is not None}
     width = max((len(name) for name in known), default=0)
+    room = max(_width() - width - GAP, NARROW) if sys.stdout.isatty() else None
     lines: list[str] = []
     for name, value in known.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {cell(item)}" for key, item in value.items() if item is not None)
-        lines.append(f"{indent}{name.ljust(width)}  {cell(value)}")
+        first, *rest = _broken(cell(value), room)
+        lines += [f"{name.ljust(width + GAP)}{first}", *(f"{'':{width + GAP}}{line}" for line in rest)]
     return lines
+
+
+def _broken(text: str, room: int | None) -> list[str]:
+    if room is None or len(text) <= room:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _width() -> int:

@@ -20,6 +20,7 @@ from ..errors import ConfigurationError
 from .suggestions import did_you_mean
 
 __all__ = [
+    "GAP",
     "Column",
     "Columns",
     "as_csv",
