@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
         "lenient",
         "config",
         "allowance",
+        "sizes",
     },
     {"errors", "hooks", "ownership", "shielding", "timing", "virtual_time", "_version"},
     {"fleet_errors"},

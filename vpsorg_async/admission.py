@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from .allowance import AccountView, Allowance, Place
 from .endpoints import Endpoints
@@ -11,11 +13,14 @@ from .http.session import SendCancelled
 from .lifecycle.calls import Waiter
 from .lifecycle.commands import GONE
 from .lookups import Plans
-from .records import Server, ServerId
-from .specs import ServerSpec
+from .records import ActionAccepted, PlanOffer, Server, ServerId
+from .sizes import offer_of
+from .specs import ServerSpec, id_text
 from .timing import Clock
 
 __all__ = ["Admission", "AdmissionControl"]
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -29,11 +34,26 @@ class Admission:
     async def create(self, spec: ServerSpec, create: Awaitable[Server]) -> Server:
         """Await a create, note what became of its place, and return its server or raise its error."""
         place = self._places.get(spec.name)
+        server = await self._noted(place, create)
+        if place is not None:
+            place.settle(server, self._clock.now())
+        return server
+
+    async def resize(self, server_id: ServerId, resize: Awaitable[ActionAccepted]) -> ActionAccepted:
+        """The same for a resize of a server: it counts until lists must show it."""
+        place = self._places.get(id_text(server_id))
+        accepted = await self._noted(place, resize)
+        if place is not None:
+            place.settle(None, self._clock.now())
+        return accepted
+
+    async def _noted(self, place: Place | None, change: Awaitable[T]) -> T:
+        """Await a change, and note if it fails what becomes of its place."""
         if place is None:
-            return await create
+            return await change
         place.begin()
         try:
-            server = await create
+            return await change
         except (SendCancelled, VpsOrgError) as error:
             if isinstance(error, OutcomeUnknownError):
                 place.settle(None, self._clock.now())
@@ -41,11 +61,9 @@ class Admission:
                 self._allowance.withdraw([place])
             raise
         except BaseException:
-            # a create that was cancelled may have been sent
+            # a change that was cancelled may have been sent
             place.settle(None, self._clock.now())
             raise
-        place.settle(server, self._clock.now())
-        return server
 
     def take_over(self, other: Admission) -> None:
         """Use the places of another admission from now on, instead of those of the same names."""
@@ -54,6 +72,17 @@ class Admission:
     def close(self) -> None:
         """Give up the places whose creates were not begun."""
         self._allowance.withdraw(place for place in self._places.values() if not place.begun)
+
+
+@contextlib.contextmanager
+def _before(what: str) -> Iterator[None]:
+    """Say in errors of reads before a change that nothing was sent: theirs must not be mistaken for that of it."""
+    try:
+        yield
+    except RequestError as error:
+        error.sent = Sent.NO
+        error.add_note(f"nothing was {what}")
+        raise
 
 
 class AdmissionControl:
@@ -102,13 +131,8 @@ class AdmissionControl:
             return Admission(self._allowance, self._clock, {})
         for spec in specs:
             endpoints.check(spec)
-        try:
+        with _before("created: the limits of the client could not be checked"):
             view = await self._view(endpoints, replaced)
-        except RequestError as error:
-            # that of a read must not be mistaken for that of the create
-            error.sent = Sent.NO
-            error.add_note("nothing was created: the limits of the client could not be checked")
-            raise
         wanted = {endpoints.key_of(spec): spec for spec in specs}
         places = self._allowance.admit(wanted, view, self._clock.now(), searched=searched)
         names = [spec.name for spec in wanted.values()]
@@ -131,6 +155,27 @@ class AdmissionControl:
         except VpsOrgError as error:
             return f"the limits could not be checked: {error}"
         return ""
+
+    async def admit_resizes(
+        self, endpoints: Endpoints, ids: Sequence[ServerId], plan: ServerId | PlanOffer
+    ) -> tuple[PlanOffer, Admission]:
+        """Return the offer of a plan, and admit that servers get it: all of them, or none.
+
+        Raises:
+            ConfigurationError: The dialect has no resize, or there is no such plan.
+            LimitError: A limit does not allow them, or a price is not known.
+            DecodeError: The list of the account is incomplete.
+            APIError, TransportError: The plans or the account cannot be read.
+        """
+        endpoints.check_command("resize")
+        self._allowance.check_change("resize")
+        with _before("resized: the plans, or what the limits need, could not be read"):
+            offer = offer_of(await self._plans.over(endpoints.session).list(), plan)
+            if not self._allowance.needs_prices:
+                return offer, Admission(self._allowance, self._clock, {})
+            view = await self._view(endpoints, None)
+        places = self._allowance.admit_resizes(ids, offer, view)
+        return offer, Admission(self._allowance, self._clock, places)
 
     def clear(self, name: str) -> None:
         """Note that no create of this name, by its key, whose outcome is unknown has had an effect."""

@@ -26,7 +26,7 @@ from .config import Limits
 from .errors import LimitError
 from .fleet_errors import read_only
 from .records import PlanOffer, Server, ServerId
-from .specs import ServerSpec, key_of, same_id
+from .specs import ServerSpec, id_text, key_of, same_id
 
 __all__ = ["AccountView", "Allowance", "Place"]
 
@@ -36,11 +36,15 @@ LASTS = 3600.0
 
 @attrs.define(eq=False)
 class Place:
-    """What one admitted create counts for: ``name`` is the key of its name, ``before`` the ids that existed before."""
+    """What one admitted create counts for: ``name`` is the key of its name, ``before`` the ids that existed before.
+
+    That of a resize creates nothing: it counts by what the new plan costs more, until lists must show it.
+    """
 
     name: str
     price: Decimal | None
     before: Set[ServerId] = attrs.field(repr=False)
+    creates: bool = True
     begun: bool = False
     server: Server | None = None
     settled_at: float | None = None
@@ -133,15 +137,50 @@ class Allowance:
         unseen = self._unseen(view)
         if searched:
             unseen = [place for place in unseen if not (place.in_doubt and place.name in wanted)]
-        staying = len(view.staying())
-        most, total = self._limits.max_servers, staying + len(unseen) + len(wanted)
+        staying, coming = len(view.staying()), sum(place.creates for place in unseen)
+        most, total = self._limits.max_servers, staying + coming + len(wanted)
         if most is not None and total > most:
-            there = f"the account has {staying} servers, {len(unseen)} more are being created"
+            there = f"the account has {staying} servers, {coming} more are being created"
             raise _exceeded("max_servers", most, total, f"{there}, and {len(wanted)} are wanted")
         prices = self._check_prices(wanted, view, unseen)
         before = frozenset(key_of(server.id) for server in view.servers)
         places = tuple(Place(name, prices.get(name), before) for name in wanted)
         self._places += places
+        return places
+
+    def admit_resizes(
+        self, ids: Iterable[ServerId], offer: PlanOffer, view: AccountView
+    ) -> Mapping[str, Place]:
+        """Return a place for each server that is to get this plan, by its id in the form of `id_text`.
+
+        A server that gets cheaper counts as it is: another one can get dearer first.
+
+        Raises:
+            LimitError: All of them together exceed ``max_hourly``, or a price is not known.
+        """
+        most = self._limits.max_hourly
+        if most is None:
+            return {}
+        known = {str(one.id): one.price_hourly for one in view.offers}
+        new = _price(known, offer.id, f"plan {offer.id!r}", most)
+        now, servers = (
+            self._spent(view, self._unseen(view), most),
+            {id_text(one.id): one for one in view.servers},
+        )
+        prices: dict[str, Decimal] = {}
+        for server_id in map(id_text, ids):
+            server = servers.get(server_id)
+            plan = None if server is None or server.plan is None else server.plan.id
+            prices[server_id] = max(Decimal(0), new - _price(known, plan, f"server {server_id}", most))
+        more = sum(prices.values(), Decimal(0))
+        if now + more > most:
+            raise _exceeded(
+                "max_hourly", most, now + more, f"the account costs {now} per hour, and {more} more is wanted"
+            )
+        places = {
+            key: Place(f"resize {key}", price, frozenset(), creates=False) for key, price in prices.items()
+        }
+        self._places += places.values()
         return places
 
     def withdraw(self, places: Iterable[Place]) -> None:
@@ -187,11 +226,7 @@ class Allowance:
         if most is None:
             return {}
         known = {str(offer.id): offer.price_hourly for offer in view.offers}
-        now = Decimal(0)
-        for server in view.staying():
-            plan = None if server.plan is None else server.plan.id
-            now += _price(known, plan, f"server {server.name!r} ({server.id})", most)
-        now += sum((place.price for place in unseen if place.price is not None), Decimal(0))
+        now = self._spent(view, unseen, most)
         prices = {name: _price(known, spec.plan_id, repr(spec.name), most) for name, spec in wanted.items()}
         more = sum(prices.values(), Decimal(0))
         if now + more > most:
@@ -199,6 +234,15 @@ class Allowance:
                 "max_hourly", most, now + more, f"the account costs {now} per hour, and {more} more is wanted"
             )
         return prices
+
+    def _spent(self, view: AccountView, unseen: Iterable[Place], most: Decimal) -> Decimal:
+        """Return what the account costs per hour. Raises `LimitError` where a price is not known."""
+        known = {str(offer.id): offer.price_hourly for offer in view.offers}
+        now = Decimal(0)
+        for server in view.staying():
+            plan = None if server.plan is None else server.plan.id
+            now += _price(known, plan, f"server {server.name!r} ({server.id})", most)
+        return now + sum((place.price for place in unseen if place.price is not None), Decimal(0))
 
 
 def _price(known: Mapping[str, Decimal | None], plan: int | str | None, of: str, most: Decimal) -> Decimal:

@@ -243,8 +243,12 @@ class Changes:
         server_id: ServerId,
         before_send: BeforeSend | None = None,
         fields: Mapping[str, Any] | None = None,
+        shows: Callable[[Server], bool] | None = None,
     ) -> ActionAccepted:
-        """Send a start, a stop or a reboot, or another action of the dialect."""
+        """Send a start, a stop or a reboot, or another action of the dialect.
+
+        ``shows`` returns whether a server shows that the action was applied; None: only its status can.
+        """
         request = self._dialect.action(operation, server_id, fields)
         sent_at = self._clock.wall()
         try:
@@ -256,8 +260,9 @@ class Changes:
             if error.sent is not Sent.MAYBE and not self._may_echo(server_id, operation, error):
                 raise
             self._note_unknown(server_id, operation, error)
-            server = await self._afterwards(server_id) if operation in READ_AFTERWARDS else None
-            if server is None or server.status not in COMMANDS[operation.value].shows_accepted:
+            judged = shows is not None or operation in READ_AFTERWARDS
+            server = await self._afterwards(server_id) if judged else None
+            if server is None or not (shows or _shows_status(operation))(server):
                 _unknown(request, server_id, error, sent_at)
             refused, accepted = (
                 None,
@@ -306,6 +311,11 @@ class Changes:
         self._account.acknowledged(
             server_id, operation.value, at=self._clock.now(), wall=self._clock.wall(), status=status
         )
+
+
+def _shows_status(operation: Operation) -> Callable[[Server], bool]:
+    """Return a function that returns whether the status of a server shows that a command was applied."""
+    return lambda server: server.status in COMMANDS[operation.value].shows_accepted
 
 
 class _Departure:

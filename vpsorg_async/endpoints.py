@@ -18,7 +18,8 @@ from .lifecycle.account import Account
 from .lifecycle.creations import Creations
 from .lifecycle.snapshots import ListSnapshot
 from .listing import Listing, Lists
-from .records import ActionAccepted, Server, ServerId
+from .records import ActionAccepted, PlanOffer, Server, ServerId
+from .sizes import shows_plan
 from .specs import ServerSpec, name_key
 from .timing import Clock
 
@@ -137,10 +138,22 @@ class Endpoints:
         """Switch one server off."""
         return await self._changes.act(Operation.HARD_STOP, server_id, before_send)
 
-    async def snapshot(self, server_id: ServerId, label: str | None = None) -> ActionAccepted:
+    async def snapshot(
+        self, server_id: ServerId, before_send: BeforeSend | None = None, *, label: str | None = None
+    ) -> ActionAccepted:
         """Take a snapshot of one server; the request is sent once."""
         fields = None if label is None else {"label": label}
-        return await self._changes.act(Operation.SNAPSHOT, server_id, fields=fields)
+        return await self._changes.act(Operation.SNAPSHOT, server_id, before_send, fields)
+
+    async def resize(
+        self, server_id: ServerId, before_send: BeforeSend | None = None, *, offer: PlanOffer
+    ) -> ActionAccepted:
+        """Give one server another plan; the request is sent once. If its answer is lost, the server's plan decides."""
+
+        def shows(server: Server) -> bool:
+            return shows_plan(server, offer) is True
+
+        return await self._changes.act(Operation.RESIZE, server_id, before_send, {"plan": offer.id}, shows)
 
     async def backup(self, server_id: ServerId) -> ActionAccepted:
         """Back one server up; the request is sent once."""

@@ -239,7 +239,7 @@ class Calls:
         self.session = session
         self.endpoints: Endpoints = context.endpoints
         self.servers: Servers = Servers(context.endpoints, context.admissions)
-        self.actions: Actions = Actions(context.endpoints)
+        self.actions: Actions = Actions(context.endpoints, context.admissions)
         self._lookups = lookups
         self._context = context
         self.fleet: Fleet = Fleet(context, self.look_up(Plans))

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 
 from tests.dialects.speech import Speech
 from tests.lifecycle.harness import virtual
-from vpsorg_async import Client, Failed, Receipt
-from vpsorg_async.errors import BadRequestError, ConfigurationError, OutcomeUnknownError
+from vpsorg_async import Client, Failed, Limits, Receipt
+from vpsorg_async.errors import (
+    APIError,
+    BadRequestError,
+    ConfigurationError,
+    LimitError,
+    OutcomeUnknownError,
+    Sent,
+)
 from vpsorg_async.pytest_plugin import assert_committed
-from vpsorg_async.sandbox import Rule, faults
+from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.sandbox.catalogue import uuid
+from vpsorg_async.sizes import shows_plan
 
 PROVIDER = Speech("provider")
 
@@ -118,6 +128,7 @@ async def test_the_documented_dialect_has_none_of_it() -> None:
                 vps.actions.hard_stop(server.id),
                 vps.actions.snapshot(server.id),
                 vps.actions.backup(server.id),
+                vps.actions.resize(server.id, 2),
                 vps.fleet.hard_stop([server.id], timeout=60),
             ):
                 with pytest.raises(ConfigurationError, match="provider"):
@@ -126,3 +137,105 @@ async def test_the_documented_dialect_has_none_of_it() -> None:
         await refused(vps)
         await refused(vps.with_options(deadline=5))
         assert box.requests == ()
+
+
+# -- resize ------------------------------------------------------------------------------------------------------------
+
+SMALL, BIG = uuid("plan", 1), uuid("plan", 2)
+
+
+def plan_of(box: Sandbox) -> list[int]:
+    return [server.plan.id for server in box.servers]
+
+
+@virtual
+async def test_a_resize_has_a_receipt_and_a_wait() -> None:
+    """The server is settled afterwards, active or stopped, and shows its new plan."""
+    async with PROVIDER.account() as (box, vps):
+        running, stopped = box.world.add()[0], box.world.add(status="stopped")[0]
+        for server, word in ((running, "active"), (stopped, "stopped")):
+            accepted = await vps.actions.resize(server.id, BIG)
+            receipt = vps.receipt(server.id)
+
+            assert accepted.server_id == server.id
+            assert receipt is not None
+            assert receipt.operation == "resize"
+            assert Receipt.from_json(receipt.to_json()) == receipt
+            after = await vps.wait_until(receipt, "settled", timeout=60)
+            assert after.status == word
+        offers = {offer.id: offer for offer in await vps.plans.list()}
+        shown = await vps.servers.get(running.id)
+        assert shows_plan(shown, offers[BIG])
+        assert not shows_plan(shown, offers[SMALL])
+        assert plan_of(box) == [2, 2]
+        assert_committed(box, resize=2)
+
+
+@virtual
+async def test_a_lost_resize_is_judged_by_the_plan() -> None:
+    """It was applied if the server shows the new plan, else its outcome is unknown; it is never sent again."""
+    async with PROVIDER.account(lost("resize")) as (box, vps):
+        (server,) = box.world.add()
+        assert "lost" in (await vps.actions.resize(server.id, BIG)).message
+        assert_committed(box, resize=1)
+
+    async with PROVIDER.account(never_arrived("resize")) as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(OutcomeUnknownError):
+            await vps.actions.resize(server.id, BIG)
+        assert_committed(box)
+
+    late = Rule("resize", faults.DropAfter(), times=1), Rule("get", faults.Html(502), times=20)
+    async with PROVIDER.account(*late) as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(OutcomeUnknownError):
+            await vps.actions.resize(server.id, BIG)
+        assert_committed(box, resize=1)
+
+
+@pytest.mark.parametrize("status", [400, 409])
+@virtual
+async def test_a_refused_resize_is_a_refusal(status: int) -> None:
+    """Nothing was applied, and the error says so. After a doubt a refusal may be its echo."""
+    async with PROVIDER.account(Rule("resize", faults.Reply(status), times=1)) as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(APIError) as caught:
+            await vps.actions.resize(server.id, BIG)
+        assert (caught.value.status, caught.value.sent) == (status, Sent.REJECTED)
+        assert_committed(box)
+
+        for fault in (never_arrived("resize"), Rule("resize", faults.Reply(status), times=1)):
+            box.faults.add(fault)
+            with pytest.raises(OutcomeUnknownError):
+                await vps.actions.resize(server.id, BIG)
+        assert_committed(box)
+
+
+@pytest.mark.parametrize("plan", [None, True, " ", "no-such-plan", uuid("plan", 99)])
+@virtual
+async def test_plans_that_are_none(plan: object) -> None:
+    """They are refused before anything is sent."""
+    async with PROVIDER.account() as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(ConfigurationError, match="plan"):
+            await vps.actions.resize(server.id, plan)  # type: ignore[arg-type]
+        assert not any(entry.method == "POST" for entry in box.requests)
+
+
+@virtual
+async def test_a_read_only_client_resizes_nothing() -> None:
+    async with PROVIDER.account(options={"limits": Limits(read_only=True)}) as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(LimitError):
+            await vps.actions.resize(server.id, BIG)
+        assert box.requests == ()
+
+
+@virtual
+async def test_a_limit_of_prices_is_checked_before_a_resize() -> None:
+    """This dialect's list shows no plans, so the limit can't be checked: it is refused, as a create is."""
+    async with PROVIDER.account(options={"limits": Limits(max_hourly=Decimal(1))}) as (box, vps):
+        (server,) = box.world.add()
+        with pytest.raises(LimitError, match="its plan is not shown"):
+            await vps.actions.resize(server.id, BIG)
+        assert_committed(box)

@@ -315,3 +315,57 @@ def test_no_order_of_events_passes_the_limit(steps: list[tuple[str, int, int]], 
             if settled:
                 del exist[settled[which % len(settled)]]
         assert len(exist) <= most
+
+
+# -- resizes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_resize_counts_by_the_difference_of_prices() -> None:
+    """Until lists must show it; then the list says what the account costs. It is no further server."""
+    own = allowance(max_hourly=Decimal("0.06"), max_servers=3)
+    seen = view(server(1), server(2))
+    (place,) = own.admit_resizes([1], OFFERS[1], seen).values()
+    place.begin()
+    place.settle(None, 10.0)
+
+    assert (place.price, place.creates) == (Decimal("0.015"), False)
+    assert free(own, view(server(1), server(2), at=20.0)) == 1
+    with pytest.raises(LimitError, match="max_hourly"):
+        own.admit(wanted("a", plan=2), view(server(1), server(2), at=20.0), 20.0)
+    assert own.admit(wanted("a", plan=2), view(server(1), server(2), at=10.0 + VISIBILITY), 80.0)
+
+
+def test_resizes_of_one_call_are_admitted_together() -> None:
+    """All of them, or none; one that gets cheaper makes no room for another."""
+    own = allowance(max_hourly=Decimal("0.07"))
+    seen = view(server(1), server(2), server(3, plan=2))
+    with pytest.raises(LimitError, match="max_hourly"):
+        own.admit_resizes([1, 2, 3], OFFERS[1], seen)
+    assert [place.price for place in own.admit_resizes(["3"], OFFERS[0], seen).values()] == [0]
+    with pytest.raises(LimitError, match="max_hourly"):
+        own.admit_resizes([1], OFFERS[1], seen)
+
+
+@pytest.mark.parametrize(
+    ("ids", "offer", "servers"),
+    [
+        ([1], OFFERS[2], [server(1)]),
+        ([1], OFFERS[1], [server(1, plan=None)]),
+        ([9], OFFERS[1], [server(1)]),
+        ([1], OFFERS[1], [server(1), server(2, plan=3)]),
+    ],
+    ids=[
+        "plan without a price",
+        "server without a plan",
+        "server that is not listed",
+        "another one without a price",
+    ],
+)
+def test_a_resize_whose_price_is_not_known_is_refused(ids: Any, offer: PlanOffer, servers: Any) -> None:
+    """As a create is."""
+    with pytest.raises(LimitError, match="is not known"):
+        allowance(max_hourly=Decimal(1)).admit_resizes(ids, offer, view(*servers))
+
+
+def test_without_a_limit_of_prices_a_resize_holds_no_place() -> None:
+    assert allowance(max_servers=1).admit_resizes([1], OFFERS[1], view(server(1))) == {}

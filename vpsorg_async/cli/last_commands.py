@@ -28,6 +28,7 @@ from ..errors import ServerGoneError, VpsOrgError
 from ..journal import Journal
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, GONE, SETTLED
+from ..lifecycle.contract import Target
 from ..lifecycle.receipts import Receipt
 from ..lifecycle.staleness import as_utc, earlier
 from ..records import Server, ServerId
@@ -77,13 +78,18 @@ def is_over(receipt: Receipt, server: Server | None, now: datetime) -> bool:
         return True
     if server is None or server.updated_at is None or receipt.updated_before is None:
         return False
-    elsewhere = server.status in SETTLED and server.status != COMMANDS[receipt.operation].target
+    elsewhere = server.status in SETTLED and server.status not in _target(receipt).statuses
     # a read that lags shows the time stamp from before the command
     return (
         elsewhere
         and earlier(receipt.updated_before, server.updated_at)
         and as_utc(server.updated_at) > sent + APART
     )
+
+
+def _target(receipt: Receipt) -> Target:
+    """Return what the command of a receipt leads to."""
+    return Target.of(COMMANDS[receipt.operation].target)
 
 
 def is_another(receipt: Receipt, server: Server | None) -> bool:
@@ -102,5 +108,5 @@ async def note_outcome(journal: Journal | None, receipt: Receipt | None, outcome
     elif receipt is not None and outcome.server is not None and same_id(receipt.server_id, outcome.server.id):
         if outcome.server.status == GONE:
             await journal.forget([outcome.server_id])
-        elif receipt.operation != "create" and outcome.server.status == COMMANDS[receipt.operation].target:
+        elif receipt.operation != "create" and outcome.server.status in _target(receipt).statuses:
             await journal.fulfilled(outcome.server_id, receipt)

@@ -45,6 +45,7 @@ class Operation(enum.Enum):
     HARD_STOP = "hard_stop"
     SNAPSHOT = "snapshot"
     BACKUP = "backup"
+    RESIZE = "resize"
     READ = "read"
     CHANGE = "change"
 

@@ -1,7 +1,7 @@
 """The commands and what each does to a server's status: one record each. Data.
 
 Source: https://www.vps.org/api/v1/docs/servers/. The page names no word for a server that is being deleted:
-``deleting`` is a word of this package. The page does not have ``hard_stop``.
+``deleting`` is a word of this package. The page does not have ``hard_stop`` and ``resize``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-__all__ = ["COMMANDS", "GONE", "IN_PLACE", "LEAVING", "MOVING", "SETTLED", "Command"]
+__all__ = ["COMMANDS", "GONE", "IN_PLACE", "LEAVING", "MOVING", "ONCE", "SETTLED", "Command"]
 
 GONE = "gone"
 """The status of a server that does not exist any more."""
@@ -27,7 +27,8 @@ class Command:
     """A command on a server.
 
     ``before`` is the status that the server must have for the API to accept the command (None: it accepts it in any),
-    ``moving`` the status while the command is applied, ``target`` the status afterwards, ``past`` the past participle.
+    ``moving`` the status while the command is applied, ``target`` the status afterwards, or ``settled`` for any that
+    does not change by itself, ``past`` the past participle.
     """
 
     word: str
@@ -56,6 +57,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             Command("delete", None, "deleting", GONE, "deleted"),
             # of the provider dialect alone
             Command("hard_stop", None, "stopping", "stopped", "stopped"),
+            # it may restart the server, which has its status of before afterwards
+            Command("resize", None, "rebooting", "settled", "resized"),
         )
     }
 )
@@ -63,5 +66,7 @@ IN_PLACE: Mapping[str, Command] = MappingProxyType(
     {word: command for word, command in COMMANDS.items() if command.before is not None}
 )
 """The commands that keep the server: start, stop and reboot."""
+ONCE = frozenset({"reboot", "resize", "snapshot"})
+"""What is never sent again while it may have been applied: no status shows whether it was."""
 MOVING = frozenset(command.moving for command in COMMANDS.values() if command.target != GONE)
 """The documented statuses of a server that a command is being applied to."""

@@ -53,6 +53,7 @@ class Actions(Face):
     hard_stop: Final = blocking(actions.Actions.hard_stop)
     snapshot: Final = blocking(actions.Actions.snapshot)
     backup: Final = blocking(actions.Actions.backup)
+    resize: Final = blocking(actions.Actions.resize)
 
 
 class Fleet(Face):
