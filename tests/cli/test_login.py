@@ -155,11 +155,15 @@ def test_a_refused_token_is_explained(vpsorg: Any, service: Sandbox, file: Path,
     login, listed = vpsorg("login", "--yes"), vpsorg("servers", "list")
 
     assert (login.code, listed.code) == (5, 5)
-    assert "this login, which stored nothing" in login.err
+    assert "the token comes from this login; nothing was stored" in login.err
     assert "the token comes from [profiles.default]" in listed.err
     assert "expired" in listed.err
     assert "vpsorg login --profile default" in listed.err
     assert listed.err.count("\n") == 1
+    # a wait and a fleet have an outcome for each server, and say it once
+    for line in ("wait 12345 12346", "fleet stop 12345 12346 --yes --no-journal"):
+        several = vpsorg(*line.split())
+        assert (several.code, several.err.count("vpsorg login --profile default")) == (5, 1)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "vps_a b\n", "Bearer \n", "\x00\n"])

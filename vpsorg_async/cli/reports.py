@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from ..client import Client
-from ..errors import VpsOrgError, WaitError
+from ..errors import AuthenticationError, VpsOrgError, WaitError
 from ..fleet import Failed, Outcome, Report, Skipped, Succeeded
 from ..fleet.events import FleetEvent
 from ..lifecycle.commands import COMMANDS
@@ -80,6 +80,8 @@ def run_and_report(
 
     report = settings.run(work, on_event=tally.heard, last_words=show_once)
     errors: list[Exception] = [outcome.error for outcome in report.failed]
+    if any(isinstance(error, AuthenticationError) for error in errors):
+        output.note(settings.about_token)
     errors += [VpsOrgError(outcome.reason) for outcome in report.skipped]
     return Exit.of_all(errors, len(report.outcomes))
 

@@ -261,7 +261,7 @@ class Settings:
                 async with self.client(on_event=on_event, **options) as vps:
                     return await work(vps)
             except AuthenticationError as error:
-                error.add_note(self._about_token())
+                error.add_note(self.about_token)
                 raise
             except RequestError as error:
                 if urlsplit(self.base_url).path and error.sent is not Sent.MAYBE:
@@ -274,8 +274,9 @@ class Settings:
         logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
         return signals.run(connected(), last_words)
 
-    def _about_token(self) -> str:
-        """Return which token was refused, and what to do about it."""
+    @property
+    def about_token(self) -> str:
+        """Which token was refused, and what to do about it."""
         text = (
             f"the token comes from {self.origins.get('token', 'this command')}; if it has expired or was deleted, "
             "create another one in the account's dashboard, under developers"

@@ -59,7 +59,7 @@ def login(
         settings,
         token=_token(settings.base_url, piped=token_stdin),
         limits=None,
-        origins={**settings.origins, "token": "this login, which stored nothing"},
+        origins={**settings.origins, "token": "this login; nothing was stored"},
     )
     owner = settings.run(_owner)
     if held.get("token") not in (None, "", settings.token):

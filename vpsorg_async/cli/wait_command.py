@@ -9,7 +9,7 @@ import attrs
 from cyclopts import Parameter
 
 from ..client import Client
-from ..errors import ConfigurationError, WaitError
+from ..errors import AuthenticationError, ConfigurationError, WaitError
 from ..journal import Journal
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS
@@ -91,6 +91,8 @@ def wait(
 
     settings.run(work, on_event=tally.heard, last_words=show_once)
     errors = [outcome.error for outcome in waits.outcomes.values() if outcome.error is not None]
+    if any(isinstance(error, AuthenticationError) for error in errors):
+        output.note(settings.about_token)
     return Exit.of_all(errors, len(wanted))
 
 
