@@ -20,6 +20,7 @@ import attrs
 import pytest
 
 from tests.fleet.apply_crashes import course as apply_course
+from tests.fleet.replace_crashes import course as replace_course
 from tests.journal.crashes import check, killed, programs
 from tests.journal.fleet_programs import LAG, PROGRAMS, ROLLING, Program
 from vpsorg_async.sandbox import Sandbox
@@ -177,6 +178,30 @@ def test_an_apply_that_creates_and_deletes(tmp_path: Path, figure: Callable[[str
         at += apply_course(folder, dice, kills=1)
 
     figure(f"apply: killed after {at} of its 13 changes: same end, {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.parametrize("names", ["free", "stable"])
+def test_a_fleet_that_gets_another_system(tmp_path: Path, names: str, figure: Callable[[str], None]) -> None:
+    """50 servers, 5 at a time, killed at ten random moments: each is replaced once, and by its own new one."""
+    began = time.monotonic()
+    at = replace_course(tmp_path, random.Random(24), count=50, surge=5, kills=10, names=names)
+
+    figure(
+        f"replace, names={names}: killed after {at} changes: 0 duplicates, {time.monotonic() - began:.0f} s"
+    )
+
+
+def test_replacements_that_are_killed_while_reads_lag(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    """Small fleets, each killed three times; the list shows what was the case a while ago."""
+    began, dice = time.monotonic(), random.Random(25)
+    at = []
+    for number in range(KILLS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        lag, names = (0.0, 0.2)[number % 2], ("free", "stable")[number // 2 % 2]
+        at += replace_course(folder, dice, count=6, surge=3, kills=3, lag=lag, names=names)
+
+    figure(f"replace: killed {len(at)} times: same end, {time.monotonic() - began:.0f} s")
 
 
 async def test_a_rolling_reboot_that_is_killed_again_and_again(

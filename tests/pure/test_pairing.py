@@ -160,6 +160,14 @@ ROWS: list[tuple[FleetSpec, list[Server], Guards, Replacing, list[str]]] = [
         begun(pair(3, 1, switched=True, new_id=103), policy=STABLE.policy),
         ["keep 01"],
     ),
+    # the old name is kept free for the new server
+    (
+        fleet(3),
+        [*new(3), *old(2)],
+        Guards(),
+        begun(pair(3, 1, switched=True), policy=STABLE.policy),
+        ["replace 02 by 05", "replace 01 by existing 03", "create 04"],
+    ),
     # back to what it was before: the old one takes the place of the new one
     (
         fleet(1, os_id=5),
@@ -262,13 +270,15 @@ AMBIGUOUS: list[tuple[list[Server], StandingPair, str]] = [
     ([*old(1), *new(3), *new(3, id=7)], pair(3, 1), "several servers"),
     ([*old(1), *old(1, id=7), *new(3)], pair(3, 1), "several servers"),
     ([*old(1), *new(9, id=103)], pair(3, 1, new_id=103), "has the name web-09 now"),
+    ([*old(1), *new(3)], pair(3, 1, new_id=77), "another server has the name web-03"),
+    ([*new(3), *new(1, id=7)], pair(3, 1, switched=True, new_id=103), "another server has the name web-01"),
 ]
 
 
 @pytest.mark.parametrize(("servers", "standing", "word"), AMBIGUOUS)
 def test_a_pair_that_is_not_certain(servers: list[Server], standing: StandingPair, word: str) -> None:
     """Nothing is done before somebody has looked."""
-    (refusal,) = plan_fleets([fleet(1)], servers, replacing=begun(standing)).refusals
+    (refusal,) = plan_fleets([fleet(1)], servers, replacing=begun(standing, policy=STABLE.policy)).refusals
 
     assert word in refusal
     assert refusal.startswith("web-{n:02}: web-01 [101] was being replaced by web-03")

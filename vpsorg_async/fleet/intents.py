@@ -130,6 +130,13 @@ class Intents:
         """Record that the new server has taken over."""
         self._run.pair_switched(self._name_of(spec))
 
+    async def renaming(self, spec: ServerSpec) -> None:
+        """Forget the create of a new server that is about to get another name: its id is in its replacement.
+
+        Raises `JournalError`: it must not be renamed then.
+        """
+        await self._run.renaming(self._name_of(spec))
+
     def replaced(self, names: Collection[str]) -> None:
         """Record that replacements are over, by the names of the new servers as they are shown."""
         self._run.pairs_ended(names)

@@ -158,16 +158,25 @@ def continued(
         if number is None:
             continue
         there = number if number in staying else None
-        new = there if pair.new_id is None else by_id.get(id_text(pair.new_id), there)
+        new = there if pair.new_id is None else by_id.get(id_text(pair.new_id))
         old = by_id.get(id_text(pair.old.id))
+        names = "free" if replacing is None else replacing.policy.names
+        named = number_of(name_key(pair.old.name)) if names == "stable" else None
         if any(len(staying[one]) > 1 for one in (new, old) if one is not None):
             why = "several servers have the name of one of them"
         elif new not in (None, number) and old is not None:
             assert new is not None
             why = f"the new one has the name {staying[new][0].name} now"
+        elif new is None and there is not None:
+            why = f"another server has the name {pair.new} now"
+        elif old is None and named in staying and named != new:
+            why = f"another server has the name {pair.old.name} now"
         else:
-            names = "free" if replacing is None else replacing.policy.names
+            known = len(found.steps)
             _continue(found, fleet, staying, pair, number, new, old, names=names)
+            if named is not None and len(found.steps) > known:
+                # the new server gets this name, which no other one may have then
+                found.members.add(named)
             continue
         found.refusals.append(
             f"{fleet.name}: {pair.old.name} [{pair.old.id}] was being replaced by {pair.new}, and {why}"

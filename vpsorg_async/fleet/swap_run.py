@@ -278,10 +278,10 @@ class SwapRun(Run):
         """Give the new server the name of the old one, where that is asked for."""
         swap, new = course.swap, course.new
         if swap.rename and new is not None:
-            course.renamed(await self._update(new, swap.rename))
             if self._intents is not None:
-                # a later run may give the name to another server, which must not be taken for this one
-                self._intents.withdrawn(swap.job)
+                # a later run may give this name to another server, which must not be taken for the one that had it
+                await self._intents.renaming(swap.spec)
+            course.renamed(await self._update(new, swap.rename))
 
     async def _clean_up(self, course: Course) -> None:
         """Delete a new server that has failed, if that is asked for and it is certain that no one uses it."""

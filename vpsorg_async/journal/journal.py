@@ -291,6 +291,14 @@ class JournalRun:
         with _logged(f"the journal could not record that {new} has taken over"):
             self._writer.note(lambda tables: tables.pairs.switched(self._token, new))
 
+    async def renaming(self, new: str) -> None:
+        """Forget the create of a name, whose server gets another one: it is known by its id. On the disk on return.
+
+        Raises `JournalError`. The server must not be renamed then.
+        """
+        claimed = self._claimed(new, "create")
+        await self._writer.call(lambda tables: tables.withdraw(self._token, claimed))
+
     def pairs_ended(self, names: Collection[str]) -> None:
         """Remove replacements that are over. Never raises; queued like a receipt."""
         with _logged("the journal could not remove replacements that are over"):
