@@ -19,9 +19,9 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from tests.temporal.processes import QUEUE, Cable, EngineProcess, WorkerProcess
-from vpsorg_async import ServerSpec
+from vpsorg_async import FleetSpec, ServerSpec
 from vpsorg_async.sandbox import Rule, Sandbox, faults
-from vpsorg_async.temporal import FleetRequest, RollingRequest, VpsOrgPlugin
+from vpsorg_async.temporal import ApplyRequest, FleetRequest, ReplaceRequest, RollingRequest, VpsOrgPlugin
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -210,6 +210,113 @@ async def test_a_rolling_reboot_survives(engine_process: EngineProcess, figure: 
         f"rolling reboot, seed {seed}: {sum(reboots.values())} reboots of 50, at most {most} unavailable, "
         f"{len(decided)} decided, {time.monotonic() - began:.0f} s"
     )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_workers_are_killed_while_a_plan_is_applied(
+    engine_process: EngineProcess, figure: Figure, seed: int
+) -> None:
+    """kill -9 at four random moments: one fleet grows to 60, another one shrinks from 40 to 20, exactly so."""
+    chance, began = random.Random(seed), time.monotonic()
+    with account(seed) as box:
+        stay = [box.world.add(name=f"db-{number:02}")[0].id for number in range(1, 21)]
+        go = [box.world.add(name=f"db-{number:02}")[0].id for number in range(21, 41)]
+        fleets = [fleet("web-{n:02}", SERVERS), fleet("db-{n:02}", 20)]
+        wanted = ApplyRequest(
+            fleets=fleets, timeout=600, prune=True, max_deletes=20, settle=5, heartbeat_timeout=4
+        )
+        handle = await start(engine_process, "vpsorg.FleetApply", wanted)
+        for _ in range(4):
+            worker = WorkerProcess(engine_process.address, box)
+            await more_changes(box, chance.randint(1, 25))
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            worker.kill()
+        worker = WorkerProcess(engine_process.address, box)
+        try:
+            summary = await handle.result()
+        finally:
+            worker.kill()
+        created = Counter(change.name for change in box.ledger if change.operation == "create")
+        deleted = Counter(change.server_id for change in box.ledger if change.operation == "delete")
+        left = [server.name for server in box.servers]
+    assert (summary.succeeded, summary.failed, summary.skipped) == (SERVERS + 40, 0, 0), summary
+    assert created == Counter(f"web-{number:02}" for number in range(1, SERVERS + 1))
+    assert deleted == Counter(go)
+    assert len(left) == SERVERS + len(stay)
+    figure(
+        f"plan applied, 4 kills, seed {seed}: {len(created)} created, {len(deleted)} deleted, each once, "
+        f"{time.monotonic() - began:.0f} s"
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_workers_are_killed_while_servers_are_replaced(
+    engine_process: EngineProcess, figure: Figure, seed: int
+) -> None:
+    """50 servers get another system, 5 at a time, through four kills; one of the new ones never becomes active."""
+    chance, began = random.Random(seed), time.monotonic()
+    with account(seed) as box:
+        olds = [box.world.add(name=f"web-{number:02}")[0].id for number in range(1, 51)]
+        box.faults.add(Rule("create", faults.SetStatus("provisioning", 1e6), nth=20))
+        watching = asyncio.create_task(least_active(box))
+        wanted = ReplaceRequest(
+            fleets=[fleet("web-{n:02}", 50, os_id=3)],
+            surge=5,
+            max_failures=2,
+            drain=0.5,
+            timeout=60,
+            settle=5,
+            heartbeat_timeout=4,
+        )
+        handle = await start(engine_process, "vpsorg.RollingReplace", wanted)
+        for _ in range(4):
+            worker = WorkerProcess(engine_process.address, box)
+            await more_changes(box, chance.randint(1, 25))
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            worker.kill()
+        worker = WorkerProcess(engine_process.address, box)
+        try:
+            summary = await handle.result()
+        finally:
+            worker.kill()
+            watching.cancel()
+        created = Counter(change.name for change in box.ledger if change.operation == "create")
+        deleted = Counter(change.server_id for change in box.ledger if change.operation == "delete")
+        left = [server.id for server in box.servers]
+    assert (summary.succeeded, summary.failed, summary.skipped) == (49, 1, 0), summary
+    assert set(created.values()) == {1}
+    assert set(deleted) == {*olds} - {summary.failures[0].old_id}
+    assert (len(created), len(left)) == (50, 51)
+    assert most_existing(box, 50) <= 55
+    assert min(active) >= 50
+    figure(
+        f"50 replaced, 4 kills, seed {seed}: 49 replaced, 1 kept, {len(created)} created, 0 duplicates, at least "
+        f"{min(active)} active, at most {most_existing(box, 50)} in all, {time.monotonic() - began:.0f} s"
+    )
+
+
+def fleet(name: str, count: int, *, os_id: int = 5) -> FleetSpec:
+    return FleetSpec(name=name, count=count, plan_id=1, os_id=os_id, location="us-west")
+
+
+def most_existing(box: Sandbox, count: int) -> int:
+    """Return how many servers existed at most, by the ledger."""
+    most = count
+    for change in box.ledger:
+        count += {"create": 1, "delete": -1}.get(change.operation, 0)
+        most = max(most, count)
+    return most
+
+
+active: list[int] = []
+
+
+async def least_active(box: Sandbox) -> None:
+    """Note how many servers are active, ten times a second."""
+    active.clear()
+    while True:
+        active.append(sum(server.status == "active" for server in box.servers))
+        await asyncio.sleep(0.1)
 
 
 unavailable: list[int] = []

@@ -26,7 +26,7 @@ QUEUE = "vpsorg-main"
 @pytest.fixture(scope="module")
 def blocks() -> list[str]:
     found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
-    assert len(found) == 5
+    assert len(found) == 6
     return found
 
 
@@ -75,11 +75,34 @@ async def test_a_fleet_of_the_page_is_applied(
     assert {change.operation for change in box.ledger} == {"create"}
 
 
+async def test_the_servers_of_the_page_are_replaced(
+    blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request and its activities give a fleet another operating system."""
+    text = blocks[3].replace("drain=60", "drain=0.1")
+    (tmp_path / "page_that_replaces.py").write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module: Any = await asyncio.to_thread(__import__, "page_that_replaces")
+    for number in (1, 2):
+        box.world.add(name=f"web-{number:02}", os_id=5)
+    config = engine.config()
+    config["plugins"] = [VpsOrgPlugin(lambda: Client(box.token, base_url=box.url))]
+    client = Engine(**config)
+    activities = [module.answers, module.move_traffic]
+    async with Worker(client, task_queue=QUEUE, activities=activities):
+        summary = await client.execute_workflow(
+            "vpsorg.RollingReplace", module.other_system(2), id="web", task_queue=QUEUE
+        )
+
+    assert summary.succeeded == 2
+    assert sorted(server.name for server in box.servers) == ["web-03", "web-04"]
+
+
 async def test_a_health_check_and_a_workflow_of_ones_own(
     blocks: list[str], engine: Engine, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The activity and the workflow of the page run in a worker with the plugin."""
-    (tmp_path / "page_of_temporal.py").write_text("\n".join(blocks[3:]), "utf-8")
+    (tmp_path / "page_of_temporal.py").write_text("\n".join(blocks[4:]), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     module: Any = await asyncio.to_thread(__import__, "page_of_temporal")
     ids = [server.id for server in box.world.add(2)]

@@ -15,7 +15,7 @@ A task queue stands for an account, and the id of a workflow for a fleet: two pr
 from __future__ import annotations
 
 from .create_step import create_or_find
-from .messages import ApplyRequest, FleetRequest, FleetRow, FleetSummary, RollingRequest
+from .messages import ApplyRequest, FleetRequest, FleetRow, FleetSummary, ReplaceRequest, RollingRequest
 from .plugin import VpsOrgPlugin
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "FleetRequest",
     "FleetRow",
     "FleetSummary",
+    "ReplaceRequest",
     "RollingRequest",
     "VpsOrgPlugin",
     "create_or_find",

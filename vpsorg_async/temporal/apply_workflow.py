@@ -33,7 +33,7 @@ from temporalio.exceptions import ApplicationError
 
 from .fleet_workflows import FleetWorkflow
 from .plan_form import MOST_CHANGES, changes_between, page_of, row_of
-from .planning_step import planned, raw_json
+from .planning_step import check_permitted, planned, raw_json, refused
 
 __all__ = ["FleetApply"]
 
@@ -117,8 +117,7 @@ class FleetApply(FleetWorkflow):
         self._planned_at = workflow.now().isoformat()
         self._settings = await planned("vpsorg.plan_apply", request)
         self._plan = self._settings.pop("plan")
-        if self._plan["refusals"]:
-            raise _refused(f"the plan is refused, and nothing was sent: {'; '.join(self._plan['refusals'])}")
+        check_permitted(self._plan)
 
     async def _approved(self, request: RawValue) -> None:
         """Wait for the approval, and plan again. Raises `ApplicationError` if nothing is to be sent."""
@@ -126,14 +125,14 @@ class FleetApply(FleetWorkflow):
         await workflow.wait_condition(lambda: self._decision is not None)
         self._waiting = False
         if self._decision != "approved":
-            raise _refused(str(self._decision))
+            raise refused(str(self._decision))
         before = self._plan["steps"]
         await self._make_plan(request)
         changes = changes_between(before, self._plan["steps"])
         if changes:
             more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
             why = "the account has changed since the plan was made, and nothing was sent"
-            raise _refused(f"{why}: {'; '.join(changes[:MOST_CHANGES])}{more}")
+            raise refused(f"{why}: {'; '.join(changes[:MOST_CHANGES])}{more}")
 
     async def _delete(self, keys: Sequence[str]) -> None:
         """Delete chunk after chunk, until one has a failure."""
@@ -161,8 +160,3 @@ class FleetApply(FleetWorkflow):
             }
         servers = {key: self._items[key].get("id") for key in keys}
         return {"request": self._request, "servers": servers, "again": again}
-
-
-def _refused(why: str) -> ApplicationError:
-    plain = {"vpsorg": 1, "type": "PlanRefusedError", "message": why}
-    return ApplicationError(why, plain, type="PlanRefusedError", non_retryable=True)

@@ -66,6 +66,7 @@ class ChunkRun:
         self._receipts: dict[str, dict[str, Any]] = {**(receipts or {}), **earlier.get("receipts", {})}
         self._rows: dict[ServerId, dict[str, Any]] = {row["key"]: row for row in earlier.get("rows", ())}
         self._sent: set[ServerId] = set()
+        self._created: set[ServerId] = set()
         self._handed_over: set[asyncio.Task[None]] = set()
         self._out_of_time = False
         self._lease = Lease(self._details)
@@ -109,6 +110,8 @@ class ChunkRun:
         if isinstance(event, CommandSent):
             self._sent.add(event.key)
         if isinstance(event, CommandAnswered):
+            if event.command == "create":
+                self._created.add(event.key)
             # no later answer has it, and this process can die while the server boots
             self._hand_over(event.server)
         if isinstance(event, CommandAnswered | ServerAdopted):
@@ -156,6 +159,8 @@ class ChunkRun:
                 return _deleted(outcome.key, outcome.server_id)
             row = self._failed(outcome.key, outcome.error)
             row |= {} if outcome.server_id is None else {"server_id": outcome.server_id}
+            # created for sure, and not found by its name
+            row |= {"how": "created"} if outcome.key in self._created else {}
         else:
             row = {"key": outcome.key, "outcome": "succeeded", "how": outcome.how}
         server = outcome.server

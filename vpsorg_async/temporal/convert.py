@@ -32,7 +32,7 @@ from ..conversion import read, unstructure
 from ..errors import APIError, ConfigurationError, VpsOrgError
 from ..plain import VERSION, from_plain, to_plain
 from ..records import Server
-from .messages import ApplyRequest, FleetRequest, FleetRow, FleetSummary, RollingRequest
+from .messages import ApplyRequest, FleetRequest, FleetRow, FleetSummary, ReplaceRequest, RollingRequest
 
 __all__ = [
     "RecordFailureConverter",
@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 _MESSAGES: Mapping[str, type] = {
-    kind.__name__: kind for kind in (ApplyRequest, FleetRequest, FleetRow, FleetSummary, RollingRequest)
+    kind.__name__: kind
+    for kind in (ApplyRequest, FleetRequest, FleetRow, FleetSummary, ReplaceRequest, RollingRequest)
 }
 
 

@@ -13,9 +13,10 @@ from ..fleet.guards import Guards
 from ..fleet.rollout import window
 from ..fleet_spec import FleetSpec, check_apart
 from ..records import ServerId
+from ..replace_policy import ReplacePolicy
 from ..specs import ServerSpec, check_bool, check_id, id_text
 
-__all__ = ["ApplyRequest", "FleetRequest", "FleetRow", "FleetSummary", "RollingRequest"]
+__all__ = ["ApplyRequest", "FleetRequest", "FleetRow", "FleetSummary", "ReplaceRequest", "RollingRequest"]
 
 MAX_CHUNK = 100
 MAX_SERVERS = 10_000
@@ -81,9 +82,12 @@ def _some_ids(instance: object, attribute: attrs.Attribute[Any], value: tuple[ob
     _ids(instance, attribute, value)
 
 
+_MAY_BE_ZERO = ("settle", "warm_up", "health_interval", "drain", "ready_interval")
+
+
 def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     name = attribute.name
-    seconds = check_seconds(value, name, zero=name in ("settle", "warm_up", "health_interval"))
+    seconds = check_seconds(value, name, zero=name in _MAY_BE_ZERO)
     if seconds > MAX_SECONDS:
         raise ConfigurationError(f"{name} is at most {MAX_SECONDS:g} s, one year, not {seconds:g}")
     if name == "heartbeat_timeout" and seconds < MIN_HEARTBEAT:
@@ -181,6 +185,77 @@ class ApplyRequest:
 
 
 @attrs.frozen(kw_only=True)
+class ReplaceRequest:
+    """What ``vpsorg.RollingReplace`` takes; the bounds are those of `ReplacePolicy`.
+
+    Args:
+        fleets: The fleets, a `FleetSpec` or several, at most 10,000 servers in all.
+        timeout: Seconds for each server, from its command until it has its status.
+        surge: The number of servers that may exist beyond the size of a fleet, or a share of it.
+        max_unavailable: The number of servers of a fleet that may be unavailable, or a share of it.
+        drain: Seconds between the switch to a new server and the delete of the old one.
+        canary: The number of servers that are replaced first, one by one.
+        max_failures: The number of failures after which no further replacement begins.
+        delete_failed: Whether a new server that did not become ready is deleted again.
+        names: ``free``: a new server keeps its own number. ``stable``: it gets the old name once the old one is gone.
+        replace_older_than: Seconds; servers of that age are replaced as well, whatever they differ in.
+        protect: Names of servers that are not replaced.
+        ready: The name of an activity of yours. It is called with the new `Server` once that is active, and returns
+            whether it is ready. An exception and a timeout count as False.
+        ready_timeout: Seconds for which it is repeated; 300.
+        ready_interval: Seconds between two checks; 5.
+        ready_check_timeout: Seconds for one check; 30.
+        switch: The name of an activity of yours. It is called with the old and the new `Server` once the new one is
+            ready, and lets the new one take over. It may be called again for the same pair, when a worker died.
+        switch_timeout: Seconds for one call of it; 300.
+        settle: Seconds for which a server of an unanswered create is searched for by its name; 30. It must be longer
+            than lists of the account lag behind.
+        heartbeat_timeout: Seconds without a word of a worker after which another one takes over, at least 1; 15.
+
+    Raises:
+        ConfigurationError: A value is out of range, or the fleets overlap.
+
+    Example:
+        ``ReplaceRequest(fleets=load_fleets("fleet.toml"), timeout=600, surge=5, switch="move-traffic", drain=60)``
+    """
+
+    fleets: tuple[FleetSpec, ...] = attrs.field(converter=_some_fleets, validator=_fleets)
+    timeout: float = attrs.field(validator=_seconds)
+    surge: int | float = 1
+    max_unavailable: int | float = 0
+    drain: float = attrs.field(default=0.0, validator=_seconds)
+    canary: int = 1
+    max_failures: int = 1
+    delete_failed: bool = False
+    names: str = "free"
+    replace_older_than: float | None = None
+    protect: tuple[str, ...] = attrs.field(default=(), converter=_tuple)
+    ready: str | None = None
+    ready_timeout: float = attrs.field(default=300.0, validator=_seconds)
+    ready_interval: float = attrs.field(default=5.0, validator=_seconds)
+    ready_check_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    switch: str | None = None
+    switch_timeout: float = attrs.field(default=300.0, validator=_seconds)
+    settle: float = attrs.field(default=30.0, validator=_seconds)
+    heartbeat_timeout: float = attrs.field(default=15.0, validator=_seconds)
+
+    def __attrs_post_init__(self) -> None:
+        self.policy()
+        Guards.of({"protect": self.protect}).check(self.fleets)
+        if self.replace_older_than is not None:
+            check_seconds(self.replace_older_than, "replace_older_than")
+        for name in ("ready", "switch"):
+            activity = getattr(self, name)
+            if activity is not None and (not isinstance(activity, str) or not activity):
+                raise ConfigurationError(f"{name} is the name of an activity, not {activity!r}")
+
+    def policy(self) -> ReplacePolicy:
+        """Return the bounds. Raises `ConfigurationError`."""
+        names = (field.name for field in attrs.fields(ReplacePolicy))
+        return ReplacePolicy(**{name: getattr(self, name) for name in names})
+
+
+@attrs.frozen(kw_only=True)
 class RollingRequest:
     """What ``vpsorg.RollingReboot`` takes; most are those of `Fleet.rolling_reboot`.
 
@@ -225,10 +300,11 @@ class FleetRow:
         server_id: The id of the server, if it is known to exist.
         status: Its last known status.
         ip_address: Its address, once it has one.
-        how: ``created``, ``adopted``, ``started``, ``deleted`` or ``rebooted``.
+        how: ``created``, ``adopted``, ``started``, ``deleted``, ``kept``, ``rebooted`` or ``replaced``.
         error: The class of the error.
         message: What the error says, or why the server was skipped.
         seconds: The time from its command to its outcome.
+        old_id: The id of the server that this one replaces.
     """
 
     key: ServerId
@@ -240,6 +316,7 @@ class FleetRow:
     error: str = ""
     message: str = ""
     seconds: float = 0.0
+    old_id: ServerId | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -247,7 +324,7 @@ class FleetSummary:
     """What a fleet workflow returns: totals, and the failures. The query ``report`` has a row for every server.
 
     Attributes:
-        operation: ``create``, ``ensure``, ``delete`` or ``rolling reboot``.
+        operation: ``create``, ``ensure``, ``delete``, ``apply``, ``rolling reboot`` or ``rolling replace``.
         succeeded: The number of servers that reached their target.
         failed: The number of servers that did not.
         skipped: The number of servers for which nothing was sent.

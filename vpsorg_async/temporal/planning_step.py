@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-__all__ = ["is_continuation", "planned", "raw_json", "told"]
+__all__ = ["check_permitted", "is_continuation", "planned", "raw_json", "refused", "told"]
 
 
 async def planned(name: str, request: RawValue, *before: Any) -> dict[str, Any]:
@@ -30,6 +30,18 @@ async def planned(name: str, request: RawValue, *before: Any) -> dict[str, Any]:
             raise
         raise ApplicationError(cause.message, *cause.details, type=cause.type, non_retryable=True) from None
     return plan
+
+
+def check_permitted(plan: dict[str, Any]) -> None:
+    """Raise `ApplicationError` for a plan that the guards forbid."""
+    if plan["refusals"]:
+        raise refused(f"the plan is refused, and nothing was sent: {'; '.join(plan['refusals'])}")
+
+
+def refused(why: str) -> ApplicationError:
+    """Return the `PlanRefusedError` that fails a workflow for good."""
+    plain = {"vpsorg": 1, "type": "PlanRefusedError", "message": why}
+    return ApplicationError(why, plain, type="PlanRefusedError", non_retryable=True)
 
 
 def is_continuation() -> bool:

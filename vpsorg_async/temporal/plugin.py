@@ -29,6 +29,8 @@ from .convert import with_records
 from .fleet_activities import FleetActivities
 from .fleet_workflows import FleetCreate, FleetDelete, FleetEnsure
 from .passwords import OnPassword, PasswordKeeper
+from .replace_activities import ReplaceActivities
+from .replace_workflow import RollingReplace
 from .rolling_workflow import RollingReboot
 
 __all__ = ["VpsOrgPlugin"]
@@ -69,12 +71,13 @@ class VpsOrgPlugin(SimplePlugin):
             **AccountActivities(shared, passwords).named(),
             **fleets.named(),
             **ApplyActivities(shared, passwords, fleets).named(),
+            **ReplaceActivities(shared, passwords, fleets).named(),
         }
         super().__init__(
             "vpsorg.VpsOrgPlugin",
             data_converter=with_records,
             activities=[_activity(name, method) for name, method in named.items()],
-            workflows=[FleetCreate, FleetEnsure, FleetDelete, FleetApply, RollingReboot],
+            workflows=[FleetCreate, FleetEnsure, FleetDelete, FleetApply, RollingReboot, RollingReplace],
             workflow_runner=_pass_through,
             workflow_failure_exception_types=[VpsOrgError],
         )
