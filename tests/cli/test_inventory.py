@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,29 @@ def test_prometheus_reads_the_file(vpsorg: Any, box: Sandbox, tmp_path: Path) ->
     assert found["discoveredLabels"]["__meta_vpsorg_status"] == "active"
 
 
+@pytest.fixture
+def watching(start: Start, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command that lists the account twenty times a second, and end it however the test does."""
+    started: list[subprocess.Popen[str]] = []
+
+    def watch(*arguments: str) -> subprocess.Popen[str]:
+        started.append(start(*arguments, "--interval", "0.05"))
+        return started[-1]
+
+    yield watch
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str], number: signal.Signals | None = None) -> tuple[int, str]:
+    """Return the exit code of a process, after a signal to it, and the rest of its notes."""
+    if number is not None:
+        process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err
+
+
 def until(process: subprocess.Popen[str], text: str) -> None:
     """Read the notes of a process until one has the text."""
     assert process.stderr is not None
@@ -227,90 +250,82 @@ def until(process: subprocess.Popen[str], text: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_watched_file_follows_the_account(
-    start: Start, box: Sandbox, tmp_path: Path, number: signal.Signals
+    watching: Start, box: Sandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     """It is replaced as a whole, only on a change, keeps its mode, and the command ends with 0 on a signal."""
-    (server,) = box.world.add(1, name="web-1")
+    box.world.add(1, name="web-1")
     file = tmp_path / "vps.json"
     file.write_text("[]")
     file.chmod(0o640)
     before = file.stat().st_ino
-    arguments = ("inventory", "--format", "prometheus", "--watch", str(file), "--interval", "0.05")
-    with start(*arguments) as process:
-        until(process, "vps.json: 1 server")
-        first = file.stat()
-        asked = len(lists(box))
-        while len(lists(box)) < asked + 3:
-            assert process.poll() is None
-        same = file.stat()
-        box.world.add(1, name="db-1")
-        until(process, "vps.json: 2 servers")
-        process.send_signal(number)
-        _, err = process.communicate()
+    process = watching("inventory", "--format", "prometheus", "--watch", str(file))
+    until(process, "vps.json: 1 server")
+    first = file.stat()
+    asked = len(lists(box))
+    while len(lists(box)) < asked + 3:
+        assert process.poll() is None
+    same = file.stat()
+    box.world.add(1, name="db-1")
+    until(process, "vps.json: 2 servers")
 
-    assert (process.returncode, err) == (0, "")
+    assert ended(process, number) == (0, "")
     assert first.st_ino != before
     assert (same.st_ino, same.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
     assert file.stat().st_mode & 0o777 == 0o640
-    assert [row["labels"]["group"] for row in json.loads(file.read_text())] == ["db", "web"]
+    assert [row["labels"]["name"] for row in json.loads(file.read_text())] == ["db-1", "web-1"]
     assert [path.name for path in tmp_path.glob("vps*")] == ["vps.json"]
-    assert server.name in file.read_text()
 
 
-def test_a_watched_file_outlives_an_outage(start: Start, box: Sandbox, tmp_path: Path) -> None:
+def test_a_watched_file_outlives_an_outage(watching: Start, box: Sandbox, tmp_path: Path) -> None:
     """While the service fails or shows a part of the account, no server is dropped from the file."""
     box.world.add(2, name="web")
     file = tmp_path / "hosts"
-    with start("inventory", "--format", "hosts", "--watch", str(file), "--interval", "0.05") as process:
-        until(process, "hosts: 2 servers")
-        text = file.read_text()
-        box.faults.add(Rule("list", faults.Html(502)))
-        until(process, "stays as it is")
-        kept = file.read_text()
-        box.faults.clear()
-        box.faults.add(Rule("list", faults.ShortList(1)))
-        until(process, "the list lacks servers")
-        partly = file.read_text()
-        box.faults.clear()
-        box.world.add(1, name="db-1")
-        until(process, "hosts: 3 servers")
-        box.faults.add(Rule("list", faults.Reply(401)))
-        _, err = process.communicate()
+    process = watching("inventory", "--format", "hosts", "--watch", str(file))
+    until(process, "hosts: 2 servers")
+    text = file.read_text()
+    box.faults.add(Rule("list", faults.Html(502)))
+    until(process, "stays as it is")
+    kept = file.read_text()
+    box.faults.clear()
+    box.faults.add(Rule("list", faults.ShortList(1)))
+    until(process, "the list lacks servers")
+    partly = file.read_text()
+    box.faults.clear()
+    box.world.add(1, name="db-1")
+    until(process, "hosts: 3 servers")
+    box.faults.add(Rule("list", faults.Reply(401)))
+    code, err = ended(process)
 
     assert text == kept == partly
-    assert process.returncode == 5
+    assert code == 5
     assert "401" in err
 
 
-def test_a_watched_file_that_cannot_be_written_stays(start: Start, box: Sandbox, tmp_path: Path) -> None:
+def test_a_watched_file_that_cannot_be_written_stays(watching: Start, box: Sandbox, tmp_path: Path) -> None:
     """A folder in the way of the new file is said once, and the old file is whole."""
     box.world.add(1)
     file = tmp_path / "vps.json"
     file.write_text("old")
     aside = tmp_path / "vps.json.new"
     aside.mkdir()
-    with start("inventory", "--format", "json", "--watch", str(file), "--interval", "0.05") as process:
-        until(process, "stays as it is")
-        kept = file.read_text()
-        aside.rmdir()
-        until(process, "vps.json: 1 server")
-        process.terminate()
-        process.communicate()
+    process = watching("inventory", "--format", "json", "--watch", str(file))
+    until(process, "stays as it is")
+    kept = file.read_text()
+    aside.rmdir()
+    until(process, "vps.json: 1 server")
 
     assert kept == "old"
     assert json.loads(file.read_text())[0]["server"]["id"] == 12345
 
 
-def test_a_new_watched_file_can_be_read_by_others(start: Start, box: Sandbox, tmp_path: Path) -> None:
+def test_a_new_watched_file_can_be_read_by_others(watching: Start, box: Sandbox, tmp_path: Path) -> None:
     """Prometheus runs as another user."""
     file = tmp_path / "vps.json"
     mask = os.umask(0o022)
     try:
-        with start("ssh-config", "--watch", str(file), "--interval", "0.05") as process:
-            until(process, "vps.json: 0 servers")
-            process.terminate()
-            process.communicate()
+        process = watching("ssh-config", "--watch", str(file))
     finally:
         os.umask(mask)
+    until(process, "vps.json: 0 servers")
 
     assert file.stat().st_mode & 0o777 == 0o644
