@@ -14,6 +14,7 @@ import pytest
 
 from vpsorg_async.cli import inventory
 from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.timing import SystemClock
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -165,7 +166,7 @@ def test_a_hostile_name_reaches_no_ssh_config(vpsorg: Any, box: Sandbox, tmp_pat
         ("--user", "-oProxyCommand=x"),
         ("--user", "a\nb"),
         ("--identity", 'a"b'),
-        ("--watch", "no/such/folder/file"),
+        ("--watch", "/proc/no/file"),
         ("--watch", "/"),
         ("--to", "/"),
         ("--to", "a", "--watch", "b"),
@@ -248,6 +249,14 @@ def until(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"{text!r} was not said")
 
 
+def after(box: Sandbox, number: int) -> None:
+    """Wait until the account was listed that often again."""
+    wanted = len(lists(box)) + number
+    until_then = SystemClock().now() + 20
+    while len(lists(box)) < wanted:
+        assert SystemClock().now() < until_then
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_watched_file_follows_the_account(
     watching: Start, box: Sandbox, tmp_path: Path, number: signal.Signals
@@ -261,9 +270,7 @@ def test_a_watched_file_follows_the_account(
     process = watching("inventory", "--format", "prometheus", "--watch", str(file))
     until(process, "vps.json: 1 server")
     first = file.stat()
-    asked = len(lists(box))
-    while len(lists(box)) < asked + 3:
-        assert process.poll() is None
+    after(box, 3)
     same = file.stat()
     box.world.add(1, name="db-1")
     until(process, "vps.json: 2 servers")
@@ -289,6 +296,7 @@ def test_a_watched_file_outlives_an_outage(watching: Start, box: Sandbox, tmp_pa
     box.faults.clear()
     box.faults.add(Rule("list", faults.ShortList(1)))
     until(process, "the list lacks servers")
+    after(box, 3)
     partly = file.read_text()
     box.faults.clear()
     box.world.add(1, name="db-1")

@@ -120,6 +120,24 @@ def test_it_waits_until_ssh_answers(start: Start, booted: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("ssh")
+def test_a_reboot_is_not_outrun(start: Start, booted: Sandbox) -> None:
+    """A reboot of this machine that has not begun yet is waited for, although the server still answers."""
+    (server,) = booted.world.add(1, name="web-1")
+    accepted = {"status": "success", "message": "", "server": {"id": server.id, "status": "active"}}
+    booted.faults.add(Rule("reboot", faults.Reply(200, accepted)))
+    sent = ended(start("servers", "reboot", "web-1", "--yes"))
+    asked = len(booted.requests)
+
+    process = start("ssh", "web-1", *PORT, stdin=subprocess.DEVNULL)
+    while len(booted.requests) < asked + 6:
+        assert process.poll() is None
+    booted.world.set_status(server.id, "rebooting", seconds=1, then="active")
+    code, _, _ = ended(process)
+
+    assert (sent[0], code) == (0, 7)
+
+
+@pytest.mark.usefixtures("ssh")
 def test_a_server_that_does_not_answer(start: Start, booted: Sandbox) -> None:
     """What is waited for is said, and the exit code is that of a timeout; ssh does not run."""
     (server,) = booted.world.add(1, name="web-1")
