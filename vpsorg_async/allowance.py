@@ -23,6 +23,7 @@ from decimal import Decimal
 import attrs
 
 from .config import Limits
+from .counting import counted
 from .errors import LimitError
 from .fleet_errors import read_only
 from .records import PlanOffer, Server, ServerId
@@ -140,7 +141,7 @@ class Allowance:
         staying, coming = len(view.staying()), sum(place.creates for place in unseen)
         most, total = self._limits.max_servers, staying + coming + len(wanted)
         if most is not None and total > most:
-            there = f"the account has {staying} servers, {coming} more are being created"
+            there = f"the account has {counted(staying, 'server')}, {coming} more are being created"
             raise _exceeded("max_servers", most, total, f"{there}, and {len(wanted)} are wanted")
         prices = self._check_prices(wanted, view, unseen)
         before = frozenset(key_of(server.id) for server in view.servers)

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from .counting import counted
 from .fleet_spec import FleetSpec
 from .records import PlanOffer, Server
 from .replace_policy import ReplacePolicy, places
@@ -225,7 +226,7 @@ class FleetPlan:
         counts = ", ".join(
             f"{number} to {kind}" for kind in StepKind if (number := sum(s.kind is kind for s in self.steps))
         )
-        lines = [f"{len(self.steps)} servers: {counts or 'nothing to do'}", *map(str, self.steps)]
+        lines = [f"{counted(len(self.steps), 'server')}: {counts or 'nothing to do'}", *map(str, self.steps)]
         if any(map(_creates, self.steps)):
             lines.append(f"price of what is created: {_prices(self.price_hourly, self.price_monthly)}")
         if any(map(_deletes, self.steps)):

@@ -220,7 +220,7 @@ def test_an_interrupted_apply_says_how_to_go_on(start: Any, slow: Sandbox, state
     with start("fleet", "apply", "-f", str(file), "--prune", "--yes", "-q") as process:
         until(lambda: len(slow.ledger) == 3 and receipts(state) == 3)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate()
+        out, said = process.communicate()
 
     assert process.returncode == 130
     assert [re.split("  +", line)[:2] for line in out.splitlines()[1:5]] == [
@@ -229,8 +229,9 @@ def test_an_interrupted_apply_says_how_to_go_on(start: Any, slow: Sandbox, state
         ["worker-1", "left"],
         ["worker-2", "left"],
     ]
-    assert out.splitlines()[-1].startswith("run the same command again")
-    assert "vpsorg wait" not in out
+    *_, advice, command = said.splitlines()
+    assert advice.startswith("run the same command again")
+    assert command.startswith("vpsorg fleet apply ")
 
 
 # -- scale ----------------------------------------------------------------------------------------------------------

@@ -536,10 +536,10 @@ def test_an_interrupted_fleet_says_how_to_go_on(start: Start, slow: Sandbox, tmp
     with start("fleet", "create", *WEB, *NEW, "-q", "--journal", str(file)) as fleet:
         until(lambda: receipts(file.parent) == 3)
         fleet.send_signal(signal.SIGINT)
-        out, _ = fleet.communicate()
+        _, said = fleet.communicate()
 
-    assert f"vpsorg wait 12345 12346 12347 --for active --journal '{file}'" in out
-    assert "or run the same command again" in out
+    assert said.endswith(f"\nvpsorg wait 12345 12346 12347 --for active --journal '{file}'\n")
+    assert "or run the same command again" in said
 
 
 def test_two_programs_at_once_make_each_server_once(start: Start, box: Sandbox) -> None:

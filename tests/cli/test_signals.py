@@ -24,6 +24,13 @@ SAID = {"SIGHUP": "ended by SIGHUP", "SIGINT": "interrupted", "SIGTERM": "ended 
 NAMES = pytest.mark.parametrize("name", SAID)
 
 
+def pasted(seen: str, name: str) -> str:
+    """What stands after the last message, whose last line can be pasted; empty for nothing."""
+    _, found, after = seen.replace("\r", "").rpartition(f"vpsorg: {SAID[name]}\n")
+    assert found
+    return after.rstrip("\n").rpartition("\n")[2]
+
+
 @NAMES
 def test_a_fleet_reports(terminal: Any, slow: Sandbox, tmp_path: Path, name: str) -> None:
     """Each signal ends a fleet with its exit code, and each server that was created is in the report."""
@@ -36,7 +43,8 @@ def test_a_fleet_reports(terminal: Any, slow: Sandbox, tmp_path: Path, name: str
         report = json.load(out)
 
     assert code == 128 + signal.Signals[name]
-    assert fleet.seen.endswith(f"vpsorg: {SAID[name]}\r\n")
+    ids = " ".join(str(server.id) for server in slow.servers)
+    assert pasted(fleet.seen, name) == f"vpsorg wait {ids} --for active"
     assert "Traceback" not in fleet.seen
     assert [(row["key"], row["id"]) for row in report["outcomes"]] == [
         (server.name, server.id) for server in slow.servers
@@ -50,13 +58,13 @@ def test_a_fleet_reports(terminal: Any, slow: Sandbox, tmp_path: Path, name: str
             "SIGHUP",
             "servers create db --plan-id 1 --os-id 5 --location us-west --yes --wait",
             "1 provisioning",
-            "12346",
+            "vpsorg wait 12346 --for active",
         ),
-        ("SIGTERM", "servers reboot 12345 --wait", "1 rebooting", "vpsorg wait 12345 --for"),
-        ("SIGTERM", "wait 12345 --for stopped", "1 active", ""),
+        ("SIGTERM", "servers reboot 12345 --wait", "1 rebooting", "vpsorg wait 12345 --for active"),
+        ("SIGTERM", "wait 12345 --for stopped", "1 active", "vpsorg wait 12345 --for stopped"),
         ("SIGHUP", "watch", "1 active", ""),
         ("SIGTERM", "demo --servers 2 --speed 1", "2 provisioning", ""),
-        ("SIGHUP", "fleet rolling-reboot 12345", "1 rebooting", "12345"),
+        ("SIGHUP", "fleet rolling-reboot 12345", "1 rebooting", "vpsorg wait 12345 --for active"),
     ],
 )
 def test_every_wait_ends(terminal: Any, slow: Sandbox, name: str, line: str, shown: str, told: str) -> None:
@@ -67,8 +75,7 @@ def test_every_wait_ends(terminal: Any, slow: Sandbox, name: str, line: str, sho
     command.process.send_signal(signal.Signals[name])
 
     assert command.ended() == 128 + signal.Signals[name]
-    assert command.seen.endswith(f"vpsorg: {SAID[name]}\r\n")
-    assert told in command.seen.replace("\r\n", "")
+    assert re.fullmatch(told, pasted(command.seen, name))
     assert "Traceback" not in command.seen
     assert command.seen.count("\x1b[?25l") == command.seen.count("\x1b[?25h") == 1
 

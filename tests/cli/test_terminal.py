@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vpsorg_async import Failed, Skipped, Succeeded, errors
-from vpsorg_async.cli.live import Tally
+from vpsorg_async.cli.live import Tally, is_left
 from vpsorg_async.cli.root_command import app
 from vpsorg_async.fleet.events import CommandAnswered, ServerSettled
 from vpsorg_async.http.events import RequestSent
@@ -78,7 +78,10 @@ def test_ctrl_c_prints_what_was_made(terminal: Any, monkeypatch: pytest.MonkeyPa
     ]
     assert "create: 0 succeeded, 3 left in progress, 0 failed, 0 skipped" in fleet.seen
     ids = " ".join(str(server.id) for server in made[:3])
-    assert f"to continue the wait: vpsorg wait {ids} --for active" in fleet.seen.replace("\r\n", "")
+    assert fleet.seen.endswith(f"\r\nvpsorg wait {ids} --for active\r\n")
+    assert "3 left" in fleet.seen
+    assert "(or run the same command again: " in fleet.seen
+    assert one.seen.endswith(f"\r\nvpsorg wait {made[3].id} --for active\r\n")
     assert "Traceback" not in fleet.seen + one.seen
     assert f'"id": {made[3].id}' in one.seen
 
@@ -230,6 +233,54 @@ def test_the_tally() -> None:
     last = tally.note(vps)[-1]
     assert (last.statuses, last.rest) == ({"waiting": 1, "gone": 1, "failed": 1, "skipped": 1}, "")
     assert list(tally.outcomes) == ["a", "b", "c"]
+
+
+class Lasting:
+    """What a number of commands takes, by that number."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.seconds = seconds
+
+    def expected(self, operation: str, count: int) -> float | None:
+        return self.seconds[f"n{count}"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.3, "about 1 s more"), (61.4, "about 1:01 more"), (0.0, "")])
+def test_what_is_still_awaited_takes_time(seconds: float, said: str) -> None:
+    """No display says that nothing is left to wait for while servers are waited for."""
+    tally: Any = Tally("reboot", ["a"])
+    tally.commanded("reboot", "a")
+
+    assert tally.note(Lasting(n1=seconds))[-1].rest == said
+
+
+@pytest.mark.parametrize(("operation", "said"), [("create", "about 1:30 more"), ("rolling reboot", "")])
+def test_servers_that_wait_for_their_turn_take_as_long(operation: str, said: str) -> None:
+    """The first two are nearly done, but the last one has not begun; of a rolling operation nothing is known."""
+    tally: Any = Tally(operation, ["a", "b", "c"])
+    for key in "ab":
+        tally.commanded(operation.split()[-1], key)
+
+    assert tally.note(Lasting(n2=0.2, n1=90.0))[-1].rest == said
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (errors.WaitError("left", server_id=1, target="active"), "left"),
+        (errors.WaitError("its check did not pass", server_id=1, target="healthy"), "failed"),
+        (errors.WaitTimeoutError("late", server_id=1, target="active"), "failed"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["accepted", "active"])
+def test_the_chart_says_what_the_report_says(error: Any, word: str, stage: str) -> None:
+    """Left and failed are the same in both, also for a server that is active but not ready."""
+    tally: Any = Tally("rolling reboot", ["a"])
+    outcome = Failed("a", error, server_id=1, stage=stage, acknowledged=True)
+    tally.heard(ServerSettled(operation="rolling reboot", key="a", outcome=outcome))
+
+    assert tally.note(Expecting())[-1].statuses == {word: 1}
+    assert is_left(outcome) is (word == "left")
 
 
 def test_a_long_quiet_time_takes_no_memory() -> None:

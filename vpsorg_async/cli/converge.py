@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 
 from ..client import Client
 from ..config import check_seconds
+from ..counting import counted
 from ..errors import ConfigurationError
 from ..fleet import Report
 from ..fleet.inputs import SETTLE
@@ -213,7 +214,8 @@ def diff(*, file: File, account: Account = ACCOUNT, output: DiffOutput = DIFFERE
     document = json.loads(attrs.evolve(made, steps=tuple(differing)).to_json())["steps"]
     view = View(document=document, rows=differing, place="")
     output.show_view(view if differing else attrs.evolve(view, text=()))
-    output.note(f"{len(differing)} of {len(made.steps)} servers differ")
+    verb = "differs" if len(differing) == 1 else "differ"
+    output.note(f"{len(differing)} of {counted(len(made.steps), 'server')} {verb}")
     return Exit.CHANGES if differing else Exit.OK
 
 

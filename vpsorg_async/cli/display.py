@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..counting import counted
 from .chart import ACTIVE, EIGHTHS, GONE, READY, WAITING, Cell, Moment, grid, ranked
 from .output import printable
 
@@ -132,7 +133,7 @@ class Chart:
         yield Text()
         legend = Text(indent) + _legend(pen, self.moments)
         room = options.max_width - legend.cell_len
-        for part in filter(None, (f"{now.requests} requests  {now.at:.1f} s", now.rest)):
+        for part in filter(None, (f"{counted(now.requests, 'request')}  {now.at:.1f} s", now.rest)):
             room -= len(part) + 2
             if room < 0:
                 yield legend
@@ -237,7 +238,7 @@ class _Lines:
 
     def _write(self, moment: Moment) -> None:
         counts = [f"{moment.statuses[word]} {word}" for word in ranked(moment.statuses)]
-        counts.append(f"{moment.requests} requests")
+        counts.append(counted(moment.requests, "request"))
         line = f"{moment.at:6.1f} s  {moment.phase}  {', '.join(counts)}"
         self._console.print(Text(line), soft_wrap=True)
 

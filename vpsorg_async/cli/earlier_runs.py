@@ -17,6 +17,7 @@ import attrs
 
 from ..client import Client
 from ..config import check_seconds
+from ..counting import counted
 from ..dialects import make_dialect
 from ..errors import ServerGoneError, VpsOrgError, is_absence
 from ..fleet import Report, Succeeded
@@ -168,10 +169,10 @@ def recent(left: Iterable[Intent | Acknowledged], seconds: float) -> bool:
 
 def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:
     made = sum(isinstance(entry, Acknowledged) for entry in left)
-    parts = [f"{_servers(made)} that it created"] if made else []
+    parts = [f"{counted(made, 'server')} that it created"] if made else []
     if doubted := len(left) - made:
         parts.append(
-            f"{doubted} {'name' if doubted == 1 else 'names'} in doubt, searched for up to {settle:g} s before another "
+            f"{counted(doubted, 'name')} in doubt, searched for up to {settle:g} s before another "
             "create is sent"
         )
     return f"taken up from an earlier run that ended early: {'; '.join(parts)}" if parts else ""
@@ -179,15 +180,11 @@ def _of_creates(left: Collection[Intent | Acknowledged], settle: float) -> str:
 
 def _of_commands(left: Collection[Intent | Acknowledged], command: str) -> str:
     acknowledged = sum(isinstance(entry, Acknowledged) for entry in left)
-    again = f"{_servers(acknowledged)} not {COMMANDS[command].past} again (except with --no-journal)"
+    again = f"{counted(acknowledged, 'server')} not {COMMANDS[command].past} again (except with --no-journal)"
     parts = [again] if acknowledged else []
     if doubted := len(left) - acknowledged:
-        parts.append(f"the {command} of {_servers(doubted)} in doubt")
+        parts.append(f"the {command} of {counted(doubted, 'server')} in doubt")
     return f"taken up from an earlier run that ended early: {'; '.join(parts)}" if parts else ""
-
-
-def _servers(number: int) -> str:
-    return "1 server" if number == 1 else f"{number} servers"
 
 
 async def close_books(journal: Journal, report: Report, recording: Recording) -> None:

@@ -21,7 +21,7 @@ from .readiness_options import ReadyRequest
 from .reports import to_continue
 from .server_tables import ReportOutput, ReportRow
 from .settings import Settings
-from .stdio import note
+from .stdio import last_lines, note
 
 __all__ = ["follow", "wait_for"]
 
@@ -35,11 +35,11 @@ async def wait_for(
     results: list[Any],
     timeout: float,
     request: ReadyRequest,
-    hint: str,
+    options: str,
 ) -> None:
     """Wait for a command that was acknowledged; appends the last that is known of the server, however that ends.
 
-    ``hint``: the options of the journal, for the command that continues the wait.
+    ``options``: those of the journal and the account, for the command that continues the wait.
     """
     server_id = subject.server_id if isinstance(subject, Receipt) else subject
     target = COMMANDS[operation].target
@@ -62,8 +62,8 @@ async def wait_for(
     except asyncio.CancelledError:
         results += seen
         done = tally.state(key) if tally.stage(key) else "is in progress"
-        left = f"the {operation} of {key} was acknowledged; {done}"
-        note(f"{left}; {to_continue([server_id], [target], request, hint)}", needed=True)
+        note(f"the {operation} of {key} was acknowledged; {done}", needed=True)
+        last_lines("to continue the wait:", to_continue([server_id], [target], request, options))
         raise
 
 

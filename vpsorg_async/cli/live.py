@@ -22,13 +22,17 @@ from ..fleet.events import (
 )
 from ..http.events import RequestSent
 from ..lifecycle.commands import COMMANDS
+from ..lifecycle.readiness import HEALTHY
 from ..records import ServerId
 from ..timing import SystemClock
 from .chart import ACTIVE, GONE, READY, WAITING, Moment
 from .display import progress
 from .readiness_options import NO_CHECK, ReadyRequest
 
-__all__ = ["Tally", "showing"]
+__all__ = ["LEFT", "Tally", "is_left", "showing"]
+
+LEFT = "left"
+"""The word for servers whose wait has ended before them."""
 
 TICK = 0.2
 """Seconds between two moments of the display."""
@@ -198,11 +202,18 @@ class Tally:
         """Return the expected remaining seconds, and a text on them."""
         rests: list[tuple[float, float]] = []
         now = self._clock.now()
+        waiting = sum(word == WAITING for word in self._words.values())
+        if waiting and self.operation.startswith("rolling"):
+            return 0.0, ""  # a few at a time: when the last one begins is not known
         for operation in {operation for operation, _ in self._open.values()}:
             since = [at for other, at in self._open.values() if other == operation]
             expected = vps.expected(operation, len(since))
             if expected is not None:
                 rests.append((max(since) + expected - now, expected))
+        if waiting and rests:
+            # those that wait for their turn take as long as the others
+            expected = vps.expected(self.operation, waiting) or max(expected for _, expected in rests)
+            rests.append((expected, expected))
         if rests:
             rest, expected = max(rests)
             if rest > 0:
@@ -225,22 +236,28 @@ class Tally:
 
 def _word(outcome: Outcome) -> str:
     match outcome:
+        case Failed() if is_left(outcome):
+            return LEFT
         case Succeeded(how="deleted"):
             return GONE
         case Succeeded(stage=stage) if stage == READY:
             return READY
         case Succeeded(server=server):
             return str(server.status) if server is not None else "commanded"
-        case Failed(error=error, stage=stage):
-            # an interrupted wait: the server goes on, as the report says, too
-            left = ACTIVE if stage == ACTIVE else "left"
-            return left if type(error) is WaitError else "failed"
+        case Failed():
+            return "failed"
         case Skipped():
             return "skipped"
 
 
+def is_left(outcome: Failed) -> bool:
+    """Return whether only the wait has ended, so that the server goes on: its command was acknowledged."""
+    return type(outcome.error) is WaitError and outcome.error.target != HEALTHY
+
+
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    # what is still awaited takes a second at least
+    minutes, rest = divmod(max(round(seconds), 1), 60)
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 

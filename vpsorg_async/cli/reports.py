@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,17 +20,18 @@ from ..records import ServerId
 from .chart import ACTIVE
 from .earlier_runs import NOT_RECORDED, Recording, close_books, take_up
 from .exits import Exit
-from .live import Tally, showing
+from .live import LEFT, Tally, is_left, showing
 from .output import View
 from .passwords import Passwords
 from .readiness_options import NO_CHECK, ReadyRequest
 from .server_tables import ReportOutput, ReportRow, report_columns
 from .settings import Settings
+from .stdio import last_lines
 from .wording import number, some
 
 __all__ = ["AGAIN", "Call", "Hook", "number", "run_and_report", "some", "to_continue"]
 
-AGAIN = "or run the same command again: it takes up what was sent, and sends the rest"
+AGAIN = "run the same command again: it takes up what was sent, and sends the rest"
 """The hint after an interruption, if there is a journal."""
 
 Hook = Callable[[FleetEvent], None]
@@ -59,7 +62,8 @@ def run_and_report(
         if not reported:
             reported = True
             kept = recording if recorded else NOT_RECORDED
-            _show(report or tally.report(), names, output, safe, request, kept, interrupted=report is None)
+            told, stopped = report or tally.report(), report is None
+            _show(told, names, output, safe, request, kept, settings.options, interrupted=stopped)
 
     async def work(vps: Client) -> Report:
         nonlocal recorded
@@ -87,11 +91,11 @@ def run_and_report(
 
 
 def to_continue(
-    ids: Sequence[ServerId], targets: Sequence[str], request: ReadyRequest, journal: str = ""
+    ids: Sequence[ServerId], targets: Sequence[str], request: ReadyRequest, options: str = ""
 ) -> str:
-    """Return the command that continues a wait; ``journal`` are its options for the journal."""
+    """Return the command that continues a wait; ``options`` are those of the journal and the account."""
     words = "".join(f" --for {target}" for target in targets)
-    return f"to continue the wait: vpsorg wait {' '.join(map(str, ids))}{words}{request.written}{journal}"
+    return f"vpsorg wait {' '.join(map(str, ids))}{words}{request.written}{options}"
 
 
 def _target(operation: str) -> str:
@@ -114,6 +118,7 @@ def _show(
     safe: Passwords | None,
     request: ReadyRequest,
     recording: Recording,
+    account_options: str,
     *,
     interrupted: bool = False,
 ) -> None:
@@ -121,37 +126,37 @@ def _show(
         # unfinished servers included: they exist, and the API returns their passwords only once
         servers = [outcome.server for outcome in report.outcomes if not isinstance(outcome, Skipped)]
         safe.keep(server for server in servers if server is not None)
-    rows = [_row(outcome, names, interrupted=interrupted) for outcome in report.outcomes]
+    rows = [_row(outcome, names) for outcome in report.outcomes]
     reasons: dict[str, list[ServerId]] = {}
     for row in rows:
         if row.reason:
             reasons.setdefault(row.reason, []).append(row.label)
     lines = [f"{some(names)}: {reason}" for reason, names in reasons.items()]
-    left = [row.id for row in rows if row.outcome == "left" and row.id is not None]
-    unfinished = (
-        interrupted and recording is not NOT_RECORDED and len(report.succeeded) < len(report.outcomes)
-    )
-    again = AGAIN if unfinished else ""
-    if report.operation in ("apply", "scale"):
-        # some of its servers are to be active, others gone: no wait fits all
-        again = again.removeprefix("or ")
-    elif left:
-        option = recording.file.written
-        lines.append(to_continue(left, [_target(report.operation)], request, option))
-    lines += [again] if again else []
+    lefts = [row for row in rows if row.outcome == LEFT]
+    left = [row.id for row in lefts if row.id is not None]
+    recorded = recording is not NOT_RECORDED
+    unfinished = interrupted and recorded and len(report.succeeded) < len(report.outcomes)
+    # an apply has servers that are to be active, and others that are to be gone: no wait fits all
+    if left and report.operation not in ("apply", "scale"):
+        options = f"{recording.file.written}{account_options}"
+        command = to_continue(left, [_target(report.operation)], request, options)
+        either = f" (or {AGAIN})" if unfinished else ""
+        last_lines(f"to continue the wait{either}:", command)
+    elif unfinished:
+        last_lines(f"{AGAIN}:", shlex.join(["vpsorg", *sys.argv[1:]]))
     document = json.loads(report.to_json())
     usual = report_columns(checked=request.check is not None)
     table = View(document=document, rows=rows, place="outcomes", after=lines, usual=usual)
     output.report_view(table if rows else attrs.evolve(table, text=()))
-    if left:
-        failed = len(report.failed) - len(left)
-        counts = f"{len(report.succeeded)} succeeded, {len(left)} left in progress, {failed} failed"
+    if lefts:
+        failed = len(report.failed) - len(lefts)
+        counts = f"{len(report.succeeded)} succeeded, {len(lefts)} left in progress, {failed} failed"
         output.note(f"{report.operation}: {counts}, {len(report.skipped)} skipped in {report.seconds:.1f} s")
     else:
         output.note(str(report))
 
 
-def _row(outcome: Outcome, names: Mapping[ServerId, str], *, interrupted: bool) -> ReportRow:
+def _row(outcome: Outcome, names: Mapping[ServerId, str]) -> ReportRow:
     """Return the row of a server. ``names``: as for `run_and_report`."""
     name = names.get(outcome.key) or (outcome.server and outcome.server.name) or None
     if isinstance(outcome, Skipped):
@@ -161,8 +166,8 @@ def _row(outcome: Outcome, names: Mapping[ServerId, str], *, interrupted: bool) 
         word = outcome.how
     else:
         reason = str(outcome.error)
-        if interrupted and type(outcome.error) is WaitError:
-            word, reason = "left", _left(outcome)
+        if is_left(outcome):
+            word, reason = LEFT, _left(outcome)
     return ReportRow(
         key=outcome.key,
         name=name,

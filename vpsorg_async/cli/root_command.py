@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 from cyclopts.validators import Number
 
 from .._version import __version__
+from ..counting import counted
 from ..errors import ConfigurationError, VpsOrgError
 from ..sandbox import SandboxError
 from .exits import Exit
@@ -150,7 +151,8 @@ def demo(
     # the sandbox has its own thread and loop, so only sockets connect it with the client
     answering = None if no_boot else read_range(boot)
     with Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering) as box:
-        title = f"{servers} servers in a sandbox at {box.url}, {speed:g} times as fast as real time"
+        many = counted(servers, "server")
+        title = f"{many} in a sandbox at {box.url}, {speed:g} times as fast as real time"
         if not quiet:
             screen.print(title, highlight=False, soft_wrap=True)
         # twice the documented 2 to 5 minutes of a create
@@ -170,7 +172,7 @@ def demo(
         chart = Chart(servers=servers, moments=run.moments)
         svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
     for name, outcome in result.failures[:1]:
-        _say(f"{len(result.failures)} of {servers} servers failed; {name} {outcome.key}: {reason(outcome)}")
+        _say(f"{len(result.failures)} of {many} failed; {name} {outcome.key}: {reason(outcome)}")
     return Exit.PARTIAL if result.failures else Exit.OK
 
 

@@ -172,7 +172,7 @@ def _act(
     request: ReadyRequest = NO_CHECK,
 ) -> int:
     recording = Recording.acting(record.file(settings), [server_id], timeout, waited=wait)
-    hint = recording.file.written
+    options = f"{recording.file.written}{settings.options}"
 
     async def command(vps: Client, tally: Tally, results: list[Any]) -> None:
         async with acting(vps, recording, operation, server_id, output) as accepted:
@@ -181,7 +181,7 @@ def _act(
                 return
             tally.commanded(operation, server_id)
             await wait_for(
-                vps, operation, accepted.subject, server_id, tally, results, timeout, request, hint
+                vps, operation, accepted.subject, server_id, tally, results, timeout, request, options
             )
 
     follow(settings, operation, server_id, command, output, wait, timeout, request)

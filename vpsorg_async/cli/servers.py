@@ -176,7 +176,7 @@ def create(
     check_seconds(timeout, "--timeout")
     settings = account.settings()
     recording = Recording.creating(record.file(settings), settings, [spec], SETTLE, waited=wait)
-    hint = recording.file.written
+    options = f"{recording.file.written}{settings.options}"
     if not yes:
         confirm(f"Create {name}? {settings.run(lambda vps: cost(vps, [spec]))}", yes=yes)
     with Passwords(passwords) as safe:
@@ -191,7 +191,7 @@ def create(
                     output.note(f"{made.name} is created as {made.id}")
                     tally.commanded("create", name)
                     await wait_for(
-                        vps, "create", accepted.subject, name, tally, results, timeout, request, hint
+                        vps, "create", accepted.subject, name, tally, results, timeout, request, options
                     )
 
         follow(settings, "create", name, order, output, wait, timeout, request)

@@ -77,6 +77,13 @@ class Place(Named):
         bool, Parameter(help="Use the proxy variables of the environment.", show_default=False)
     ] = False
 
+    @property
+    def written(self) -> str:
+        """These options for a shell, each after a space, so that a hint can repeat them; empty for none."""
+        given = {"--profile": self.profile, "--base-url": self.base_url, "--dialect": self.dialect}
+        words = [f" {name} {shlex.quote(value)}" for name, value in given.items() if value is not None]
+        return "".join(words) + (" --trust-env" if self.trust_env else "")
+
     def resolved(
         self, given: Mapping[str, str], source: TokenSource | None = None, *, new: bool = False
     ) -> Settings:
@@ -128,6 +135,7 @@ class Place(Named):
             visibility=found.get("visibility"),
             trust_env=self.trust_env,
             origins=origins,
+            options=self.written,
         )
 
     def _profile(self, given: Set[str], *, new: bool) -> tuple[ProfileFile, Mapping[str, Any]]:
@@ -158,15 +166,9 @@ class Account(Place):
 
     @property
     def written(self) -> str:
-        """These options for a shell, after a space, so that a hint can repeat them; empty for none."""
-        given = {
-            "--profile": self.profile,
-            "--base-url": self.base_url,
-            "--dialect": self.dialect,
-            "--token-file": self.token_file,
-        }
-        words = [f" {name} {shlex.quote(value)}" for name, value in given.items() if value is not None]
-        return "".join(words) + (" --trust-env" if self.trust_env else "")
+        """As in `Place`, with the file of the token."""
+        file = "" if self.token_file is None else f" --token-file {shlex.quote(self.token_file)}"
+        return super().written + file
 
     def settings(self) -> Settings:
         """Return the settings to use, as `resolved` does. Raises `ConfigurationError`, also without a token."""
@@ -216,6 +218,8 @@ class Settings:
     trust_env: bool = False
     origins: Mapping[str, str] = attrs.field(factory=dict)
     """Where each setting comes from: an option, a variable, or a profile. One that is missing has its default."""
+    options: str = ""
+    """The account options of the command for a shell, each after a space, so that a hint can repeat them."""
 
     @property
     def credential(self) -> Token:

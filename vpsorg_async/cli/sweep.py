@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from ..counting import counted
 from ..errors import ConfigurationError
 from ..lifecycle.commands import LEAVING
 from ..records import Server
@@ -107,7 +108,7 @@ class Sweep:
             what = (
                 f"--max-deletes permits {most}" if share is None else f"a share of {share:g} permits {most}"
             )
-            refusal = f"{len(plan.deletes)} of {len(fitting)} servers would be deleted, and {what}"
+            refusal = f"{len(plan.deletes)} of {counted(len(fitting), 'server')} would be deleted, and {what}"
             plan = attrs.evolve(plan, refusal=refusal)
         return plan
 

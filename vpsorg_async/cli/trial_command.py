@@ -75,22 +75,21 @@ def examine_live(account: Account, wanted: Wanted, *, yes: bool, output: Output)
     settings = attrs.evolve(settings, status_words=None)
     chosen = settings.run(lambda vps: _choose(vps, settings, wanted))
     for server in chosen.left:
-        output.note(f"left by an earlier run: {server.name}. To delete it: {_to_delete(server.id, account)}")
+        output.note(f"left by an earlier run: {server.name}. To delete it: {_to_delete(server.id, settings)}")
     spec = chosen.spec
     confirm(
         f"Create {spec.name} (plan {spec.plan_id}, system {spec.os_id}, {spec.location}),\n"
         f"and delete it after about ten minutes?\n{chosen.price}",
         yes=yes,
     )
-    return _Examined(settings, account, chosen, output).run()
+    return _Examined(settings, chosen, output).run()
 
 
 class _Examined:
     """One run: what it prints, however it ends."""
 
-    def __init__(self, settings: Settings, account: Account, chosen: _Chosen, output: Output) -> None:
+    def __init__(self, settings: Settings, chosen: _Chosen, output: Output) -> None:
         self._settings = settings
-        self._account = account
         self._chosen = chosen
         self._output = output
         self._observer = Observer()
@@ -153,12 +152,12 @@ class _Examined:
         known = f"{name} may exist" if server_id is None else f"{name} ({server_id}) may still exist"
         last_lines(
             f"{known}, and costs money. To delete it:",
-            _to_delete(name if server_id is None else server_id, self._account),
+            _to_delete(name if server_id is None else server_id, self._settings),
         )
 
 
-def _to_delete(server: int | str, account: Account) -> str:
-    return f"vpsorg servers delete {server}{account.written}"
+def _to_delete(server: int | str, settings: Settings) -> str:
+    return f"vpsorg servers delete {server}{settings.options}"
 
 
 async def _choose(vps: Client, settings: Settings, wanted: Wanted) -> _Chosen:

@@ -30,6 +30,7 @@ from .server_tables import WAITED, ReportRow, WaitOutput, wait_columns
 from .settings import ACCOUNT, Account, Settings
 from .signals import interrupted
 from .specs import Servers
+from .stdio import last_lines
 from .suggestions import unknown_status
 from .time_options import WaitTimeout
 
@@ -78,8 +79,9 @@ def wait(
             left = _left([key for key in wanted if key not in waits.outcomes], tally)
             ended = {**waits.outcomes, **left}
             _show([ended[key] for key in wanted if key in ended], tally, request, output)
-            if left:
-                output.note(to_continue([*left], target or (), request, file.written))
+            if left and not output.quiet:
+                options = f"{file.written}{settings.options}"
+                last_lines("to continue the wait:", to_continue([*left], target or (), request, options))
 
     async def work(vps: Client) -> None:
         async with file.opened(new=False) as journal:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 
+from ..counting import counted
+
 __all__ = ["number", "some"]
 
 
 def number(servers: Sized) -> str:
     """Return the number of servers, in words."""
-    return "1 server" if len(servers) == 1 else f"{len(servers)} servers"
+    return counted(len(servers), "server")
 
 
 def some(items: Sequence[object], most: int = 20) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from ..config import API_PREFIX
+from ..counting import counted
 from ..http.reply import http_date
 from ..specs import id_text, name_key
 from .forms import form_of
@@ -87,7 +88,7 @@ def good_is_good(observed: Observations) -> Verdict:
         if step.refused is not None and step.refused < 300:
             return denied(_shown(step.exchanges[-1]))
     good = sum(one.good for one in observed.exchanges)
-    return confirmed(f"{good} answers") if good else not_seen("no answer had a good status")
+    return confirmed(counted(good, "answer")) if good else not_seen("no answer had a good status")
 
 
 def no_redirects(observed: Observations) -> Verdict:
@@ -96,7 +97,7 @@ def no_redirects(observed: Observations) -> Verdict:
         if one.status is not None and 300 <= one.status < 400:
             return denied(f"{one.method} {one.path}: {one.status}")
     answers = sum(one.status is not None for one in observed.exchanges)
-    return confirmed(f"{answers} answers") if answers else not_seen("no answer came")
+    return confirmed(counted(answers, "answer")) if answers else not_seen("no answer came")
 
 
 def answers_fit(observed: Observations) -> Verdict:
@@ -107,7 +108,7 @@ def answers_fit(observed: Observations) -> Verdict:
     if unfit:
         return denied("; ".join(dict.fromkeys(unfit)))
     read = sum(step.server is not None for step in observed.steps)
-    return confirmed(f"{read} records") if read else not_seen("no record was read")
+    return confirmed(counted(read, "record")) if read else not_seen("no record was read")
 
 
 def rate_limits(observed: Observations) -> Verdict:
@@ -139,8 +140,8 @@ def counts(observed: Observations) -> Verdict:
             return denied(
                 f"{one.path}: it counts {abs(count - one.rows)} {'more' if count > one.rows else 'fewer'}"
             )
-    counted = [one for one in lists if isinstance(one.object.get("count"), int)]
-    return confirmed(f"{len(counted)} lists") if counted else not_seen("no list had a count")
+    fitting = [one for one in lists if isinstance(one.object.get("count"), int)]
+    return confirmed(counted(len(fitting), "list")) if fitting else not_seen("no list had a count")
 
 
 def next_links(observed: Observations) -> Verdict:
@@ -152,7 +153,7 @@ def next_links(observed: Observations) -> Verdict:
             return denied("a link leads to another origin")
         if not to.path.startswith(f"{API_PREFIX}/"):
             return denied(f"a link leads to a path that is not below {API_PREFIX}/")
-    return confirmed(f"{len(links)} links") if links else not_seen("no list had a second page")
+    return confirmed(counted(len(links), "link")) if links else not_seen("no list had a second page")
 
 
 def filters(observed: Observations) -> Verdict:
@@ -168,7 +169,7 @@ def filters(observed: Observations) -> Verdict:
             if (step.server is not None) is not (word == own):
                 has = "has" if step.server is not None else "lacks"
                 return denied(f"status={word} {has} a server that is {own}")
-    return confirmed(f"{tried} lists") if tried else not_seen("no list by status was read")
+    return confirmed(counted(tried, "list")) if tried else not_seen("no list by status was read")
 
 
 def names_kept(observed: Observations) -> Verdict:
@@ -188,7 +189,7 @@ def names_kept(observed: Observations) -> Verdict:
             if shown != name:
                 same = "in other letters" if name_key(shown) == name_key(name) else "as another name"
                 return denied(f"the name of the {phase} is shown {same}")
-    return confirmed(f"{compared} records") if compared else not_seen("no name was read")
+    return confirmed(counted(compared, "record")) if compared else not_seen("no name was read")
 
 
 def ids_agree(observed: Observations) -> Verdict:
@@ -200,7 +201,7 @@ def ids_agree(observed: Observations) -> Verdict:
     if any(id_text(one) != id_text(created.server.id) for one in shown):
         return denied("the server has several ids")
     kind = "a number" if isinstance(created.server.id, int) else "a text"
-    return confirmed(f"{kind}, in {len(shown)} records")
+    return confirmed(f"{kind}, in {counted(len(shown), 'record')}")
 
 
 def addresses(observed: Observations) -> Verdict:
@@ -211,8 +212,8 @@ def addresses(observed: Observations) -> Verdict:
         return not_seen("the server was never read as active")
     lacking = [step for step in active if step.server is not None and step.server.address is None]
     if lacking:
-        return denied(f"it had none in {len(lacking)} of {len(active)} reads as active")
-    return confirmed(f"{len(active)} reads")
+        return denied(f"it had none in {len(lacking)} of {counted(len(active), 'read')} as active")
+    return confirmed(counted(len(active), "read"))
 
 
 def prices(observed: Observations) -> Verdict:
@@ -252,7 +253,7 @@ def no_operation(observed: Observations) -> Verdict:
             if inner.get(name) is not None:
                 return denied(f"{one.method} {one.path}: {name}")
     answers = sum(one.operation in CHANGES and one.good for one in observed.exchanges)
-    return confirmed(f"{answers} answers") if answers else not_seen("no change was accepted")
+    return confirmed(counted(answers, "answer")) if answers else not_seen("no change was accepted")
 
 
 def no_units(observed: Observations) -> Verdict:
@@ -262,7 +263,7 @@ def no_units(observed: Observations) -> Verdict:
             if name.endswith(("_unit", "_mb", "_gb")):
                 return denied(f"{one.method} {one.path}: {name}")
     read = sum(one.operation in ("get", "list", "create") and one.good for one in observed.exchanges)
-    return confirmed(f"{read} answers") if read else not_seen("no record was read")
+    return confirmed(counted(read, "answer")) if read else not_seen("no record was read")
 
 
 def times_have_a_zone(observed: Observations) -> Verdict:
@@ -276,7 +277,7 @@ def times_have_a_zone(observed: Observations) -> Verdict:
             seen += 1
             if not _has_zone(value):
                 return denied(f"{one.method} {one.path}: {name} is {form_of(value)}")
-    return confirmed(f"{seen} times") if seen else not_seen("no time was shown")
+    return confirmed(counted(seen, "time")) if seen else not_seen("no time was shown")
 
 
 def _has_zone(value: Any) -> bool:

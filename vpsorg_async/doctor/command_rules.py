@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ..changes import ECHOES
+from ..counting import counted
 from ..http.reply import SUCCESS
 from ..lifecycle.commands import COMMANDS, GONE, LEAVING, MOVING, SETTLED
 from ..lifecycle.staleness import earlier
@@ -149,7 +150,7 @@ def edits_answer(observed: Observations) -> Verdict:
             return denied(
                 f"{step.call}: {step.answer.status} {step.answer.kind}" if step.answer else step.call
             )
-    return confirmed(f"{len(tried)} answers") if tried else not_seen("none was accepted")
+    return confirmed(counted(len(tried), "answer")) if tried else not_seen("none was accepted")
 
 
 def edits_show(observed: Observations) -> Verdict:
@@ -162,7 +163,7 @@ def edits_show(observed: Observations) -> Verdict:
         tried += 1
         if changed.server.name != read.server.name or changed.server.hostname != read.server.hostname:
             return denied(f"the read after the {call} shows the names from before it")
-    return confirmed(f"{tried} reads") if tried else not_seen("none was accepted")
+    return confirmed(counted(tried, "read")) if tried else not_seen("none was accepted")
 
 
 def commands_answer(observed: Observations) -> Verdict:
@@ -257,7 +258,7 @@ def times_forward(observed: Observations) -> Verdict:
         if earlier(at, latest):
             return denied(f"a {step.call} in the phase {step.phase!r} showed an earlier one")
         latest = at
-    return confirmed(f"{times} records") if times else not_seen("no answer has it")
+    return confirmed(counted(times, "record")) if times else not_seen("no answer has it")
 
 
 def reboot_shows(observed: Observations) -> Verdict:

@@ -22,6 +22,7 @@ import attrs
 from ..client import Client
 from ..codec import loads
 from ..config import API_PREFIX, Token
+from ..counting import counted
 from ..dialects import make_dialect, other_dialect
 from ..dialects.base import RawPage
 from ..errors import APIError, DecodeError, TransportError, VpsOrgError, is_forbidden
@@ -269,7 +270,7 @@ def _cost(answer: Response, name: str, page: RawPage) -> Check:
     return Check(
         name="list",
         finding=Finding.GOOD,
-        found=f"{servers} servers; requests to read them all: {pages}; {shown}",
+        found=f"{counted(servers, 'server')}; requests to read them all: {pages}; {shown}",
         data={"servers": servers, "bytes": len(answer.body), "pages": pages, "seconds": round(seconds, 3)},
     )
 

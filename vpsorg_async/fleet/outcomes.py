@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from ..counting import counted
 from ..errors import ConfigurationError, FleetError, RequestError, Sent, VpsOrgError, WaitError
 from ..journal import Acknowledged, Intent
 from ..lifecycle.contract import Evidence
@@ -230,7 +231,7 @@ class Report:
         errors += [VpsOrgError(f"{outcome.key} was skipped: {outcome.reason}") for outcome in self.skipped]
         if errors:
             raise FleetError(
-                f"{self.operation}: {len(errors)} of {len(self.outcomes)} servers failed", errors
+                f"{self.operation}: {len(errors)} of {counted(len(self.outcomes), 'server')} failed", errors
             )
 
     async def retry_failed(self) -> Report:

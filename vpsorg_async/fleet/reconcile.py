@@ -25,6 +25,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
+from ..counting import counted
 from ..errors import OutcomeUnknownError
 from ..lifecycle.commands import GONE
 from ..records import Server
@@ -113,7 +114,7 @@ class Search:
         if requested_at < self._until:
             return None
         short = f", and the list is incomplete ({lacks})" if lacks else ""
-        found = self.give_up(f"no server of its name was seen in {self.polls} polls{short}")
+        found = self.give_up(f"no server of its name was seen in {counted(self.polls, 'poll')}{short}")
         return attrs.evolve(found, exhausted=not lacks)
 
     def give_up(self, why: str) -> Found:

@@ -277,7 +277,9 @@ class OutcomeStream(abc.ABC):
         self._context.waiter.check()
         try:
             if not self._outcomes.complete or (kind is not None and not self._outcomes.all_given):
-                why = f"the run was closed ({kind.__name__ if kind else 'break'})"
+                cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+                closed = f"the run was closed ({kind.__name__ if kind else 'break'})"
+                why = "the run was cancelled" if cancelled else closed
                 await to_the_end(self._leave(why), self._outcomes.context)
         finally:
             try:

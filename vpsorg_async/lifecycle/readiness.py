@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import attrs
 
 from ..config import check_seconds
+from ..counting import counted
 from ..errors import ConfigurationError, VpsOrgError, WaitError, WaitTimeoutError
 from ..hooks import FAILURES
 from ..records import Seen, Server
 
 __all__ = [
+    "HEALTHY",
     "LAST_CHECK",
     "READY_TIMEOUT",
     "Check",
@@ -32,6 +34,8 @@ __all__ = [
     "word_of",
 ]
 
+HEALTHY = "healthy"
+"""The target of a health check, which is tried a number of times."""
 READY_TIMEOUT = 300.0
 """Seconds from the status until the check must have passed, unless the caller says otherwise."""
 
@@ -123,7 +127,7 @@ class ReadyPolicy:
 
     def failure(self, server: Server, tries: int, reason: str, timeline: Sequence[Seen]) -> WaitError:
         """Return the error for a server whose check did not pass."""
-        times = f"{tries} {'try' if tries == 1 else 'tries'}"
+        times = counted(tries, "try", "tries")
         if self.tries is None:
             return WaitTimeoutError(
                 f"server {server.id} is {server.status}, but not ready after {self.timeout:g} s: "
@@ -138,7 +142,7 @@ class ReadyPolicy:
             f"server {server.id} is {server.status}, but its health check did not pass in {times}, "
             f"last: {reason}",
             server_id=server.id,
-            target="healthy",
+            target=HEALTHY,
             last_seen=server,
             timeline=timeline,
             reason=reason,

@@ -29,6 +29,7 @@ from datetime import datetime
 import attrs
 
 from ..config import WaitPolicy
+from ..counting import counted
 from ..errors import VpsOrgError, WaitError, is_forbidden
 from ..records import Seen, Server, ServerId, ServerStatus
 from ..specs import key_of
@@ -332,7 +333,7 @@ class Wait:
             lines.append("seen: " + ", ".join(map(str, timeline[-8:])))
         if self.last_failure is not None:
             lines.append(
-                f"{self.failed_polls} of {self.polls} polls failed, the last with: {self.last_failure}"
+                f"{self.failed_polls} of {counted(self.polls, 'poll')} failed, the last with: {self.last_failure}"
             )
         if reading is Reading.DEADLINE:
             never = last is None and timeline and timeline[-1].status == ABSENT
