@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from vpsorg_async.cli.filters import Filters
@@ -114,4 +115,5 @@ def test_case_and_what_is_not_known() -> None:
 
     assert Filters(status="ACTIVE , stopped").fits(server)
     assert not Filters(location="us-west").fits(server)
+    assert Filters(location="us west").fits(attrs.evolve(server, location="US West"))
     assert Filters(status="active,upgrading").unknown()[0].startswith("'upgrading' is not a known status")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from vpsorg_async.cli.selecting import ask
 from vpsorg_async.cli.server_names import Kind, NoSuchServerError, check_narrow, find, fits, read
 from vpsorg_async.dialects.provider import Provider
 from vpsorg_async.errors import ConfigurationError
@@ -127,13 +128,15 @@ def test_every_command_sees_names_alike(
     assert len(box.requests) == (0 if "/" in written or "007" in written else 1)
 
 
+ONE_ALONE = ("servers update", "servers replace")
+
+
+# watch waits for servers that will fit
 @pytest.mark.parametrize(
-    "command", [line for line in COMMANDS if "update" not in line and "replace" not in line]
+    "command", [one for one in COMMANDS if one != "watch" and not one.startswith(ONE_ALONE)]
 )
 def test_a_pattern_that_fits_nothing(vpsorg: Any, box: Sandbox, command: str) -> None:
     """It is a note and no error, because a script may well find nothing to do."""
-    if command == "watch":
-        pytest.skip("it waits for servers that will fit")
     filled(box, "web-1")
 
     ended = vpsorg(*command.split(), "db-*")
@@ -202,6 +205,24 @@ def test_a_wait_by_name(vpsorg: Any, box: Sandbox) -> None:
     assert [(row["id"], row["reached"]) for row in json.loads(ended.out)] == [(int(key), True) for key in ids]
 
 
+def test_a_wait_for_what_was_created_just_now(vpsorg: Any, box: Sandbox) -> None:
+    """A list that lags does not show a server that this machine has created: the journal knows its id."""
+    made = vpsorg(
+        "servers", "create", "web-1", "--plan", "1", "--os", "5", "--location", "us-west", "--yes", "--json"
+    )
+    key = json.loads(made.out)["id"]
+    box.world.hide(key, 1e9, by_id=False)
+
+    ended = vpsorg("wait", "web-1", "--json")
+    unknown, without = vpsorg("wait", "web-1", "web-2"), vpsorg("wait", "web-1", "--no-journal")
+
+    assert (ended.code, [row["id"] for row in json.loads(ended.out)]) == (0, [key])
+    assert f"not in the list yet: web-1 ({key})" in ended.err
+    assert (unknown.code, without.code) == (1, 1)
+    vpsorg("servers", "delete", str(key), "--yes", "--wait")
+    assert vpsorg("wait", "web-1").code == 1
+
+
 def test_deletes_by_pattern_are_asked(vpsorg: Any, box: Sandbox, terminal: Any) -> None:
     """The question names every server that a name or a pattern stands for, with its id, not only some of them."""
     ids = filled(box, *(f"web-{number}" for number in range(30)), "db-1")
@@ -238,6 +259,16 @@ def test_a_delete_of_everything_by_pattern_is_refused(vpsorg: Any, box: Sandbox,
         ended = vpsorg(*command.split(), pattern, "--yes")
         assert (ended.code, "would fit foreign servers" in ended.err) == (2, True)
     assert (box.requests, len(box.servers)) == ((), 2)
+
+
+def test_a_name_can_not_rewrite_the_question() -> None:
+    """What a server is called comes from the network: it can't control the terminal on which a delete is asked for."""
+    with pytest.raises(ConfigurationError) as asked:
+        ask("Delete", {1: "web-1\x1b[2K\rDelete db-1", 2: "a\nb"}, " permanently", yes=False)
+
+    assert str(asked.value).startswith("Delete 2 servers permanently: web-1\N{REPLACEMENT CHARACTER}[2K")
+    assert not {"\x1b", "\r", "\n"} & {*str(asked.value)}
+    assert "b (2)?" in str(asked.value)
 
 
 def test_names_that_look_like_ids(vpsorg: Any, box: Sandbox) -> None:

@@ -52,6 +52,27 @@ async def test_a_run_finds_what_an_interrupted_one_left(file: Path) -> None:
         assert run.before == known
 
 
+async def test_what_was_created_lately_is_found_by_name(file: Path) -> None:
+    """Creates within the seconds, of runs that are complete or not; none of a server that was deleted since."""
+    clock = SetClock(AT)
+    async with await Journal.open(file, account=ACCOUNT, clock=clock) as journal:
+        run = await journal.begin("create", ["old", "web-1", "gone", "doubt"])
+        await run.note_before([])
+        for name, number in (("old", 1), ("web-1", 2), ("gone", 3)):
+            clock.at = AT if name == "old" else AT + timedelta(seconds=60)
+            await run.intend(name, "create")
+            run.acknowledged(name, receipt(number))
+        await run.intend("doubt", "create")
+        assert [*await journal.created(["Web-1", "doubt"], within=60)] == ["Web-1"]
+        await run.end(complete=True)
+        await journal.forget([3])
+        clock.at += timedelta(seconds=30)
+
+        names = ["old", "WEB-1", "gone", "doubt", "nobody"]
+        assert await journal.created(names, within=60) == {"WEB-1": receipt(2)}
+        assert [*await journal.created(names, within=91)] == ["old", "WEB-1"]
+
+
 async def test_nothing_of_a_complete_run_is_taken_up(file: Path) -> None:
     """A complete run leaves no names, but the receipts of its servers."""
     async with await opened(file) as journal:

@@ -35,6 +35,7 @@ LISTED = timedelta(minutes=10)
 """The age from which on a server that a whole list lacks is gone: much longer than lists lag behind."""
 
 __all__ = [
+    "LISTED",
     "NOT_RECORDED",
     "Recording",
     "close_books",

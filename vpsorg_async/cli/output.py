@@ -256,6 +256,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask on the terminal. Raises `Declined`, and `ConfigurationError` if there is no terminal."""
     if yes:
         return
+    question = "\n".join(map(printable, question.splitlines()))  # names come from the network
     if not is_terminal():
         raise ConfigurationError(
             f"{question.splitlines()[0]} There is no terminal to confirm on: add --yes. Nothing was changed"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ..errors import ConfigurationError
 from ..records import ServerId
 from .filters import FILTERS, Filters
-from .output import Output, confirm
+from .output import Output, confirm, printable
 from .reports import number
 from .server_names import Kind, Reference, check_narrow, is_pattern, read_all, read_pattern, resolve
 from .settings import Settings
@@ -84,5 +84,8 @@ def ask(verb: str, found: Mapping[ServerId, str], how: str, *, yes: bool) -> Non
     """Ask for confirmation, with the id and the name of every server. Raises as `confirm` does."""
     if found:
         # all of them: what is left out could be the wrong one
-        listed = [f"{name} ({server_id})" if name else str(server_id) for server_id, name in found.items()]
+        listed = [
+            printable(f"{name} ({server_id})" if name else str(server_id))
+            for server_id, name in found.items()
+        ]
         confirm(f"{verb} {number(found)}{how}: {', '.join(listed)}?", yes=yes)

@@ -33,6 +33,7 @@ from .output import Output
 from .settings import Settings
 from .specs import ident
 from .suggestions import did_you_mean
+from .tables import printable
 from .wording import some
 
 __all__ = [
@@ -62,7 +63,11 @@ _LONGEST = 80
 
 
 class NoSuchServerError(VpsOrgError):
-    """No server of the account has the name."""
+    """No server of the account has one of the names: ``names``."""
+
+    def __init__(self, message: str, names: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 class Kind(enum.Enum):
@@ -215,7 +220,8 @@ def find(wanted: Sequence[Reference], listing: Listing) -> Found:
         found.update((server.id, server) for server in hits)
     if missing:
         listing.check_whole(f"a server named {missing[0]} may exist")
-        raise NoSuchServerError(_missing(list(dict.fromkeys(missing)), [*by_name]))
+        names = list(dict.fromkeys(missing))
+        raise NoSuchServerError(_missing(names, [*by_name]), names)
     return Found(found, empty, absent)
 
 
@@ -225,7 +231,7 @@ def _check_one(name: str, hits: Sequence[Server]) -> None:
             f"{server.id} ({', '.join(filter(None, (server.status, server.address)))})" for server in hits
         ]
         raise ConfigurationError(
-            f"{len(hits)} servers are named {name}: {some(shown)}; give an id. Nothing was sent"
+            f"{len(hits)} servers are named {name}: {printable(some(shown))}; give an id. Nothing was sent"
         )
 
 

@@ -18,17 +18,18 @@ from ..lifecycle.receipts import Receipt
 from ..records import ServerId
 from ..shielding import side_by_side
 from .chart import ACTIVE, READY
+from .earlier_runs import LISTED
 from .exits import Exit
-from .journal_options import JOURNAL, JournalOptions
+from .journal_options import JOURNAL, JournalFile, JournalOptions
 from .last_commands import last_commands, note_outcome
 from .live import Tally, showing
 from .output import View, plain
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import some, to_continue
-from .server_names import read_all, resolve
+from .server_names import Kind, NoSuchServerError, Reference, read_all, resolve
 from .server_tables import WAITED, ReportRow, WaitOutput, wait_columns
 from .settings import ACCOUNT, Account, Settings
-from .signals import interrupted
+from .signals import interrupted, run
 from .specs import Servers
 from .stdio import last_lines
 from .suggestions import unknown_status
@@ -66,7 +67,7 @@ def wait(
     request = readiness.request(unless=unless)
     given, settings = read_all(ids), account.settings()
     file = record.file(settings)
-    wanted = [*resolve(settings, given, output, sure=False).servers]
+    wanted = _servers(settings, given, file, output)
     _refuse_texts(wanted, settings)
     tally = Tally("wait", wanted, timeout=timeout, ready=request)
     waits = _Waits(wanted, words, timeout, request, tally)
@@ -96,6 +97,28 @@ def wait(
     if any(isinstance(error, AuthenticationError) for error in errors):
         output.note(settings.about_token)
     return Exit.of_all(errors, len(wanted))
+
+
+def _servers(
+    settings: Settings, given: Sequence[Reference], file: JournalFile, output: WaitOutput
+) -> list[ServerId]:
+    """Return the servers to wait for: also those that were created just now, and that no list shows yet."""
+    try:
+        return [*resolve(settings, given, output, sure=False).servers]
+    except NoSuchServerError as error:
+        names = error.names
+
+        async def created() -> Mapping[str, Receipt]:
+            async with file.opened(new=False) as journal:
+                return {} if journal is None else await journal.created(names, within=LISTED.total_seconds())
+
+        known = run(created())
+        if not {*names} <= {*known}:
+            raise
+        output.note(f"not in the list yet: {some([f'{name} ({known[name].server_id})' for name in names])}")
+        known_ids = {name: Reference(Kind.ID, receipt.server_id) for name, receipt in known.items()}
+        rest = [known_ids.get(one.text, one) if one.kind is Kind.NAME else one for one in given]
+        return [*resolve(settings, rest, output, sure=False).servers]
 
 
 @attrs.define(eq=False)

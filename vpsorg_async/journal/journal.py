@@ -138,6 +138,18 @@ class Journal:
         """Return the replacements of servers that runs have begun, and that have not come to their end."""
         return await self._writer.call(lambda tables: tables.pairs.all())
 
+    async def created(self, names: Iterable[str], *, within: float) -> dict[str, Receipt]:
+        """Return the receipts of creates of these names in the last seconds. A server that was deleted since has none.
+
+        Args:
+            names: The names.
+            within: For how many seconds back.
+        """
+        subjects = {subject_of(name, "create"): name for name in names}
+        since = stamp(time_before(self._clock.wall(), within))
+        found = await self._writer.call(lambda tables: tables.created(subjects, since))
+        return {subjects[subject]: receipt for subject, receipt in found.items()}
+
     async def fulfilled(self, server_id: ServerId, receipt: Receipt) -> None:
         """Remove a receipt whose command a wait has seen done. That of a later command stays."""
         key = as_text(server_id)

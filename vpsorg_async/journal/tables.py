@@ -206,6 +206,18 @@ class Tables:
                 found[server] = Receipt.from_json(text)
         return found
 
+    def created(self, subjects: Iterable[Subject], since: str) -> dict[Subject, Receipt]:
+        """Return the receipts of creates of these names that were acknowledged since then."""
+        found: dict[Subject, Receipt] = {}
+        for subject in subjects:
+            for (text,) in self._execute(
+                "SELECT receipt FROM entries WHERE account = ? AND kind = ? AND key = ?"
+                " AND operation = 'create' AND receipt NOT NULL AND at > ?",
+                (self._account, *subject, since),
+            ):
+                found[subject] = Receipt.from_json(text)
+        return found
+
     def fulfil(self, server: str, receipt: Receipt) -> None:
         """Remove a receipt, unless a later command has replaced it."""
         if self.receipts([server]).get(server) == receipt:
