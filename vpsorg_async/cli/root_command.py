@@ -164,8 +164,7 @@ def demo(
     if as_json:
         emit(json.dumps(result.to_dict(), indent=2) + "\n")
     else:
-        out = Console()
-        with out.capture() as drawn:
+        with (out := Console()).capture() as drawn:
             out.print(figures)
         emit(drawn.get())
     if svg is not None:
