@@ -160,6 +160,8 @@ def test_a_hostile_name_reaches_no_ssh_config(vpsorg: Any, box: Sandbox, tmp_pat
         ("--format", "prometheus", "--identity", "key"),
         ("--format", "yaml"),
         ("--list", "--format", "json"),
+        ("--json", "--format", "hosts"),
+        ("--list", "--json"),
         ("--host", "web-1", "--watch", "file"),
         ("--list", "--host", "web-1"),
         ("--port", "0"),

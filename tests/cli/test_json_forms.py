@@ -75,6 +75,8 @@ def outcome(kind: str) -> Callable[[Any], Any]:
         ("fleet sweep --older-than 1h --name web-* --yes", "report", whole),
         ("wait 12345 12346", "wait", first),
         ("wait 999 --timeout 1", "wait", first),
+        ("inventory --format json", "host", first),
+        ("inventory --format json", "server", lambda document: document[0]["server"]),
         ("plans", "offer", first),
         ("account", "account", whole),
     ],

@@ -120,9 +120,12 @@ def inventory(
     /,
     *,
     form: Annotated[
-        Literal["ansible", "prometheus", "hosts", "ssh", "json"],
-        Parameter(name="--format", help="What the text is for."),
-    ] = "ansible",
+        Literal["ansible", "prometheus", "hosts", "ssh", "json"] | None,
+        Parameter(name=("--format", "-o"), help="What the text is for; ansible by default."),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="The same as --format json.", show_default=False)
+    ] = False,
     list_: Annotated[
         bool,
         Parameter(name="--list", help="Print all hosts: what Ansible asks a script for.", show_default=False),
@@ -141,6 +144,9 @@ def inventory(
 
     Groups are formed by the pattern of the name (web-01 is in web), by location, plan and status.
     """
+    if as_json and form not in (None, "json"):
+        raise ConfigurationError(f"give --json or --format {form}, not both")
+    form = "json" if as_json else form or "ansible"
     if (list_ or host is not None) and (form != "ansible" or file != FILE or (list_ and host is not None)):
         raise ConfigurationError("--list and --host go with --format ansible alone, one of them at a time")
     login.check(form)
