@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async.cli.help_pages import EXAMPLES
+from vpsorg_async.cli.help_pages import EXAMPLES, GROUPS
 from vpsorg_async.cli.root_command import app
 from vpsorg_async.sandbox import Sandbox
 
@@ -48,7 +48,7 @@ COMMANDS = dict(commands(app))
 
 def test_every_command_has_examples() -> None:
     """Also the one without any word; none is left over for a command that does not exist."""
-    assert {*EXAMPLES} - {""} == {*COMMANDS} - {"version"}
+    assert {*EXAMPLES} - {*GROUPS} == {*COMMANDS} - {"version"}
 
 
 @pytest.mark.parametrize("example", [line for lines in EXAMPLES.values() for line in lines])
@@ -91,6 +91,16 @@ def test_usage_lines(vpsorg: Any, name: str, usage: str) -> None:
 def test_the_first_help_has_examples(vpsorg: Any, words: tuple[str, ...]) -> None:
     """Without a word, what a new user types first is shown."""
     assert "\nExamples:\n  vpsorg login\n" in vpsorg(*words).out
+
+
+@pytest.mark.parametrize("group", GROUPS[1:])
+def test_groups_have_examples(vpsorg: Any, group: str) -> None:
+    """A group prints its help, also without being asked."""
+    ended = vpsorg(group)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith("\nExamples:\n" + "".join(f"  {line}\n" for line in EXAMPLES[group]))
+    assert vpsorg(group, "--help") == vpsorg("help", group) == ended
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from .stdio import emit
 __all__ = ["EXAMPLES", "asks_for_help", "examples", "prepare"]
 
 FLAGS = ("--help", "-h")
+GROUPS = ("", "servers", "fleet", "ssh-keys", "profiles")
+"""What prints a help page without being asked for one."""
 NEW = "--plan 1 --os 5 --location us-west"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -26,6 +28,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vpsorg servers delete web-1",
         "vpsorg help fleet create",
     ),
+    "servers": (
+        "vpsorg servers list",
+        f"vpsorg servers create web-1 {NEW} --wait",
+        "vpsorg servers reboot web-1 --wait",
+        "vpsorg servers delete web-1",
+    ),
+    "fleet": (
+        f"vpsorg fleet create --name 'web-{{n:02}}' --count 20 {NEW}",
+        "vpsorg fleet rolling-reboot 'web-*' --max-unavailable 10%",
+        "vpsorg fleet delete 'web-*'",
+        "vpsorg fleet apply --file fleet.toml",
+    ),
+    "ssh-keys": ("vpsorg ssh-keys add laptop ~/.ssh/id_ed25519.pub --dialect provider",),
+    "profiles": ("vpsorg profiles list", "vpsorg profiles use work", "vpsorg profiles show"),
     "servers list": ("vpsorg servers list", "vpsorg servers list --status active --json"),
     "servers get": ("vpsorg servers get web-1", "vpsorg servers get 12345 12346 --json"),
     "servers create": (
@@ -117,7 +133,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 def asks_for_help(words: Sequence[str]) -> bool:
     """Return whether a command line prints a help page. What follows ``--`` is for another program."""
     own = words[: words.index("--")] if "--" in words else words
-    return not words or any(flag in own for flag in FLAGS)
+    return " ".join(words) in GROUPS or any(flag in own for flag in FLAGS)
 
 
 def prepare(app: App, tokens: Sequence[str]) -> str:
