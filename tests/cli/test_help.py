@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vpsorg_async.cli.help_pages import EXAMPLES, GROUPS
+from vpsorg_async.cli.help_pages import EXAMPLES, GROUPS, asks_for_help
 from vpsorg_async.cli.root_command import app
 from vpsorg_async.sandbox import Sandbox
 
@@ -91,6 +91,15 @@ def test_usage_lines(vpsorg: Any, name: str, usage: str) -> None:
 def test_the_first_help_has_examples(vpsorg: Any, words: tuple[str, ...]) -> None:
     """Without a word, what a new user types first is shown."""
     assert "\nExamples:\n  vpsorg login\n" in vpsorg(*words).out
+
+
+@pytest.mark.parametrize(
+    ("line", "asks"),
+    [("ssh web-1 -- ls --help", False), ("ssh -h -- ls", True), ("fleet", True), ("servers list", False)],
+)
+def test_which_lines_ask_for_help(line: str, asks: bool) -> None:
+    """What follows ``--`` is for another program."""
+    assert asks_for_help(line.split()) is asks
 
 
 @pytest.mark.parametrize("group", GROUPS[1:])

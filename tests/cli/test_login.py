@@ -293,6 +293,19 @@ def test_a_login_that_a_variable_hides(
     assert (ended.code, "VPS_API_TOKEN is set, and is used instead" in ended.err) == (0, True)
 
 
+def test_the_address_of_another_token_is_not_used(
+    terminal: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token that is typed is not sent to the address that belongs to the token of the environment."""
+    monkeypatch.delenv("VPSORG_BASE_URL", raising=False)
+    monkeypatch.setenv("VPS_API_TOKEN", "vps_x")
+    monkeypatch.setenv("VPS_API_URL", "http://127.0.0.1:1/api/v1")
+    asked = terminal("login")
+    assert "API token for https://admin.vps.org (" in asked.until("(it is not shown): ")
+    asked.type("\x03")
+    assert (asked.ended(), path.exists()) == (130, False)
+
+
 def test_a_login_as_json(vpsorg: Any, service: Sandbox, path: Path, pipe: Any) -> None:
     """The document names what was stored, and holds no token."""
     pipe(TOKEN)
