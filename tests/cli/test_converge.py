@@ -296,7 +296,6 @@ def test_one_fleet_of_several_is_scaled(vpsorg: Any, box: Sandbox, file: Path) -
         ("apply --yes", FLEETS + FLEETS.partition("\n\n")[2], "overlap"),
         ("apply --yes --prune --max-deletes many", FLEETS, "--max-deletes is a number"),
         ("apply --yes --prune --max-deletes=-1", FLEETS, "max_deletes"),
-        ("apply --yes --replace rolling", FLEETS, "--replace"),
         ("apply --yes --protect web-1", FLEETS, "'web-1'"),
         ("apply --yes --timeout 0", FLEETS, "--timeout"),
         ("scale --yes", FLEETS, "--to"),
@@ -322,3 +321,51 @@ def test_a_file_that_is_not_there(vpsorg: Any, box: Sandbox, tmp_path: Path) -> 
     for command in ("plan", "apply", "diff"):
         ended = vpsorg("fleet", command, "-f", str(tmp_path / "none.toml"))
         assert (ended.code, "none.toml" in ended.err) == (2, True)
+
+
+# -- replacing --------------------------------------------------------------------------------------------------------
+
+
+def test_servers_are_replaced(vpsorg: Any, box: Sandbox, file: Path) -> None:
+    """The plan shows the pairs and the price of the surge; the question names them; a second call has nothing to do."""
+    web(box, 1, 2, 3, os_id=3)
+
+    shown = vpsorg("fleet", "plan", "-f", str(file), "--replace", "rolling", "--surge", "2", "--check")
+
+    assert (shown.code, "~ replace web-01 [" in shown.out) == (10, True)
+    assert "by web-04 (os_id 3 -> 5)" in shown.out
+    assert "price of the surge: up to 0.030 per hour" in shown.out
+    assert not box.ledger
+
+    refused = vpsorg("fleet", "apply", "-f", str(file), "--replace", "rolling")
+    assert refused.code == 2
+    assert "web-01 by web-04" in refused.err
+
+    done = vpsorg(
+        "fleet", "apply", "-f", str(file), "--replace", "rolling", "--surge", "2", "--drain", "1s", "--yes"
+    )
+
+    assert done.code == 0, done.err
+    assert names(box) == ["web-04", "web-05", "web-06"]
+    again = vpsorg("fleet", "plan", "-f", str(file), "--replace", "rolling", "--check")
+    assert again.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--surge", "2"), "only for replace='rolling'"),
+        (("--replace", "rolling", "--surge", "x"), "--surge"),
+        (("--replace", "rolling", "--surge", "0"), "both 0"),
+        (("--replace", "rolling", "--replace-older-than", "soon"), "--replace-older-than"),
+        (("--replace", "always"), "--replace"),
+    ],
+)
+def test_options_of_replacing_that_do_not_fit(
+    vpsorg: Any, box: Sandbox, file: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    """Bad input exits with 2 before anything is sent."""
+    result = vpsorg("fleet", "apply", "-f", str(file), "--yes", *arguments)
+
+    assert (result.code, word in result.err) == (2, True), result.err
+    assert not box.ledger

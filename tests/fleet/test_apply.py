@@ -250,6 +250,19 @@ async def test_deletes_happen_only_with_prune() -> None:
 
 
 @virtual
+async def test_a_deleted_server_is_not_checked() -> None:
+    """Ready checks are for those that stay."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+
+        report = await vps.fleet.apply(
+            fleet(2), timeout=TIMEOUT, prune=True, ready=lambda server: server.name != "web-03"
+        )
+
+        assert (kinds(report), report.succeeded[2].how) == ({"Succeeded": 3}, "deleted")
+
+
+@virtual
 async def test_what_a_guard_forbids_is_refused_as_a_whole() -> None:
     """Creates of another fleet are not sent either; the error has the plan."""
     async with account() as (box, vps):

@@ -26,7 +26,7 @@ from .durable_fleet import run_durably
 from .earlier_runs import Recording
 from .engine_options import LOCAL, DurableOptions
 from .exits import Exit
-from .journal_options import JOURNAL, JournalFile, JournalOptions
+from .journal_options import JOURNAL, NO_JOURNAL, JournalFile, JournalOptions
 from .output import TableOutput, View, Yes, confirm, printable
 from .passwords import Passwords, PasswordsFile
 from .planned_creates import plan_view
@@ -38,6 +38,7 @@ from .server_tables import REPORTED, ReportOutput
 from .settings import ACCOUNT, Account, Settings
 from .specs import number_or_share
 from .stdio import note
+from .swap_options import SWAPPING, Swapping
 from .tables import Column, Columns
 from .time_options import Settle, Timeout
 
@@ -84,15 +85,15 @@ class Pruning(Removal):
         str | None,
         Parameter(help="The most deletes: a number, or a share of each fleet such as 50%; 10% by default."),
     ] = None
-    replace: Annotated[
-        Literal["never"], Parameter(help="When a server that differs is replaced; this version keeps it.")
-    ] = "never"
 
     def options(self) -> dict[str, Any]:
         """Return the options of `Fleet.plan`. Raises `ConfigurationError`."""
         most = None if self.max_deletes is None else number_or_share(self.max_deletes, "--max-deletes")
-        given = {"prune": self.prune, "replace": self.replace}
-        return {**super().options(), **given, **({} if most is None else {"max_deletes": most})}
+        return {
+            **super().options(),
+            "prune": self.prune,
+            **({} if most is None else {"max_deletes": most}),
+        }
 
 
 class DiffOutput(TableOutput):
@@ -120,12 +121,15 @@ def plan(
     file: File,
     check: Annotated[bool, Parameter(help="Exit with 10 if there are changes.", show_default=False)] = False,
     pruning: Pruning = PRUNING,
+    swapping: Swapping = SWAPPING,
+    record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
 ) -> int:
     """Print what apply would do, and what that costs. Nothing but reads is sent."""
     settings = account.settings()
-    made = _planned(settings, load_fleets(file), pruning.options())
+    options = pruning.options() | swapping.options()
+    made = _planned(settings, load_fleets(file), options, record.file(settings))
     output.show_view(plan_view(made, json.loads(made.to_json()), settings.limited))
     if made.refusals or made.over_limits:
         return Exit.REFUSED
@@ -142,6 +146,7 @@ def apply(
     passwords: PasswordsFile = None,
     yes: Yes = False,
     pruning: Pruning = PRUNING,
+    swapping: Swapping = SWAPPING,
     readiness: Readiness = READINESS,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
@@ -151,18 +156,21 @@ def apply(
     """Bring the account to what the fleets of a file say, and wait for it.
 
     Missing servers are created and stopped ones are started; with --prune those that are too many are deleted. The
-    command first shows the plan and asks. It applies that plan, and nothing if the account has changed meanwhile.
+    command first shows the plan and asks. It applies that plan, and nothing if the account has changed meanwhile. With
+    --replace rolling, servers that differ are replaced: the old one is deleted when the new one is ready.
     """
     durable.check(ready=readiness.ready, passwords=passwords, journal=record.journal)
     settings = account.settings()
     if durable.on:
         asked = {"fleets": load_fleets(file), "timeout": timeout, "settle": settle, **pruning.options()}
-        del asked["replace"]
+        if swapping.options() != SWAPPING.options():
+            raise ConfigurationError("--on temporal replaces no servers with fleet apply")
         return _apply_durably(durable, settings, asked, output, yes=yes)
     request, recorded = readiness.request(new=True), record.file(settings)
     check_seconds(timeout, "--timeout")
     check_seconds(settle, "--settle", zero=True)
-    made = _planned(settings, load_fleets(file), pruning.options())
+    options = pruning.options() | swapping.options()
+    made = _planned(settings, load_fleets(file), options, recorded)
     return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
 
 
@@ -232,6 +240,8 @@ def _difference(step: Step) -> str:
         found.append(step.reason)
     elif step.kind is StepKind.START:
         found.append("not active")
+    if step.kind is StepKind.REPLACE:
+        found.append(step.reason)
     return "; ".join([*found, *step.differences])
 
 
@@ -249,9 +259,14 @@ def _one(fleets: Sequence[FleetSpec], name: str | None) -> FleetSpec:
     return found[0]
 
 
-def _planned(settings: Settings, fleets: Sequence[FleetSpec], options: dict[str, Any]) -> FleetPlan:
+def _planned(
+    settings: Settings,
+    fleets: Sequence[FleetSpec],
+    options: dict[str, Any],
+    recorded: JournalFile = NO_JOURNAL,
+) -> FleetPlan:
     async def planned(vps: Client) -> FleetPlan:
-        return await vps.fleet.plan(fleets, **options)
+        return await vps.fleet.plan(fleets, journal=recorded.path, **options)
 
     return settings.run(planned)
 
@@ -321,9 +336,14 @@ def _question(made: FleetPlan) -> str:
         for verb, kind in (
             ("create", StepKind.CREATE),
             ("start", StepKind.START),
+            ("change", StepKind.UPDATE),
             ("delete permanently", StepKind.DELETE),
         )
         if (names := [step.name for step in made.steps if step.kind is kind])
     ]
+    if made.replaces:
+        pairs = [f"{step.server.name} by {step.name}" for step in made.replaces if step.server is not None]
+        parts.append(f"replace {number(pairs)}, whose old ones are deleted permanently ({some(pairs)})")
     asked = "; ".join(parts)
-    return f"{asked[:1].upper()}{asked[1:]}?{' ' + price(made) if made.creates else ''}"
+    paid = made.creates or made.replaces
+    return f"{asked[:1].upper()}{asked[1:]}?{' ' + price(made) if paid else ''}"

@@ -81,6 +81,9 @@ class Tally:
 
     def heard(self, event: object) -> None:
         """Take an event of the client or of a fleet call into account."""
+        key = getattr(event, "key", None)
+        if key is not None and key not in self._words:
+            return  # a server that another one replaces: it has no row of its own
         match event:
             case RequestSent():
                 self._requests += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import VpsOrgError, WaitError
 from ..lifecycle.calls import WaitOutcome
+from ..lifecycle.commands import GONE
 from ..lifecycle.ready_checks import READY
 from ..records import Server
 from .events import ServerActive, ServerNotReady
@@ -32,9 +33,12 @@ class ReadyStage:
         self._reasons: dict[JobRun, str] = {}
 
     def join(self, job_run: JobRun, how: str, waited: WaitOutcome) -> None:
-        """Settle a job run whose server has its status; without a check that is done, else once the check passes."""
+        """Settle a job run whose server has its status; without a check that is done, else once the check passes.
+
+        A server that was deleted is not checked.
+        """
         job_run.reached(waited.stage)
-        if self._options.ready is None:
+        if self._options.ready is None or waited.stage == GONE:
             self._succeed(job_run, waited.server, how, waited)
             return
         self._open[job_run] = waited
