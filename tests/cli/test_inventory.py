@@ -131,6 +131,7 @@ def test_a_list_that_lacks_servers_is_said(vpsorg: Any, box: Sandbox) -> None:
     assert "the list lacks servers: it counts 3 and shows 2" in ended.err
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="the client of OpenSSH is not installed")
 def test_a_hostile_name_reaches_no_ssh_config(vpsorg: Any, box: Sandbox, tmp_path: Path) -> None:
     """ssh reads the file, and nothing that the name of a server says is done."""
     (server,) = box.world.add(1)
