@@ -140,6 +140,7 @@ def test_the_order_does_not_depend_on_that_of_the_list() -> None:
         ("k8s-node", ""),
         ("web-01.example.org", "web"),
         ("db", ""),
+        ("é-1", ""),
         ("all-1", "name_all"),
         ("location-us-west-1", "name_location_us_west"),
         ("status-active-1", "name_status_active"),

@@ -140,10 +140,9 @@ def _names(servers: Sequence[Server], name_of: Callable[[Server], str]) -> list[
 
 def _groups(server: Server, name: str, taken: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """Return the group by the pattern of the name, and all groups; none has the name of a host."""
-    stem = _stem(name.partition(".")[0])
+    own = _word(_stem(name.partition(".")[0]))
     pattern = ""
-    if stem:
-        own = _word(stem)
+    if own:
         reserved = own in RESERVED or own.startswith((*(f"{kind}_" for kind in _KINDS), "name_"))
         reserved = reserved or own[0].isdigit() or own in taken
         pattern = _free(f"name_{own}" if reserved else own, taken, "_")
