@@ -30,7 +30,19 @@ def described() -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["", ".fleet", ".events", ".errors", ".ready", ".sandbox", ".sync", ".tokens", ".plain", ".otel"],
+    [
+        "",
+        ".fleet",
+        ".events",
+        ".errors",
+        ".ready",
+        ".sandbox",
+        ".sync",
+        ".tokens",
+        ".plain",
+        ".otel",
+        ".doctor",
+    ],
 )
 def test_every_public_name_has_an_entry(module: str) -> None:
     """Who looks a name up finds what it means."""

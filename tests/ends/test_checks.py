@@ -143,7 +143,6 @@ NOES: dict[str, tuple[Callable[[], Any], str]] = {
         if name != "the end of an iteration"
     },
     "no": (lambda: False, "it said no"),
-    "nothing": (lambda: None, "it said no"),
     "a time-out": (lambda: raises(TimeoutError()), "TimeoutError"),
     "a refused connection": (lambda: raises(ConnectionRefusedError("refused")), "refused"),
 }

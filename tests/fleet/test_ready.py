@@ -534,6 +534,8 @@ async def test_a_check_that_is_none_is_refused(call: Any, given: Any) -> None:
             await call(box, vps, ready=given)
         with pytest.raises(errors.ConfigurationError, match="ready_timeout"):
             await call(box, vps, ready=passes, ready_timeout=0)
+        with pytest.raises(errors.ConfigurationError, match="give ready as well"):
+            await call(box, vps, ready_timeout=60)
         assert len(box.ledger) == 0
 
 

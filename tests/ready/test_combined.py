@@ -187,10 +187,18 @@ def plain_steps(server: Server) -> Any:
     yield False
 
 
-@pytest.mark.parametrize("wrong", [not_awaited, with_reason, steps, plain_steps])
+async def nothing(server: Server) -> Any:
+    """Forgets its return."""
+
+
+def plain_nothing(server: Server) -> Any:
+    """Forgets its return."""
+
+
+@pytest.mark.parametrize("wrong", [not_awaited, with_reason, steps, plain_steps, nothing, plain_nothing])
 @virtual
-async def test_what_is_true_whatever_was_found_never_passes(wrong: Any) -> None:
-    """A coroutine, a generator and a tuple are true: none of them is taken for a yes."""
+async def test_what_says_the_same_whatever_was_found_never_passes(wrong: Any) -> None:
+    """A coroutine, a generator and a tuple are true, and None never is: it is said at once, and none is a yes."""
     said = await answer(ready.limited(wrong, 5))
 
     assert said.startswith(f"never: {wrong.__name__} returned ")

@@ -157,6 +157,8 @@ def check_ready(check: object, timeout: object) -> ReadyPolicy | None:
     """
     seconds = check_seconds(timeout, "ready_timeout")
     if check is None:
+        if seconds != READY_TIMEOUT:
+            raise ConfigurationError("ready_timeout is the time of a ready check: give ready as well")
         return None
     check_check(check, "ready")
     return ReadyPolicy(timeout=seconds)
@@ -230,7 +232,8 @@ async def _asked(check: ReadyCheck, server: Server, timeout: float) -> str:
         if isinstance(failure, TimeoutError) and limit.expired():
             return f"it did not answer within {timeout:.3g} s"
         return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
-    if _always_true(said):
+    # what returns nothing would be asked until the time is up, and never says yes
+    if said is None or _always_true(said):
         raise Hopeless(f"{name_of(check)} returned {said!r} instead of True or False")
     return "" if passed else "it said no"
 
