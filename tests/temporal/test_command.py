@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from attrs import field, frozen
 
 import vpsorg_async
 from vpsorg_async.pytest_plugin import assert_committed, assert_no_duplicates
-from vpsorg_async.sandbox import Sandbox
+from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.sandbox.catalogue import uuid
 
 SCRIPT = "import sys; from vpsorg_async.cli import main; sys.exit(main())"
@@ -232,7 +233,7 @@ def test_fleets_of_a_file(machine: Machine) -> None:
         assert "Create 4 servers (web-01, web-02, web-04" in notes
         assert "add --yes" in notes
         assert machine.box.ledger == ()
-        assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["state"] == "failed"
+        assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["state"] == "terminated"
         code, printed, notes = machine.run(*words, "--yes")
         assert (code, len(json.loads(printed)["rows"])) == (0, 5), notes
         code, printed, notes = machine.run(*words)
@@ -294,6 +295,31 @@ def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
             assert (code, complaints) == (2, "vpsorg: the fleet web is not in progress: it is completed\n")
         stop_engine(machine)
         assert_committed(box, create=8)
+
+
+def test_a_delete_that_has_begun_is_joined(program: str, tmp_path: Path) -> None:
+    """The same command again waits for it, although some of its servers are gone."""
+    with Sandbox(speed=60) as box:
+        machine = Machine(box, tmp_path, program)
+        last = box.world.add(10, name="web")[-1]
+        box.faults.add(Rule("delete", faults.Delay(600), path=f"/api/v1/servers/{last.id}/", times=1))
+        words = ("fleet", "delete", "--on", "temporal", "--id", "gone", "--yes", "--json", "--name", "web-*")
+        with machine.worker() as worker:
+            first = machine.start(*words)
+            machine.until(lambda: len(box.ledger) >= 9)
+            worker.kill()
+        second = machine.start(*words)
+        assert second.stderr is not None
+        joined = second.stderr.readline()
+        with machine.worker():
+            printed = [waiting.communicate(timeout=100)[0] for waiting in (first, second)]
+        stop_engine(machine)
+        counts = Counter(change.server_id for change in box.ledger)
+
+    assert joined.startswith("gone: runs on Temporal")
+    assert (first.returncode, second.returncode) == (0, 0), printed
+    assert [len(json.loads(text)["rows"]) for text in printed] == [10, 10]
+    assert (len(counts), set(counts.values())) == (10, {1})
 
 
 def test_nobody_works(machine: Machine) -> None:

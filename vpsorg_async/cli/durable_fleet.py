@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
@@ -17,19 +15,18 @@ from ..errors import ConfigurationError, VpsOrgError
 from ..fleet_plan import FleetPlan
 from ..plain import from_plain
 from . import signals
-from .engine_options import ENGINE, DurableOptions, EngineOptions, engine_errors, no_client
+from .approval import ask_for_approval
+from .engine_options import ENGINE, DurableOptions, EngineOptions
+from .engine_runs import begun, connected, handle_of, pages, progress, running
 from .exits import Exit
-from .output import OUTPUT, UNASKED, Declined, Output, Unasked, View, fitted, note, plain, sheet
+from .output import OUTPUT, UNASKED, Output, Unasked, View, fitted, note, plain, sheet
 from .reports import some
 from .server_tables import ReportOutput, ReportRow, report_columns
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from temporalio.client import Client as Engine
     from temporalio.client import WorkflowHandle
     from temporalio.exceptions import ApplicationError
-
-    from ..temporal import ApplyRequest
 
     Handle = WorkflowHandle[Any, Any]
 
@@ -37,8 +34,6 @@ __all__ = ["pause", "resume", "run_durably", "status"]
 
 POLL = 1.0
 """Seconds between two looks at the progress."""
-ANSWER = timedelta(seconds=10)
-"""The limit of a query, which a worker answers."""
 
 Name = Annotated[str, Parameter(help="Name of the fleet, as given by --id.")]
 
@@ -75,69 +70,31 @@ def run_durably(
     fleet, queue, kind = str(options.fleet), options.queue(settings), f"vpsorg.{workflow}"
 
     async def joined() -> bool:
-        async with _connected(options, fleet) as engine:
-            return await _running(engine, fleet, kind, wanted, queue) is not None
+        async with connected(options, fleet) as engine:
+            return await running(engine, fleet, kind, wanted, queue) is not None
 
-    async def begun() -> str | None:
-        async with _connected(options, fleet) as engine:
-            handle = await _begun(engine, fleet, kind, wanted, queue)
+    async def run_of_it() -> str | None:
+        async with connected(options, fleet) as engine:
+            handle = await begun(engine, fleet, kind, wanted, queue)
             output.note(f"{fleet}: runs on Temporal, task queue {queue}; vpsorg fleet status {fleet}")
             return handle.result_run_id or handle.run_id
 
     was_there = signals.run(joined())
     if not was_there and ask is not None:
         ask()
-    run_id = signals.run(begun())
+    run_id = signals.run(run_of_it())
     if approve is not None:
-        _ask_for_approval(options, wanted, run_id, approve, withdraw=not was_there)
+        ask_for_approval(options, wanted, run_id, approve, withdraw=not was_there)
 
     async def work() -> int:
-        async with _connected(options, fleet) as engine:
-            handle = engine.get_workflow_handle(fleet, run_id=run_id)
+        async with connected(options, fleet) as engine:
+            handle = handle_of(engine, fleet, run_id)
             if options.detach:
                 return Exit.OK
             await _follow(handle, fleet, output)
             return await _print_result(handle, fleet, output)
 
     return signals.run(work())
-
-
-def _ask_for_approval(
-    options: DurableOptions,
-    request: ApplyRequest,
-    run_id: str | None,
-    approve: Callable[[FleetPlan], None],
-    *,
-    withdraw: bool,
-) -> None:
-    """Show the plan of a workflow that waits for an approval, and approve or reject it.
-
-    ``withdraw``: also reject it if the question was not answered, because this command has begun the workflow.
-    """
-    from ..temporal.plan_form import plan_of
-
-    fleet = str(options.fleet)
-
-    async def planned() -> FleetPlan | None:
-        async with _connected(options, fleet) as engine:
-            handle = engine.get_workflow_handle(fleet, run_id=run_id)
-            plan = await _plan_to_approve(handle)
-            return None if plan is None else plan_of(plan, request.fleets)
-
-    async def answer(update: str, *words: str) -> None:
-        async with _connected(options, fleet) as engine:
-            await engine.get_workflow_handle(fleet, run_id=run_id).execute_update(update, args=words)
-
-    plan = signals.run(planned())
-    if plan is None:
-        return
-    try:
-        approve(plan)
-    except BaseException as error:
-        if withdraw or isinstance(error, Declined):
-            signals.run(answer("reject", str(error) or "interrupted"))
-        raise
-    signals.run(answer("approve"))
 
 
 def status(
@@ -151,20 +108,20 @@ def status(
     """Show how far a fleet on Temporal is, or how it ended."""
 
     async def work() -> int:
-        async with _connected(engine, name) as connected:
-            handle = connected.get_workflow_handle(name)
+        async with connected(engine, name) as connection:
+            handle = connection.get_workflow_handle(name)
             found = await handle.describe()
-            progress = await _progress(handle)
+            told = await progress(handle)
             document: dict[str, Any] = {
                 "fleet": name,
                 "workflow": found.workflow_type,
                 "state": found.status.name.lower() if found.status is not None else None,
                 "task_queue": found.task_queue,
                 "started": found.start_time.replace(microsecond=0),
-                **(progress or {"workers": "none answers; vpsorg worker starts one"}),
+                **(told or {"workers": "none answers; vpsorg worker starts one"}),
             }
             lines = sheet({key: value for key, value in plain(document).items() if value not in ("", [])})
-            if rows and progress is not None:
+            if rows and told is not None:
                 document["rows"] = await _rows(handle)
                 lines += ["", *fitted(_report_rows(document["rows"]), report_columns(checked=False))]
             output.show(document, lines)
@@ -188,8 +145,8 @@ def _signal(name: str, signal: str, done: str, engine: EngineOptions, output: Ou
     from temporalio.client import WorkflowExecutionStatus
 
     async def work() -> int:
-        async with _connected(engine, name) as connected:
-            handle = connected.get_workflow_handle(name)
+        async with connected(engine, name) as connection:
+            handle = connection.get_workflow_handle(name)
             state = (await handle.describe()).status
             if state is not None and state is not WorkflowExecutionStatus.RUNNING:
                 raise ConfigurationError(f"the fleet {name} is not in progress: it is {state.name.lower()}")
@@ -200,77 +157,20 @@ def _signal(name: str, signal: str, done: str, engine: EngineOptions, output: Ou
     return signals.run(work())
 
 
-@contextlib.asynccontextmanager
-async def _connected(options: EngineOptions, fleet: str) -> AsyncGenerator[Engine]:
-    engine = await options.connect(no_client)
-    with engine_errors(fleet):
-        yield engine
-
-
-def _digest(engine: Engine, request: object) -> str:
-    data: bytes = engine.data_converter.payload_converter.to_payloads([request])[0].data
-    return hashlib.sha256(data).hexdigest()
-
-
-async def _running(engine: Engine, fleet: str, workflow: str, request: object, queue: str) -> Handle | None:
-    """Return the run of the fleet in progress; None if there is none.
-
-    Raises:
-        ConfigurationError: It is of another account, another operation, or has another request.
-    """
-    from temporalio.client import WorkflowExecutionStatus
-    from temporalio.service import RPCError, RPCStatusCode
-
-    try:
-        found = await engine.get_workflow_handle(fleet).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
-    if found.status is not WorkflowExecutionStatus.RUNNING:
-        return None
-    if found.task_queue != queue:
-        raise ConfigurationError(
-            f"the fleet {fleet} is in progress on the task queue {found.task_queue}, not {queue}: "
-            "give another --id, or that --task-queue"
-        )
-    same = found.workflow_type == workflow and (await found.memo()).get("request") == _digest(engine, request)
-    if not same:
-        raise ConfigurationError(
-            f"the fleet {fleet} is in progress with another request; see vpsorg fleet status {fleet}"
-        )
-    return engine.get_workflow_handle(fleet, run_id=found.run_id)
-
-
-async def _begun(engine: Engine, fleet: str, workflow: str, request: object, queue: str) -> Handle:
-    """Begin a run of the fleet, or return the one in progress."""
-    from temporalio.exceptions import WorkflowAlreadyStartedError
-
-    try:
-        return await engine.start_workflow(
-            workflow, request, id=fleet, task_queue=queue, memo={"request": _digest(engine, request)}
-        )
-    except WorkflowAlreadyStartedError:
-        handle = await _running(engine, fleet, workflow, request, queue)
-        if handle is None:
-            raise VpsOrgError(f"the run of the fleet {fleet} ended just now; try again") from None
-        return handle
-
-
 async def _follow(handle: Handle, fleet: str, output: Output) -> None:
     """Print the progress until the workflow ends, however it ends."""
     last = ""
     end = asyncio.ensure_future(handle.result())
     try:
         while not (await asyncio.wait({end}, timeout=POLL))[0]:
-            progress = await _progress(handle)
+            found = await progress(handle)
             line = "no worker of its task queue answers; vpsorg worker starts one"
-            if progress is not None:
+            if found is not None:
                 counts = ("succeeded", "failed", "skipped", "open")
-                line = ", ".join(f"{progress.get(count)} {count}" for count in counts)
-                line += ", paused" if progress.get("paused") else ""
-                if progress.get("undecided"):
-                    line += f"; whether these were rebooted is unknown: {some(progress['undecided'])}"
+                line = ", ".join(f"{found.get(count)} {count}" for count in counts)
+                line += ", paused" if found.get("paused") else ""
+                if found.get("undecided"):
+                    line += f"; whether these were changed is unknown: {some(found['undecided'])}"
             if line != last:
                 output.note(f"{fleet}: {line}")
                 last = line
@@ -282,48 +182,9 @@ async def _follow(handle: Handle, fleet: str, output: Output) -> None:
         await asyncio.wait({end})
 
 
-async def _progress(handle: Handle) -> dict[str, Any] | None:
-    """Return what the workflow says of itself; None if no worker answers."""
-    from temporalio.service import RPCError
-
-    with contextlib.suppress(RPCError):
-        found: dict[str, Any] = await handle.query("progress", rpc_timeout=ANSWER)
-        return found
-    return None
-
-
-async def _plan_to_approve(handle: Handle) -> dict[str, Any] | None:
-    """Return the plan of a workflow once it waits for an approval; None if it does not."""
-    end = asyncio.ensure_future(handle.result())
-    try:
-        while not (await asyncio.wait({end}, timeout=POLL / 5))[0]:
-            progress = await _progress(handle)
-            if progress is not None and progress["waiting_for_approval"]:
-                return await _pages(handle, "plan", "steps")
-            if progress is not None and progress["total"]:
-                return None
-        end.exception()  # the caller asks for it once more
-        return None
-    finally:
-        end.cancel()
-        await asyncio.wait({end})
-
-
 async def _rows(handle: Handle) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = (await _pages(handle, "report", "rows"))["rows"]
+    rows: list[dict[str, Any]] = (await pages(handle, "report", "rows"))["rows"]
     return rows
-
-
-async def _pages(handle: Handle, query: str, items: str) -> dict[str, Any]:
-    """Return what a query that answers in pages holds, with all items."""
-    found: dict[str, Any] = {}
-    collected: list[Any] = []
-    page, pages = 0, 1
-    while page < pages:
-        found = await handle.query(query, page, rpc_timeout=ANSWER)
-        page, pages = page + 1, found["pages"]
-        collected += found[items]
-    return {**found, items: collected}
 
 
 async def _print_result(handle: Handle, fleet: str, output: ReportOutput) -> int:
