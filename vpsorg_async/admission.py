@@ -138,18 +138,21 @@ class AdmissionControl:
         names = [spec.name for spec in wanted.values()]
         return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)))
 
-    async def forbidden(self, endpoints: Endpoints, specs: Sequence[ServerSpec], changes: int) -> str:
+    async def forbidden(
+        self, endpoints: Endpoints, specs: Sequence[ServerSpec], changes: int, later: int = 0
+    ) -> str:
         """Return what the limits forbid of a plan, which is not carried out; empty if they allow it.
 
         Args:
             endpoints: Those of the call.
             specs: What is to be created.
             changes: The number of all its changes.
+            later: The number of creates for which others make room first.
         """
         try:
             if changes:
                 self.check_change("the plan")
-            (await self.admit(endpoints, specs)).close()
+            (await self.admit(endpoints, specs, earlier=later)).close()
         except LimitError as error:
             return str(error).removesuffix("; nothing was sent")
         except VpsOrgError as error:

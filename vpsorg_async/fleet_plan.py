@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -196,14 +196,25 @@ class FleetPlan:
         if self.policy is None:
             return None
         most: Decimal | None = Decimal(0)
-        for fleet in self.fleets:
-            of_fleet = [step for step in steps if fleet.number(step.name) is not None]
-            size = sum(step.kind is not StepKind.DELETE for step in of_fleet)
-            replaces = [step for step in of_fleet if step.kind is StepKind.REPLACE]
-            at_once = min(places(self.policy.surge, size), len(replaces))
-            surge = _total(step.price_hourly for step in replaces[:at_once])
+        for at_once in self._at_once(steps):
+            surge = _total(step.price_hourly for step in at_once)
             most = None if most is None or surge is None else max(most, surge)
         return most
+
+    def _at_once(self, steps: Iterable[Step]) -> Iterator[Sequence[Step]]:
+        """Yield for each fleet the replacements whose new servers exist beside the old ones at first."""
+        known = tuple(steps)
+        for fleet in self.fleets if self.policy is not None else ():
+            of_fleet = [step for step in known if fleet.number(step.name) is not None and not step.surplus]
+            assert self.policy is not None
+            replaces = [step for step in of_fleet if step.kind is StepKind.REPLACE]
+            yield replaces[: places(self.policy.surge, len(of_fleet))]
+
+    @property
+    def surge(self) -> tuple[ServerSpec, ...]:
+        """The specs of those new servers that need room beside the old ones before the first old one is deleted."""
+        found = next(filter(None, self._at_once(self.steps)), ())
+        return tuple(step.spec for step in found if step.by is None)
 
     def to_json(self) -> str:
         """Return the plan as JSON: totals, and a row for each step. Prices are strings, so that they stay exact."""

@@ -260,6 +260,41 @@ async def test_failures_that_are_permitted() -> None:
             assert Counter(systems(box).values())[3] == (7 if delete_failed else 8)
 
 
+@virtual
+async def test_a_new_server_that_is_stuck() -> None:
+    """With `on_stuck` it is deleted and created again, and its pair goes on; the surge is not exceeded."""
+    async with account() as (box, vps):
+        have(box, *range(1, 7))
+        seen: list[Any] = []
+
+        def ready(server: Server) -> bool:
+            if server.name == "web-08":
+                seen.append(server.id)
+            return server.name != "web-08" or server.id != seen[0]
+
+        async with watching(box) as bounds:
+            report = await apply(
+                vps, fleet(6), surge=2, ready=ready, ready_timeout=60, on_stuck="replace", max_replacements=1
+            )
+
+        assert kinds(report) == {"Succeeded": 6}
+        assert report.replaced == (seen[0],)
+        assert (bounds.most, bounds.fewest) == (8, 6)
+        assert commands(box) == {"create": 7, "delete": 7}
+
+
+@virtual
+async def test_a_switch_that_is_a_plain_function() -> None:
+    """It is called in the same way."""
+    async with account() as (box, vps):
+        have(box, 1, 2)
+        calls: list[str] = []
+
+        report = await apply(vps, fleet(2), switch=lambda old, new: calls.append(f"{old.name} {new.name}"))
+
+        assert (kinds(report), calls) == ({"Succeeded": 2}, ["web-01 web-03", "web-02 web-04"])
+
+
 @pytest.mark.parametrize("refusal", [faults.Reply(402), faults.Reply(400)])
 @virtual
 async def test_a_create_that_is_refused(refusal: Any) -> None:
@@ -480,10 +515,12 @@ async def test_the_limits_of_the_client(limits: Limits, fits: bool) -> None:
     async with account(options={"limits": limits}) as (box, vps):
         have(box, 1, 2, 3, 4, 5)
         if fits:
+            assert not (await vps.fleet.plan(fleet(5), replace="rolling", surge=2)).over_limits
             assert kinds(await apply(vps, fleet(5), surge=2)) == {"Succeeded": 5}
             return
         with pytest.raises(LimitError):
             await apply(vps, fleet(5), surge=2)
+        assert (await vps.fleet.plan(fleet(5), replace="rolling", surge=2)).over_limits
         assert commands(box) == {}
 
 

@@ -140,8 +140,9 @@ class ApplyOptions(StartOptions, PlanOptions, StuckOptions, total=False):
 
     settle: float
     """Seconds for which a create with a lost answer is searched for by its name; 15 by default."""
-    switch: Callable[[Server, Server], Awaitable[object]] | None
-    """Awaited with the old and the new server once the new one is ready, before the old one is deleted."""
+    switch: Callable[[Server, Server], Awaitable[object] | object] | None
+    """Called with the old and the new server once the new one is ready, before the old one is deleted, and awaited. A
+    plain function must be quick."""
 
 
 class ScaleOptions(StartOptions, StuckOptions, total=False):

@@ -117,6 +117,12 @@ class Tally:
         self._replaced = 0
         self._siblings, self._slowest = 0, 0.0
 
+    def join(self, keys: Iterable[ServerId]) -> None:
+        """Count further servers that should come up."""
+        new = {*keys} - self._open
+        self._open |= new
+        self._total += len(new)
+
     @property
     def health(self) -> Health:
         """The numbers that a decision depends on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from ..errors import RequestError, Sent, ServerGoneError, VpsOrgError, WaitError, is_absence
 from ..http.session import SendCancelled
@@ -101,6 +101,11 @@ class StuckStage:
         self._creates = sum(job.command == "create" for job in wanted)
         if self._policy is not None:
             self._search.start(self._find_overdue())
+
+    def join(self, jobs: Sequence[Job]) -> None:
+        """Count further jobs, which are begun later."""
+        self._tally.join(job.key for job in jobs)
+        self._creates += sum(job.command == "create" for job in jobs)
 
     # -- what happens to servers ------------------------------------------------------------------------------------
 

@@ -229,7 +229,9 @@ class Survey:
             with contextlib.suppress(VpsOrgError):
                 plan = plan.priced(await self._plans.list())
         context = self._context
-        over = await context.admissions.forbidden(context.endpoints, plan.creates, plan.changes)
+        at_once = [*plan.creates, *plan.surge]
+        later = sum(step.by is None for step in plan.replaces) - len(plan.surge)
+        over = await context.admissions.forbidden(context.endpoints, at_once, plan.changes, later)
         return attrs.evolve(plan, over_limits=(over,)) if over else plan
 
     def _present(self, servers: Iterable[Server]) -> Iterator[tuple[Server, bool]]:

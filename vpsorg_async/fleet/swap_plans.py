@@ -8,7 +8,7 @@ from ..errors import PlanRefusedError
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..journal import StandingPair
 from ..records import ServerId
-from ..replace_policy import ReplacePolicy, places
+from ..replace_policy import ReplacePolicy
 from ..specs import ServerSpec, name_key
 from .convergence import Selector, standing_of
 from .jobs import Job, Work
@@ -85,8 +85,7 @@ def with_swaps(
         place = selector.place_of(step.spec)
         if place is not None and not step.surplus and step.kind is not StepKind.REPLACE:
             fleet_of[step.name] = place[0]
-    first = min((swap.fleet for swap in swaps), default=0)
-    size = sum(fleet == first for fleet in (*fleet_of.values(), *(swap.fleet for swap in swaps)))
+    room = {spec.name for spec in plan.surge}
     known = {name_key(swap.key) for swap in swaps if swap.begun}
     over = [pair.new for pair in standing_of(selector, standing) if name_key(pair.new) not in known]
     deletes = [job for job in work.jobs if job.command == "delete" or job.how == "deleted"]
@@ -97,6 +96,6 @@ def with_swaps(
         swaps=swaps,
         later=deletes,
         fleet_of=fleet_of,
-        at_once=places(plan.policy.surge, size),
+        at_once=[swap.job for swap in swaps if swap.key in room and swap.job.command == "create"],
         over=over,
     )

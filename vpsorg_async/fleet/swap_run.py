@@ -9,6 +9,7 @@ diverted to the pair (`OutcomeLog.divert`). A pair that is cut short leaves both
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,22 +86,20 @@ class SwapRun(Run):
         work = self._work_left
         assert work is not None
         self._jobs.update({swap.key: swap.job for swap in work.swaps})
+        self._stuck.join([swap.job for swap in work.swaps])
         if self._intents is not None:
             self._intents.replaced(work.over)
         self._tasks.start(self._after_the_others(work))
 
     async def _admit(self, work: Work) -> None:
         assert isinstance(work, SwapWork)
-        creates = [swap for swap in work.swaps if swap.job.command == "create"]
-        jobs = [*work.jobs, *(swap.job for swap in creates)]
+        jobs = [*work.jobs, *(swap.job for swap in work.swaps)]
         self._context.admissions.check_run(sum(job.command == "create" for job in jobs))
-        # as many of the new servers as exist at the same time must have room now; the others find that of the old ones
-        first = [swap.job for swap in creates[: work.at_once]]
-        self._admitted.update(job.key for job in first)
+        self._admitted.update(job.key for job in work.at_once)
         changing = [*work.later, *(swap.delete for swap in work.swaps)]
         if any(job.command for job in changing):
             self._context.admissions.check_change(self._outcomes.operation)
-        await super()._admit(attrs.evolve(work, jobs=[*work.jobs, *first]))
+        await super()._admit(attrs.evolve(work, jobs=[*work.jobs, *work.at_once]))
 
     async def _do(self, job: Job, *more: Any, **further: Any) -> None:
         """Do one job, after its server was changed in place."""
@@ -231,7 +230,9 @@ class SwapRun(Run):
         if self._switch is not None:
             course.switch_called()
             try:
-                await self._switch(swap.old, new)
+                answer = self._switch(swap.old, new)
+                if inspect.isawaitable(answer):
+                    await answer
             except BaseException as error:
                 task = asyncio.current_task()
                 ours = is_cancellation(error) and task is not None and task.cancelling() > 0

@@ -17,8 +17,8 @@ from .replacement import Order, Pair
 
 __all__ = ["Course", "Swap", "SwapWork", "Switch"]
 
-Switch = Callable[[Server, Server], Awaitable[object]]
-"""Takes the work from the old server to the new one: ``await switch(old, new)``."""
+Switch = Callable[[Server, Server], Awaitable[object] | object]
+"""Takes the work from the old server to the new one: ``await switch(old, new)``; or a plain function that is quick."""
 
 
 @attrs.frozen(kw_only=True)
@@ -67,14 +67,14 @@ class SwapWork(Work):
         swaps: The servers that are replaced.
         later: The deletes.
         fleet_of: The indices of the fleets, by the keys of those jobs that are a part of their fleet's size.
-        at_once: The number of swaps whose new servers need room at the same time.
+        at_once: The jobs of those new servers that need room before the first old one is deleted.
         over: Names of new servers whose replacement by an earlier run has nothing left to be done.
     """
 
     swaps: Sequence[Swap]
     later: Sequence[Job]
     fleet_of: Mapping[ServerId, int]
-    at_once: int
+    at_once: Sequence[Job]
     over: Sequence[str]
 
 
