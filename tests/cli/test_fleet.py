@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ from vpsorg_async.errors import (
 )
 from vpsorg_async.fleet.planning import plan_fleet
 from vpsorg_async.records import PlanOffer
-from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 from vpsorg_async.specs import ServerSpec
 
 NEW = ("--plan-id", "1", "--os-id", "5", "--location", "us-west")
@@ -194,6 +195,40 @@ def test_paces_that_are_none(vpsorg: Any, box: Sandbox, words: str, says: str) -
 
     assert (ended.code, ended.out, box.requests) == (2, "", ())
     assert says in ended.err
+
+
+def test_a_stop_that_is_followed_by_a_hard_stop(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--then switches off what did not stop in time; the documented dialect refuses it before anything is sent."""
+    with Sandbox(token="vps_tests", dialect="provider", durations=Durations(stopping=math.inf)) as box:
+        monkeypatch.setenv("VPSORG_API_TOKEN", box.token)
+        monkeypatch.setenv("VPSORG_BASE_URL", box.url)
+        box.world.add(2)
+        ids = [str(server.id) for server in box.servers]
+        command = ("fleet", "stop", *ids, "--then", "hard-stop", "--after", "0.5")
+        asked = vpsorg(*command, "--dialect", "provider")
+        ended = vpsorg(*command, "--dialect", "provider", "--yes")
+
+    assert (asked.code, "and switch off what runs" in asked.err) == (2, True)
+    assert (ended.code, [change.operation for change in box.ledger]) == (0, ["stop"] * 2 + ["hard_stop"] * 2)
+    assert "stop: 2 succeeded, 0 failed" in ended.err
+
+
+def test_a_hard_stop_in_the_documented_dialect(vpsorg: Any, box: Sandbox) -> None:
+    box.world.add(1)
+    ended = vpsorg("fleet", "stop", "12345", "--then", "hard-stop", "--yes")
+
+    assert (ended.code, box.ledger) == (2, ())
+    assert "provider" in ended.err
+
+
+def test_servers_are_stopped_before_they_are_deleted(vpsorg: Any, box: Sandbox) -> None:
+    box.world.add(2)
+    ended = vpsorg("fleet", "delete", "12345", "12346", "--stop-first", "--yes")
+
+    assert (ended.code, sorted(change.operation for change in box.ledger)) == (
+        0,
+        ["delete"] * 2 + ["stop"] * 2,
+    )
 
 
 def test_waits_of_a_fleet(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:

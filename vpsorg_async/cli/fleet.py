@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -16,6 +16,7 @@ from ..fleet.inputs import SETTLE
 from ..fleet.planning import FleetPlan
 from ..records import ServerId
 from ..specs import ServerSpec
+from .ages import seconds_text
 from .durable_fleet import run_durably
 from .earlier_runs import Recording, take_up
 from .engine_options import LOCAL, DurableOptions
@@ -30,7 +31,7 @@ from .selecting import ask, is_sole, select
 from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification
-from .time_options import Settle, Timeout
+from .time_options import Seconds, Settle, Timeout
 
 __all__ = ["app"]
 
@@ -208,6 +209,11 @@ def stop(
     timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
+    then: Annotated[
+        Literal["hard-stop"] | None,
+        Parameter(help="Switch off what has not stopped after --after; provider dialect only."),
+    ] = None,
+    after: Annotated[Seconds, Parameter(help="Time from the stop of a server to its hard stop.")] = 60.0,
     yes: Yes = False,
     servers: Selection = SELECTION,
     filters: Filters = FILTERS,
@@ -218,8 +224,10 @@ def stop(
     """Stop servers, and wait until all are stopped. Stopped servers are charged until they are deleted."""
     settings = account.settings()
     found = select(settings, ids, servers, output, filters, named=not yes)
-    ask("Stop", found, "", yes=yes or is_sole(found, ids, servers))
-    call = _acts("stop", found, timeout, no_wait, stop_on_failure)
+    more: dict[str, Any] = {} if then is None else {"then": "hard_stop", "after": after}
+    how = "" if then is None else f", and switch off what runs {seconds_text(after)} later"
+    ask("Stop", found, how, yes=yes or is_sole(found, ids, servers))
+    call = _acts("stop", found, timeout, no_wait, stop_on_failure, **more)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "stop", found, call, output, recording=recording)
 
@@ -258,6 +266,10 @@ def delete(
     timeout: Timeout = 300.0,
     no_wait: NoWait = False,
     stop_on_failure: StopOnFailure = False,
+    stop_first: Annotated[
+        bool,
+        Parameter(help="Stop each server first; one that does not stop is not deleted.", show_default=False),
+    ] = False,
     yes: Yes = False,
     servers: Selection = SELECTION,
     filters: Filters = FILTERS,
@@ -267,7 +279,9 @@ def delete(
     output: ReportOutput = REPORTED,
 ) -> int:
     """Delete servers permanently, and wait until they are gone. Names that are not in the account are ignored."""
-    durable.check(no_wait=no_wait, stop_on_failure=stop_on_failure, journal=record.journal)
+    durable.check(
+        no_wait=no_wait, stop_on_failure=stop_on_failure, stop_first=stop_first, journal=record.journal
+    )
     settings = account.settings()
     found = select(settings, ids, servers, output, filters, named=not yes, deletes=True)
     confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
@@ -275,7 +289,7 @@ def delete(
         request = {"ids": [*found], "timeout": timeout}
         return run_durably(durable, settings, "FleetDelete", request, output, confirmed)
     confirmed()
-    call = _acts("delete", found, timeout, no_wait, stop_on_failure)
+    call = _acts("delete", found, timeout, no_wait, stop_on_failure, stop_first=stop_first)
     recording = Recording.acting(record.file(settings), found, timeout, waited=not no_wait)
     return run_and_report(settings, "delete", found, call, output, recording=recording)
 
@@ -305,10 +319,10 @@ def _acts(
     no_wait: bool,
     stop_on_failure: bool,
     request: ReadyRequest | None = None,
+    **more: object,
 ) -> Call:
-    checks: dict[str, Any] = (
-        {} if request is None else {"ready": request.check, "ready_timeout": request.timeout}
-    )
+    if request is not None:
+        more |= {"ready": request.check, "ready_timeout": request.timeout}
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         act = getattr(vps.fleet, operation)
@@ -319,7 +333,7 @@ def _acts(
             on_failure=_on_failure(stop_on_failure),
             on_event=hook,
             journal=journal,
-            **checks,
+            **more,
         )
         return report
 

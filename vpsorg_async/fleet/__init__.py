@@ -21,6 +21,7 @@ from .inputs import (
     PlanOptions,
     RollingOptions,
     ScaleOptions,
+    SnapshotOptions,
     StartOptions,
     StuckOptions,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "ServerReplaced",
     "ServerSettled",
     "Skipped",
+    "SnapshotOptions",
     "StartOptions",
     "Step",
     "StepKind",

@@ -7,22 +7,27 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, Unpack
 
 from ..config import check_seconds
+from ..errors import ConfigurationError
+from ..lifecycle.commands import IN_PLACE
 from ..records import Server, ServerId
+from ..specs import check_bool
 from .inputs import (
     ActOptions,
     RollingOptions,
     StartOptions,
     check_file,
+    check_ids,
     check_known,
     check_rolling,
     health_policy,
     options_of,
 )
 from .intents import Intents
-from .jobs import RunContext
+from .jobs import Options, RunContext
 from .launch import Launcher
 from .outcomes import Report
 from .rolling import Health, RollingRun
+from .stages import delete_stopped, stop_hard
 from .stream import finish
 
 __all__ = ["BulkCommands"]
@@ -76,6 +81,8 @@ class BulkCommands:
         *,
         timeout: float,
         wait: bool = True,
+        then: Literal["hard_stop"] | None = None,
+        after: float = 60.0,
         **options: Unpack[ActOptions],
     ) -> Report:
         """Stop all servers, and wait until each is stopped.
@@ -86,6 +93,9 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is stopped.
             wait: False returns when the commands are acknowledged.
+            then: ``"hard_stop"`` switches off the servers that have not stopped in time, and unsaved data on these is
+                lost; provider dialect only.
+            after: Seconds from the stop of a server to its hard stop, less than ``timeout``.
             **options: ``on_failure`` (``"continue"`` or ``"stop"``) and ``on_event``; see `ActOptions`.
 
         Returns:
@@ -100,6 +110,9 @@ class BulkCommands:
         Source: https://www.vps.org/api/v1/docs/servers/
         """
         settings = options_of("stop", timeout, options, ActOptions)
+        if then is not None:
+            self._check_then(then, after, settings, wait=wait)
+            return await stop_hard(self._launcher, check_ids(ids), settings, after)
         return await finish(self._launcher.acting("stop", ids, settings, wait=wait))
 
     async def hard_stop(
@@ -171,6 +184,7 @@ class BulkCommands:
         *,
         timeout: float,
         wait: bool = True,
+        stop_first: bool = False,
         **options: Unpack[ActOptions],
     ) -> Report:
         """Delete all servers for good, and wait until each is gone.
@@ -181,6 +195,8 @@ class BulkCommands:
             ids: Ids or servers, each once.
             timeout: Seconds for each server, from its command until it is gone.
             wait: False returns when the commands are acknowledged.
+            stop_first: True stops each server gracefully first, within ``timeout`` seconds, so that its programs end in
+                order. A server that does not stop is not deleted: it is `Failed` with the error of its stop.
             **options: ``on_failure`` (``"continue"``, or ``"stop"``: deletes are sent one after the other, and none
                 once one has failed) and ``on_event``; see `ActOptions`.
 
@@ -196,6 +212,9 @@ class BulkCommands:
         Source: https://www.vps.org/api/v1/docs/servers/
         """
         settings = options_of("delete", timeout, options, ActOptions)
+        if check_bool(stop_first, "stop_first"):
+            self._context.waiter.check()
+            return await delete_stopped(self._context, self._launcher, check_ids(ids), settings, wait=wait)
         return await finish(self._launcher.acting("delete", ids, settings, wait=wait))
 
     async def rolling_reboot(
@@ -285,6 +304,8 @@ class BulkCommands:
         """
         self._context.waiter.check()
         check_known("rolling", options, RollingOptions)
+        if not isinstance(operation, str) or operation not in IN_PLACE:
+            raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         wanted, resumption = check_rolling(operation, ids, options)
         return RollingRun(
             self._context,
@@ -309,3 +330,15 @@ class BulkCommands:
         lasting = math.inf if options.get("resume") else ROLLING_LASTS
         file = check_file(options.get("journal"))
         return self._launcher.recording(file, f"rolling {operation}", ids=ids, lasting=lasting)
+
+    def _check_then(self, then: object, after: float, options: Options, *, wait: bool) -> None:
+        """Check what a stop is followed by. Raises `ConfigurationError`."""
+        if then != "hard_stop":
+            raise ConfigurationError(f"then is 'hard_stop' or None, not {then!r}")
+        if not wait or options.on_failure == "stop":
+            raise ConfigurationError("then goes neither with wait=False nor with on_failure='stop'")
+        if check_seconds(after, "after") >= options.timeout:
+            raise ConfigurationError(
+                f"after={after:g} is less than timeout={options.timeout:g}, which is for both"
+            )
+        self._context.endpoints.check_command("hard_stop")

@@ -127,6 +127,8 @@ class CommandSender:
         server_id = job.server_id if server is None else server.id
         assert server_id is not None
         receipt = self._waiter.receipt(server_id)
+        if receipt is not None and receipt.operation != job.command:
+            receipt = None  # that of an earlier command: this one has none, or was seen done at once
         job_run.accepted(receipt, server)
         if intents is not None and receipt is not None:
             intents.acknowledged(job, receipt)
@@ -147,6 +149,9 @@ class CommandSender:
         before_send = functools.partial(self._before_send, job_run)
         if job.spec is None:
             assert job.server_id is not None
+            if job.call is not None:
+                await job.call(endpoints, job.server_id, before_send)
+                return None
             command: Callable[[ServerId, BeforeSend], Awaitable[object]] = getattr(endpoints, job.command)
             await command(job.server_id, before_send)
             return None

@@ -13,7 +13,6 @@ from ..errors import ConfigurationError, PlanRefusedError
 from ..fleet_plan import FleetPlan
 from ..fleet_spec import FleetSpec
 from ..specs import ServerSpec, check_bool
-from .bulk_commands import BulkCommands
 from .guards import Guards
 from .inputs import (
     ApplyOptions,
@@ -26,6 +25,7 @@ from .inputs import (
 )
 from .jobs import Options
 from .outcomes import Report
+from .provider_commands import ProviderCommands
 from .replace_options import ReplaceOptions
 from .stream import finish
 from .swaps import Switch
@@ -38,7 +38,7 @@ PAUSE = 1.0
 """Seconds before it is planned again: lists that lag show the servers of another program one after the other."""
 
 
-class FleetCalls(BulkCommands):
+class FleetCalls(ProviderCommands):
     """The calls of `Fleet` that bring the account to what fleets say."""
 
     async def plan(

@@ -28,6 +28,7 @@ __all__ = [
     "PlanOptions",
     "RollingOptions",
     "ScaleOptions",
+    "SnapshotOptions",
     "StartOptions",
     "StuckOptions",
     "check_before",
@@ -55,6 +56,15 @@ class ActOptions(TypedDict, total=False):
     """Called, not awaited, with each `vpsorg_async.events.FleetEvent`."""
     journal: str | os.PathLike[str] | None
     """The file in which intents and receipts are recorded, so that a run after a crash neither forgets nor repeats."""
+
+
+class SnapshotOptions(TypedDict, total=False):
+    """The further options of `Fleet.snapshot`."""
+
+    on_failure: Literal["continue", "stop"]
+    """As in `ActOptions`."""
+    on_event: Callable[[FleetEvent], None] | None
+    """As in `ActOptions`."""
 
 
 class StartOptions(ActOptions, total=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,7 +12,9 @@ import attrs
 from ..admission import AdmissionControl
 from ..endpoints import Endpoints
 from ..errors import VpsOrgError
+from ..http.session import BeforeSend
 from ..lifecycle.calls import Waiter, WaitOutcome
+from ..lifecycle.commands import COMMANDS
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy
@@ -25,7 +27,7 @@ from .outcomes import Failed, Report, Succeeded
 from .resumption import Resumption
 from .stuck import StuckPolicy
 
-__all__ = ["Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
+__all__ = ["Call", "Job", "JobRun", "Options", "RunContext", "RunTrace", "Work", "context_of"]
 
 
 class RunTrace(Protocol):
@@ -92,6 +94,14 @@ class Options:
     """How servers that do not come up are replaced; None: they are reported."""
 
 
+class Call(Protocol):
+    """Sends the command of a job, where that takes more than its server."""
+
+    def __call__(
+        self, endpoints: Endpoints, server_id: ServerId, before_send: BeforeSend
+    ) -> Awaitable[object]: ...
+
+
 @attrs.frozen(kw_only=True)
 class Job:
     """What to do for one server: a command (empty: none), then a wait for the target (None: none)."""
@@ -117,6 +127,15 @@ class Job:
     """What is changed in place before anything else."""
     receipt: Receipt | None = None
     """That of a command which an earlier run sent, and which is waited for."""
+    call: Call | None = None
+    """How the command is sent; None: by the method of `Endpoints` that has its name."""
+
+    @property
+    def past(self) -> str:
+        """What was done with a server whose command was applied."""
+        command = COMMANDS.get(self.command)
+        return self.how if command is None else command.past
+
     leaving: bool = False
     """Whether an earlier run was about to delete the server in order to create another one, which follows if it did."""
 

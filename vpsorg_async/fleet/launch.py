@@ -24,7 +24,7 @@ from .convergence import Selector
 from .guards import Guards
 from .inputs import check_ids, no_repeats
 from .intents import COMMANDS_LAST, Intents, standing_pairs
-from .jobs import Job, Options, RunContext, Work
+from .jobs import Call, Job, Options, RunContext, Work
 from .outcomes import Failed, Report, Skipped
 from .planning import FleetPlan, Step, StepKind, plan_fleet
 from .replace_options import ReplaceOptions
@@ -205,9 +205,18 @@ class Launcher:
         )
 
     def acting(
-        self, operation: str, ids: Iterable[ServerId | Server], options: Options, *, wait: bool
+        self,
+        operation: str,
+        ids: Iterable[ServerId | Server],
+        options: Options,
+        *,
+        wait: bool,
+        call: Call | None = None,
+        again: Again | None = None,
+        holds: Sequence[ServerId] | None = None,
+        echo: bool = False,
     ) -> Run:
-        """Return a run that sends one command to several servers."""
+        """Return a run that sends one command to several servers, by ``call``. It ``holds`` more in its journal."""
         self._context.waiter.check()
         wanted = check_ids(ids)
         target = Target.of(COMMANDS[operation].target) if wait else None
@@ -215,7 +224,8 @@ class Launcher:
             options = attrs.evolve(options, careful_deletes=True)
 
         async def prepare(resumption: Resumption) -> Work:
-            jobs = [job_left(key, operation, target, resumption.command(key, operation)) for key in wanted]
+            left = [job_left(key, operation, target, resumption.command(key, operation)) for key in wanted]
+            jobs = [attrs.evolve(job, call=call, echo=echo or job.echo) for job in left]
             rest = [job.server_id for job in jobs if job.command and job.server_id is not None]
             if operation == "reboot" and wait and rest:
                 # what each server was before is the evidence for its reboot later; if it can't be read the evidence
@@ -225,8 +235,8 @@ class Launcher:
             return Work(jobs)
 
         lasting = max(options.timeout, COMMANDS_LAST)
-        record = self.recording(options.journal, operation, ids=wanted, lasting=lasting)
-        again = self._act_again(operation, options, target)
+        record = self.recording(options.journal, operation, ids=holds or wanted, lasting=lasting)
+        again = again or self._act_again(operation, options, target)
         return Run(self._context, operation, wanted, options, prepare, record=record, again=again)
 
     def recording(

@@ -6,7 +6,7 @@ import attrs
 
 from ..errors import OutcomeUnknownError, Sent, UnexpectedStatusError, VpsOrgError
 from ..journal import Acknowledged, Intent
-from ..lifecycle.commands import COMMANDS
+from ..lifecycle.commands import COMMANDS, ONCE
 from ..lifecycle.contract import Target
 from ..lifecycle.receipts import Receipt
 from ..records import ServerId
@@ -105,13 +105,13 @@ def _act(
 ) -> Job:
     """Return the job for a command, of which an earlier one was ``acknowledged``, or may have been applied (``lost``).
 
-    What was acknowledged is only waited for. A lost reboot fails, because the server could reboot twice. Any other lost
-    command is sent again, and a refusal counts as the echo of the first.
+    What was acknowledged is only waited for. A lost reboot fails, because the server could reboot twice, and so does a
+    lost resize. Any other lost command is sent again, and a refusal counts as the echo of the first.
     """
     past = COMMANDS[operation].past
     if acknowledged:
         return Job(key=key, server_id=key, target=target, how=past, acknowledged=True, receipt=receipt)
-    if lost is not None and operation == "reboot":
+    if lost is not None and operation in ONCE:
         return Job(key=key, server_id=key, error=lost, receipt=receipt)
     return Job(key=key, command=operation, server_id=key, target=target, how=past, echo=lost is not None)
 

@@ -11,7 +11,7 @@ from ..errors import APIError, ConfigurationError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
 from ..journal import Acknowledged, Intent
 from ..lifecycle.calls import WaitOutcome
-from ..lifecycle.commands import COMMANDS, IN_PLACE
+from ..lifecycle.commands import ROLLING
 from ..lifecycle.contract import Target
 from ..lifecycle.readiness import ReadyCheck, ReadyPolicy, check_check
 from ..listing import by_id
@@ -22,7 +22,7 @@ from .command_sender import CommandSender, is_for_the_server_to_say, unanswered
 from .events import FleetEvent, ServerActive, ServerNotReady
 from .inputs import check_function
 from .intents import Intents
-from .jobs import Job, JobRun, RunContext
+from .jobs import Call, Job, JobRun, RunContext
 from .outcomes import Outcome, Report, Skipped, Succeeded
 from .resumption import Resumption
 from .retry_failed import job_left
@@ -59,14 +59,13 @@ class RollingRun(OutcomeStream):
         record: Callable[[], Awaitable[Intents]] | None = None,
         resumption: Resumption | None = None,
         must_resume: bool = False,
+        call: Call | None = None,
     ) -> None:
         """Prepare the run; the options are those of `Fleet.rolling`.
 
         ``record`` opens its journal. ``resumption`` is what an earlier run left, as the caller says; None: what the
-        journal has. ``must_resume``: without anything of an earlier run it is refused.
+        journal has. ``must_resume``: without anything of an earlier run it is refused. ``call`` sends the command.
         """
-        if not isinstance(operation, str) or operation not in IN_PLACE:
-            raise ConfigurationError(f"rolling knows {', '.join(IN_PLACE)}, not {operation!r}")
         check_function(on_event, "on_event", awaited=False)
         if health is not None:
             check_check(health, "health")
@@ -79,7 +78,8 @@ class RollingRun(OutcomeStream):
             "canary": canary,
         }
         self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
-        self._command = COMMANDS[operation]
+        self._command = ROLLING[operation]
+        self._call = call
         self._target = Target.of(self._command.target)
         self._ids = ids
         self._timeout = timeout
@@ -131,10 +131,11 @@ class RollingRun(OutcomeStream):
             if isinstance(job, Skipped):
                 self._outcomes.settle(key, job)
             else:
-                self._jobs[key] = job
+                self._jobs[key] = attrs.evolve(job, call=self._call)
                 if server is not None:
                     self._context.endpoints.saw(server)
-                    if isinstance(left, Acknowledged) and left.done:
+                    # a resize may have been to another plan: it is checked once more
+                    if isinstance(left, Acknowledged) and left.done and self._call is None:
                         done.add(key)
                         self._settle_done(job, server)
             if (isinstance(job, Skipped) or key in done) and self._is_down(server):

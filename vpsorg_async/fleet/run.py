@@ -16,7 +16,7 @@ from ..endpoints import Endpoints
 from ..errors import OutcomeUnknownError, ServerGoneError, VpsOrgError, WaitError
 from ..http.session import SendCancelled
 from ..lifecycle.calls import WaitOutcome
-from ..lifecycle.commands import COMMANDS
+from ..lifecycle.commands import COMMANDS, ONCE
 from ..lifecycle.contract import Target
 from ..lifecycle.creations import Doubt
 from ..lifecycle.receipts import Receipt
@@ -203,10 +203,10 @@ class Run(OutcomeStream):
             if job.spec is not None:
                 self._outcomes.emit(CommandLost, key=job.key, message=str(error))
                 self._searches.open(job_run, job.spec, error)
-            elif job.command == "reboot":
+            elif job.command in ONCE:
                 self._fail(job_run, error)
             else:
-                # the server itself shows whether it was applied; of a reboot it shows nothing
+                # the server itself shows whether it was applied; of these it shows nothing, or has been asked
                 await self._judge_by_server(job_run, endpoints, error)
         except VpsOrgError as error:
             if is_for_the_server_to_say(job, error):
@@ -216,7 +216,7 @@ class Run(OutcomeStream):
         else:
             if server is not None:
                 self._created[job.key] = server.id
-            self._await(job_run, server, COMMANDS[job.command].past)
+            self._await(job_run, server, job.past)
         # not in a `finally`: a command that was cancelled, or met a bug, may have been sent; `_settle_all` reports it
         self._in_flight.pop(job.key, None)
         if job_run.refusal is not None and self._options.careful_deletes and job.command == "delete":
@@ -228,9 +228,9 @@ class Run(OutcomeStream):
         job = job_run.job
         if job.target is not None:
             job_run.refused(error)
-            self._await(job_run, job.server, COMMANDS[job.command].past)
+            self._await(job_run, job.server, job.past)
         elif job.server_id and await endpoints.shows_done(job.command, job.server_id):
-            self._succeed(job_run, job.server, COMMANDS[job.command].past)
+            self._succeed(job_run, job.server, job.past)
         else:
             self._fail(job_run, error)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-__all__ = ["COMMANDS", "GONE", "IN_PLACE", "LEAVING", "MOVING", "ONCE", "SETTLED", "Command"]
+__all__ = ["COMMANDS", "GONE", "IN_PLACE", "LEAVING", "MOVING", "ONCE", "ROLLING", "SETTLED", "Command"]
 
 GONE = "gone"
 """The status of a server that does not exist any more."""
@@ -66,6 +66,10 @@ IN_PLACE: Mapping[str, Command] = MappingProxyType(
     {word: command for word, command in COMMANDS.items() if command.before is not None}
 )
 """The commands that keep the server: start, stop and reboot."""
+ROLLING: Mapping[str, Command] = MappingProxyType(
+    {**IN_PLACE, "resize": attrs.evolve(COMMANDS["resize"], before="active", target="active")}
+)
+"""The commands of rolling operations, which a resize is of servers that are active."""
 ONCE = frozenset({"reboot", "resize", "snapshot"})
 """What is never sent again while it may have been applied: no status shows whether it was."""
 MOVING = frozenset(command.moving for command in COMMANDS.values() if command.target != GONE)

@@ -69,10 +69,13 @@ class Fleet(Face):
     start: Final = blocking(fleet.Fleet.start)
     stop: Final = blocking(fleet.Fleet.stop)
     hard_stop: Final = blocking(fleet.Fleet.hard_stop)
+    resize: Final = blocking(fleet.Fleet.resize)
+    snapshot: Final = blocking(fleet.Fleet.snapshot)
     reboot: Final = blocking(fleet.Fleet.reboot)
     delete: Final = blocking(fleet.Fleet.delete)
     rolling: Final = wrapped_as(RollingRun, fleet.Fleet.rolling)
     rolling_reboot: Final = blocking(fleet.Fleet.rolling_reboot)
+    rolling_resize: Final = blocking(fleet.Fleet.rolling_resize)
 
     def retry_failed(self, report: Report) -> Report:
         """Retry the servers of a report that failed or were skipped: `Report.retry_failed`, which is async.
