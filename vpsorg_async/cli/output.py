@@ -70,7 +70,7 @@ class Output:
 
     def _check(self) -> None:
         if self.form in _OF_TABLES:
-            raise ConfigurationError(f"-o {self.form}: this command prints no table, so -o is table or json")
+            raise ConfigurationError(f"-o {self.form}: this command has the forms table and json only")
 
     @property
     def as_json(self) -> bool:

@@ -125,7 +125,7 @@ def rolling_reboot(
     verb = "Continue the rolling reboot of" if resume else "Reboot"
     how = f", at most {pace.max_unavailable} unavailable at a time"
     confirmed = partial(ask, verb, found, how, yes=yes or is_sole(found, ids, servers))
-    if durable.on:
+    if durable.on and found:
         return run_durably(durable, settings, "RollingReboot", {"ids": [*found], **limits}, output, confirmed)
     confirmed()
 

@@ -45,7 +45,7 @@ app: App = App(
 
 # each module is imported only when its command is used
 for _name, _home, _help in (
-    ("servers", "servers:app", "The servers of the account, one at a time."),
+    ("servers", "servers:app", "The servers of the account: list, create, change, delete."),
     ("fleet", "fleet:app", "Many servers at once, with one outcome for each."),
     ("wait", "wait_command:wait", "Wait until the last command on servers is done, or they reach a status."),
     ("watch", "watching:watch", "Show the servers of the account and their changes, until Ctrl-C."),

@@ -44,7 +44,9 @@ from .time_options import WaitTimeout
 
 __all__ = ["app"]
 
-app: App = App(name="servers", help="The servers of the account, one at a time.", help_epilogue="")
+app: App = App(
+    name="servers", help="The servers of the account: list, create, change, delete.", help_epilogue=""
+)
 
 # each module is imported only when its command is used
 for _name, _alias, _help in (
