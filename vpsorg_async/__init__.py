@@ -40,12 +40,13 @@ if TYPE_CHECKING:
         StatusWord,
     )
     from .shared_client import SharedClient
-    from .specs import ServerSpec
+    from .specs import Alternative, ServerSpec
     from .timing import Backoff
 
 __all__ = [
     "Account",
     "ActionAccepted",
+    "Alternative",
     "Backoff",
     "Change",
     "Client",
@@ -114,6 +115,7 @@ _HOMES = {
     "Report": "fleet",
     "RetryPolicy": "config",
     "Sent": "errors",
+    "Alternative": "specs",
     "ServerSpec": "specs",
     "ServerStuck": "lifecycle.events",
     "SharedClient": "shared_client",

@@ -29,7 +29,7 @@ class Admission:
     def __init__(self, allowance: Allowance, clock: Clock, places: Mapping[str, Place]) -> None:
         self._allowance = allowance
         self._clock = clock
-        self._places = places
+        self._places = dict(places)
 
     async def create(self, spec: ServerSpec, create: Awaitable[Server]) -> Server:
         """Await a create, note what became of its place, and return its server or raise its error."""
@@ -68,6 +68,17 @@ class Admission:
     def take_over(self, other: Admission) -> None:
         """Use the places of another admission from now on, instead of those of the same names."""
         self._places = {**self._places, **other._places}
+
+    def unused(self, name: str) -> bool:
+        """Whether there is a place of this name whose create was not begun."""
+        place = self._places.get(name)
+        return place is not None and not place.begun
+
+    def give_up(self, name: str) -> None:
+        """Give up the place of a create that was refused, or not begun."""
+        place = self._places.pop(name, None)
+        if place is not None and place.settled_at is None:
+            self._allowance.withdraw([place])
 
     def close(self) -> None:
         """Give up the places whose creates were not begun."""
@@ -179,6 +190,16 @@ class AdmissionControl:
             view = await self._view(endpoints, None)
         places = self._allowance.admit_resizes(ids, offer, view)
         return offer, Admission(self._allowance, self._clock, places)
+
+    async def exchange(self, admission: Admission, endpoints: Endpoints, spec: ServerSpec) -> None:
+        """Admit this spec instead of the one of the same name, whose create was refused, or not begun.
+
+        Raises what `admit` raises; the first place is given up then as well.
+        """
+        if admission.unused(spec.name) and not self._allowance.needs_prices:
+            return
+        admission.give_up(spec.name)
+        admission.take_over(await self.admit(endpoints, [spec], searched=True))
 
     def clear(self, name: str) -> None:
         """Note that no create of this name, by its key, whose outcome is unknown has had an effect."""

@@ -16,7 +16,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -97,6 +97,7 @@ def _converter(passwords: bool) -> Any:
     converter.register_structure_hook(datetime, _read_time)
     converter.register_structure_hook(Decimal, _read_decimal)
     converter.register_structure_hook_func(_is_primitive_union, _read_scalar)
+    converter.register_structure_hook_func(_is_text_or_function, lambda value, _: _read_scalar(value, str))
     converter.register_structure_hook_factory(_is_list, _list_reader)
     converter.register_structure_hook_factory(attrs.has, _record_reader)
     converter.register_structure_hook_factory(_is_tagged, _tagged_reader)
@@ -108,6 +109,7 @@ def _converter(passwords: bool) -> Any:
     converter.register_unstructure_hook_factory(
         _is_primitive_union, lambda wanted: functools.partial(_write_scalar, wanted)
     )
+    converter.register_unstructure_hook_func(_is_text_or_function, _write_text)
     converter.register_unstructure_hook_factory(_is_list, _list_writer)
     converter.register_unstructure_hook_factory(
         attrs.has, lambda record, converter: _record_writer(record, converter, passwords)
@@ -121,6 +123,15 @@ def _converter(passwords: bool) -> Any:
 
 def _is_primitive_union(wanted: Any) -> bool:
     return {*typing.get_args(wanted)} <= _PRIMITIVES and typing.get_origin(wanted) in _UNIONS
+
+
+def _is_text_or_function(wanted: Any) -> bool:
+    """Return whether a field holds a text, or a function, which data can't hold."""
+    return any(typing.get_origin(kind) is Callable for kind in typing.get_args(wanted))
+
+
+def _write_text(value: object) -> object:
+    return _write_scalar(str, value)
 
 
 def _read_scalar(value: object, wanted: Any) -> object:

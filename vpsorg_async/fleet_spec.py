@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from .root_error import ConfigurationError
-from .specs import ServerSpec, name_key
+from .specs import Alternative, ServerSpec, check_alternatives, name_key
 
 __all__ = ["FleetSpec", "NamePattern", "check_apart"]
 
@@ -100,12 +100,6 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _no_alternatives(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple) or value:
-        raise ConfigurationError(f"alternatives is (): other plans are not supported yet, not {value!r}")
-    return ()
-
-
 def _valid_number(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
         raise ConfigurationError(f"{attribute.name} is a number from 0 to {MOST}, not {value!r}")
@@ -131,7 +125,8 @@ class FleetSpec:
         ssh_key_ids: Several keys; only the provider dialect accepts more than one.
         first: The lowest number of a new server.
         protect: Names of servers of the fleet that are never deleted.
-        alternatives: Reserved for other plans and locations; anything but ``()`` is refused by this version.
+        alternatives: Other plans or locations, which are tried in this order if a create is refused; see `Alternative`.
+            A server that fits one of them does not differ from the fleet.
 
     Raises:
         ConfigurationError: A value is invalid.
@@ -156,7 +151,7 @@ class FleetSpec:
     ssh_key_ids: tuple[int | str, ...] = ()
     first: int = attrs.field(default=1, validator=_valid_number)
     protect: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    alternatives: tuple[Any, ...] = attrs.field(default=(), converter=_no_alternatives)
+    alternatives: tuple[Alternative, ...] = attrs.field(default=(), converter=check_alternatives)
 
     def __attrs_post_init__(self) -> None:
         self.spec(self.first)  # checks the patterns and the other values
@@ -192,6 +187,7 @@ class FleetSpec:
             ssh_key_id=self.ssh_key_id,
             backups_enabled=self.backups_enabled,
             ssh_key_ids=self.ssh_key_ids,
+            alternatives=self.alternatives,
         )
 
 

@@ -97,6 +97,10 @@ class Servers:
         if not isinstance(spec, ServerSpec):
             raise ConfigurationError(f"create takes a ServerSpec, not {type(spec).__name__}")
         self._admissions.check_change(f"create of {spec.name!r}")
+        if spec.alternatives:
+            raise ConfigurationError(
+                "create sends one create: alternatives are for vps.fleet.create and ensure"
+            )
         endpoints = self._endpoints.begin()
         admission = await self._admissions.admit(endpoints, [spec])
         return await admission.create(spec, endpoints.create(spec))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from .conversion import raise_problems, try_read
@@ -60,14 +60,19 @@ def read_rows(data: object, key: str, kind: type[T], what: str) -> list[T]:
     return records
 
 
+def _digits(row: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Yield a line for each id of digits in quotes: ids of either dialect are allowed, but it was meant as a number."""
+    for name, value in row.items():
+        if name.endswith("_id") and isinstance(value, str) and value.isdecimal():
+            yield f"{place}.{name}: expected an integer, not {json.dumps(value)}"
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from _digits(item, f"{place}.{name}[{index}]") if isinstance(item, dict) else ()
+
+
 def _problems(row: dict[str, Any], place: str, kind: type[T], records: list[T]) -> list[str]:
     """Read one row into ``records``, or return its problems as lines with their places."""
-    # ids of either dialect are allowed, but an id of digits was meant as a number
-    problems = [
-        f"{place}.{name}: expected an integer, not {json.dumps(value)}"
-        for name, value in row.items()
-        if name.endswith("_id") and isinstance(value, str) and value.isdecimal()
-    ]
+    problems = [*_digits(row, place)]
     if problems:
         return problems
     record, problems = try_read(row, kind, place)

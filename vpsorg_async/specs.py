@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
 from .records import Server, ServerId
-from .root_error import ConfigurationError
+from .root_error import ConfigurationError, VpsOrgError
 
 __all__ = [
+    "Alternative",
     "ServerSpec",
+    "check_alternatives",
     "check_bool",
     "check_hostname",
     "check_id",
@@ -158,6 +160,73 @@ def _valid_backups(_: Any, __: Any, value: Any) -> None:
         check_bool(value, "backups_enabled")
 
 
+def _valid_when(_: Any, __: Any, value: Any) -> None:
+    if not callable(value) and not (isinstance(value, str) and value.strip()):
+        raise ConfigurationError(
+            "an alternative needs a when: a text that the message of the refusal must contain, or a function of the "
+            f"error, not {_shown(value)}"
+        )
+
+
+def _optional_id(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None:
+        check_id(value, attribute.name)
+
+
+def _optional_location(_: Any, __: Any, value: Any) -> None:
+    if value is not None:
+        _valid_location(None, None, value)
+
+
+@attrs.frozen(kw_only=True)
+class Alternative:
+    """Another plan or location for a server whose create was refused.
+
+    It is tried only after a definite refusal of the kind that ``when`` names: there is no default, because one bad name
+    must not move a whole fleet to a dearer plan.
+
+    Args:
+        when: A text that the message of the refusal must contain, whatever its case; or a function that is called with
+            the error (`RequestError`) and returns whether the alternative is tried.
+        plan_id: The id of the other plan; None: that of the spec.
+        location: The other location; None: that of the spec.
+
+    Raises:
+        ConfigurationError: A value is invalid, ``when`` is missing, or neither a plan nor a location is given.
+
+    Example:
+        ``Alternative(plan_id=2, when="sold out")``
+    """
+
+    when: str | Callable[[VpsOrgError], object] = attrs.field(default="", validator=_valid_when)
+    plan_id: int | str | None = attrs.field(default=None, validator=_optional_id)
+    location: str | int | None = attrs.field(default=None, validator=_optional_location)
+
+    def __attrs_post_init__(self) -> None:
+        if self.plan_id is None and self.location is None:
+            raise ConfigurationError("an alternative has another plan_id or location, or both")
+
+    def of(self, spec: ServerSpec) -> ServerSpec:
+        """Return the spec with this plan or location, and without alternatives."""
+        return attrs.evolve(
+            spec,
+            plan_id=spec.plan_id if self.plan_id is None else self.plan_id,
+            location=spec.location if self.location is None else self.location,
+            alternatives=(),
+        )
+
+
+def check_alternatives(value: Any) -> tuple[Alternative, ...]:
+    """Return alternatives as a tuple. Raises `ConfigurationError`."""
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"alternatives is a list of Alternative, not {_shown(value)}")
+    found = tuple(value)
+    for one in found:
+        if not isinstance(one, Alternative):
+            raise ConfigurationError(f"alternatives is a list of Alternative, not of {_shown(one)}")
+    return found
+
+
 @attrs.frozen(kw_only=True)
 class ServerSpec:
     """A server to be created.
@@ -171,6 +240,7 @@ class ServerSpec:
         ssh_key_id: The id of an SSH key to install.
         backups_enabled: None is not sent, and the API treats it as off.
         ssh_key_ids: Several keys; only the provider dialect accepts more than one.
+        alternatives: Other plans or locations, which fleet calls try in this order if the create is refused.
 
     Raises:
         ConfigurationError: A value is invalid.
@@ -189,6 +259,15 @@ class ServerSpec:
     ssh_key_id: int | str | None = attrs.field(default=None, validator=_valid_key)
     backups_enabled: bool | None = attrs.field(default=None, validator=_valid_backups)
     ssh_key_ids: tuple[int | str, ...] = attrs.field(default=(), converter=_keys, validator=_valid_keys)
+
+    alternatives: tuple[Alternative, ...] = attrs.field(default=(), converter=check_alternatives)
+
+    @property
+    def variants(self) -> tuple[ServerSpec, ...]:
+        """What may be created from the spec: the spec itself, and each alternative; all without alternatives."""
+        if not self.alternatives:
+            return (self,)
+        return (attrs.evolve(self, alternatives=()), *(other.of(self) for other in self.alternatives))
 
     @property
     def all_ssh_keys(self) -> tuple[int | str, ...]:

@@ -93,8 +93,8 @@ def test_the_spec_of_a_server() -> None:
         ({"plan_id": 0}, "plan_id"),
         ({"protect": "web-01"}, "protect is a list of names"),
         ({"protect": ["web-1"]}, "'web-1', which is no name of the fleet"),
-        ({"alternatives": [{"plan_id": 2}]}, "not supported yet"),
-        ({"alternatives": None}, "not supported yet"),
+        ({"alternatives": [{"plan_id": 2}]}, "alternatives is a list of Alternative"),
+        ({"alternatives": None}, "alternatives is a list of Alternative"),
         ({"protect": [3]}, "3, which is no name of the fleet"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_file_of_fleets(tmp_path: Path) -> None:
         (
             "count = 2\n",
             "count = 2\nalternatives = [{ plan_id = 4 }]\n",
-            "$.fleet[1]: alternatives is (): other",
+            "$.fleet[1].alternatives[0]: an alternative needs a when",
         ),
         ("web-01", "web-1", "$.fleet[0]: protect has 'web-1'"),
         ("[[fleet]]", "[[fleets]]", "$.fleets: unknown"),

@@ -38,6 +38,7 @@ from .server_tables import REPORTED, ReportOutput
 from .settings import ACCOUNT, Account, Settings
 from .specs import number_or_share
 from .stdio import note
+from .stuck_options import AS_THEY_ARE, Stuck
 from .swap_options import SWAPPING, Swapping
 from .tables import Column, Columns
 from .time_options import Settle, Timeout
@@ -148,6 +149,7 @@ def apply(
     pruning: Pruning = PRUNING,
     swapping: Swapping = SWAPPING,
     readiness: Readiness = READINESS,
+    stuck: Stuck = AS_THEY_ARE,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
@@ -159,7 +161,8 @@ def apply(
     command first shows the plan and asks. It applies that plan, and nothing if the account has changed meanwhile. With
     --replace rolling, servers that differ are replaced: the old one is deleted when the new one is ready.
     """
-    durable.check(ready=readiness.ready, passwords=passwords, journal=record.journal)
+    replacing = stuck.options()
+    durable.check(ready=readiness.ready, passwords=passwords, journal=record.journal, on_stuck=stuck.asked)
     settings = account.settings()
     if durable.on:
         asked = {"fleets": load_fleets(file), "timeout": timeout, "settle": settle, **pruning.options()}
@@ -171,7 +174,9 @@ def apply(
     check_seconds(settle, "--settle", zero=True)
     options = pruning.options() | swapping.options()
     made = _planned(settings, load_fleets(file), options, recorded)
-    return _applied(settings, made, timeout, settle, passwords, request, recorded, output, yes=yes)
+    return _applied(
+        settings, made, timeout, settle, passwords, request, recorded, output, yes=yes, replacing=replacing
+    )
 
 
 def scale(
@@ -187,6 +192,7 @@ def scale(
     yes: Yes = False,
     removal: Removal = REMOVAL,
     readiness: Readiness = READINESS,
+    stuck: Stuck = AS_THEY_ARE,
     record: JournalOptions = JOURNAL,
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
@@ -197,7 +203,7 @@ def scale(
     asks, as apply does.
     """
     settings = account.settings()
-    request, recorded = readiness.request(new=True), record.file(settings)
+    request, recorded, replacing = readiness.request(new=True), record.file(settings), stuck.options()
     check_seconds(timeout, "--timeout")
     check_seconds(settle, "--settle", zero=True)
     wanted = _one(load_fleets(file), fleet)
@@ -208,7 +214,17 @@ def scale(
 
     made = settings.run(planned)
     return _applied(
-        settings, made, timeout, settle, passwords, request, recorded, output, yes=yes, operation="scale"
+        settings,
+        made,
+        timeout,
+        settle,
+        passwords,
+        request,
+        recorded,
+        output,
+        yes=yes,
+        operation="scale",
+        replacing=replacing,
     )
 
 
@@ -283,6 +299,7 @@ def _applied(
     *,
     yes: bool,
     operation: str = "apply",
+    replacing: dict[str, Any],
 ) -> int:
     """Show the plan, ask if it changes anything, apply it, and print the report."""
     if made.refusals or made.over_limits:
@@ -299,6 +316,7 @@ def _applied(
             ready_timeout=request.timeout,
             on_event=hook,
             journal=journal,
+            **replacing,
         )
         return attrs.evolve(report, operation=operation)
 

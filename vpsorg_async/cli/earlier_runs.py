@@ -192,6 +192,7 @@ async def close_books(journal: Journal, report: Report, recording: Recording) ->
     """Remove from the journal what a report says is done, and servers that do not exist any more."""
     gone: list[ServerId] = []
     done: list[ServerId] = []
+    gone += report.replaced
     for outcome in report.outcomes:
         if isinstance(outcome, Succeeded):
             # what was created stays for a while: its receipt says whose the name is, while lists lag

@@ -31,6 +31,7 @@ from .selecting import ask, is_sole, select
 from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification
+from .stuck_options import AS_THEY_ARE, Stuck
 from .time_options import Seconds, Settle, Timeout
 
 __all__ = ["app"]
@@ -81,6 +82,7 @@ def create(
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
+    stuck: Stuck = AS_THEY_ARE,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
@@ -91,9 +93,10 @@ def create(
     New servers cost money at once, so the command first shows the price, if it is known, and asks for confirmation.
     """
     request = readiness.request(unless=_unless(no_wait), new=True)
+    replacing = stuck.options(wait=not no_wait)
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
-    durable.check(no_wait=no_wait, **_local(stop_on_failure, readiness, passwords, record))
+    durable.check(no_wait=no_wait, **_local(stop_on_failure, readiness, stuck, passwords, record))
     if durable.on and not dry_run:
         return create_durably(durable, settings, "create", specs, timeout, settle, yes, output)
     recording = Recording.creating(record.file(settings), settings, specs, settle, waited=not no_wait)
@@ -111,7 +114,7 @@ def create(
         ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
-        return await vps.fleet.create(
+        report: Report = await vps.fleet.create(
             specs,
             timeout=timeout,
             wait=not no_wait,
@@ -121,7 +124,9 @@ def create(
             on_event=hook,
             settle=settle,
             journal=journal,
+            **replacing,
         )
+        return report
 
     with Passwords(passwords) as safe:
         return run_and_report(settings, "create", _names(specs), call, output, safe, request, recording)
@@ -138,6 +143,7 @@ def ensure(
     yes: Yes = False,
     servers: Specification = SPECIFICATION,
     readiness: Readiness = READINESS,
+    stuck: Stuck = AS_THEY_ARE,
     record: JournalOptions = JOURNAL,
     durable: DurableOptions = LOCAL,
     account: Account = ACCOUNT,
@@ -148,10 +154,10 @@ def ensure(
     Existing names are kept, missing ones are created, and stopped ones are started. If you run the command again, it
     completes what an earlier run left undone. With --ready, the servers that exist already are checked as well.
     """
-    request = readiness.request(new=True)
+    request, replacing = readiness.request(new=True), stuck.options()
     specs, settings = servers.specs(), account.settings()
     check_seconds(timeout, "--timeout")
-    durable.check(**_local(stop_on_failure, readiness, passwords, record))
+    durable.check(**_local(stop_on_failure, readiness, stuck, passwords, record))
     if durable.on and not dry_run:
         return create_durably(durable, settings, "ensure", specs, timeout, settle, yes, output)
     recording = Recording.creating(record.file(settings), settings, specs, settle)
@@ -162,7 +168,7 @@ def ensure(
         ask_to_create(plan, specs, yes=yes)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
-        return await vps.fleet.ensure(
+        report: Report = await vps.fleet.ensure(
             specs,
             timeout=timeout,
             ready=request.check,
@@ -171,7 +177,9 @@ def ensure(
             on_event=hook,
             settle=settle,
             journal=journal,
+            **replacing,
         )
+        return report
 
     with Passwords(passwords) as safe:
         return run_and_report(settings, "ensure", _names(specs), call, output, safe, request, recording)
@@ -294,11 +302,14 @@ def delete(
     return run_and_report(settings, "delete", found, call, output, recording=recording)
 
 
-def _local(stop: bool, readiness: Readiness, passwords: object, record: JournalOptions) -> dict[str, object]:
+def _local(
+    stop: bool, readiness: Readiness, stuck: Stuck, passwords: object, record: JournalOptions
+) -> dict[str, object]:
     """Return the options that only a run in this process has."""
     return {
         "stop_on_failure": stop,
         "ready": readiness.ready,
+        "on_stuck": stuck.asked,
         "passwords": passwords,
         "journal": record.journal,
     }

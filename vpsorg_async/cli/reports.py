@@ -163,9 +163,9 @@ def _row(outcome: Outcome, names: Mapping[ServerId, str]) -> ReportRow:
         return ReportRow(key=outcome.key, name=name, outcome="skipped", reason=_line(outcome.reason))
     server, word, reason = outcome.server, "failed", ""
     if isinstance(outcome, Succeeded):
-        word = outcome.how
+        word, reason = outcome.how, _remark(outcome)
     else:
-        reason = str(outcome.error)
+        reason = "; ".join(filter(None, (str(outcome.error), _remark(outcome))))
         if is_left(outcome):
             word, reason = LEFT, _left(outcome)
     return ReportRow(
@@ -179,6 +179,18 @@ def _row(outcome: Outcome, names: Mapping[ServerId, str]) -> ReportRow:
         seconds=outcome.seconds,
         reason=_line(reason),
     )
+
+
+def _remark(outcome: Succeeded | Failed) -> str:
+    """Return what was done besides a create: which servers were replaced, and which alternative was taken."""
+    taken, parts = outcome.alternative, []
+    if taken is not None:
+        parts.append(f"plan {taken.plan_id} in {taken.location}, because {taken.reason}")
+    if outcome.replaced:
+        parts.append(f"{some(outcome.replaced)} was stuck and is deleted")
+    if isinstance(outcome, Failed) and outcome.not_replaced:
+        parts.append(f"not replaced: {outcome.not_replaced}")
+    return "; ".join(parts)
 
 
 def _line(text: str) -> str:

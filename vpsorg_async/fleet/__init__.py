@@ -25,7 +25,7 @@ from .inputs import (
     StartOptions,
     StuckOptions,
 )
-from .outcomes import Failed, Outcome, Report, Skipped, Succeeded
+from .outcomes import Failed, Outcome, Report, Skipped, Succeeded, TakenAlternative
 from .planning import FleetPlan, Step, StepKind
 from .remaining import Remaining
 from .rolling import RollingRun
@@ -62,4 +62,5 @@ __all__ = [
     "StepKind",
     "StuckOptions",
     "Succeeded",
+    "TakenAlternative",
 ]

@@ -12,7 +12,8 @@ from ..endpoints import Endpoints
 from ..errors import APIError, OutcomeUnknownError, VpsOrgError
 from ..http.session import BeforeSend, SendCancelled
 from ..records import Server, ServerId
-from ..specs import id_text
+from ..specs import ServerSpec, id_text
+from .alternatives import Alternatives, after
 from .events import CommandAnswered, CommandSent
 from .intents import Intents
 from .jobs import Job, JobRun, RunContext
@@ -64,6 +65,8 @@ class CommandSender:
         self._intents: Intents | None = None
         self._in_flight: set[asyncio.Future[None]] = set()
         self._admission: Admission | None = None
+        self._admissions = context.admissions
+        self._alternatives = Alternatives()
 
     def record(self, intents: Intents | None) -> None:
         """Write an intent into this journal before each command, and its receipt after it."""
@@ -105,22 +108,44 @@ class CommandSender:
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in_flight.add(answered)
         try:
-            return await self._send_recorded(job_run, endpoints, ids_before)
+            if job_run.job.spec is None:
+                return await self._send_recorded(job_run, endpoints, ids_before, None)
+            return await self._create(job_run, job_run.job.spec, endpoints, ids_before)
         finally:
             self._in_flight.discard(answered)
             answered.cancel()
 
-    async def _send_recorded(
-        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str]
+    async def _create(
+        self, job_run: JobRun, spec: ServerSpec, endpoints: Endpoints, ids_before: Collection[str]
     ) -> Server | None:
-        """Send the command, with its intent before and its receipt after it."""
+        """Send the create of a spec; after a refusal that an alternative is for, the create of that one."""
+        choice = self._alternatives.first(spec)
+        while True:
+            if choice.index >= 0 and self._admission is not None:
+                await self._admissions.exchange(self._admission, endpoints, choice.spec)
+            job_run.takes(choice.taken)
+            try:
+                server = await self._send_recorded(job_run, endpoints, ids_before, choice.spec)
+            except VpsOrgError as error:
+                following = after(spec, choice, error)
+                if following is None:
+                    raise
+                choice = following
+            else:
+                self._alternatives.worked(spec, choice)
+                return server
+
+    async def _send_recorded(
+        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str], spec: ServerSpec | None
+    ) -> Server | None:
+        """Send the command, with its intent before and its receipt after it; a create of this spec."""
         intents, job = self._intents, job_run.job
         if intents is None:
-            server = await self._send(job_run, endpoints, ids_before)
+            server = await self._send(job_run, endpoints, ids_before, spec)
         else:
             await intents.intend(job)
             try:
-                server = await self._send(job_run, endpoints, ids_before)
+                server = await self._send(job_run, endpoints, ids_before, spec)
             except (SendCancelled, VpsOrgError) as error:
                 intents.failed(job, error)
                 raise
@@ -143,11 +168,11 @@ class CommandSender:
         return server
 
     async def _send(
-        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str]
+        self, job_run: JobRun, endpoints: Endpoints, ids_before: Collection[str], spec: ServerSpec | None
     ) -> Server | None:
         job = job_run.job
         before_send = functools.partial(self._before_send, job_run)
-        if job.spec is None:
+        if spec is None:
             assert job.server_id is not None
             if job.call is not None:
                 await job.call(endpoints, job.server_id, before_send)
@@ -155,8 +180,8 @@ class CommandSender:
             command: Callable[[ServerId, BeforeSend], Awaitable[object]] = getattr(endpoints, job.command)
             await command(job.server_id, before_send)
             return None
-        create = endpoints.create(job.spec, before_send)
-        server = await (create if self._admission is None else self._admission.create(job.spec, create))
+        create = endpoints.create(spec, before_send)
+        server = await (create if self._admission is None else self._admission.create(spec, create))
         if id_text(server.id) in ids_before:
             raise OutcomeUnknownError(
                 f"the answer to the create of {job.key!r} names server {server.id!r}, which was listed before",

@@ -23,7 +23,7 @@ from ..records import Seen, Server, ServerId
 from ..specs import ServerSpec
 from ..timing import Clock
 from .events import FleetEvent
-from .outcomes import Failed, Report, Succeeded
+from .outcomes import Failed, Report, Succeeded, TakenAlternative
 from .resumption import Resumption
 from .stuck import StuckPolicy
 
@@ -177,6 +177,8 @@ class JobRun:
     """Servers that were stuck and that this run has deleted, for this one."""
     not_replaced: str = ""
     """Why a stuck server was not replaced."""
+    alternative: TakenAlternative | None = None
+    """The alternative that its last create was sent with; None for the spec itself."""
 
     def sent(self, now: float, time: datetime) -> None:
         """Count an attempt that is sent now."""
@@ -191,6 +193,10 @@ class JobRun:
     def _known_receipt(self) -> Receipt | None:
         # a command in doubt has a receipt to be waited by, and was not acknowledged
         return self.receipt or (self.job.receipt if self.acknowledged else None)
+
+    def takes(self, alternative: TakenAlternative | None) -> None:
+        """Record what the next create is sent with."""
+        self.alternative = alternative
 
     def left(self, why: str) -> None:
         """Record why a stuck server was not replaced."""
@@ -225,6 +231,7 @@ class JobRun:
             acknowledged=self.acknowledged,
             receipt=self._known_receipt,
             replaced=self.replaced,
+            alternative=self.alternative,
         )
 
     def failed(
@@ -250,4 +257,5 @@ class JobRun:
             receipt=self._known_receipt,
             replaced=self.replaced,
             not_replaced=self.not_replaced,
+            alternative=self.alternative,
         )

@@ -17,7 +17,22 @@ from ..records import Seen, Server, ServerId
 from ..timing import SystemClock
 from .remaining import Remaining
 
-__all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "with_password"]
+__all__ = ["Failed", "Outcome", "Report", "Skipped", "Succeeded", "TakenAlternative", "with_password"]
+
+
+@attrs.frozen(kw_only=True)
+class TakenAlternative:
+    """The alternative of a spec from which a server was created.
+
+    Attributes:
+        plan_id: The plan of the server.
+        location: Its location.
+        reason: The refusal that led to it; of the server that is named first, if that was another one.
+    """
+
+    plan_id: int | str
+    location: str | int
+    reason: str
 
 
 @attrs.frozen
@@ -43,6 +58,7 @@ class Succeeded:
         differences: The fields in which an adopted server differs from its spec; they are not changed.
         replaced: The ids of the servers that were created before this one, were stuck, and were deleted for it.
         old: The server that was replaced by this one, as it was before.
+        alternative: The `Alternative` from which this call has created it, and why; None: from the spec itself.
         error: None, as for every outcome that is not `Failed`.
     """
 
@@ -59,6 +75,7 @@ class Succeeded:
     acknowledged: bool = attrs.field(default=False, kw_only=True)
     receipt: Receipt | None = attrs.field(default=None, kw_only=True)
     replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
+    alternative: TakenAlternative | None = attrs.field(default=None, kw_only=True)
     error: ClassVar[None] = None
 
 
@@ -80,6 +97,7 @@ class Failed:
         replaced: The ids of the servers that were created before, were stuck, and were deleted, as in `Succeeded`.
         not_replaced: Why a stuck server was not replaced; empty without ``on_stuck="replace"``, and where it was.
         old: The server that was to be replaced, as it was before; ``server`` is the new one then.
+        alternative: The `Alternative` that was tried last; None for the spec itself.
     """
 
     key: ServerId
@@ -95,6 +113,7 @@ class Failed:
     replaced: tuple[ServerId, ...] = attrs.field(default=(), kw_only=True)
     not_replaced: str = attrs.field(default="", kw_only=True)
     old: Server | None = attrs.field(default=None, kw_only=True)
+    alternative: TakenAlternative | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
@@ -333,6 +352,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "timeline": [str(seen) for seen in outcome.timeline],
         "replaced": list(outcome.replaced),
+        "alternative": None if outcome.alternative is None else attrs.asdict(outcome.alternative),
     }
     if isinstance(outcome, Succeeded):
         return row | {

@@ -100,7 +100,11 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
 
 
 def differing(spec: ServerSpec, server: Server) -> Iterable[Difference]:
-    """Yield each field that the account shows and that differs from the spec."""
+    """Return each field that the account shows and that differs from the spec, if no alternative of it fits better."""
+    return min((tuple(_differing(variant, server)) for variant in spec.variants), key=len)
+
+
+def _differing(spec: ServerSpec, server: Server) -> Iterable[Difference]:
     shown = {
         "plan_id": None if server.plan is None else server.plan.id,
         "os_id": None if server.os is None else server.os.id,
