@@ -450,3 +450,23 @@ def test_the_journal_of_a_run_that_replaced(tmp_path: Path) -> None:
             assert commands(box) == {"create": 11, "delete": 1}
 
     test()
+
+
+@virtual
+async def test_after_a_delete_that_failed_no_other_is_sent() -> None:
+    """As in every `apply`: a stuck server stays as well, and says why. A slow delete is no stuck server."""
+    slow = Rule("delete", faults.SoftDelete("deleting", seconds=1e6, in_list=True), times=1)
+    async with account(slow, *never(2)) as (box, vps):
+        for number in range(11, 16):
+            box.world.add(name=f"web-{number:03}")
+        fleets = [
+            FleetSpec(name=f"{name}-{{n:03}}", count=count, plan_id=1, os_id=5, location="us-west")
+            for name, count in (("web", 3), ("db", 5))
+        ]
+        report = await vps.fleet.apply(fleets, **REPLACE, prune=True, max_deletes=2)
+
+        stuck, late = sorted(report.failed, key=lambda failure: str(failure.key))
+        assert (report.breaker, report.replaced) == ("", ())
+        assert (late.key, late.not_replaced) == ("web-015", "")
+        assert "the delete of web-015 failed" in stuck.not_replaced
+        assert commands(box)["create"] == 5

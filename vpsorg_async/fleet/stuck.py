@@ -128,6 +128,10 @@ class Tally:
         """The numbers that a decision depends on."""
         return Health(total=self._total, up=self._up, stuck=len(self._stuck), replaced=self._replaced)
 
+    def expects(self, key: ServerId) -> bool:
+        """Return whether a server should come up, and has no outcome yet."""
+        return key in self._open
+
     def found_stuck(self, key: ServerId) -> None:
         """Count a server as stuck, until it is up or was found not to be."""
         self._stuck.add(key)

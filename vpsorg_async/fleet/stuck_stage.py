@@ -96,7 +96,7 @@ class StuckStage:
     ) -> None:
         """Begin with these jobs. The ids of servers that are deleted are added to ``before``."""
         self._waits, self._ready, self._intents, self._before = waits, ready, intents, before
-        wanted = [job for job in jobs if job.command != "delete"]
+        wanted = [job for job in jobs if job.command != "delete" and not (job.target and job.target.gone)]
         self._tally = Tally(job.key for job in wanted if job.target is not None or job.server is not None)
         self._creates = sum(job.command == "create" for job in wanted)
         if self._policy is not None:
@@ -125,7 +125,8 @@ class StuckStage:
         if job_run.job.leaving and isinstance(error, ServerGoneError):
             self._tasks.start(self._create_after_crash(job_run.job))
             return
-        if self._policy is not None and is_stuck(error):
+        # a delete that takes too long is no stuck server; and a rolling replacement has rules of its own
+        if self._policy is not None and is_stuck(error) and self._tally.expects(key):
             self._tally.found_stuck(key)
             if job_run.created is not None:
                 self._suspects[key] = Suspect(job_run, error, wait, server)
@@ -143,12 +144,13 @@ class StuckStage:
             await self._context.clock.sleep(INTERVAL)
             now, slowest = self._context.clock.now(), self._context.waiter.poller.slowest
             for wait, job_run in self._waits.open():
-                known = job_run in self._spared or job_run.job.key in self._suspects
+                key = job_run.job.key
+                known = job_run in self._spared or key in self._suspects or not self._tally.expects(key)
                 if job_run.created is None or known:
                     continue
                 if self._tally.is_overdue(now - wait.since, slowest(wait)):
-                    self._tally.found_stuck(job_run.job.key)
-                    self._suspects[job_run.job.key] = Suspect(job_run)
+                    self._tally.found_stuck(key)
+                    self._suspects[key] = Suspect(job_run)
             self._review()
 
     # -- decisions --------------------------------------------------------------------------------------------------
