@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import vpsorg_async
 from vpsorg_async import (
+    Alternative,
     Backoff,
     Failed,
     FleetSpec,
@@ -89,8 +90,15 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
     ServerStatus: st.text(min_size=1).map(ServerStatus),
 }
 NAME = st.from_regex(r"[A-Za-z0-9-]{1,20}", fullmatch=True)
+ALTERNATIVE = st.builds(
+    Alternative,
+    plan_id=ID,
+    location=st.none() | NAME,
+    when=st.from_regex(r"[a-z ]{0,9}[a-z]", fullmatch=True),
+)
 # the records that check their values
 CHECKED: dict[Any, st.SearchStrategy[Any]] = {
+    Alternative: ALTERNATIVE,
     ServerSpec: st.builds(
         ServerSpec,
         name=NAME,
@@ -101,6 +109,7 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
         ssh_key_id=st.none() | ID,
         backups_enabled=st.none() | st.booleans(),
         ssh_key_ids=st.lists(ID, max_size=2).map(tuple),
+        alternatives=st.lists(ALTERNATIVE, max_size=2).map(tuple),
     ),
     FleetSpec: st.builds(
         FleetSpec,
@@ -111,6 +120,7 @@ CHECKED: dict[Any, st.SearchStrategy[Any]] = {
         location=NAME,
         hostname=st.none() | st.just("web{n}.example.com"),
         ssh_key_ids=st.lists(ID, max_size=2).map(tuple),
+        alternatives=st.lists(ALTERNATIVE, max_size=2).map(tuple),
         first=st.integers(0, 9),
     ),
     Receipt: st.builds(

@@ -118,6 +118,7 @@ def create(
             specs,
             timeout=timeout,
             wait=not no_wait,
+            dry_run=False,
             ready=request.check,
             ready_timeout=request.timeout,
             on_failure=_on_failure(stop_on_failure),
