@@ -283,6 +283,32 @@ async def test_a_new_server_that_is_stuck() -> None:
         assert commands(box) == {"create": 7, "delete": 7}
 
 
+@pytest.mark.parametrize("surge", [1, 3])
+def test_one_of_many_new_servers_is_stuck(surge: int) -> None:
+    """Those that wait for their turn do not keep it from being replaced, and it does not keep them from their turn."""
+
+    @virtual
+    async def test() -> None:
+        async with account() as (box, vps):
+            have(box, *range(1, 13))
+            seen: list[Any] = []
+
+            def ready(server: Server) -> bool:
+                if server.name == "web-13":
+                    seen.append(server.id)
+                return server.name != "web-13" or server.id != seen[0]
+
+            report = await apply(
+                vps, fleet(12), surge=surge, ready=ready, ready_timeout=60, on_stuck="replace"
+            )
+
+            assert kinds(report) == {"Succeeded": 12}
+            assert report.replaced == (seen[0],)
+            assert commands(box) == {"create": 13, "delete": 13}
+
+    test()
+
+
 @virtual
 async def test_a_switch_that_is_a_plain_function() -> None:
     """It is called in the same way."""

@@ -180,6 +180,7 @@ class Run(OutcomeStream):
 
     async def _do(self, job: Job, cleared: Doubt | None = None, replaced: tuple[ServerId, ...] = ()) -> None:
         """Do one job; ``cleared``: an earlier create of its name, without effect; ``replaced``: see `JobRun`."""
+        self._stuck.begun(job)
         job_run = JobRun(job, self._context.clock.now(), acknowledged=job.acknowledged, replaced=replaced)
         if job.error is not None:
             self._fail(job_run, job.error)

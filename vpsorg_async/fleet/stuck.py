@@ -112,16 +112,23 @@ class Tally:
     def __init__(self, keys: Iterable[ServerId]) -> None:
         """``keys`` are those of the servers that should come up."""
         self._open = {*keys}
+        self._later: set[ServerId] = set()
         self._stuck: set[ServerId] = set()
         self._total, self._up = len(self._open), 0
         self._replaced = 0
         self._siblings, self._slowest = 0, 0.0
 
     def join(self, keys: Iterable[ServerId]) -> None:
-        """Count further servers that should come up."""
-        new = {*keys} - self._open
-        self._open |= new
-        self._total += len(new)
+        """Count further servers that should come up, each from when it is `begun`."""
+        self._later.update(keys)
+
+    def begun(self, key: ServerId) -> None:
+        """Note that the work on a key begins."""
+        # one that waits for its turn must not keep a stuck one, which may hold that turn, from being decided on
+        if key in self._later:
+            self._later.remove(key)
+            self._open.add(key)
+            self._total += 1
 
     @property
     def health(self) -> Health:

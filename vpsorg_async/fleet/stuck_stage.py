@@ -107,6 +107,10 @@ class StuckStage:
         self._tally.join(job.key for job in jobs)
         self._creates += sum(job.command == "create" for job in jobs)
 
+    def begun(self, job: Job) -> None:
+        """Note that the work on a job begins."""
+        self._tally.begun(job.key)
+
     # -- what happens to servers ------------------------------------------------------------------------------------
 
     def reached(self, job_run: JobRun) -> None:
@@ -125,7 +129,7 @@ class StuckStage:
         if job_run.job.leaving and isinstance(error, ServerGoneError):
             self._tasks.start(self._create_after_crash(job_run.job))
             return
-        # a delete that takes too long is no stuck server; and a rolling replacement has rules of its own
+        # a delete that takes too long is no stuck server
         if self._policy is not None and is_stuck(error) and self._tally.expects(key):
             self._tally.found_stuck(key)
             if job_run.created is not None:
