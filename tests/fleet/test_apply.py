@@ -665,6 +665,7 @@ async def test_one_wrong_file_that_would_delete_most_of_a_fleet(tmp_path: Path) 
         ("web", {}, "FleetSpec"),
         (None, {}, "FleetSpec"),
         (FleetPlan(()), {"prune": True}, "decided when the plan was made"),
+        (FleetPlan(()), {"switch": print}, "without replace='rolling'"),
     ],
 )
 @virtual

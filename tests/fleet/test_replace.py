@@ -675,3 +675,22 @@ def test_the_bounds_hold_at_each_moment(data: st.DataObject) -> None:
             assert max(Counter(server.name for server in box.servers).values()) == 1
 
     course()
+
+
+@virtual
+async def test_fifty_servers_of_which_one_never_becomes_ready() -> None:
+    """49 are replaced, at no moment do fewer than 50 serve, and the old one of that pair is kept."""
+    async with account() as (box, vps):
+        have(box, *range(1, 51))
+
+        def ready(server: Server) -> bool:
+            return server.name != "web-70"
+
+        async with watching(box) as seen:
+            report = await apply(vps, fleet(50), surge=5, max_failures=2, ready=ready, ready_timeout=60)
+
+        assert kinds(report) == {"Succeeded": 49, "Failed": 1}
+        assert (seen.most, seen.fewest) == (55, 50)
+        assert systems(box)["web-20"] == 5
+        assert error(report).old_id == report.failed[0].old.id  # type: ignore[union-attr]
+        assert commands(box) == {"create": 50, "delete": 49}

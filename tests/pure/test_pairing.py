@@ -176,6 +176,8 @@ ROWS: list[tuple[FleetSpec, list[Server], Guards, Replacing, list[str]]] = [
         begun(pair(3, 1, switched=True)),
         ["replace 03 by existing 01"],
     ),
+    # begun, and not wanted any more: no new server exists, and the old one fits
+    (fleet(1, os_id=5), old(1), Guards(), begun(pair(3, 1)), ["keep 01"]),
     # of another fleet
     (
         fleet(1),
@@ -280,7 +282,10 @@ def test_a_pair_that_is_not_certain(servers: list[Server], standing: StandingPai
     """Nothing is done before somebody has looked."""
     (refusal,) = plan_fleets([fleet(1)], servers, replacing=begun(standing, policy=STABLE.policy)).refusals
 
+    protected = plan_fleets([fleet(1, protect=["web-01"])], [*old(1), *new(3)], replacing=begun(pair(3, 1)))
+
     assert word in refusal
+    assert protected.refusals[0].endswith("and it is protected now")
     assert refusal.startswith("web-{n:02}: web-01 [101] was being replaced by web-03")
 
 

@@ -163,7 +163,7 @@ class _Planner:
     def plan(self) -> tuple[list[Step], list[str]]:
         """Return the steps, in the order of the numbers of the servers that exist, and what the guards forbid."""
         fleet, guards, staying = self.fleet, self.guards, self.members.staying
-        pairs = continued(fleet, staying, self.numbers.number, self.replacing)
+        pairs = continued(fleet, staying, self.numbers.number, self.replacing, self._keeps)
         rest = {number: staying[number] for number in sorted(staying) if number not in pairs.members}
         size = len(rest) + len(pairs.steps)
         certain = len(pairs.steps) + sum(all(one.status.is_known for one in same) for same in rest.values())
@@ -191,6 +191,9 @@ class _Planner:
         deletes = sum(step.kind is StepKind.DELETE for step in ordered)
         return ordered, [*pairs.refusals, *guards.refusals(fleet, size, deletes)]
 
+    def _keeps(self, number: int, server: Server) -> bool:
+        return self.guards.keeps(self.fleet, Member(number, server))
+
     def _planned(self, members: Mapping[int, Sequence[Server]]) -> dict[int, Step]:
         """Return the steps of servers as `plan_fleet` plans them."""
         servers = [server for same in members.values() for server in same]
@@ -206,7 +209,7 @@ class _Planner:
             reason = replaceable(step, self.replacing)
             if not reason:
                 fits[number] = step
-            elif step.server is not None and not self.guards.keeps(self.fleet, Member(number, step.server)):
+            elif step.server is not None and not self._keeps(number, step.server):
                 why[number] = reason
         return why, fits
 

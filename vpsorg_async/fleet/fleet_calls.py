@@ -53,19 +53,24 @@ class FleetCalls(ProviderCommands):
         Args:
             fleets: A fleet, or several whose names do not overlap; or specs of servers, which have no pattern that
                 selects others: nothing is deleted then, and ``prune`` is refused.
+            journal: The file of the journal with which the plan will be applied: replacements that were interrupted
+                are in it. It is read, and not created.
             **options: ``prune`` (delete servers that are more than a fleet's count; False), ``max_deletes`` (the most
                 servers to delete: a number for the whole plan, or a share below 1 of each fleet, at least one; 0.1),
                 ``protect`` (names of servers that are not deleted, or a function of a server), ``remove`` (which go
                 first: ``"highest"`` numbers, ``"newest"``, or a function that returns the largest values for those),
-                ``allow_empty`` (whether a count of 0 may delete a whole fleet; False) and ``replace`` (``"never"``: a
-                server that differs from its spec is kept, and its step names the differences); see `PlanOptions`.
+                ``allow_empty`` (whether a count of 0 may delete a whole fleet; False) and ``replace``: ``"never"``
+                (a server that differs from its spec is kept, and its step names the differences) or ``"rolling"``
+                (a new server takes its place), which has ``replace_when``, ``surge``, ``max_unavailable``, ``drain``,
+                ``canary``, ``max_failures``, ``delete_failed`` and ``names``; see `PlanOptions`.
 
         Returns:
             The plan. Its ``refusals`` are empty if it can be applied.
 
         Raises:
-            ConfigurationError: Bad input, overlapping fleets, or a protected name that no fleet has.
-            DecodeError: The plan creates or deletes a server, and the account cannot be listed completely.
+            ConfigurationError: Bad input, overlapping fleets, or a protected name that no fleet has; or the journal
+                can't be used.
+            DecodeError: The plan creates, deletes or replaces a server, and the account cannot be listed completely.
             APIError, TransportError: The account cannot be listed.
 
         Example::
@@ -102,22 +107,28 @@ class FleetCalls(ProviderCommands):
         too many are deleted. Other servers than those of the fleets are never touched. Deletes are sent one after the
         other, and once one has failed no other is sent. The account is read again right before the first change.
 
+        With ``replace="rolling"`` servers that differ are replaced after that, a few at a time: the new one is created,
+        becomes active and passes ``ready``, ``switch`` is called, and after ``drain`` seconds the old one is deleted.
+        When something fails the old one stays.
+
         Args:
             fleets: A plan of `plan`, which is applied only if the account still is as it was planned on; or a fleet, or
                 several, which are planned here.
             timeout: Seconds for each server.
             **options: Those of `plan`, unless a plan is given. ``ready`` and ``ready_timeout`` (a check that each
                 server must also pass), ``settle``, ``on_failure``, ``on_stuck``, ``max_replacements``,
-                ``max_unhealthy``, ``on_event`` and ``journal`` as in `ensure`; see
-                `ApplyOptions`.
+                ``max_unhealthy``, ``on_event`` and ``journal`` as in `ensure`; and ``switch``, called and awaited with
+                the old and the new server of each replacement, perhaps again after a crash; see `ApplyOptions`.
 
         Returns:
-            One outcome for each step of the plan, whose ``how`` is ``created``, ``started``, ``adopted``, ``deleted``
-            or ``kept`` (more than its fleet needs, and left as it is; not among ``report.servers``).
-            `Report.retry_failed` does not repeat deletes: apply again, which plans again.
+            One outcome for each step of the plan, whose ``how`` is ``created``, ``started``, ``adopted``, ``deleted``,
+            ``updated``, ``replaced`` (its ``old`` is the server that is gone) or ``kept`` (more than its fleet needs,
+            and left as it is; not among ``report.servers``). `Report.retry_failed` repeats neither deletes nor
+            replacements: apply again, which plans again.
 
         Raises:
-            PlanRefusedError: A guard forbids the plan, or the account has changed since it was made. Nothing changed.
+            PlanRefusedError: A guard forbids the plan, or the account or the journal has changed since it was made; or
+                ``switch`` is given without a journal, and an interrupted replacement shows. Nothing changed.
             ConfigurationError: Bad input, overlapping fleets, a protected name that no fleet has, or another call works
                 on these names; nothing was sent.
             DecodeError: A server would be created or deleted, and the account cannot be listed completely.
@@ -139,6 +150,8 @@ class FleetCalls(ProviderCommands):
         decided = sorted(PlanOptions.__optional_keys__ & options.keys())
         if decided:
             raise ConfigurationError(f"{', '.join(decided)}: decided when the plan was made")
+        if switch is not None and fleets.policy is None:
+            raise ConfigurationError("switch: the plan was made without replace='rolling'")
         plan = _permitted(fleets, settings, switch)
         return await finish(self._launcher.applying(plan, settings, "apply", switch))
 

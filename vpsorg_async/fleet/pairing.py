@@ -142,6 +142,7 @@ def continued(
     staying: Mapping[int, Sequence[Server]],
     number_of: Callable[[str], int | None],
     replacing: Replacing | None,
+    keeps: Callable[[int, Server], bool],
 ) -> Continued:
     """Return the pairs of this fleet that an earlier run has begun.
 
@@ -150,30 +151,34 @@ def continued(
         staying: Its servers by their numbers.
         number_of: Returns the number that a name, in the form of `name_key`, has in this fleet; None if it fits not.
         replacing: The pairs that the journal has, and the bounds; None: nothing is replaced.
+        keeps: Returns whether the server with a number is protected.
     """
     by_id = {id_text(server.id): number for number, same in staying.items() for server in same}
     found = Continued()
-    for pair in () if replacing is None else replacing.standing:
+    if replacing is None:
+        return found
+    for pair in replacing.standing:
         number = number_of(name_key(pair.new))
         if number is None:
             continue
         there = number if number in staying else None
         new = there if pair.new_id is None else by_id.get(id_text(pair.new_id))
         old = by_id.get(id_text(pair.old.id))
-        names = "free" if replacing is None else replacing.policy.names
-        named = number_of(name_key(pair.old.name)) if names == "stable" else None
+        named = number_of(name_key(pair.old.name)) if replacing.policy.names == "stable" else None
         if any(len(staying[one]) > 1 for one in (new, old) if one is not None):
             why = "several servers have the name of one of them"
         elif new not in (None, number) and old is not None:
             assert new is not None
             why = f"the new one has the name {staying[new][0].name} now"
+        elif old is not None and not pair.switched and keeps(old, staying[old][0]):
+            why = "it is protected now"
         elif new is None and there is not None:
             why = f"another server has the name {pair.new} now"
         elif old is None and named in staying and named != new:
             why = f"another server has the name {pair.old.name} now"
         else:
             known = len(found.steps)
-            _continue(found, fleet, staying, pair, number, new, old, names=names)
+            _continue(found, fleet, staying, pair, number, new, old, replacing)
             if named is not None and len(found.steps) > known:
                 # the new server gets this name, which no other one may have then
                 found.members.add(named)
@@ -192,11 +197,11 @@ def _continue(
     number: int,
     new: int | None,
     old: int | None,
-    *,
-    names: str,
+    replacing: Replacing,
 ) -> None:
     """Add the step for one pair, unless it is over. ``new`` and ``old`` are the numbers of its servers that exist."""
-    if old is None and pair.switched and (new is None or new != number or names == "free"):
+    stable = replacing.policy.names == "stable"
+    if old is None and pair.switched and (new is None or new != number or not stable):
         # only a missing server is left to be created, or nothing at all
         if new is None:
             found.free.append(number)
@@ -205,7 +210,11 @@ def _continue(
     server = attrs.evolve(pair.old, status=ServerStatus(GONE)) if old is None else staying[old][0]
     spec, switched = fleet.spec(number), pair.switched
     reason = "begun by an earlier run"
-    if by is not None and old is not None and _misfits(spec, by) and not _misfits(fleet.spec(old), server):
+    fits = old is not None and not _misfits(fleet.spec(old), server)
+    if fits and by is None and not (replacing.when is not None and replacing.when(server)):
+        # it was not begun in earnest, and is not asked for any more
+        return
+    if fits and old is not None and by is not None and _misfits(spec, by):
         # the fleet is as it was before: the old server takes the place of the new one
         server, by, spec, switched = by, server, fleet.spec(old), False
         reason = "it took the place of a server that fits again"
