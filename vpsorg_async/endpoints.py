@@ -171,8 +171,9 @@ class Endpoints:
         return self._dialect.can_update
 
     def check(self, spec: ServerSpec) -> None:
-        """Raise `ConfigurationError` for a spec that the dialect cannot express."""
-        self._dialect.check(spec)
+        """Raise `ConfigurationError` for a spec that the dialect cannot express, or an alternative of it."""
+        for variant in spec.variants:
+            self._dialect.check(variant)
 
     def shown_name(self, spec: ServerSpec) -> str:
         """Return the name that a server created from the spec will show; compare it by `name_key`."""

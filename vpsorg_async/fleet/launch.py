@@ -265,7 +265,7 @@ class Launcher:
         for spec in wanted:
             if not isinstance(spec, ServerSpec):
                 raise ConfigurationError(f"a fleet call takes ServerSpecs, not {type(spec).__name__}")
-            self._check(spec)
+            self._context.endpoints.check(spec)
         no_repeats([name_key(spec.name) for spec in wanted], "names")
         no_repeats([self._context.endpoints.key_of(spec) for spec in wanted], "names")
         return wanted
@@ -281,12 +281,8 @@ class Launcher:
         for fleet in wanted:
             if not isinstance(fleet, FleetSpec):
                 raise ConfigurationError(f"pass FleetSpecs, not a {type(fleet).__name__}")
-            self._check(fleet.spec(fleet.first))
+            self._context.endpoints.check(fleet.spec(fleet.first))
         return wanted
-
-    def _check(self, spec: ServerSpec) -> None:
-        for variant in spec.variants:
-            self._context.endpoints.check(variant)
 
     @contextlib.contextmanager
     def _working_on(self, wanted: Sequence[ServerSpec]) -> Iterator[None]:
