@@ -193,6 +193,25 @@ async def test_a_server_that_others_have_changed_is_kept(engine: Engine, box: Sa
     assert changes(box) == {"create": 1, "update": 1}
 
 
+async def test_stable_names(engine: Engine, box: Sandbox) -> None:
+    """Each new server gets the name and the host name of the old one, once that is gone."""
+    add(box, 2)
+    named = FleetSpec(
+        name="web-{n:02}", count=2, plan_id=1, os_id=3, location="us-west", hostname="w{n}.example.com"
+    )
+    async with working(engine, box) as client:
+        wanted = ReplaceRequest(fleets=[named], timeout=600, names="stable")
+        summary = await run(client, "vpsorg.RollingReplace", wanted)
+        again = await run(client, "vpsorg.RollingReplace", wanted, "again")
+
+    assert (summary.succeeded, again.succeeded) == (2, 0)
+    assert sorted((server.name, server.hostname) for server in box.servers) == [
+        ("web-01", "w1.example.com"),
+        ("web-02", "w2.example.com"),
+    ]
+    assert changes(box) == {"create": 2, "delete": 2, "update": 2}
+
+
 async def test_pause_and_resume(engine: Engine, box: Sandbox) -> None:
     """No further pair begins while the replacement is paused."""
     add(box, 3)

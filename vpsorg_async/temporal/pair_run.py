@@ -104,8 +104,8 @@ class PairRun:
             if self._settings["drain"]:
                 await asyncio.sleep(self._settings["drain"])
             await self._delete_old()
-        if self._settings["names"] == "stable":
-            await self._call("vpsorg.update_server", self._known["server_id"], {"name": self._pair["name"]})
+        if self._settings["names"] == "stable" and "rename" in self._pair:
+            await self._call("vpsorg.update_server", self._known["server_id"], self._pair["rename"])
         return {**self._known, "outcome": "succeeded", "how": "replaced"}
 
     def cut_short(self) -> PairFailed:

@@ -130,14 +130,24 @@ def _state_of(fleet: FleetSpec, plan: FleetPlan) -> dict[str, Any]:
     return {
         "size": max(fleet.count, 1),
         "unavailable": sum(step.kind not in serving for step in steps),
-        "pairs": [_pair_of(step) for step in steps if step.kind is StepKind.REPLACE],
+        "pairs": [_pair_of(fleet, step) for step in steps if step.kind is StepKind.REPLACE],
     }
 
 
-def _pair_of(step: Step) -> dict[str, Any]:
+def _pair_of(fleet: FleetSpec, step: Step) -> dict[str, Any]:
     old = step.server
     assert old is not None
-    pair = {"key": step.name, "id": old.id, "name": old.name, "down": old.status != "active"}
+    pair: dict[str, Any] = {
+        "key": step.name,
+        "id": old.id,
+        "name": old.name,
+        "down": old.status != "active",
+    }
+    numbers = (fleet.number(name) for name in (old.name, old.hostname) if name is not None)
+    number = next((number for number in numbers if number is not None), None)
+    if number is not None:
+        spec = fleet.spec(number)
+        pair["rename"] = {"name": spec.name} | ({"hostname": spec.hostname} if spec.hostname else {})
     return pair | ({} if step.by is None else {"exists": True})
 
 
