@@ -267,6 +267,21 @@ def test_the_plan_of_a_workflow_is_approved_at_a_terminal(machine: Machine, answ
     assert_committed(machine.box, **({"create": 5} if answer == "y" else {}))
 
 
+def test_the_engine_goes_on_with_another_worker(machine: Machine) -> None:
+    """Two workers on one machine share an engine. It ends with the first one, and the second starts it again."""
+    with machine.worker() as first, machine.worker() as second:
+        assert machine.fleet("ensure", "--id", "web", count=2)[0] == 0
+        first.terminate()
+        assert first.wait(timeout=60) == 0
+        assert second.stderr is not None
+        assert "Temporal listens at" in next(second.stderr)
+        code, document, notes = machine.fleet("ensure", "--id", "web", count=3)
+        assert (code, len(document["rows"])) == (0, 3), notes
+
+    assert second.returncode == 0
+    assert_committed(machine.box, create=3)
+
+
 def test_two_commands_of_one_fleet(program: str, tmp_path: Path) -> None:
     """While it runs, the same command joins it and another one is refused; pause and resume reach it."""
     ahead = 0.0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Self
 
 from ..errors import ConfigurationError, VpsOrgError
 from .files import why
@@ -21,6 +23,8 @@ START = 30.0
 """Seconds until the server must listen."""
 STOP = 10.0
 """Seconds that it has to end."""
+POLL = 0.5
+"""Seconds between two attempts to take over the server of another worker."""
 
 
 def temporal_program() -> str:
@@ -53,6 +57,8 @@ def state_file() -> Path:
 async def dev_engine(target: str) -> AsyncGenerator[None]:
     """Run the server while the block runs. One that listens there already is used, and left alone.
 
+    If that one belongs to another worker on this machine, this one runs the server once that worker has ended.
+
     Raises:
         ConfigurationError: The address is not one of this machine, or the program is missing.
         VpsOrgError: The server does not start.
@@ -60,10 +66,61 @@ async def dev_engine(target: str) -> AsyncGenerator[None]:
     host, _, port = target.rpartition(":")
     if host not in LOOPBACK:
         raise ConfigurationError(f"--dev starts a server on this machine: its address can't be {target}")
-    if await _listens(port):
+    async with contextlib.AsyncExitStack() as held:
+        turn = held.enter_context(_Turn(state_file().with_name(f"temporal-{port}.lock")))
+        if not await _listens(port):
+            turn.take()
+            await held.enter_async_context(_running(target, port))
+            yield
+            return
         note(f"vpsorg: {target} is in use already; if that is not Temporal, choose another --address")
-        yield
-        return
+        # a server of somebody else, such as one in a container, is never replaced
+        taking_over = None if turn.take() else asyncio.create_task(_take_over(held, turn, target, port))
+        try:
+            yield
+        finally:
+            if taking_over is not None:
+                taking_over.cancel()
+                await asyncio.wait({taking_over})
+
+
+class _Turn:
+    """The right to run the server at a port: one worker of this machine has it, until it ends, however it ends."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def take(self) -> bool:
+        """Take it if nobody has it, and return whether it is taken."""
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+
+async def _take_over(held: contextlib.AsyncExitStack, turn: _Turn, target: str, port: str) -> None:
+    """Run the server as soon as the worker that runs it has ended, and its server as well."""
+    while True:
+        if turn.take() and not await _listens(port):
+            break
+        await asyncio.sleep(POLL)
+    try:
+        await held.enter_async_context(_running(target, port))
+    except VpsOrgError as error:
+        note(f"vpsorg: {error}", needed=True)
+
+
+@contextlib.asynccontextmanager
+async def _running(target: str, port: str) -> AsyncGenerator[None]:
+    """Run the server."""
     program, file = temporal_program(), state_file()
     log = file.with_name("temporal.log")
     words = (
