@@ -27,7 +27,9 @@ NAME = r"vpsorg-doctor-[a-z]{10}"
 def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A fast sandbox, in which each moving status can still be seen."""
     monkeypatch.setattr(
-        trial_command, "PACE", Pace(first=0.01, longest=0.05, hold=0.2, search=0.3, removal=0.5)
+        trial_command,
+        "PACE",
+        Pace(first=0.01, longest=0.05, hold=0.2, first_hold=0.2, search=0.3, removal=0.5),
     )
     short = Durations(provisioning=MOMENT, starting=MOMENT, stopping=MOMENT, rebooting=MOMENT)
     with Sandbox(token="vps_tests", durations=short) as box:
@@ -110,23 +112,19 @@ def test_the_question_names_the_server_and_its_price(terminal: Any, box: Sandbox
 
 def test_a_denied_assumption_is_exit_code_6(vpsorg: Any, box: Sandbox) -> None:
     """Scripts see it, and the settings that fit are in the report."""
-    box.faults.add(Rule("create", faults.SetStatus("running", 1e6)))
+    box.faults.add(Rule("delete", faults.SoftDelete("terminated")))
 
     ended = vpsorg(*LIVE, "--yes")
 
     assert ended.code == 6
-    assert 'status_words = { "running" = "active" }' in ended.out
+    assert 'status_words = { "terminated" = "gone" }' in ended.out
     assert box.servers == ()
 
 
 def test_the_settings_are_those_of_a_profile(vpsorg: Any, box: Sandbox) -> None:
     """What the report prints is accepted in the file of profiles, and gives a client that understands the words."""
-    box.faults.add(
-        Rule("create", (faults.SetStatus("running", 1e6), faults.HideCreated(0.4))),
-        Rule("delete", faults.SoftDelete("terminated")),
-    )
-    out = vpsorg(*LIVE, "--yes").out
-    lines = out.partition("settings that fit, for a profile:\n")[2]
+    box.faults.add(Rule("delete", faults.SoftDelete("terminated")))
+    lines = vpsorg(*LIVE, "--yes").out.partition("settings that fit, for a profile:\n")[2]
     file = config_file()
     assert file is not None
     file.parent.mkdir(parents=True)
@@ -135,12 +133,11 @@ def test_the_settings_are_those_of_a_profile(vpsorg: Any, box: Sandbox) -> None:
 
     settings = Account().settings()
 
-    assert settings.status_words == {"running": "active", "terminated": "gone"}
+    assert settings.status_words == {"terminated": "gone"}
     assert (settings.dialect, settings.visibility) == ("documented", 90)
-    box.faults.clear()
     server = box.world.add(1)[0]
-    box.world.set_status(server.id, "running")
-    assert json.loads(vpsorg("servers", "list", "--json").out)[0]["status"] == "active"
+    box.world.set_status(server.id, "terminated")
+    assert json.loads(vpsorg("servers", "list", "--json").out)[0]["status"] == "gone"
 
 
 @pytest.mark.parametrize(
@@ -221,10 +218,10 @@ def test_the_profiles_own_words_do_not_hide_the_services(vpsorg: Any, box: Sandb
     file = config_file()
     assert file is not None
     file.parent.mkdir(parents=True)
-    file.write_text("[profiles.default]\nstatus_words = { running = 'stopped' }\n")
+    file.write_text("[profiles.default]\nstatus_words = { terminated = 'active' }\n")
     file.chmod(0o600)
-    box.faults.add(Rule("create", faults.SetStatus("running", 1e6)))
+    box.faults.add(Rule("delete", faults.SoftDelete("terminated")))
 
     ended = vpsorg(*LIVE, "--yes")
 
-    assert 'status_words = { "running" = "active" }' in ended.out
+    assert 'status_words = { "terminated" = "gone" }' in ended.out

@@ -20,6 +20,10 @@ OLD = "2020-01-01T00:00:00Z"
 ENVELOPE = {"status": "success", "message": "ok"}
 
 
+def shown(word: str) -> faults.Action:
+    return faults.OddField("status", word)
+
+
 def get(*actions: faults.Action, **when: Any) -> Rule:
     return Rule("get", actions, **when)
 
@@ -64,12 +68,12 @@ ODD = [
     ),
     Odd(
         "active-word",
-        (Rule("create", faults.SetStatus("running", FOREVER)),),
+        phases={"create": [get(shown("running"))], "stop": [None], "start": [get(shown("running"))]},
         settings={"status_words": {"running": "active"}},
     ),
     Odd(
         "stopped-word",
-        phases={"stop": [get(faults.SetStatus("halted", FOREVER), times=1)]},
+        phases={"stop": [get(shown("halted"))], "start": [None]},
         settings={"status_words": {"halted": "stopped"}},
     ),
     Odd("moving-words", phases={"reboot": [get(faults.SetStatus("cycling", 0.05), times=1)]}),
@@ -153,13 +157,38 @@ async def test_a_suspension_is_seen() -> None:
     assert rulings(examination)["suspended-word"] is Ruling.CONFIRMED
 
 
-async def test_a_word_with_two_meanings_is_not_mapped() -> None:
-    """A word in which both a create and a stop end says nothing."""
-    idle = [get(faults.SetStatus("idle", FOREVER))]
+@pytest.mark.parametrize(
+    "phases",
+    [
+        # the same after a create and after a stop: it means neither
+        {"create": [get(shown("idle"))], "delete": [None]},
+        # one command alone: a server that is being installed can stay so for long
+        {"create": [get(shown("building"))], "active": [None]},
+        # it is left without a command
+        {"create": [get(shown("building"))], "active": [None], "reboot": [get(shown("building"), nth=1)]},
+        # the start is refused, so that it may not have been off
+        {"stop": [get(shown("powering-off"))], "start": [None, Rule("start", faults.Reply(400))]},
+        {"start": [get(shown("error"))], "reboot": [get(shown("error"))], "delete": [None]},
+    ],
+)
+async def test_a_word_in_doubt_is_not_mapped(phases: Phases) -> None:
+    """A wait would end on it: a word is mapped only where two commands agree on it, or a start was accepted."""
+    examination, box = await tried(phases=phases)
 
-    examination, box = await tried(phases={"create": idle}, pace=attrs.evolve(QUICK, hold=0.05))
+    assert examination.report.settings == {"dialect": "documented"}
+    assert (box.servers, examination.remains) == ((), False)
 
-    assert examination.report.settings == {"dialect": "documented", "status_words": {"idle": "active"}}
+
+async def test_a_trial_that_is_cut_short_maps_nothing() -> None:
+    """A server that has not come to rest in time shows a word on the way."""
+    always: Phases = {"create": [get(shown("running"))]}
+
+    examination, box = await tried(
+        phases=always, pace=attrs.evolve(QUICK, create=0.05, command=0.05, removal=0.3)
+    )
+
+    assert "status_words" not in examination.report.settings
+    assert "create" not in examination.report.to_dict()["seconds"]
     assert box.servers == ()
 
 

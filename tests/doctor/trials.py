@@ -7,14 +7,17 @@ from vpsorg_async import Client, ServerSpec
 from vpsorg_async.doctor import LiveExamination, Observer, Pace, Ruling, choose, new_name
 from vpsorg_async.sandbox import Durations, Rule, Sandbox
 
-QUICK = Pace(first=0.01, longest=0.05, hold=0.15, create=5.0, command=5.0, search=0.3, removal=5.0)
+QUICK = Pace(
+    first=0.01, longest=0.05, hold=0.15, first_hold=0.15, create=5.0, command=5.0, search=0.3, removal=5.0
+)
 """A sandbox needs no patience; ``hold`` is the only time that always passes in full."""
 
 MOMENT = (0.03, 0.03)
 SHORT = Durations(provisioning=MOMENT, starting=MOMENT, stopping=MOMENT, rebooting=MOMENT)
 """Long enough to be seen by a read."""
 
-Phases = dict[str, Iterable[Rule]]
+Phases = dict[str, Iterable[Rule | None]]
+"""The rules that are added when a phase begins; None removes those before."""
 
 
 async def spec_for(vps: Client, dialect: str) -> ServerSpec:
@@ -49,7 +52,11 @@ async def tried(
             box.faults.add(*rules)
 
             def begins(phase: str) -> None:
-                box.faults.add(*(phases or {}).get(phase, ()))
+                for rule in (phases or {}).get(phase, ()):
+                    if rule is None:
+                        box.faults.clear()
+                    else:
+                        box.faults.add(rule)
                 if inside is not None:
                     inside(box, examination, phase)
 

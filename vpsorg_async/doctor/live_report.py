@@ -5,6 +5,7 @@ There is no token in it, no address, no id, and no name but that of the trial's 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import textwrap
@@ -194,22 +195,34 @@ def settings_of(observed: Observations) -> dict[str, Any]:
 
 
 def _status_words(observed: Observations) -> dict[str, str]:
-    """Return what unknown words mean, by the commands that ended in them; a word with two meanings has none."""
-    found: dict[str, set[str]] = {}
-    for phase, meaning in ENDS.items():
+    """Return what words that are not known mean, where there is no doubt: a wait would end on a wrong one."""
+    ends: dict[str, list[str]] = {}
+    for phase in ENDS:
         last = observed.settled(phase)
-        if observed.done(phase, phase) is not None and last is not None and last not in KNOWN | LEAVING:
-            found.setdefault(last, set()).add(meaning)
-    if observed.done("delete", "delete") is not None:
-        shown = [step for step in observed.phase("delete") if step.call == "get" and step.server is not None]
-        last = str(shown[-1].server.status) if shown and shown[-1].server is not None else None
-        if last is not None and last not in KNOWN and not last.endswith("ing"):
-            found.setdefault(last, set()).add(GONE)
-    return {
-        word: meanings.pop()
-        for word, meanings in found.items()
-        if len(meanings) == 1 and word.casefold() not in FAILURES
-    }
+        if observed.done(phase, phase) is not None and last is not None:
+            ends.setdefault(last, []).append(phase)
+    found: dict[str, str] = {}
+    for word, phases in ends.items():
+        meanings = {ENDS[phase] for phase in phases}
+        # two commands that lead to the same, or a start that was accepted: one alone can be a status on the way
+        sure = len(phases) > 1 or ("stop" in phases and observed.done("start", "start") is not None)
+        if len(meanings) == 1 and sure and word not in KNOWN | LEAVING and not _passes(observed, word):
+            found[word] = meanings.pop()
+    shown = [step for step in observed.steps if step.call == "get"][-1:]
+    if observed.done("delete", "delete") is not None and shown and shown[0].server is not None:
+        last = str(shown[0].server.status)
+        if last not in KNOWN and last not in found and not last.endswith("ing"):
+            found[last] = GONE
+    return {word: meaning for word, meaning in found.items() if word.casefold() not in FAILURES}
+
+
+def _passes(observed: Observations, word: str) -> bool:
+    """Return whether the server has left this status without a command."""
+    phases = dict.fromkeys(step.phase for step in observed.steps)
+    seen = (
+        [sighting.word for sighting in observed.sightings(phase)] for phase in phases if phase != "delete"
+    )
+    return any(first == word != then for words in seen for first, then in itertools.pairwise(words))
 
 
 def _toml(value: Any) -> str:

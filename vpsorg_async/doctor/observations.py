@@ -109,6 +109,8 @@ class Observations:
     create_left: bool = False
     """Whether a create has left this machine."""
     steps: tuple[Step, ...] = ()
+    ends: Mapping[str, str] = attrs.field(factory=dict)
+    """The status in which the server came to rest, by phase; a phase that was cut short has none."""
     misfits: tuple[str, ...] = ()
     """What did not fit in answers."""
     incomplete: tuple[str, ...] = ()
@@ -152,9 +154,8 @@ class Observations:
         return last
 
     def settled(self, phase: str) -> str | None:
-        """The status with which a phase ended; None if it was not seen to end."""
-        seen = self.sightings(phase)
-        return seen[-1].word if seen else None
+        """The status in which the server came to rest in a phase; None if it was not seen to."""
+        return self.ends.get(phase)
 
     def words(self) -> list[str]:
         """All status words, in the order in which they were seen."""
@@ -211,6 +212,8 @@ class Observations:
             gone = self.gone_at()
             return None if gone is None else gone - steps[0].at
         last, seen = self.settled(phase), self.sightings(phase)
+        if last is None:
+            return None
         settled = next((n for n in range(len(seen)) if all(s.word == last for s in seen[n:])), None)
         return None if settled is None else seen[settled].at - steps[0].at
 

@@ -21,7 +21,7 @@ gone. Whatever ends the script, a cancellation included, `removal` runs to its e
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -58,6 +58,8 @@ class Pace:
         first: The first pause between two reads.
         longest: The longest pause; each is half as long again as the one before.
         hold: How long a status must stay the same before it is believed that it is the last one.
+        first_hold: The same after the create. It has to be longer than a new server takes, or else a word that is not
+            known, such as one for "being installed", would be mistaken for one of a server that runs.
         create: The most for a new server until it is active.
         command: The most for another command.
         search: How long the server of a create whose answer was lost is searched for.
@@ -66,7 +68,8 @@ class Pace:
 
     first: float = 0.1
     longest: float = 5.0
-    hold: float = 60.0
+    hold: float = 120.0
+    first_hold: float = 600.0
     create: float = 900.0
     command: float = 300.0
     search: float = 60.0
@@ -98,7 +101,7 @@ class Trial:
         self._on_phase = on_phase
         self._phases: set[str] = set()
         self._steps: list[Step] = []
-        self._targets: dict[str, set[str]] = {"active": {"active"}, "stopped": {"stopped"}}
+        self._ends: dict[str, str] = {}
         self.before: tuple[ServerId, ...] = ()
         """The ids that the account had before the create."""
         self.server_id: ServerId | None = None
@@ -112,6 +115,7 @@ class Trial:
             visibility=self._visibility,
             server_id=self.server_id,
             steps=tuple(self._steps),
+            ends=dict(self._ends),
             origin=self._observer.origin,
             create_left=self._observer.create_left,
             misfits=tuple(self._observer.misfits),
@@ -285,7 +289,7 @@ class Trial:
     async def _settle(self, phase: str, target: str, seconds: float, *, listed: bool = False) -> None:
         """Read until the server has settled, at the target or elsewhere. Raises `ServerGoneError`."""
         before = self.observations.before(phase)
-        targets = self._targets[target]
+        hold = self.pace.first_hold if phase == "create" else self.pace.hold
 
         def settled(steps: Sequence[Step]) -> bool:
             reads = [step for step in steps if step.call == "get"]
@@ -296,12 +300,10 @@ class Trial:
             waited = self._observer.seconds - steps[0].at
             shown = not listed or waited >= seconds or any(s.call == "list" and s.server for s in steps)
             seen = self.observations.sightings(phase)
-            return shown and is_settled(seen, targets, before, self.pace.hold, self._observer.seconds)
+            return shown and is_settled(seen, target, before, hold, self._observer.seconds)
 
-        await self._read(phase, seconds, settled, listed=listed)
-        last = self.observations.settled(phase)
-        if last is not None and last not in MOVING | LEAVING:
-            targets.add(last)  # from now on it needs no time to be believed
+        if await self._read(phase, seconds, settled, listed=listed):
+            self._ends[phase] = self.observations.sightings(phase)[-1].word
 
     def _has_left(self, steps: Sequence[Step]) -> bool:
         reads, lists = ([step for step in steps if step.call == call] for call in ("get", "list"))
@@ -315,14 +317,16 @@ class Trial:
 
     async def _read(
         self, phase: str, seconds: float, is_over: Callable[[Sequence[Step]], bool], *, listed: bool = True
-    ) -> None:
-        """Read the server, and the list if asked for, until it is over, or the time is."""
+    ) -> bool:
+        """Read the server, and the list if asked for, until it is over, or the time is. Returns whether it is over."""
         ends, pause = self._observer.seconds + seconds, self.pace.first
         first = len(self._steps)
         while True:
             await self._look(phase, listed=listed)
-            if is_over(self._steps[first:]) or self._observer.seconds >= ends:
-                return
+            if is_over(self._steps[first:]):
+                return True
+            if self._observer.seconds >= ends:
+                return False
             await self._observer.sleep(pause)
             pause = min(pause * 1.5, self.pace.longest)
 
@@ -335,21 +339,19 @@ class Trial:
                 self.server_id = row.id
 
 
-def is_settled(
-    seen: Sequence[Sighting], targets: Collection[str], before: Server | None, hold: float, now: float
-) -> bool:
+def is_settled(seen: Sequence[Sighting], target: str, before: Server | None, hold: float, now: float) -> bool:
     """Return whether a server has come to rest after a command. Pure.
 
     Args:
         seen: What reads have shown since the command.
-        targets: The words for the status that the command leads to.
+        target: The word for the status that the command leads to. Any other one has to last.
         before: The server before the command.
         hold: The seconds after which a status that stays the same is believed to be the last one.
         now: The present time.
     """
     if not seen or seen[-1].word in MOVING | LEAVING:
         return False
-    if seen[-1].word in targets and (before is None or moved(before, seen)):
+    if seen[-1].word == target and (before is None or moved(before, seen)):
         return True
     return _held(seen, now) >= hold
 
