@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import logging
 import os
 import re
 import socket
@@ -134,6 +135,17 @@ def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return look_up(host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", only_here)
+
+
+@pytest.fixture(autouse=True)
+def usual_logging() -> Iterator[None]:
+    """What a block sets up for the log of its program is gone afterwards: other tests would write to it."""
+    root, package = logging.getLogger(), logging.getLogger("vpsorg_async")
+    before = [(one, one.level, [*one.handlers]) for one in (root, package)]
+    yield
+    for one, level, handlers in before:
+        one.setLevel(level)
+        one.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
