@@ -175,4 +175,4 @@ def test_a_closed_standard_input(ended: Any, box: Sandbox, start: Start, line: s
         out, err = process.communicate()
 
     assert (process.returncode, out, err.count("\n")) == (2, "", 1)
-    assert "add --yes" in err or "there is no token in stdin" in err
+    assert "add --yes" in err or "there is no token in standard input" in err
