@@ -16,7 +16,7 @@ from temporalio.worker import Replayer, Worker
 from tests.temporal.processes import EngineProcess, WorkerProcess
 from tests.temporal.test_activities import Call, Calls, with_plugin
 from tests.temporal.test_fleets import QUEUE, failing, happened, run, until, working
-from vpsorg_async import Client, FleetSpec
+from vpsorg_async import Alternative, Client, FleetSpec
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.temporal import ApplyRequest, VpsOrgPlugin
 
@@ -82,6 +82,19 @@ async def test_the_account_becomes_what_fleets_say(engine: Engine, box: Sandbox)
         ("db-02", "adopted"),
         ("db-03", "deleted"),
     ]
+
+
+async def test_a_fleet_with_an_alternative(engine: Engine, box: Sandbox) -> None:
+    """It goes with the request: after a refusal with its text the server is created in the other location."""
+    box.faults.add(Rule("create", faults.Reply(400, {"error": "us-west is sold out"}), times=1))
+    other = Alternative(location="us-east", when="sold out")
+    async with working(engine, box) as client:
+        wanted = request(fleet(1, alternatives=[other]))
+        summary = await run(client, "vpsorg.FleetApply", wanted)
+        again = await run(client, "vpsorg.FleetApply", wanted, "again")
+
+    assert (summary.succeeded, again.succeeded, len(box.ledger)) == (1, 1, 1)
+    assert box.servers[0].location == "us-east"
 
 
 async def test_without_prune_nothing_is_deleted(engine: Engine, box: Sandbox) -> None:
