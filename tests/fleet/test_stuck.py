@@ -135,6 +135,17 @@ async def test_half_of_a_fleet_is_stuck() -> None:
 
 
 @virtual
+async def test_half_is_stuck_one_after_the_other() -> None:
+    """Their timeouts are ten seconds apart: the first one is not deleted before the others show what is wrong."""
+    slow = Rule("create", [faults.Delay(10.0), faults.SetStatus("provisioning", seconds=FOREVER)], every=2)
+    async with account(slow, options={"max_in_flight": 1}) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        assert kinds(report) == {"Succeeded": 5, "Failed": 5}
+        assert (deletes(box), bool(report.breaker)) == ([], True)
+
+
+@virtual
 async def test_all_are_stuck() -> None:
     """No server has come up, and none is deleted."""
     async with account(Rule("create", faults.SetStatus("provisioning", seconds=FOREVER))) as (box, vps):
