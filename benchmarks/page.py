@@ -19,8 +19,8 @@ OPENING = """\
 
 <!-- made by benchmarks/page.py: change it there -->
 
-This page shows what creating and waiting costs in each way that a user would otherwise pick, which limits are promised
-and kept, and what reads, lists, fleets and waits cost in detail.
+This page compares performance: what creating and waiting costs in each way that a user would otherwise pick, which
+limits are promised and kept, and what reads, lists, fleets and waits cost in detail.
 
 """
 

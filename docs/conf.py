@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from docutils.nodes import Element, Node
@@ -43,6 +44,7 @@ html_theme = "furo"
 html_title = f"vpsorg_async {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
 html_extra_path = ["llms.txt", "openapi.yaml"]
 html_copy_source = True
 html_show_sphinx = False
