@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -28,6 +29,7 @@ from vpsorg_async.errors import (
 )
 from vpsorg_async.events import ServerSwitched
 from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.sync import Client as SyncClient
 from vpsorg_async.virtual_time import LoopClock
 
 TIMEOUT = 900.0
@@ -694,3 +696,92 @@ async def test_fifty_servers_of_which_one_never_becomes_ready() -> None:
         assert systems(box)["web-20"] == 5
         assert error(report).old_id == report.failed[0].old.id  # type: ignore[union-attr]
         assert commands(box) == {"create": 50, "delete": 49}
+
+
+async def interrupted(vps: Client, journal: Path, **options: Any) -> None:
+    """Begin to replace three servers; the switch of the first pair fails."""
+
+    async def switch(old: Server, new: Server) -> None:
+        raise OSError("not now")
+
+    report = await apply(vps, fleet(3), journal=journal, switch=switch, **options)
+
+    assert kinds(report) == {"Failed": 1, "Skipped": 2}
+
+
+@virtual
+async def test_plans_that_do_not_know_of_an_interrupted_replacement(tmp_path: Path) -> None:
+    """None is applied with its journal: it could delete new servers as a surplus, or pair them anew."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        await interrupted(vps, tmp_path / "fleet.db")
+        ignorant = await vps.fleet.plan(fleet(3), replace="rolling")
+        knowing = await vps.fleet.plan(fleet(3), replace="rolling", journal=tmp_path / "fleet.db")
+
+        assert ("begun by an earlier run" in str(knowing), "begun" in str(ignorant)) == (True, False)
+        for wrong in ({"prune": True}, {"prune": True, "replace": "never"}):
+            with pytest.raises(PlanRefusedError, match=r"was interrupted \(web-01 by web-04\)"):
+                await vps.fleet.apply(fleet(3), timeout=TIMEOUT, journal=tmp_path / "fleet.db", **wrong)
+        with pytest.raises(PlanRefusedError, match="plan again, with the same journal"):
+            await vps.fleet.apply(ignorant, timeout=TIMEOUT, journal=tmp_path / "fleet.db")
+        assert commands(box) == {"create": 1}
+
+        report = await vps.fleet.apply(knowing, timeout=TIMEOUT, journal=tmp_path / "fleet.db")
+
+        assert (kinds(report), systems(box)) == ({"Succeeded": 3}, fresh(4, 5, 6))
+        assert (await vps.fleet.plan(fleet(3), replace="rolling", journal=tmp_path / "fleet.db")).changes == 0
+
+
+@virtual
+async def test_back_to_what_it_was(tmp_path: Path) -> None:
+    """With the old system in the fleet again, the old server takes the place of the new one."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        await interrupted(vps, tmp_path / "fleet.db")
+        calls: list[str] = []
+
+        report = await apply(
+            vps,
+            fleet(3, os_id=5),
+            journal=tmp_path / "fleet.db",
+            switch=lambda old, new: calls.append(f"{old.name} {new.name}"),
+        )
+
+        assert (kinds(report), calls) == ({"Succeeded": 3}, ["web-04 web-01"])
+        assert systems(box) == {"web-01": 5, "web-02": 5, "web-03": 5}
+        assert commands(box) == {"create": 1, "delete": 1}
+
+
+@virtual
+async def test_a_pair_whose_old_server_is_deleted_by_somebody(tmp_path: Path) -> None:
+    """Its new server is still switched to."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        await interrupted(vps, tmp_path / "fleet.db")
+        box.world.vanish(box.servers[0].id)
+        calls: list[str] = []
+
+        report = await apply(
+            vps,
+            fleet(3),
+            journal=tmp_path / "fleet.db",
+            switch=lambda old, new: calls.append(f"{old.name} {old.status} {new.name}"),
+        )
+
+        assert kinds(report) == {"Succeeded": 3}
+        assert calls[0] == "web-01 gone web-04"
+        assert systems(box) == fresh(1, 4, 5)
+
+
+def test_the_sync_client_replaces_servers() -> None:
+    """The same call, with a plain function as its switch."""
+    with Sandbox(speed=5000) as box, SyncClient(box.token, base_url=box.url, min_interval=0.02) as vps:
+        have(box, 1, 2)
+        calls: list[str] = []
+
+        report = vps.fleet.apply(
+            fleet(2), timeout=60, replace="rolling", switch=lambda old, new: calls.append(old.name)
+        )
+
+        assert (kinds(report), sorted(calls)) == ({"Succeeded": 2}, ["web-01", "web-02"])
+        assert systems(box) == fresh(3, 4)

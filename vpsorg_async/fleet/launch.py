@@ -195,14 +195,8 @@ class Launcher:
         (new,) = plan_fleet([step.spec], known, endpoints.key_of, self._context.waiter.heading).steps
         receipt = resumption.receipt(step.spec, endpoints.key_of(step.spec))
         made = self._taken_up([step.spec], resumption, _ACTIVE)[0] if receipt or not known else []
-        left = resumption.command(old.id, "delete")
-        return swap_of(
-            step,
-            self._job(new, resumption, made[0] if made else None),
-            attrs.evolve(job_left(old.id, "delete", Target.of("gone"), left), server=old),
-            selector,
-            policy,
-        )
+        job = self._job(new, resumption, made[0] if made else None)
+        return swap_of(step, job, resumption.command(old.id, "delete"), selector, policy)
 
     def acting(
         self,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from ..errors import PlanRefusedError
 from ..fleet_plan import FleetPlan, Step, StepKind
-from ..journal import StandingPair
+from ..journal import Acknowledged, Intent, StandingPair
+from ..lifecycle.contract import Target
 from ..records import ServerId
 from ..replace_policy import ReplacePolicy
 from ..specs import ServerSpec, name_key
 from .convergence import Selector, standing_of
 from .jobs import Job, Work
 from .pairing import tokens
+from .retry_failed import job_left
 from .swaps import Swap, SwapWork
 
 __all__ = ["check_standing", "old_spec", "swap_of", "with_swaps"]
@@ -48,13 +52,15 @@ def old_spec(step: Step, selector: Selector) -> ServerSpec:
     return step.spec if place is None else selector.fleet(place[0]).spec(place[1])
 
 
-def swap_of(step: Step, job: Job, delete: Job, selector: Selector, policy: ReplacePolicy) -> Swap:
+def swap_of(
+    step: Step, job: Job, left: Intent | Acknowledged | None, selector: Selector, policy: ReplacePolicy
+) -> Swap:
     """Return what is to be done for a server that is replaced.
 
     Args:
         step: The step.
         job: Brings up the new server.
-        delete: Deletes the old one.
+        left: What an earlier run left of its delete of the old one.
         selector: The fleets of the plan.
         policy: The bounds.
     """
@@ -67,7 +73,7 @@ def swap_of(step: Step, job: Job, delete: Job, selector: Selector, policy: Repla
         spec=step.spec,
         fleet=0 if place is None else place[0],
         old=step.server,
-        delete=delete,
+        delete=attrs.evolve(job_left(step.server.id, "delete", Target.of("gone"), left), server=step.server),
         by=step.by,
         begun=step.begun,
         switched=step.switched,
