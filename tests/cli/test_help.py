@@ -1,5 +1,6 @@
 """The help of each command, what is suggested for a mistake, completion, and --yes where nothing is asked."""
 
+import inspect
 import shlex
 import shutil
 import subprocess
@@ -70,6 +71,15 @@ def test_help_shows_usage_and_examples(vpsorg: Any, name: str) -> None:
     assert "ARGS" not in ended.out.splitlines()[0]
     assert ended.out.endswith("\nExamples:\n" + "".join(f"  {line}\n" for line in EXAMPLES[name]))
     assert vpsorg("help", *name.split()) == ended
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"version"}))
+def test_help_has_the_whole_description(vpsorg: Any, name: str) -> None:
+    """Also of a command whose module is imported only when it is used."""
+    described = inspect.getdoc(app.parse_commands(name.split())[1][-1].default_command) or ""
+    shown = " ".join(vpsorg(*name.split(), "--help").out.split())
+
+    assert " ".join(described.replace("`", "").split()) in shown
 
 
 @pytest.mark.parametrize(

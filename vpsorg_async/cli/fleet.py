@@ -51,13 +51,7 @@ for _name, _home, _help in (
     ("scale", "converge:scale", "Bring one fleet of a file to another number of servers."),
     ("diff", "converge:diff", "Print where the account differs from the fleets of a file."),
     ("sweep", "sweep_command:sweep", "Delete old servers whose names fit a pattern."),
-    (
-        "rolling-reboot",
-        "rolling_command:rolling_reboot",
-        "Reboot servers a few at a time, the first one alone.\n\nServers that are not active are skipped, and count as "
-        "unavailable. With --ready, the next server is rebooted when the checks of one have passed. The same command "
-        "after an interruption or a failure continues, for a day: servers that were rebooted are not rebooted again.",
-    ),
+    ("rolling-reboot", "rolling_command:rolling_reboot", "Reboot servers a few at a time."),
 ):
     app.command(f"{__package__}.{_home}", name=_name, help=_help)
 

@@ -5,6 +5,7 @@ The examples are data: a test runs the parser on each. They are printed as they 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 
@@ -145,6 +146,9 @@ def prepare(app: App, tokens: Sequence[str]) -> str:
     command = apps[-1]
     if chain:
         command.help_epilogue = ""  # that of the root, otherwise
+    if chain and command.default_command is not None:
+        # a command whose module is imported late has only its line in the list of commands until now
+        command.help = inspect.getdoc(command.default_command)
     if chain and command.default_command is not None and command.usage is None:
         optional = [
             f"{argument.name}{'...' if argument.field_info.kind is argument.field_info.VAR_POSITIONAL else ''}"

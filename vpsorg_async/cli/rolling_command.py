@@ -113,7 +113,12 @@ def rolling_reboot(
     account: Account = ACCOUNT,
     output: ReportOutput = REPORTED,
 ) -> int:
-    """Reboot servers a few at a time, the first one alone."""
+    """Reboot servers a few at a time, the first one alone.
+
+    Servers that are not active are skipped, and count as unavailable. With --ready, the next server is rebooted when
+    the checks of one have passed. The same command after an interruption or a failure continues, for a day: servers
+    that were rebooted are not rebooted again.
+    """
     durable.check(ready=readiness.ready, port=pace.port, journal=record.journal, resume=resume)
     limits = {**pace.limits(), "timeout": timeout}
     request, health = pace.checks(readiness)
