@@ -11,7 +11,7 @@ import pytest
 
 from tests.ends.hook_errors import FAILURES, STOPS, paired, played, raising
 from tests.fleet.virtual_account import account, accounted, committed, kinds, specs, untracked
-from vpsorg_async import Client, Server
+from vpsorg_async import Client, FleetSpec, Server
 from vpsorg_async.errors import OutcomeUnknownError
 from vpsorg_async.fleet import events as fleet_events
 from vpsorg_async.fleet.events import FleetEvent
@@ -33,8 +33,11 @@ FLEET_EVENTS: dict[str, tuple[Rule, ...]] = {
     "ServerAdopted": (LOST,),
     "ServerActive": (),
     "ServerNotReady": (),
+    "ServerReplaced": (Rule("create", faults.Suspend(), nth=2),),
     "ServerSettled": (),
 }
+REPLACING = "ServerSwitched"
+"""The kind of event that only the replacement of a server of a fleet brings about."""
 CLIENT_EVENTS: dict[str, tuple[tuple[Rule, ...], dict[str, Any]]] = {
     "RequestSent": ((), {}),
     "RequestAnswered": ((), {}),
@@ -53,8 +56,40 @@ def test_every_kind_of_event_is_played() -> None:
     kinds_of_fleet = {kind.__name__ for kind in FleetEvent.__args__}
     kinds_of_client = {*http_events.__all__, ServerStuck.__name__}
 
-    assert set(FLEET_EVENTS) == kinds_of_fleet <= set(fleet_events.__all__)
+    assert {*FLEET_EVENTS, REPLACING} == kinds_of_fleet <= set(fleet_events.__all__)
     assert set(CLIENT_EVENTS) == kinds_of_client
+
+
+@pytest.mark.parametrize(
+    ("failure", "stops"),
+    [(FAILURES["an error"], False), (STOPS["a failed test"], True)],
+    ids=["error", "stop"],
+)
+def test_a_hook_that_fails_while_servers_are_replaced(
+    failure: Callable[[], BaseException], stops: bool
+) -> None:
+    """An Exception changes nothing. Any other is raised, and costs the fleet no server that serves."""
+    seen = Played()
+
+    async def play() -> None:
+        async with account() as (seen.box, vps):
+            seen.box.world.add(name="web-1", os_id=5, plan_id=1, status="active")
+            fleet = FleetSpec(name="web-{n}", count=1, plan_id=1, os_id=3, location="us-west")
+            await vps.fleet.apply(
+                fleet,
+                timeout=TIMEOUT,
+                replace="rolling",
+                switch=lambda old, new: None,
+                on_event=counting(REPLACING, failure, seen),
+            )
+
+    raised = played(play)
+    serving = [server.os.id for server in seen.box.servers if server.status == "active"]
+
+    assert seen.raised == 1
+    assert 3 in serving
+    assert serving == [3] or stops
+    assert type(raised) is type(failure() if stops else None)
 
 
 @attrs.define
@@ -98,7 +133,9 @@ def create(
 
         options = {"on_event": guarded, "max_in_flight": 2}
         async with account(*rules, options=options, latency=0.05, **settings) as (seen.box, vps):
-            run = vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=on_event, ready=second_try())
+            run = vps.fleet.creating(
+                specs(3), timeout=TIMEOUT, on_event=on_event, ready=second_try(), on_stuck="replace"
+            )
             async with run as seen.run:
                 seen.began = True
                 if cancelled:
@@ -279,12 +316,13 @@ def test_no_other_call_is_ended(kind: str) -> None:
     """A hook that ends one run leaves another run, a wait and a create of the same client alone."""
 
     async def play() -> None:
-        rule = Rule("create", faults.DropAfter(), nth=2)
-        async with account(rule, latency=0.05) as (box, vps):
+        async with account(*(FLEET_EVENTS[kind] or (LOST,)), latency=0.05) as (box, vps):
             (slow,) = box.world.add(name="slow", status="provisioning")
             hook = raising(kind, STOPS["a failed test"])
             ended, other, wait, made = await asyncio.gather(
-                vps.fleet.create(specs(3), timeout=TIMEOUT, on_event=hook, ready=second_try()),
+                vps.fleet.create(
+                    specs(3), timeout=TIMEOUT, on_event=hook, ready=second_try(), on_stuck="replace"
+                ),
                 vps.fleet.create(specs(3, "db"), timeout=TIMEOUT),
                 vps.wait_until(slow.id, "active", timeout=TIMEOUT),
                 vps.servers.create(specs(1, "lone")[0]),

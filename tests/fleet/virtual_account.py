@@ -99,6 +99,8 @@ def untracked(report: Report, box: Sandbox) -> list[int | str | None]:
     ids: set[int | str | None] = set()
     unknown: set[int | str] = set()
     for outcome in report.outcomes:
+        if isinstance(outcome, Succeeded | Failed):
+            ids.update(outcome.replaced)
         if isinstance(outcome, Succeeded) and outcome.server is not None:
             ids.add(outcome.server.id)
         elif isinstance(outcome, Failed):
