@@ -159,7 +159,8 @@ class Facade:
             ready_timeout: Seconds from the status until the check must have passed.
 
         Returns:
-            The server; for ``"gone"`` the last record, with the status ``gone``.
+            The server as the poll showed it, which may be a row of a list, with fewer fields than ``servers.get``
+            returns; for ``"gone"`` the last record, with the status ``gone``.
 
         Raises:
             WaitTimeoutError: The target was not reached in time, or the check did not pass in time.

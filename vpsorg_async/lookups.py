@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 
 class _Resource:
+    """What the client has besides servers, read with one sender of requests."""
+
     def __init__(self, session: Sender, lookups: Lookups) -> None:
         self._session = session
         self._lookups = lookups

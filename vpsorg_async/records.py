@@ -115,6 +115,10 @@ class ResourceUsage:
 class Server:
     """One server as one answer showed it. The record does not change; read the server again for its present state.
 
+    None means that the answer did not show the field. The documented list has no ``ipv6_address``,
+    ``backups_enabled``, ``resource_usage`` and ``plan.bandwidth``, so that records from polls, which fleets and waits
+    return, may lack them as well. ``servers.get`` returns them.
+
     A stopped server is charged until it is deleted (https://www.vps.org/faq).
     """
 

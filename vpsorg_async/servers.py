@@ -58,6 +58,9 @@ class Servers:
     async def list(self, status: str | None = None, location: str | None = None) -> tuple[Server, ...]:
         """Return all servers, filtered by the API where asked.
 
+        Rows of the documented list have no ``ipv6_address``, ``backups_enabled``, ``resource_usage`` and
+        ``plan.bandwidth``: they are None there, and `get` returns them.
+
         Args:
             status: A status word. The page documents the words of the filter in translation only; the word is sent
                 as it is given.

@@ -28,6 +28,7 @@ ANSWER = timedelta(seconds=10)
 
 @contextlib.asynccontextmanager
 async def connected(options: EngineOptions, fleet: str) -> AsyncGenerator[Engine]:
+    """Yield a connection to the engine, whose errors become those of the command, and name the fleet."""
     engine = await options.connect(no_client)
     with engine_errors(fleet):
         yield engine

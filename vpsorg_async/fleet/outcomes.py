@@ -207,7 +207,7 @@ class Report:
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """The servers that reached their target, as they were then."""
+        """The servers that reached their target, as the poll showed them; it may lack fields (see `Server`)."""
         return tuple(outcome.server for outcome in self.succeeded if outcome.server is not None)
 
     @property

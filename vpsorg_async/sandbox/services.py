@@ -18,7 +18,9 @@ _BODY: Final = b"ok\n"
 class Connection(Protocol):
     """A connection that can be cut."""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Close it at once, without sending what is buffered."""
+        ...
 
 
 class Running:
