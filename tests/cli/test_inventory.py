@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from vpsorg_async.cli import inventory
+from vpsorg_async.cli.files import replace
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.timing import SystemClock
 
@@ -313,20 +314,45 @@ def test_a_watched_file_outlives_an_outage(watching: Start, box: Sandbox, tmp_pa
 
 
 def test_a_watched_file_that_cannot_be_written_stays(watching: Start, box: Sandbox, tmp_path: Path) -> None:
-    """A folder in the way of the new file is said once, and the old file is whole."""
-    box.world.add(1)
-    file = tmp_path / "vps.json"
-    file.write_text("old")
-    aside = tmp_path / "vps.json.new"
-    aside.mkdir()
+    """What is in the way of the new file is said, and the old file is whole."""
+    folder, moved = tmp_path / "out", tmp_path / "moved"
+    folder.mkdir()
+    file = folder / "vps.json"
     process = watching("inventory", "--format", "json", "--watch", str(file))
+    until(process, "vps.json: 0 servers")
+    folder.rename(moved)
+    folder.write_text("in the way")
+    box.world.add(1)
     until(process, "stays as it is")
-    kept = file.read_text()
-    aside.rmdir()
+    kept = (moved / "vps.json").read_text()
+    folder.unlink()
+    moved.rename(folder)
     until(process, "vps.json: 1 server")
 
-    assert kept == "old"
+    assert json.loads(kept) == []
     assert json.loads(file.read_text())[0]["server"]["id"] == 12345
+
+
+def test_two_programs_keep_the_same_file(tmp_path: Path) -> None:
+    """Neither renames, nor removes, what the other has only begun to write."""
+    file = tmp_path / "vps.json"
+    mode = 0o644
+    real, beside = os.open, list[Path]()
+
+    def open_twice(path: Any, *rest: Any) -> int:
+        number = real(path, *rest)
+        if not beside:
+            beside.append(Path(path))
+            replace(file, "the other", mode=mode, in_place=False)
+            assert beside[0].exists()
+        return number
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", open_twice)
+        replace(file, "this one", mode=mode, in_place=False)
+
+    assert file.read_text() == "this one"
+    assert [path.name for path in tmp_path.iterdir()] == ["vps.json"]
 
 
 def test_a_new_watched_file_can_be_read_by_others(watching: Start, box: Sandbox, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where token, address and dialect come from, and what is refused."""
 
+import errno
 import io
 import json
 import os
@@ -415,9 +416,16 @@ def test_a_link_stays_and_the_linked_file_is_changed(
     assert [path.name for path in real.parent.iterdir()] == ["vps.toml"]
 
 
-def test_a_folder_that_cannot_be_written(profiles: Path) -> None:
+def test_a_folder_that_cannot_be_written(profiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no file can be put beside it, the file is changed in place."""
-    (profiles.parent / "config.toml.new").mkdir()
+    opened = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "not in this folder")
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
 
     keep_dialect("work", "documented")
 

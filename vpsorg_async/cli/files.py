@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def replace(path: Path, text: str, *, mode: int = 0o600, in_place: bool = True) 
     before = target.stat() if os.path.lexists(target) else None
     if before is not None and not (stat.S_ISREG(before.st_mode) and os.access(target, os.W_OK)):
         raise PermissionError(errno.EACCES, "it can't be written")
-    aside = target.with_name(f"{target.name}.new")
+    # a name that no other process uses: two commands may keep the same file
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     try:
-        aside.unlink(missing_ok=True)
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
         if before is not None:

@@ -16,7 +16,6 @@ as a whole.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -26,6 +25,7 @@ from ..counting import counted
 from ..errors import ConfigurationError
 from ..lifecycle.commands import LEAVING
 from ..records import Server
+from ..replace_policy import places
 from ..specs import name_key
 from .ages import span_text
 from .server_names import check_narrow, fits, read_pattern
@@ -103,7 +103,7 @@ class Sweep:
         rows.sort(key=lambda row: (row.server.created_at or now, str(row.server.id)))
         plan = SweepPlan(tuple(rows))
         share = self.max_deletes if isinstance(self.max_deletes, float) else None
-        most = int(self.max_deletes) if share is None else max(1, math.floor(len(fitting) * share + 1e-9))
+        most = places(self.max_deletes, len(fitting))
         if len(plan.deletes) > most:
             what = (
                 f"--max-deletes permits {most}" if share is None else f"a share of {share:g} permits {most}"

@@ -14,7 +14,6 @@ A server that several share a name with is never deleted, because it is not cert
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -24,6 +23,7 @@ import attrs
 from ..errors import ConfigurationError
 from ..fleet_spec import FleetSpec
 from ..records import Server
+from ..replace_policy import places
 from ..specs import check_bool
 from .inputs import check_function
 
@@ -136,7 +136,7 @@ class Guards:
                 )
         elif self.max_deletes is None or isinstance(self.max_deletes, float):
             share = SHARE if self.max_deletes is None else self.max_deletes
-            most = max(1, math.floor(present * share + 1e-9))
+            most = places(share, present)
             if deletes > most:
                 yield (
                     f"{fleet.name}: {deletes} of {present} servers would be deleted, and max_deletes, a share of "

@@ -25,12 +25,12 @@ state            how it is entered                      counts as unavailable
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 
 from ..errors import ConfigurationError
 from ..records import ServerId
+from ..replace_policy import places
 
 __all__ = ["Rollout", "window"]
 
@@ -49,7 +49,7 @@ def window(max_unavailable: int | float, servers: int) -> int:
         return max_unavailable
     if not 0.0 < max_unavailable < 1.0:
         raise ConfigurationError(f"max_unavailable as a share lies between 0 and 1, not {max_unavailable!r}")
-    return max(1, math.floor(max_unavailable * servers + 1e-9))
+    return places(max_unavailable, servers)
 
 
 class Rollout:
