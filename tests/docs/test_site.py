@@ -22,6 +22,13 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert sorted(listed) == sorted(NAMES - {"index"})
 
 
+def test_the_start_page_links_every_page() -> None:
+    """Readers of the start page, also of its source, find each page under its heading."""
+    linked = re.findall(r"\]\(([^)#]+)\.md\)", (DOCS / "index.md").read_text("utf-8"))
+
+    assert sorted(linked) == sorted(NAMES - {"index"})
+
+
 def test_every_page_is_in_llms_txt() -> None:
     """The list for machines names every page, and nothing that is not there."""
     linked = re.findall(r"\]\(([^)]+)\)", (DOCS / "llms.txt").read_text("utf-8"))
