@@ -25,6 +25,7 @@ from vpsorg_async.specs import name_key
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ROLLING = Replacing(policy=ReplacePolicy())
+TWO = Replacing(policy=ReplacePolicy(surge=2))
 STABLE = Replacing(policy=ReplacePolicy(names="stable"))
 PRUNE = Guards(prune=True, max_deletes=100)
 
@@ -108,24 +109,40 @@ ROWS: list[tuple[FleetSpec, list[Server], Guards, Replacing, list[str]]] = [
         fleet(3),
         [*old(1, 2, 3), *new(4, 5)],
         Guards(),
-        ROLLING,
+        TWO,
         ["replace 01 by existing 05", "replace 02 by existing 04", "replace 03 by 06"],
     ),
     (
         fleet(3),
         [*old(1, 2, 3), *new(4, 5)],
         PRUNE,
-        ROLLING,
+        TWO,
         ["replace 01 by existing 05", "replace 02 by existing 04", "replace 03 by 06"],
     ),
     (
         fleet(2),
         [*old(1, 2), *new(3), *new(4, status="provisioning")],
         PRUNE,
-        ROLLING,
+        TWO,
         ["replace 01 by existing 04", "replace 02 by existing 03"],
     ),
     (fleet(2), [*old(1, 2), *new(3, status="draining")], PRUNE, ROLLING, ["replace 01 by 04"]),
+    # no more than the surge can be left of one: other servers are deleted only with prune
+    (
+        fleet(2),
+        [*old(1, 2), *new(3, 4)],
+        Guards(),
+        ROLLING,
+        ["replace 01 by existing 04", "keep 02", "keep 03"],
+    ),
+    # one whose word is not known may be leaving: it makes no other one too many
+    (
+        fleet(3),
+        [*old(1), *new(2, 3), *new(4, status="draining")],
+        Guards(),
+        ROLLING,
+        ["replace 01 by 05", "keep 02", "keep 03"],
+    ),
     # more than the count besides
     (fleet(1), [*old(1), *new(2, 3)], Guards(), ROLLING, ["replace 01 by existing 03", "keep 02"]),
     (fleet(1), [*old(1), *new(2, 3)], PRUNE, ROLLING, ["replace 01 by existing 03", "delete 02"]),
@@ -176,6 +193,8 @@ ROWS: list[tuple[FleetSpec, list[Server], Guards, Replacing, list[str]]] = [
         begun(pair(3, 1, switched=True)),
         ["replace 03 by existing 01"],
     ),
+    # the one that had taken over is gone: the next one takes over as well
+    (fleet(1), old(1), Guards(), begun(pair(3, 1, switched=True, new_id=103)), ["replace 01 by 03"]),
     # begun, and not wanted any more: no new server exists, and the old one fits
     (fleet(1, os_id=5), old(1), Guards(), begun(pair(3, 1)), ["keep 01"]),
     # of another fleet
@@ -197,6 +216,7 @@ def test_what_is_replaced(
     plan = plan_fleets([wanted], servers, guards, replacing=replacing)
 
     assert (planned(plan)[: len(steps)], plan.refusals) == (steps, ())
+    assert not any(step.switched and step.by is None and step.server in servers for step in plan.replaces)
 
 
 def test_a_replacement_as_text() -> None:
@@ -282,11 +302,19 @@ def test_a_pair_that_is_not_certain(servers: list[Server], standing: StandingPai
     """Nothing is done before somebody has looked."""
     (refusal,) = plan_fleets([fleet(1)], servers, replacing=begun(standing, policy=STABLE.policy)).refusals
 
-    protected = plan_fleets([fleet(1, protect=["web-01"])], [*old(1), *new(3)], replacing=begun(pair(3, 1)))
-
     assert word in refusal
-    assert protected.refusals[0].endswith("and it is protected now")
     assert refusal.startswith("web-{n:02}: web-01 [101] was being replaced by web-03")
+
+
+@pytest.mark.parametrize(("os", "protected"), [(7, "web-01"), (5, "web-03")])
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_pair_of_a_protected_server(os: int, protected: str, switched: bool) -> None:
+    """Whichever of its servers would be deleted: that is the new one where the fleet is as it was before."""
+    wanted = fleet(1, os_id=os, protect=[protected])
+    plan = plan_fleets([wanted], [*old(1), *new(3)], replacing=begun(pair(3, 1, switched=switched)))
+
+    assert plan.refusals[0].endswith(f"and {protected} is protected now")
+    assert not plan.replaces
 
 
 @given(data=st.data())

@@ -31,6 +31,7 @@ from ..fleet_spec import FleetSpec, NamePattern, check_apart
 from ..journal import StandingPair
 from ..lifecycle.commands import GONE
 from ..records import Server
+from ..replace_policy import places
 from ..specs import ServerSpec, name_key
 from .guards import Guards, Member
 from .pairing import Continued, Replacing, continued, in_place, replaceable, tokens, unfinished
@@ -170,7 +171,7 @@ class _Planner:
         planned = self._planned(rest)
         why, fits = self._judged(planned)
         steps = dict(pairs.steps)
-        halves = unfinished(fits, why, size - fleet.count)
+        halves = unfinished(fits, why, min(certain - fleet.count, self._surge))
         for new, old in halves:
             by, replaced = planned.pop(new), planned.pop(old)
             steps[old] = _replace(replaced, why.pop(old), by.spec, by.server)
@@ -190,6 +191,11 @@ class _Planner:
         ordered = [steps[number] for number in sorted(steps)]
         deletes = sum(step.kind is StepKind.DELETE for step in ordered)
         return ordered, [*pairs.refusals, *guards.refusals(fleet, size, deletes)]
+
+    @property
+    def _surge(self) -> int:
+        """The most servers that an interrupted replacement with these bounds has left."""
+        return 0 if self.replacing is None else places(self.replacing.policy.surge, self.fleet.count)
 
     def _keeps(self, number: int, server: Server) -> bool:
         return self.guards.keeps(self.fleet, Member(number, server))

@@ -195,8 +195,12 @@ class Launcher:
         (new,) = plan_fleet([step.spec], known, endpoints.key_of, self._context.waiter.heading).steps
         receipt = resumption.receipt(step.spec, endpoints.key_of(step.spec))
         made = self._taken_up([step.spec], resumption, _ACTIVE)[0] if receipt or not known else []
-        job = self._job(new, resumption, made[0] if made else None)
-        return swap_of(step, job, resumption.command(old.id, "delete"), selector, policy)
+        job, left = (
+            self._job(new, resumption, made[0] if made else None),
+            resumption.command(old.id, "delete"),
+        )
+        doubt = endpoints.creations.doubt(endpoints.shown_name(step.spec), self._context.clock.now())
+        return swap_of(step, job, left, selector, policy, in_doubt=doubt is not None)
 
     def acting(
         self,

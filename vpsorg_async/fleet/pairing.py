@@ -9,7 +9,8 @@ a pair of servers                       how it comes about
 ======================================  ===========================================================================
 that an earlier run has begun           the journal has it; it is continued, whatever has happened to either server
 a new one that exists, and an old one   the fleet has more servers than its count, and some of them fit: a run
-                                        without a journal was interrupted. Which fits which is not known
+                                        without a journal was interrupted, which has left at most ``surge``. Which
+                                        fits which is not known
 an old one, and a free name             all other replaceable servers
 ======================================  ===========================================================================
 
@@ -170,19 +171,22 @@ def continued(
         elif new not in (None, number) and old is not None:
             assert new is not None
             why = f"the new one has the name {staying[new][0].name} now"
-        elif old is not None and not pair.switched and keeps(old, staying[old][0]):
-            why = "it is protected now"
         elif new is None and there is not None:
             why = f"another server has the name {pair.new} now"
         elif old is None and named in staying and named != new:
             why = f"another server has the name {pair.old.name} now"
         else:
-            known = len(found.steps)
-            _continue(found, fleet, staying, pair, number, new, old, replacing)
-            if named is not None and len(found.steps) > known:
-                # the new server gets this name, which no other one may have then
-                found.members.add(named)
-            continue
+            step = _continue(found, fleet, staying, pair, number, new, old, replacing)
+            if step is None:
+                continue
+            assert step.server is not None
+            replaced = number_of(name_key(step.server.name))
+            if step.server.status == GONE or replaced is None or not keeps(replaced, step.server):
+                found.steps[number if old is None else old] = step
+                # in the end the new server may get the name of the old one, which no other one may have then
+                found.members.update(one for one in (number, new, old, named) if one is not None)
+                continue
+            why = f"{step.server.name} is protected now"
         found.refusals.append(
             f"{fleet.name}: {pair.old.name} [{pair.old.id}] was being replaced by {pair.new}, and {why}"
         )
@@ -198,27 +202,28 @@ def _continue(
     new: int | None,
     old: int | None,
     replacing: Replacing,
-) -> None:
-    """Add the step for one pair, unless it is over. ``new`` and ``old`` are the numbers of its servers that exist."""
+) -> Step | None:
+    """Return the step for one pair, None if it is over. ``new`` and ``old`` are the numbers of what exists of it."""
     stable = replacing.policy.names == "stable"
     if old is None and pair.switched and (new is None or new != number or not stable):
         # only a missing server is left to be created, or nothing at all
         if new is None:
             found.free.append(number)
-        return
+        return None
     by = None if new is None else staying[new][0]
     server = attrs.evolve(pair.old, status=ServerStatus(GONE)) if old is None else staying[old][0]
-    spec, switched = fleet.spec(number), pair.switched
+    # one that has taken over and is gone makes the old one serve again, or nobody: the next one is switched to as well
+    spec, switched = fleet.spec(number), pair.switched and (by is not None or old is None)
     reason = "begun by an earlier run"
     fits = old is not None and not _misfits(fleet.spec(old), server)
     if fits and by is None and not (replacing.when is not None and replacing.when(server)):
         # it was not begun in earnest, and is not asked for any more
-        return
+        return None
     if fits and old is not None and by is not None and _misfits(spec, by):
         # the fleet is as it was before: the old server takes the place of the new one
         server, by, spec, switched = by, server, fleet.spec(old), False
         reason = "it took the place of a server that fits again"
-    found.steps[number if old is None else old] = Step(
+    return Step(
         kind=StepKind.REPLACE,
         spec=spec,
         server=server,
@@ -227,7 +232,6 @@ def _continue(
         switched=switched,
         reason=reason,
     )
-    found.members.update(one for one in (number, new, old) if one is not None)
 
 
 def _misfits(spec: ServerSpec, server: Server) -> bool:

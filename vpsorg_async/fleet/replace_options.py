@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,4 +60,14 @@ def _when(function: Callable[[Server], object] | None) -> Callable[[Server], str
     """Return a function that says why a server is replaced, from the user's, which says whether it is."""
     if function is None:
         return None
-    return lambda server: "replace_when says so" if function(server) else ""
+
+    def why(server: Server) -> str:
+        answer = function(server)
+        if inspect.isawaitable(answer):
+            # it would be true for each server
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise ConfigurationError("replace_when is called, not awaited, and returned an awaitable")
+        return "replace_when says so" if answer else ""
+
+    return why

@@ -120,6 +120,11 @@ class Replacement:
         return self._others + waiting + begun + failed
 
     @property
+    def taken_up(self) -> tuple[tuple[str, Order], ...]:
+        """The pairs in progress, each with its order."""
+        return tuple((key, order) for key, (_, order) in self._in_progress.items())
+
+    @property
     def in_progress(self) -> tuple[str, ...]:
         """The pairs that were begun and have not ended."""
         return tuple(self._in_progress)

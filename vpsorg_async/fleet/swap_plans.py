@@ -53,7 +53,13 @@ def old_spec(step: Step, selector: Selector) -> ServerSpec:
 
 
 def swap_of(
-    step: Step, job: Job, left: Intent | Acknowledged | None, selector: Selector, policy: ReplacePolicy
+    step: Step,
+    job: Job,
+    left: Intent | Acknowledged | None,
+    selector: Selector,
+    policy: ReplacePolicy,
+    *,
+    in_doubt: bool,
 ) -> Swap:
     """Return what is to be done for a server that is replaced.
 
@@ -63,6 +69,7 @@ def swap_of(
         left: What an earlier run left of its delete of the old one.
         selector: The fleets of the plan.
         policy: The bounds.
+        in_doubt: Whether an earlier create of the new server may have been applied.
     """
     assert step.server is not None
     place = selector.place_of(step.spec)
@@ -76,6 +83,7 @@ def swap_of(
         delete=attrs.evolve(job_left(step.server.id, "delete", Target.of("gone"), left), server=step.server),
         by=step.by,
         begun=step.begun,
+        in_doubt=in_doubt,
         switched=step.switched,
         rename=rename if policy.names == "stable" else {},
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import VpsOrgError, is_absence
+from ..errors import UnexpectedStatusError, VpsOrgError, is_absence
 from ..lifecycle.commands import LEAVING
 from ..lifecycle.contract import Target
 from ..records import Server, ServerId
@@ -155,7 +155,7 @@ class SwapRun(Run):
             size=len(others) + len(swaps),
             unavailable=down,
         )
-        begun = [(key, Order.NEW_FIRST) for key in replacement.in_progress]
+        begun = list(replacement.taken_up)
         while True:
             begun += [] if self._over else replacement.begin()
             for key, order in begun:
@@ -196,7 +196,7 @@ class SwapRun(Run):
         swap = course.swap
         if self._intents is not None and not swap.switched:
             await self._intents.pair(swap.spec, swap.old, None if swap.by is None else swap.by.id)
-        if course.order is Order.OLD_FIRST:
+        if course.order is Order.OLD_FIRST and not course.old_gone:
             await self._remove_old(course)
         await self._bring_up(course)
         if not course.switched:
@@ -246,13 +246,35 @@ class SwapRun(Run):
         self._outcomes.emit(ServerSwitched, key=swap.key, old_id=swap.old.id, server_id=new.id)
 
     async def _remove_old(self, course: Course) -> None:
-        """Delete the old server, if it still is what it was, and wait until it is gone."""
+        """Delete the old server, if it still is what it was and the new one still serves, and wait until it is gone."""
         job = course.swap.delete
-        if job.command:
-            job = await self._looked_at(course.swap.old, job)
-        course.old_ended(await self._part(job))
+        # what is looked at must not change while other deletes are waited for
+        async with self._one_delete:
+            if job.command and course.new is not None:
+                await self._still_serves(course, course.new)
+            if job.command:
+                job = await self._looked_at(course.swap.old, job)
+            ended = await self._sent(job)
+        course.old_ended(await ended)
         if not course.old_gone:
             raise _NotReplaced(course.reason)
+
+    async def _still_serves(self, course: Course, new: Server) -> None:
+        """Raise if the new server is not active any more: the switch and the drain may have taken long."""
+        try:
+            server = await self._context.endpoints.begin().get(new.id)
+            if server.status == "active":
+                return
+            why: VpsOrgError = UnexpectedStatusError(
+                f"server {new.id} was active and is {server.status} now",
+                server_id=new.id,
+                target="active",
+                last_seen=server,
+            )
+        except VpsOrgError as error:
+            why = error
+        course.fell()
+        raise _NotReplaced(why)
 
     async def _looked_at(self, before: Server, job: Job) -> Job:
         """Return the job that deletes a server, given what it is now. Raises if it was changed, or can't be read."""
@@ -291,7 +313,9 @@ class SwapRun(Run):
             return
         job = Job(key=new.id, command="delete", server_id=new.id, server=new, target=_GONE, how="deleted")
         try:
-            outcome = await self._part(await self._looked_at(new, job))
+            async with self._one_delete:
+                ended = await self._sent(await self._looked_at(new, job))
+            outcome = await ended
         except _NotReplaced:
             return
         if isinstance(outcome, Succeeded):
@@ -302,6 +326,10 @@ class SwapRun(Run):
 
     async def _part(self, job: Job) -> Outcome:
         """Do a job as a part of a pair, and return its outcome."""
+        return await (await self._sent(job))
+
+    async def _sent(self, job: Job) -> asyncio.Future[Outcome]:
+        """Send the command of a job as a part of a pair, and return what becomes its outcome."""
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def deliver(outcome: Outcome) -> None:
@@ -309,14 +337,11 @@ class SwapRun(Run):
                 ended.set_result(outcome)
 
         self._outcomes.divert(job.key, deliver)
-        if job.command == "delete":
-            async with self._one_delete:
-                await self._do(job)
-        elif job.after:
+        if job.after:
             await self._do_after(job)
         else:
             await self._do(job)
-        return await ended
+        return ended
 
     # -- leaving early ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import attrs
 from ..errors import OutcomeUnknownError, ReplacementError, Sent, VpsOrgError
 from ..lifecycle.commands import GONE
 from ..records import Server, ServerId
-from ..specs import ServerSpec
+from ..specs import ServerSpec, same_id
 from .jobs import Job, Work
 from .outcomes import Failed, Outcome, Skipped, Succeeded
 from .replacement import Order, Pair
@@ -33,6 +33,7 @@ class Swap:
         delete: Deletes the old server.
         by: The new server, if it exists.
         begun: Whether an earlier run has begun this.
+        in_doubt: Whether an earlier create of the new server may have been applied, although it is not seen.
         switched: Whether it has also switched.
         rename: The fields that the new server gets in the end; empty: none.
     """
@@ -44,6 +45,7 @@ class Swap:
     delete: Job
     by: Server | None = None
     begun: bool = False
+    in_doubt: bool = False
     switched: bool = False
     rename: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -55,8 +57,17 @@ class Swap:
     @property
     def pair(self) -> Pair:
         """The same for `Replacement`."""
-        taken_up = self.begun or self.by is not None
-        return Pair(self.key, down=self.old.status != "active", begun=Order.NEW_FIRST if taken_up else None)
+        return Pair(self.key, down=self.old.status != "active", begun=self._begun)
+
+    @property
+    def _begun(self) -> Order | None:
+        """How far an earlier run came: a pair of which it has changed nothing waits for its turn like all others."""
+        if self.old.status == GONE:
+            return Order.OLD_FIRST
+        if self.in_doubt or self.job.command != "create":
+            return Order.NEW_FIRST
+        left = self.delete.acknowledged or self.delete.echo
+        return Order.OLD_FIRST if left else None
 
 
 @attrs.frozen(kw_only=True)
@@ -122,10 +133,17 @@ class Course:
         self.part = outcome
         if isinstance(outcome, Succeeded):
             self.new, self.ready, self.created = outcome.server, True, outcome.acknowledged
+            by = self.swap.by
+            if by is None or self.new is None or not same_id(by.id, self.new.id):
+                self.switched = False  # the one that had taken over is gone
         elif isinstance(outcome, Failed):
             self.new = outcome.server or self.new
             self.created = outcome.acknowledged and self.new is not None
             self.maybe_new = isinstance(outcome.error, OutcomeUnknownError) and self.new is None
+
+    def fell(self) -> None:
+        """Record that the new server, which was ready, does not serve any more, or may not."""
+        self.ready = False
 
     def switch_called(self) -> None:
         """Record that the switch is called now."""

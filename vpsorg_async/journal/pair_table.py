@@ -62,12 +62,13 @@ class PairTable:
         return True
 
     def made(self, run: str, new: str, new_id: ServerId) -> None:
-        """Store the id of the new server."""
-        self._update(run, new, "made", json.dumps(new_id))
+        """Store the id of the new server. What was switched to is that server, and no other one."""
+        made = json.dumps(new_id)
+        self._update(run, new, "switched = CASE WHEN made = ? THEN switched ELSE 0 END, made = ?", made, made)
 
     def switched(self, run: str, new: str) -> None:
         """Store that the new server has taken over."""
-        self._update(run, new, "switched", 1)
+        self._update(run, new, "switched = 1")
 
     def end(self, run: str, names: Iterable[str]) -> None:
         """Remove replacements that are over, except where another run has the name."""
@@ -86,9 +87,9 @@ class PairTable:
             (oldest,),
         )
 
-    def _update(self, run: str, new: str, column: str, value: object) -> None:
+    def _update(self, run: str, new: str, change: str, *values: object) -> None:
         key = name_key(new)
         self._execute(
-            f"UPDATE pairs SET {column} = ? WHERE account = ? AND name = ? AND EXISTS ({_HELD})",
-            (value, self._account, key, self._account, key, run),
+            f"UPDATE pairs SET {change} WHERE account = ? AND name = ? AND EXISTS ({_HELD})",
+            (*values, self._account, key, self._account, key, run),
         )
