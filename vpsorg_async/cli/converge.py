@@ -118,8 +118,8 @@ DIFFERENCES = DiffOutput()
 
 
 def plan(
-    *,
     file: File,
+    *,
     check: Annotated[bool, Parameter(help="Exit with 10 if there are changes.", show_default=False)] = False,
     pruning: Pruning = PRUNING,
     swapping: Swapping = SWAPPING,
@@ -140,8 +140,8 @@ def plan(
 
 
 def apply(
-    *,
     file: File,
+    *,
     timeout: Timeout = 900.0,
     settle: Settle = SETTLE,
     passwords: PasswordsFile = None,
@@ -228,7 +228,7 @@ def scale(
     )
 
 
-def diff(*, file: File, account: Account = ACCOUNT, output: DiffOutput = DIFFERENCES) -> int:
+def diff(file: File, *, account: Account = ACCOUNT, output: DiffOutput = DIFFERENCES) -> int:
     """Print where the account differs from the fleets of a file. Exit with 10 if it does.
 
     What a list does not show is no difference. A server on its way to active is none either.
