@@ -359,6 +359,38 @@ async def test_learned_durations_make_it_earlier() -> None:
         assert commands(box) == {"create": 42, "delete": 2}
 
 
+@pytest.mark.parametrize("other", [{"os_id": 3}, {"plan_id": 2}, {"location": "us-east"}])
+def test_what_others_took_makes_no_server_overdue(other: dict[str, Any]) -> None:
+    """An image, a plan or a location that takes longer than all that the client knows is slow, and not stuck."""
+
+    @virtual
+    async def test() -> None:
+        async with account(durations=Durations(provisioning=(25, 35))) as (box, vps):
+            await vps.fleet.create(alike(20), timeout=TIMEOUT)
+            slow = [faults.SetStatus("provisioning", seconds=600)]
+            box.faults.add(*[Rule("create", slow, nth=9) for _ in range(2)])
+            wanted = [*alike(8, "db"), *(attrs.evolve(spec, **other) for spec in alike(2, "slow"))]
+            report = await vps.fleet.create(wanted, **REPLACE)
+
+            report.raise_for_failures()
+            assert deletes(box) == []
+            assert report.seconds >= 600
+
+    test()
+
+
+@virtual
+async def test_where_all_are_quick_a_few_seconds_more_are_nothing() -> None:
+    """A provider that takes a second or two is no reason to delete what takes twelve."""
+    async with account(durations=Durations(provisioning=(1, 2))) as (box, vps):
+        await vps.fleet.create(alike(20), timeout=TIMEOUT)
+        box.faults.add(Rule("create", faults.SetStatus("provisioning", seconds=12), nth=9))
+        report = await vps.fleet.create(alike(10, "db"), **REPLACE)
+
+        report.raise_for_failures()
+        assert deletes(box) == []
+
+
 @virtual
 async def test_an_overdue_one_that_stays_has_its_timeout() -> None:
     """That it can't be deleted does not end its wait: it comes up in the end."""

@@ -92,15 +92,19 @@ def test_what_counts() -> None:
         ([90, 100, 150], 120.0, 299, False),  # the provider is slow today
         ([90, 100], 120.0, 10_000, False),  # too few have come up
         ([90, 100, 110], None, 10_000, False),  # nothing is known of its kind
+        ([1, 1, 2], 2.0, 60, False),  # where all is quick, a few seconds more are nothing
+        ([1, 1, 2], 2.0, 61, True),
     ],
 )
 def test_what_is_overdue(siblings: list[float], slowest: float | None, age: float, *, overdue: bool) -> None:
-    """Twice the slowest ever, here or before; never without knowledge."""
+    """Twice the slowest ever, here or before, and a minute; never without knowledge, and never by other kinds."""
     tally = Tally(range(20))
+    kind, other = ("1", "5", "us-west"), ("1", "3", "us-west")
     for seconds in siblings:
-        tally.sibling(seconds)
+        tally.sibling(kind, seconds)
 
-    assert tally.is_overdue(age, slowest) is overdue
+    assert tally.is_overdue(kind, age, slowest) is overdue
+    assert not tally.is_overdue(other, age, slowest)
 
 
 def server(word: str) -> Server:

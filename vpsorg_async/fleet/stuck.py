@@ -2,7 +2,8 @@
 
 A server is stuck when its wait ended by the timeout, in a status that means failure, or because its ready check did not
 pass. It is stuck earlier than that (`Tally.is_overdue`) only if what is known of its kind says so: it takes `OVERDUE`
-times as long as the slowest one ever did, here or in earlier runs, and `SIBLINGS` others of the run have come up.
+times as long as the slowest one ever did, here or in earlier runs, and `SIBLINGS` others of its kind have come up in
+this run. A kind is a plan, an operating system and a location: one image can take ten times as long as another.
 
 A stuck server is replaced only if few others are: one that does not come up can have a broken host, but many at the
 same time have a cause in common, and servers created meanwhile would be stuck as well. So there is a breaker:
@@ -41,13 +42,18 @@ from ..errors import (
 from ..lifecycle.contract import FAILURES
 from ..records import ServerId
 
-__all__ = ["Fate", "Health", "StuckPolicy", "Tally", "is_stuck", "stuck_policy"]
+__all__ = ["Fate", "Health", "Kind", "StuckPolicy", "Tally", "is_stuck", "stuck_policy"]
 
 OVERDUE = 2.0
 """How many times as long as the slowest of its kind a server takes that is stuck before its timeout. A provider that
 creates one after the other is no reason: each that comes up moves this on."""
 SIBLINGS = 3
-"""The number of servers of the run that have come up before another one can be overdue."""
+"""The number of servers of its kind in the run that have come up before another one can be overdue."""
+LEAST = 60.0
+"""Seconds before which no server is overdue: where all others take two, one that takes five is only unlucky."""
+
+Kind = tuple[str, str, str]
+"""The plan, the operating system and the location of a server."""
 
 
 class Fate(enum.Enum):
@@ -116,7 +122,7 @@ class Tally:
         self._stuck: set[ServerId] = set()
         self._total, self._up = len(self._open), 0
         self._replaced = 0
-        self._siblings, self._slowest = 0, 0.0
+        self._siblings: dict[Kind, list[float]] = {}
 
     def join(self, keys: Iterable[ServerId]) -> None:
         """Count further servers that should come up, each from when it is `begun`."""
@@ -147,10 +153,9 @@ class Tally:
         """Do not count a server as stuck any more: it goes on."""
         self._stuck.discard(key)
 
-    def sibling(self, seconds: float) -> None:
-        """Count a server that this run has created and that came up after so long."""
-        self._siblings += 1
-        self._slowest = max(self._slowest, seconds)
+    def sibling(self, kind: Kind, seconds: float) -> None:
+        """Count a server of this kind that this run has created and that came up after so long."""
+        self._siblings.setdefault(kind, []).append(seconds)
 
     def settled(self, key: ServerId, *, up: bool) -> None:
         """Note the outcome of a key: its server is up, or it failed, perhaps because it is stuck."""
@@ -167,16 +172,18 @@ class Tally:
         """Count one more replacement, or one less (-1) because it did not happen."""
         self._replaced += change
 
-    def is_overdue(self, age: float, slowest: float | None) -> bool:
+    def is_overdue(self, kind: Kind, age: float, slowest: float | None) -> bool:
         """Return whether a server is stuck although its timeout has not passed.
 
         Args:
+            kind: Its kind.
             age: Seconds since its create was acknowledged.
             slowest: Seconds that the slowest of its kind took in earlier runs; None where too few are known.
         """
-        if slowest is None or self._siblings < SIBLINGS:
+        siblings = self._siblings.get(kind, ())
+        if slowest is None or len(siblings) < SIBLINGS:
             return False
-        return age > OVERDUE * max(slowest, self._slowest)
+        return age > max(OVERDUE * max(slowest, *siblings), LEAST)
 
 
 def is_stuck(error: VpsOrgError) -> bool:

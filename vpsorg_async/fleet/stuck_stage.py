@@ -29,7 +29,7 @@ from .open_waits import Fail, OpenWaits, Succeed
 from .ready_stage import ReadyStage
 from .run_tasks import RunTasks
 from .stream import OutcomeLog
-from .stuck import Fate, Tally, is_stuck
+from .stuck import Fate, Kind, Tally, is_stuck
 from .suspects import Spared, Suspect, look_again
 
 __all__ = ["StuckStage"]
@@ -118,7 +118,7 @@ class StuckStage:
         if self._suspects.pop(job_run.job.key, None) is not None:
             self._tally.not_stuck(job_run.job.key)
         if job_run.created is not None:
-            self._tally.sibling(self._context.clock.now() - job_run.sent_at)
+            self._tally.sibling(_kind(job_run), self._context.clock.now() - job_run.sent_at)
 
     def failed(
         self, job_run: JobRun, error: VpsOrgError, wait: Wait | None = None, server: Server | None = None
@@ -152,7 +152,7 @@ class StuckStage:
                 known = job_run in self._spared or key in self._suspects or not self._tally.expects(key)
                 if job_run.created is None or known:
                     continue
-                if self._tally.is_overdue(now - wait.since, slowest(wait)):
+                if self._tally.is_overdue(_kind(job_run), now - wait.since, slowest(wait)):
                     self._tally.found_stuck(key)
                     self._suspects[key] = Suspect(job_run)
             self._review()
@@ -367,3 +367,11 @@ class StuckStage:
     async def end(self) -> None:
         """End the search for overdue servers."""
         await self._search.end()
+
+
+def _kind(job_run: JobRun) -> Kind:
+    """Return the kind of the server that was created for a job."""
+    spec, other = job_run.job.spec, job_run.alternative
+    assert spec is not None
+    taken = spec if other is None else other
+    return str(taken.plan_id), str(spec.os_id), str(taken.location)

@@ -206,8 +206,8 @@ class Model:
         self.learned: bool = len(seen) >= LEARNED
         """Whether enough has been seen to be quiet while nothing can have happened."""
         self.fastest = min(min(seen), QUIET) if seen else 0.0
-        self.slowest: float | None = max(seen) if self.learned else None
-        """The longest duration remembered; None until enough has been seen."""
+        self.slowest: float | None = max(self._own) if len(self._own) >= LEARNED else None
+        """The longest duration remembered of this kind itself; None until enough has been seen."""
         self.stuck_after: float = STUCK.get(self.operation, STUCK_OTHERS)
         """The age past which a command is slower than practically all of its kind (99 %)."""
         if self.learned:
@@ -284,6 +284,12 @@ class Durations:
     def model(self, kind: Kind) -> Model:
         """Return the model that fits best: of the kind, else of its operation."""
         return self._models.get(kind) or self._general(kind[0])
+
+    def slowest(self, kind: Kind) -> float | None:
+        """Return the longest that a command of that very kind took; None until enough of them have been seen."""
+        model = self._models.get(kind)
+        # what others took says nothing of this one: another plan can take ten times as long
+        return None if model is None or not any(kind[1:]) else model.slowest
 
     def expected(self, operation: str, count: int) -> float | None:
         """Return the seconds until the last of ``count`` is done, about; None if nothing is known."""

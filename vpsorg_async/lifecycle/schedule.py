@@ -111,7 +111,7 @@ class Schedule:
 
     def slowest(self, kind: Kind) -> float | None:
         """Return the longest that a wait of that kind ever took, in seconds; None where too little is known."""
-        return self._durations.model(kind).slowest if kind[0] else None
+        return self._durations.slowest(kind)
 
     def first(self, key: tuple[Kind, float], now: float) -> float:
         """Return the seconds until the first poll that can help a wait which joins now."""
