@@ -314,6 +314,28 @@ async def test_a_server_that_was_renamed_stays() -> None:
         assert deletes(box) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "when"),
+    [("rebooting", -1), ("stopping", -1), ("rebooting", 3), ("starting", 3), ("migrating", 3)],
+)
+def test_a_server_that_gets_on_at_the_last_moment_stays(word: str, when: int) -> None:
+    """It has come up, because someone stops or reboots it; or it has taken another step since its wait ended."""
+
+    @virtual
+    async def test() -> None:
+        async with account(*never(2), Rule("get", faults.Delay(10.0))) as (box, vps):
+            work = asyncio.ensure_future(vps.fleet.create(specs(5), **REPLACE))
+            await asyncio.sleep(TIMEOUT + when)
+            (stuck,) = [server for server in box.servers if str(server.status) == "provisioning"]
+            box.world.set_status(stuck.id, word, seconds=60)
+            report = await work
+
+            assert deletes(box) == []
+            assert f"the server is {word} now" in report.failed[0].not_replaced
+
+    test()
+
+
 @virtual
 async def test_limits_count_every_create() -> None:
     """A run may create that many servers in all; the account may have that many: the stuck one does not count."""

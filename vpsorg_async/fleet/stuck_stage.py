@@ -154,7 +154,7 @@ class StuckStage:
                     continue
                 if self._tally.is_overdue(_kind(job_run), now - wait.since, slowest(wait)):
                     self._tally.found_stuck(key)
-                    self._suspects[key] = Suspect(job_run)
+                    self._suspects[key] = Suspect(job_run, wait=wait)
             self._review()
 
     # -- decisions --------------------------------------------------------------------------------------------------

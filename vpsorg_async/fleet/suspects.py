@@ -7,8 +7,8 @@ import attrs
 from ..endpoints import Endpoints
 from ..errors import NeverReadyError, VpsOrgError, WaitError
 from ..lifecycle.calls import WaitOutcome
-from ..lifecycle.commands import GONE, LEAVING
-from ..lifecycle.contract import Evidence
+from ..lifecycle.commands import COMMANDS, GONE, LEAVING
+from ..lifecycle.contract import FAILURES, Evidence
 from ..lifecycle.readiness import ReadyPolicy
 from ..lifecycle.ready_checks import READY
 from ..lifecycle.wait import Wait
@@ -17,6 +17,9 @@ from .jobs import JobRun, Options, RunContext
 from .outcomes import with_password
 
 __all__ = ["Spared", "Suspect", "look_again"]
+
+USED = frozenset({"stopped", COMMANDS["stop"].moving, COMMANDS["reboot"].moving})
+"""The statuses of a server that has come up, and that someone else stops or reboots."""
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +41,14 @@ class Suspect:
         """The server, as the answer to its create showed it."""
         assert self.job_run.created is not None
         return self.job_run.created
+
+    @property
+    def status(self) -> str:
+        """The status in which it is stuck."""
+        if isinstance(self.error, WaitError) and self.error.last_seen is not None:
+            return str(self.error.last_seen.status)
+        seen = None if self.wait is None else self.wait.last_seen
+        return str((seen or self.created).status)
 
     @property
     def unready(self) -> bool:
@@ -70,9 +81,14 @@ async def look_again(
         raise Spared(f"the server has another name now: {server.name}")
     if server.status == GONE or server.status in LEAVING:
         raise Spared("the server is being deleted already")
-    if server.status == "stopped" or (suspect.unready and server.status != "active"):
+    if server.status in USED or (suspect.unready and server.status != "active"):
         raise Spared(f"the server is {server.status} now")
+    if server.status in FAILURES:
+        return None
     if server.status != "active":
+        if server.status != suspect.status:
+            # it gets on, however late
+            raise Spared(f"the server is {server.status} now, and was {suspect.status}")
         return None
     waited = WaitOutcome(
         server_id=server.id,
