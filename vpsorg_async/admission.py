@@ -26,10 +26,17 @@ T = TypeVar("T")
 class Admission:
     """The places of one call, by the names of its specs. `close` gives up those that were not used."""
 
-    def __init__(self, allowance: Allowance, clock: Clock, places: Mapping[str, Place]) -> None:
+    def __init__(
+        self,
+        allowance: Allowance,
+        clock: Clock,
+        places: Mapping[str, Place],
+        specs: Sequence[ServerSpec] = (),
+    ) -> None:
         self._allowance = allowance
         self._clock = clock
         self._places = dict(places)
+        self._specs = {spec.name: spec for spec in specs}
 
     async def create(self, spec: ServerSpec, create: Awaitable[Server]) -> Server:
         """Await a create, note what became of its place, and return its server or raise its error."""
@@ -68,11 +75,16 @@ class Admission:
     def take_over(self, other: Admission) -> None:
         """Use the places of another admission from now on, instead of those of the same names."""
         self._places = {**self._places, **other._places}
+        self._specs = {**self._specs, **other._specs}
 
     def unused(self, name: str) -> bool:
         """Whether there is a place of this name whose create was not begun."""
         place = self._places.get(name)
         return place is not None and not place.begun
+
+    def is_for(self, spec: ServerSpec) -> bool:
+        """Whether the place of the name of this spec is for this very spec, so that its price counts."""
+        return self._specs.get(spec.name) == spec
 
     def give_up(self, name: str) -> None:
         """Give up the place of a create that was refused, or not begun."""
@@ -146,8 +158,9 @@ class AdmissionControl:
             view = await self._view(endpoints, replaced)
         wanted = {endpoints.key_of(spec): spec for spec in specs}
         places = self._allowance.admit(wanted, view, self._clock.now(), searched=searched)
-        names = [spec.name for spec in wanted.values()]
-        return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)))
+        admitted = list(wanted.values())
+        names = [spec.name for spec in admitted]
+        return Admission(self._allowance, self._clock, dict(zip(names, places, strict=True)), admitted)
 
     async def forbidden(
         self, endpoints: Endpoints, specs: Sequence[ServerSpec], changes: int, later: int = 0
@@ -196,7 +209,7 @@ class AdmissionControl:
 
         Raises what `admit` raises; the first place is given up then as well.
         """
-        if admission.unused(spec.name) and not self._allowance.needs_prices:
+        if admission.unused(spec.name) and (admission.is_for(spec) or not self._allowance.needs_prices):
             return
         admission.give_up(spec.name)
         admission.take_over(await self.admit(endpoints, [spec], searched=True))

@@ -6,6 +6,7 @@ Source: https://www.vps.org/api/v1/docs/servers/
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -161,10 +162,12 @@ def _valid_backups(_: Any, __: Any, value: Any) -> None:
 
 
 def _valid_when(_: Any, __: Any, value: Any) -> None:
-    if not callable(value) and not (isinstance(value, str) and value.strip()):
+    # a coroutine is always true: any refusal would lead to the alternative
+    plain = callable(value) and not inspect.iscoroutinefunction(value)
+    if not plain and not (isinstance(value, str) and value.strip()):
         raise ConfigurationError(
             "an alternative needs a when: a text that the message of the refusal must contain, or a function of the "
-            f"error, not {_shown(value)}"
+            f"error that is called, not awaited, not {_shown(value)}"
         )
 
 

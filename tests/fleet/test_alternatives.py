@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,9 @@ async def test_a_function_of_the_error() -> None:
         return isinstance(error, BadRequestError) and error.sent is Sent.REJECTED
 
     async with account() as (box, vps):
-        chosen = (Alternative(plan_id=1, when=broken), Alternative(plan_id=2, when=by_status))
+        # a coroutine is true, whatever it would return
+        awaited = Alternative(plan_id=1, when=lambda error: _never(error))
+        chosen = (awaited, Alternative(plan_id=1, when=broken), Alternative(plan_id=2, when=by_status))
         report = await vps.fleet.create(wanted(2, *chosen), timeout=TIMEOUT)
 
         report.raise_for_failures()
@@ -180,6 +183,21 @@ async def test_limits_count_the_price_of_the_alternative() -> None:
         assert kinds(report) == {"Succeeded": 1, "Failed": 1}
         assert isinstance(report.failed[0].error, LimitError)
         assert len(box.servers) == 1
+
+
+@virtual
+async def test_a_stuck_server_stays_if_the_limits_do_not_allow_the_alternative() -> None:
+    """What follows it is what has worked last, and costs more: that is known before anything is deleted."""
+    never = Rule("create", faults.SetStatus("provisioning", seconds=1e9), nth=1)
+    options = {"limits": Limits(max_hourly=Decimal("0.090"))}
+    async with account(never, options=options) as (box, vps):
+        box.faults.add(Rule("create", faults.Reply(400, {"detail": "sold out"}), nth=4))
+        chosen = Alternative(plan_id=2, when="sold out")
+        report = await vps.fleet.create(wanted(5, chosen, plan=1), timeout=TIMEOUT, on_stuck="replace")
+
+        (failure,) = report.failed
+        assert "max_hourly" in failure.not_replaced
+        assert commands(box) == {"create": 5}
 
 
 @virtual
@@ -273,6 +291,10 @@ def test_a_function_is_no_plain_data() -> None:
         to_plain(fleet(2, Alternative(plan_id=2, when=lambda error: True)))
 
 
+async def _never(error: Any) -> bool:
+    return False
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -282,6 +304,7 @@ def test_a_function_is_no_plain_data() -> None:
         {"when": "sold out"},
         {"plan_id": -2, "when": "sold out"},
         {"location": "", "when": "sold out"},
+        {"plan_id": 2, "when": _never},
     ],
 )
 def test_bad_alternatives(fields: dict[str, Any]) -> None:

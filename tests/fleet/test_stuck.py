@@ -298,6 +298,41 @@ async def test_a_delete_that_is_refused() -> None:
         assert len(deletes(box)) == 1
 
 
+@pytest.mark.parametrize("lost", [faults.DropAfter(), faults.Html(502, applied=True)])
+def test_a_delete_whose_answers_are_all_lost_is_judged_by_the_server(lost: Any) -> None:
+    """The server is gone: another one is created."""
+
+    @virtual
+    async def test() -> None:
+        async with account(*never(2), Rule("delete", lost)) as (box, vps):
+            report = await vps.fleet.create(specs(10), **REPLACE)
+
+            report.raise_for_failures()
+            assert commands(box) == {"create": 11, "delete": 1}
+            assert (len(report.replaced), duplicates(box)) == (1, [])
+
+    test()
+
+
+@virtual
+async def test_a_delete_in_doubt_is_said_and_can_be_taken_up() -> None:
+    """It is applied later: the outcome says that it may be, and a retry creates the server that is missing, once."""
+    async with account(*never(2), Rule("delete", faults.CommitLater(30.0))) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        (failure,) = report.failed
+        assert "the outcome of its delete is unknown" in failure.not_replaced
+        assert "may still become active" not in str(failure.error)
+        assert commands(box) == {"create": 10}
+        await asyncio.sleep(60)
+        box.faults.clear()
+        again = await report.retry_failed()
+
+        again.raise_for_failures()
+        assert commands(box)["create"] == 11
+        assert (len(box.servers), duplicates(box)) == (10, [])
+
+
 @virtual
 async def test_a_server_that_was_renamed_stays() -> None:
     """Someone uses it."""

@@ -17,6 +17,7 @@ refusal alone says too little: it can be about a name.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 
@@ -74,7 +75,11 @@ def _names(alternative: Alternative, error: RequestError) -> bool:
 
 def _asked(when: Callable[[VpsOrgError], object], error: RequestError) -> bool:
     try:
-        return bool(when(error))
+        said = when(error)
+        if inspect.isawaitable(said):
+            getattr(said, "close", bool)()
+            raise TypeError("it returned an awaitable, which is always true: when= is called, not awaited")
+        return bool(said)
     except Exception as failure:
         log.warning("the when= of an alternative raised %r, so it is not tried", failure)
         return False

@@ -81,6 +81,10 @@ class CommandSender:
         if self._admission is not None:
             self._admission.take_over(admission)
 
+    def first_of(self, spec: ServerSpec) -> ServerSpec:
+        """Return what the next create of a spec is sent with: the spec itself, or an alternative that has worked."""
+        return self._alternatives.first(spec).spec
+
     def begin(self) -> Endpoints:
         """Return the endpoints of one command, and of what is read after it; their deadline counts from here."""
         return self._endpoints.begin()

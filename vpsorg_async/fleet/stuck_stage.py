@@ -39,6 +39,7 @@ log = logging.getLogger("vpsorg_async.fleet")
 INTERVAL = 5.0
 """Seconds between two searches for servers that are overdue."""
 CREATED = "created"
+GIVEN_UP = "the stuck server was deleted, and no other one was created"
 
 
 class StuckStage:
@@ -213,7 +214,7 @@ class StuckStage:
             # what it is replaced by is admitted first: afterwards it would be too late
             admission = await self._context.admissions.admit(
                 endpoints,
-                [job.spec],
+                [self._sender.first_of(job.spec)],
                 searched=True,
                 earlier=self._creates + health.replaced,
                 replaced=server_id,
@@ -234,9 +235,12 @@ class StuckStage:
             self._stays(suspect)
         except (Spared, SendCancelled, VpsOrgError) as error:
             maybe = isinstance(error, RequestError) and (error.sent is Sent.MAYBE or is_absence(error))
+            sent = maybe and suspect.key in self._deleted
+            if sent and await endpoints.shows_done("delete", server_id):
+                return True
             if not maybe:
                 self._stays(suspect)
-            self._not_deleted(suspect, error)
+            self._not_deleted(suspect, error, in_doubt=sent and not is_absence(error))
         admission.close()
         return False
 
@@ -267,8 +271,8 @@ class StuckStage:
         else:
             self._ready.join(suspect.job_run, CREATED, come_up)
 
-    def _not_deleted(self, suspect: Suspect, error: Exception) -> None:
-        """Leave a suspect that could not be deleted."""
+    def _not_deleted(self, suspect: Suspect, error: Exception, *, in_doubt: bool) -> None:
+        """Leave a suspect that could not be deleted, or that may be deleted later (``in_doubt``)."""
         if self._deleted.pop(suspect.key, None) is None:
             self._leave(suspect, str(error))
             return
@@ -276,6 +280,10 @@ class StuckStage:
         if suspect.error is None:
             self._spared.add(suspect.job_run)
             self._waits.join(suspect.job_run, suspect.created, CREATED)
+            return
+        if in_doubt:
+            why = f"the outcome of its delete is unknown: {error}"
+            self._fail_without(suspect, _lost(suspect, f"was stuck, and {why}"), why)
             return
         self._suspects[suspect.key] = suspect
         self._leave(suspect, f"its delete failed: {error}")
@@ -335,12 +343,12 @@ class StuckStage:
         if self._intents is not None:
             await self._intents.note_before(self._before)
 
-    def _fail_without(self, suspect: Suspect, error: VpsOrgError) -> None:
-        """Settle the job of a suspect that was deleted and has no successor."""
+    def _fail_without(self, suspect: Suspect, error: VpsOrgError, why: str = GIVEN_UP) -> None:
+        """Settle the job of a suspect that was deleted, or may be, and has no successor."""
         old = suspect.job_run
         # not acknowledged: to try again means to create
         lost = JobRun(old.job, old.sent_at, old.time, old.attempts, replaced=old.replaced)
-        lost.left("the stuck server was deleted, and no other one was created")
+        lost.left(why)
         self._fail(lost, error, server=suspect.created)
 
     # -- leaving ----------------------------------------------------------------------------------------------------
@@ -355,18 +363,18 @@ class StuckStage:
         """Settle what is still being replaced."""
         while self._deleted:
             _, suspect = self._deleted.popitem()
-            server_id = suspect.created.id
-            error = WaitError(
-                f"server {server_id} was stuck and its delete was sent; {why} before another one was created",
-                server_id=server_id,
-                target="gone",
-                last_seen=suspect.created,
-            )
-            self._fail_without(suspect, error)
+            sent = f"was stuck and its delete was sent; {why} before another one was created"
+            self._fail_without(suspect, _lost(suspect, sent))
 
     async def end(self) -> None:
         """End the search for overdue servers."""
         await self._search.end()
+
+
+def _lost(suspect: Suspect, what: str) -> WaitError:
+    """Return the error of a suspect that was deleted, or may be, and whose end was not seen."""
+    server = suspect.created
+    return WaitError(f"server {server.id} {what}", server_id=server.id, target="gone", last_seen=server)
 
 
 def _kind(job_run: JobRun) -> Kind:
