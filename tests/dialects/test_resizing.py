@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from vpsorg_async.errors import (
     UnexpectedStatusError,
     WaitTimeoutError,
 )
-from vpsorg_async.events import FleetEvent, ServerSettled
+from vpsorg_async.events import CommandSent, FleetEvent, ServerSettled
 from vpsorg_async.pytest_plugin import assert_committed
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 from vpsorg_async.sandbox.catalogue import uuid
@@ -132,6 +133,52 @@ async def test_a_rolling_resize_with_snapshots() -> None:
         assert report.operation == "rolling resize"
         assert plans(box) == [2] * 4
         assert_committed(box, snapshot=2, resize=4)
+
+
+@pytest.mark.parametrize("kept", ["remaining", "journal"])
+def test_a_snapshot_whose_answer_was_lost_is_no_resize_in_doubt(kept: str, tmp_path: Path) -> None:
+    """The server was certainly not resized: that is said, and the next call resizes it."""
+
+    @virtual
+    async def test() -> None:
+        options: dict[str, Any] = {"journal": tmp_path / "fleet.db"} if kept == "journal" else {}
+        async with PROVIDER.account() as (box, vps):
+            ids = fleet_of(box, 3)
+            box.faults.add(on("snapshot", ids[0], faults.DropAfter()))
+            report = await vps.fleet.rolling_resize(ids, BIG, timeout=300, snapshot=True, **options)
+
+            assert [type(outcome) for outcome in report.outcomes] == [Failed, Skipped, Skipped]
+            assert "was not resized" in str(report.failed[0].error)
+            assert report.failed[0].attempts == 0
+            box.faults.clear()
+            rest = ids if kept == "journal" else report.remaining
+            again = await vps.fleet.rolling_resize(rest, BIG, timeout=300, snapshot=True, **options)
+
+            again.raise_for_failures()
+            assert plans(box) == [2] * 3
+            assert_committed(box, snapshot=4, resize=3)
+
+    test()
+
+
+@virtual
+async def test_a_rolling_resize_that_is_left_during_a_snapshot_has_not_resized() -> None:
+    """The server is skipped: no resize of it is in doubt."""
+    async with PROVIDER.account() as (box, vps):
+        ids = fleet_of(box, 2)
+        box.faults.add(on("snapshot", ids[0], faults.Delay(50.0)))
+        events: list[FleetEvent] = []
+        work = asyncio.ensure_future(
+            vps.fleet.rolling_resize(ids, BIG, timeout=300, snapshot=True, on_event=events.append)
+        )
+        await asyncio.sleep(10)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+        settled = [event.outcome for event in events if isinstance(event, ServerSettled)]
+        assert [type(outcome) for outcome in settled] == [Skipped, Skipped]
+        assert not any(isinstance(event, CommandSent) for event in events)
 
 
 @virtual
@@ -284,6 +331,22 @@ async def test_servers_are_stopped_before_they_are_deleted(dialect: str) -> None
         assert sum(isinstance(event, ServerSettled) for event in events) == 4
         with pytest.raises(ConfigurationError, match="not tried again"):
             await report.retry_failed()
+
+
+@virtual
+async def test_a_server_that_has_stopped_since_it_was_listed_is_deleted() -> None:
+    """It refuses its stop, and shows that it is stopped."""
+    async with Speech("documented").account(Rule("list", faults.Lag(100.0, lasting=1.0), times=1)) as (
+        box,
+        vps,
+    ):
+        ids = fleet_of(box, 2)
+        await asyncio.sleep(200)
+        box.world.set_status(ids[0], "stopped")
+        report = await vps.fleet.delete(ids, timeout=120, stop_first=True)
+
+        report.raise_for_failures()
+        assert_committed(box, stop=1, delete=2)
 
 
 @virtual

@@ -144,6 +144,10 @@ class CommandSender:
     ) -> Server | None:
         """Send the command, with its intent before and its receipt after it; a create of this spec."""
         intents, job = self._intents, job_run.job
+        if job.first is not None:
+            assert job.server_id is not None
+            # before the intent, and no attempt of the command: whatever becomes of it, the command was not sent
+            await job.first(endpoints, job.server_id, functools.partial(self._check, job))
         if intents is None:
             server = await self._send(job_run, endpoints, ids_before, spec)
         else:
@@ -194,12 +198,16 @@ class CommandSender:
             )
         return server
 
-    def _before_send(self, job_run: JobRun) -> None:
-        """Called right before each attempt is sent: count it, or raise `SendCancelled`."""
-        job = job_run.job
+    def _check(self, job: Job) -> None:
+        """Raise `SendCancelled` if the command of a job is not sent any more."""
         why = self.why_not(job)
         if why:
             raise SendCancelled(why)
+
+    def _before_send(self, job_run: JobRun) -> None:
+        """Called right before each attempt is sent: count it, or raise `SendCancelled`."""
+        job = job_run.job
+        self._check(job)
         if not job_run.attempts:
             self._outcomes.emit(CommandSent, command=job.command, key=job.key)
         job_run.sent(self._clock.now(), self._clock.wall())

@@ -129,6 +129,8 @@ class Job:
     """That of a command which an earlier run sent, and which is waited for."""
     call: Call | None = None
     """How the command is sent; None: by the method of `Endpoints` that has its name."""
+    first: Call | None = None
+    """What is sent right before the command. It is no part of it: without its success the command is not sent."""
 
     @property
     def past(self) -> str:

@@ -13,7 +13,7 @@ from ..actions import check_label
 from ..admission import Admission
 from ..config import check_seconds
 from ..endpoints import Endpoints
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OutcomeUnknownError, VpsOrgError
 from ..http.session import BeforeSend
 from ..lifecycle.readiness import READY_TIMEOUT, NotReady, ReadyCheck, ReadyPolicy, check_check, check_ready
 from ..records import PlanOffer, Server, ServerId
@@ -187,7 +187,8 @@ class ProviderCommands(BulkCommands):
                 record=self._recording("resize", wanted, options),
                 resumption=resumption,
                 must_resume=options.get("resume", False),
-                call=_resizing(admission, offer, snapshot),
+                call=_resizing(admission, offer),
+                first=_snapshotting(snapshot),
             )
             return await finish(run)
 
@@ -233,13 +234,26 @@ def _check_rolling(snapshot: object, health: object, options: RollingOptions) ->
         check_label(snapshot)
 
 
-def _resizing(admission: Admission, offer: PlanOffer, snapshot: bool | str = False) -> Call:
-    """Return a function that resizes a server, if asked after a snapshot of it."""
+def _snapshotting(snapshot: bool | str) -> Call | None:
+    """Return a function that requests the snapshot of a server before its resize; None if there is none."""
+    if snapshot is False:
+        return None
     label = snapshot if isinstance(snapshot, str) else None
 
     async def call(endpoints: Endpoints, server_id: ServerId, before_send: BeforeSend) -> object:
-        if snapshot is not False:
-            await endpoints.snapshot(server_id, before_send, label=label)
+        try:
+            return await endpoints.snapshot(server_id, before_send, label=label)
+        except OutcomeUnknownError as error:
+            # it must not be taken for that of the resize, which the next call would not send then
+            raise VpsOrgError(f"server {server_id} was not resized: {error}") from error
+
+    return call
+
+
+def _resizing(admission: Admission, offer: PlanOffer) -> Call:
+    """Return a function that resizes a server."""
+
+    async def call(endpoints: Endpoints, server_id: ServerId, before_send: BeforeSend) -> object:
         return await admission.resize(server_id, endpoints.resize(server_id, before_send, offer=offer))
 
     return call

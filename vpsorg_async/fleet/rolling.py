@@ -60,11 +60,13 @@ class RollingRun(OutcomeStream):
         resumption: Resumption | None = None,
         must_resume: bool = False,
         call: Call | None = None,
+        first: Call | None = None,
     ) -> None:
         """Prepare the run; the options are those of `Fleet.rolling`.
 
         ``record`` opens its journal. ``resumption`` is what an earlier run left, as the caller says; None: what the
-        journal has. ``must_resume``: without anything of an earlier run it is refused. ``call`` sends the command.
+        journal has. ``must_resume``: without anything of an earlier run it is refused. ``call`` sends the command, and
+        ``first`` what must succeed right before it.
         """
         check_function(on_event, "on_event", awaited=False)
         if health is not None:
@@ -80,6 +82,7 @@ class RollingRun(OutcomeStream):
         self._rollout = Rollout({}, **self._limits)  # refuses bad limits before anything is sent
         self._command = ROLLING[operation]
         self._call = call
+        self._first = first
         self._target = Target.of(self._command.target)
         self._ids = ids
         self._timeout = timeout
@@ -131,7 +134,7 @@ class RollingRun(OutcomeStream):
             if isinstance(job, Skipped):
                 self._outcomes.settle(key, job)
             else:
-                self._jobs[key] = attrs.evolve(job, call=self._call)
+                self._jobs[key] = attrs.evolve(job, call=self._call, first=self._first)
                 if server is not None:
                     self._context.endpoints.saw(server)
                     # a resize may have been to another plan: it is checked once more

@@ -48,7 +48,8 @@ async def delete_stopped(
     running = [key for key in ids if (server := known.get(id_text(key))) and server.status not in AT_REST]
     began = context.clock.now()
     gently = _stage(options, "delete", _goes_on)
-    stopped = await finish(launcher.acting("stop", running, gently, wait=True))
+    # one that has stopped since it was listed refuses its stop
+    stopped = await finish(launcher.acting("stop", running, gently, wait=True, echo=True))
     kept: dict[ServerId, Outcome] = {
         outcome.key: outcome for outcome in stopped.outcomes if not _goes_on(outcome)
     }

@@ -180,10 +180,10 @@ class Tally:
             age: Seconds since its create was acknowledged.
             slowest: Seconds that the slowest of its kind took in earlier runs; None where too few are known.
         """
-        siblings = self._siblings.get(kind, ())
+        siblings = self._siblings.get(kind, [])
         if slowest is None or len(siblings) < SIBLINGS:
             return False
-        return age > max(OVERDUE * max(slowest, *siblings), LEAST)
+        return age > max(OVERDUE * max([slowest, *siblings]), LEAST)
 
 
 def is_stuck(error: VpsOrgError) -> bool:
