@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.virtual_account import account, client, kinds, specs, virtual
+from tests.fleet.virtual_account import account, client, commands, kinds, specs, virtual
 from vpsorg_async import Client, Failed, Report, Server, Succeeded, errors, ready
 from vpsorg_async.events import FleetEvent, ServerActive, ServerNotReady, ServerSettled
 from vpsorg_async.sandbox import Durations, Sandbox
@@ -376,6 +376,24 @@ async def test_a_server_that_is_deleted_meanwhile_is_gone() -> None:
         assert kinds(report) == {"Succeeded": 2, "Failed": 1}
         assert isinstance(report.failed[0].error, errors.ServerGoneError)
         assert report.failed[0].key == servers[1].id
+
+
+@virtual
+async def test_what_was_stopped_since_is_started_again() -> None:
+    """`retry_failed` does not wait for a server that no one starts, and does not create another one."""
+    boots = Boots(100.0)
+    async with account() as (box, vps):
+        report = await vps.fleet.create(specs(2), timeout=900, ready=boots, ready_timeout=20)
+        await until(lambda: now() > max(boots.booted.values()))
+        stopped = report.failed[0].server_id
+        assert stopped is not None
+        box.world.set_status(stopped, "stopped")
+        again = await report.retry_failed()
+
+        assert kinds(again) == {"Succeeded": 2}
+        started = [outcome.server for outcome in again.succeeded if outcome.how == "started"]
+        assert [server and server.id for server in started] == [stopped]
+        assert commands(box) == {"create": 2, "start": 1}
 
 
 @virtual

@@ -116,23 +116,23 @@ class Launcher:
         self,
         wanted: Sequence[ServerSpec],
         options: Options,
-        more: Sequence[Job] = (),
+        waiting: Sequence[Job] = (),
         whole: Sequence[ServerSpec] | None = None,
     ) -> Run:
         """Return a run that adopts, starts or creates servers.
 
-        ``more`` are jobs besides these. ``whole`` are the specs of the fleet that is complete after this run, if there
-        are others: a journal has nothing left of them then.
+        ``waiting`` are the jobs for those that an earlier run has created. ``whole`` are the specs of the fleet that is
+        complete after this run, if there are others: a journal has nothing left of them then.
         """
 
         async def prepare(resumption: Resumption) -> Work:
-            made = {job.key: job for job in self._taken_up(wanted, resumption, _ACTIVE)[0]}
+            made = {job.key: job for job in (*self._taken_up(wanted, resumption, _ACTIVE)[0], *waiting)}
             listed_at = self._context.clock.now()
             before, plan = await self._survey.begin().planned(wanted, made)
             jobs = [self._job(step, resumption, made.get(step.spec.name)) for step in plan.steps]
-            return Work([*jobs, *more], before, listed_at)
+            return Work(jobs, before, listed_at)
 
-        return self._run_of(wanted, options, "ensure", prepare, more, whole)
+        return self._run_of(wanted, options, "ensure", prepare, whole)
 
     def applying(
         self, plan: FleetPlan, options: Options, operation: str, switch: Switch | None = None
@@ -305,12 +305,11 @@ class Launcher:
         options: Options,
         operation: str,
         prepare: Callable[[Resumption], Awaitable[Work]],
-        more: Sequence[Job] = (),
         whole: Sequence[ServerSpec] | None = None,
     ) -> Run:
         names = specs if whole is None else whole
         record = self.recording(options.journal, operation, specs=names, settle=options.settle)
-        keys = [*(spec.name for spec in specs), *(job.key for job in more)]
+        keys = [spec.name for spec in specs]
         again = self._ensure_again(specs, options)
         claim = self._working_on(specs)
         return Run(self._context, operation, keys, options, prepare, claim=claim, record=record, again=again)
@@ -366,13 +365,12 @@ class Launcher:
                 for outcome in report.outcomes
                 if isinstance(outcome, Failed | Skipped) and outcome.key in by_name
             ]
-            waiting = {
-                outcome.key: job_waiting(outcome)
+            waiting = [
+                job_waiting(outcome)
                 for outcome in left
                 if isinstance(outcome, Failed) and outcome.acknowledged and outcome.server_id is not None
-            }
-            others = [by_name[str(outcome.key)] for outcome in left if outcome.key not in waiting]
-            run = self.ensuring(others, options, [*waiting.values()], specs)
+            ]
+            run = self.ensuring([by_name[str(outcome.key)] for outcome in left], options, waiting, specs)
             return merged(report, await finish(run))
 
         return again
