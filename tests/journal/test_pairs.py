@@ -6,6 +6,7 @@ import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.journal.records import ACCOUNT, AT, opened
@@ -20,20 +21,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "fleet.db"
 
 
-def server(number: int) -> Server:
-    """A server as a list shows it; the password must not be stored."""
-    return Server(
-        id=number,
-        name=f"web-{number:02}",
-        status=ServerStatus.ACTIVE,
-        os=OperatingSystem(id=5),
-        created_at=AT,
-        password="secret",
-    )
-
-
 def shown(number: int) -> Server:
-    """The same as it is read."""
+    """A server as it is read."""
     return Server(
         id=number,
         name=f"web-{number:02}",
@@ -41,6 +30,11 @@ def shown(number: int) -> Server:
         os=OperatingSystem(id=5),
         created_at=AT,
     )
+
+
+def server(number: int) -> Server:
+    """The same with a password, which must not be stored."""
+    return attrs.evolve(shown(number), password="secret")
 
 
 class Later(SystemClock):
