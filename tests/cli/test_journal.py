@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -261,9 +262,8 @@ def test_a_default_journal_that_does_not_work_is_one_warning(
     if broken == "damaged":
         file.write_text("this is no journal")
     elif broken == "newer":
-        with sqlite3.connect(file) as connection:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
             connection.execute("PRAGMA user_version = 99")
-        connection.close()
     elif broken == "folder":
         file.unlink()
         file.mkdir()
@@ -372,11 +372,10 @@ def test_what_was_deleted_long_ago_is_created_again(
         until(lambda: receipts(state) == 3)
         killed(first)
     [file] = state.glob("*.db")
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         day = datetime.now(UTC).date()
         before = day - timedelta(days=2)
         connection.execute("UPDATE entries SET receipt = replace(receipt, ?, ?)", (str(day), str(before)))
-    connection.close()
     if not replaced:
         for server in slow.servers:
             slow.world.vanish(server.id)

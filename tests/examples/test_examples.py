@@ -147,8 +147,7 @@ def test_a_rolling_reboot(example: Load, vpsorg_run: RunVirtually, capsys: Any) 
     rolling = example("rolling_kernel_reboot")
 
     async def scenario(vps: Client, box: Sandbox) -> None:
-        servers = box.world.add(5, name="web")
-        box.world.add(1, name="web-off", status="stopped")
+        servers = [*box.world.add(5, name="web"), *box.world.add(1, name="web-off", status="stopped")]
         box.world.add(1, name="db")
         most = 0
 

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -379,7 +379,7 @@ async def test_resume_only_continues(vpsorg_client: MakeClient, vpsorg_sandbox: 
         assert vpsorg_sandbox.requests == ()
         async with vps.fleet.rolling("reboot", ids, timeout=TIMEOUT, journal=file) as run:
             await anext(run)
-        with sqlite3.connect(file) as journal:
+        with closing(sqlite3.connect(file, isolation_level=None)) as journal:
             for key, receipt in journal.execute("SELECT key, receipt FROM entries").fetchall():
                 old = json.dumps(json.loads(receipt) | {"acknowledged_at": "2026-01-01T00:00:00+00:00"})
                 journal.execute("UPDATE entries SET receipt = ? WHERE key = ?", (old, key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -64,7 +65,7 @@ async def test_a_replacement_until_its_end(file: Path) -> None:
         run.pairs_ended(["web-06"])
         await run.end(complete=True)
         assert await journal.pairs() == left[:1]
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         ((old,),) = connection.execute("SELECT old FROM pairs").fetchall()
     assert "secret" not in old
 
@@ -93,7 +94,7 @@ async def test_only_who_has_the_name_changes_a_replacement(file: Path) -> None:
 
         assert await journal.pairs() == (StandingPair(new="web-05", old=shown(1)),)
 
-        with sqlite3.connect(file) as connection:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
             connection.execute("DELETE FROM claims")
         with pytest.raises(JournalError, match="took this run for dead"):
             await run.pair("web-05", server(2))
@@ -115,7 +116,7 @@ async def test_a_file_of_an_earlier_version(file: Path) -> None:
     """A journal without the table gets it."""
     async with await opened(file):
         pass
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("DROP TABLE pairs")
 
     async with await opened(file) as journal:
