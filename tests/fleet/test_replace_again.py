@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.test_replace import apply, error, fleet, fresh, have, systems, watching
+from tests.fleet.test_replace import TIMEOUT, apply, error, fleet, fresh, have, systems, watching
 from tests.fleet.virtual_account import account, commands, kinds, virtual
-from vpsorg_async import Server
+from vpsorg_async import FleetSpec, Server
 from vpsorg_async.errors import ConfigurationError, PlanRefusedError
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
@@ -113,6 +113,24 @@ async def test_a_switch_is_for_one_server(tmp_path: Path) -> None:
         assert calls == [(12345, 12346), (12345, 12347)]
 
 
+@virtual
+async def test_a_new_server_whose_switch_was_called_stays(tmp_path: Path) -> None:
+    """Also where that was in another run, and it fails its check in this one: traffic may go to it."""
+    options: dict[str, Any] = {"journal": tmp_path / "fleet.db", "delete_failed": True}
+
+    async def switch(_: Server, __: Server) -> None:
+        raise OSError("half done")
+
+    async with account() as (box, vps):
+        have(box, 1)
+        await apply(vps, fleet(1), switch=switch, **options)
+        await apply(
+            vps, fleet(1), switch=switch, ready=lambda one: one.name != "web-02", ready_timeout=60, **options
+        )
+
+        assert systems(box) == {"web-01": 5, "web-02": 3}
+
+
 @pytest.mark.parametrize(("os", "protected"), [(3, "web-01"), (5, "web-02")])
 @virtual
 async def test_a_server_that_is_protected_meanwhile(tmp_path: Path, os: int, protected: str) -> None:
@@ -154,3 +172,33 @@ async def test_a_function_that_returns_something_to_be_awaited() -> None:
             await apply(vps, fleet(1), replace_when=lambda server: is_old(server))
 
         assert commands(box) == {}
+
+
+@virtual
+async def test_a_pair_stays_in_the_journal_until_its_end_in_the_provider_dialect(tmp_path: Path) -> None:
+    """Servers are known by their host names there."""
+    journal = tmp_path / "fleet.db"
+
+    def old(server: Server) -> bool:
+        return server.name in ("web-1", "w1.example.com")
+
+    async with account(
+        Rule("delete", faults.Reply(400)), options={"dialect": "provider"}, dialect="provider"
+    ) as (box, vps):
+        wanted = FleetSpec(
+            name="web-{n}",
+            count=1,
+            plan_id=(await vps.plans.list())[0].id,
+            os_id=(await vps.operating_systems.list())[0].id,
+            location=1,
+            hostname="w{n}.example.com",
+        )
+        await vps.fleet.apply(wanted, timeout=TIMEOUT)
+        for _ in range(2):
+            report = await apply(vps, wanted, journal=journal, replace_when=old)
+            assert "has taken over, and" in str(error(report))
+
+        plan = await vps.fleet.plan(wanted, replace="rolling", replace_when=old, journal=journal)
+
+        assert "begun by an earlier run" in str(plan)
+        assert commands(box)["create"] == 2

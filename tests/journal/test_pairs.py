@@ -58,7 +58,7 @@ async def test_a_replacement_until_its_end(file: Path) -> None:
     async with await opened(file) as journal:
         left = (
             StandingPair(new="web-05", old=shown(1)),
-            StandingPair(new="WEB-06", old=shown(2), new_id=77, switched=True),
+            StandingPair(new="WEB-06", old=shown(2), new_id=77, switched=True, switching=True),
         )
         run = await journal.begin("apply", ["db-1"])
         assert run.pairs == await journal.pairs() == left
@@ -68,6 +68,24 @@ async def test_a_replacement_until_its_end(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         ((old,),) = connection.execute("SELECT old FROM pairs").fetchall()
     assert "secret" not in old
+
+
+async def test_whose_switch_was_called(file: Path) -> None:
+    """That belongs to one new server, and is kept when the same replacement is continued."""
+    async with await opened(file) as journal:
+        run = await journal.begin("apply", ["web-05"])
+        seen = []
+        for new_id in (77, 77, 78):
+            await run.pair("web-05", server(1), new_id)
+            seen += [(pair.switched, pair.switching) for pair in await journal.pairs()]
+            await run.pair_switching("web-05")
+        run.pair_switched("web-05")
+        run.pair_made("web-05", 78)
+        seen += [(pair.switched, pair.switching) for pair in await journal.pairs()]
+        run.pair_made("web-05", 79)
+        seen += [(pair.switched, pair.switching) for pair in await journal.pairs()]
+
+        assert seen == [(False, False), (False, True), (False, False), (True, True), (False, False)]
 
 
 async def test_a_replacement_that_is_taken_back(file: Path) -> None:

@@ -126,6 +126,10 @@ class Intents:
         """Record the id of the new server."""
         self._run.pair_made(self._name_of(spec), new.id)
 
+    async def switching(self, spec: ServerSpec) -> None:
+        """Record that the switch is about to be called. Raises `JournalError`: it must not be called then."""
+        await self._run.pair_switching(self._name_of(spec))
+
     def switched(self, spec: ServerSpec) -> None:
         """Record that the new server has taken over."""
         self._run.pair_switched(self._name_of(spec))

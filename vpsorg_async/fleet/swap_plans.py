@@ -100,14 +100,17 @@ def with_swaps(
         if place is not None and not step.surplus and step.kind is not StepKind.REPLACE:
             fleet_of[step.name] = place[0]
     room = {spec.name for spec in plan.surge}
-    known = {name_key(swap.key) for swap in swaps if swap.begun}
-    over = [pair.new for pair in standing_of(selector, standing) if name_key(pair.new) not in known]
+    # by their places in the fleets: the journal has names as they are shown
+    pairs = {selector.place(name_key(pair.new)): pair for pair in standing_of(selector, standing)}
+    called = {where for where, pair in pairs.items() if pair.switching}
+    known = {selector.place_of(swap.spec) for swap in swaps if swap.begun}
+    over = [pair.new for where, pair in pairs.items() if where not in known]
     deletes = [job for job in work.jobs if job.command == "delete" or job.how == "deleted"]
     return SwapWork(
         jobs=[job for job in work.jobs if job not in deletes],
         ids_before=work.ids_before,
         listed_at=work.listed_at,
-        swaps=swaps,
+        swaps=[attrs.evolve(swap, switching=selector.place_of(swap.spec) in called) for swap in swaps],
         later=deletes,
         fleet_of=fleet_of,
         at_once=[swap.job for swap in swaps if swap.key in room and swap.job.command == "create"],

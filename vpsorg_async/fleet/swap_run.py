@@ -228,6 +228,8 @@ class SwapRun(Run):
         if self._over:
             raise _NotReplaced(VpsOrgError(self._over))
         if self._switch is not None:
+            if self._intents is not None:
+                await self._intents.switching(swap.spec)
             course.switch_called()
             try:
                 answer = self._switch(swap.old, new)

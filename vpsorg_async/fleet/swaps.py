@@ -35,6 +35,7 @@ class Swap:
         begun: Whether an earlier run has begun this.
         in_doubt: Whether an earlier create of the new server may have been applied, although it is not seen.
         switched: Whether it has also switched.
+        switching: Whether it has called the switch.
         rename: The fields that the new server gets in the end; empty: none.
     """
 
@@ -47,6 +48,7 @@ class Swap:
     begun: bool = False
     in_doubt: bool = False
     switched: bool = False
+    switching: bool = False
     rename: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
@@ -121,7 +123,7 @@ class Course:
             order,
             now,
             new=swap.by,
-            switching=swap.switched,
+            switching=swap.switched or swap.switching,
             switched=swap.switched,
             old_gone=swap.old.status == GONE,
         )

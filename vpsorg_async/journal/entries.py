@@ -75,12 +75,14 @@ class StandingPair:
         old: The old server, as it was.
         new_id: The id of the new server, once its create was acknowledged.
         switched: Whether the old server was switched off from its work: only its delete is left to be done.
+        switching: Whether the switch to the new server was called, also if it did not come to its end.
     """
 
     new: str
     old: Server
     new_id: ServerId | None = None
     switched: bool = False
+    switching: bool = False
 
 
 class Kind(StrEnum):

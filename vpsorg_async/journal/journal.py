@@ -298,6 +298,13 @@ class JournalRun:
         with _logged(f"the id of {new} could not be recorded in the journal"):
             self._writer.note(lambda tables: tables.pairs.made(self._token, new, new_id))
 
+    async def pair_switching(self, new: str) -> None:
+        """Record that the switch to the new server is about to be called. It is on the disk on return.
+
+        Raises `JournalError`. The switch must not be called then.
+        """
+        await self._writer.call(lambda tables: tables.pairs.switching(self._token, new))
+
     def pair_switched(self, new: str) -> None:
         """Record that the new server has taken over from the old one. Never raises; queued like a receipt."""
         with _logged(f"the journal could not record that {new} has taken over"):

@@ -17,6 +17,7 @@ from .entries import StandingPair
 
 __all__ = ["PairTable"]
 
+_NOT_SWITCHED, _SWITCHED, _SWITCHING = range(3)
 _HELD = "SELECT 1 FROM claims WHERE account = ? AND kind = 'name' AND key = ? AND run = ?"
 
 
@@ -37,7 +38,8 @@ class PairTable:
                 new=shown,
                 old=read(json.loads(old), Server),
                 new_id=None if made is None else json.loads(made),
-                switched=bool(switched),
+                switched=switched == _SWITCHED,
+                switching=switched != _NOT_SWITCHED,
             )
             for shown, old, made, switched in rows
         )
@@ -45,19 +47,26 @@ class PairTable:
     def begin(self, run: str, new: str, old: Server, new_id: ServerId | None, at: str) -> bool:
         """Store a replacement, instead of one of the same new name, or of one that this one takes back.
 
+        That the switch to the same new server was called is kept.
+
         Returns False where the run no longer has the name.
         """
         key = name_key(new)
         if self._execute(_HELD, (self._account, key, run)).fetchone() is None:
             return False
+        record = json.dumps(unstructure(old, Server, passwords=False))
+        made = None if new_id is None else json.dumps(new_id)
+        before = self._execute(
+            "SELECT switched FROM pairs WHERE account = ? AND name = ? AND made = ?",
+            (self._account, key, made),
+        ).fetchone()
         self._execute(
             "DELETE FROM pairs WHERE account = ? AND name IN (?, ?)", (self._account, key, name_key(old.name))
         )
-        record = json.dumps(unstructure(old, Server, passwords=False))
-        made = None if new_id is None else json.dumps(new_id)
+        called = _NOT_SWITCHED if before is None or before[0] == _NOT_SWITCHED else _SWITCHING
         self._execute(
-            "INSERT INTO pairs (account, name, shown, at, old, made) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._account, key, new, at, record, made),
+            "INSERT INTO pairs (account, name, shown, at, old, made, switched) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self._account, key, new, at, record, made, called),
         )
         return True
 
@@ -68,7 +77,11 @@ class PairTable:
 
     def switched(self, run: str, new: str) -> None:
         """Store that the new server has taken over."""
-        self._update(run, new, "switched = 1")
+        self._update(run, new, "switched = ?", _SWITCHED)
+
+    def switching(self, run: str, new: str) -> None:
+        """Store that the switch to the new server is called."""
+        self._update(run, new, "switched = ?", _SWITCHING)
 
     def end(self, run: str, names: Iterable[str]) -> None:
         """Remove replacements that are over, except where another run has the name."""
