@@ -65,6 +65,8 @@ QUESTIONS = {
     "fields None in list": "howto/lists",
     "resize plan": "dialects",
     "doctl": "howto/from-other-commands",
+    "doctor": "howto/live-doctor",
+    "ci job cleanup": "howto/fleet-in-ci",
     "exit codes": "cli",
     "json output": "reference/json",
     "emulator": "howto/testing",

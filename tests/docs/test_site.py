@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ def test_the_start_page_links_every_page() -> None:
     linked = re.findall(r"\]\(([^)#]+)\.md\)", (DOCS / "index.md").read_text("utf-8"))
 
     assert sorted(linked) == sorted(NAMES - {"index"})
+
+
+def test_every_how_to_has_a_question_for_the_search() -> None:
+    """`docs/questions.py` asks the built site what people would type to find a page, and each how-to has such words."""
+    asked = runpy.run_path(str(DOCS / "questions.py"))["QUESTIONS"]
+
+    assert {name for name in NAMES if name.startswith("howto/")} <= set(asked.values()) <= NAMES
 
 
 def test_every_page_is_in_llms_txt() -> None:
