@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import vpsorg_async
 from vpsorg_async import Client, RetryPolicy
 from vpsorg_async.cli.profile_file import choose, config_file, read_profiles, store
 from vpsorg_async.cli.settings import Account
@@ -478,3 +480,33 @@ def test_a_table_in_a_text_is_not_changed(path: Path) -> None:
     with pytest.raises(ConfigurationError, match="yourself"):
         store("default", {"token": None})
     assert path.read_text() == text
+
+
+def test_two_that_change_the_file_at_once(service: Sandbox, tmp_path: Path) -> None:
+    """No login undoes another one: a token that is lost can't be shown again."""
+    program = (
+        "import sys; from vpsorg_async.cli.profile_file import store\n"
+        "print(flush=True); sys.stdin.readline()\n"
+        "for n in range(20): store(f'{sys.argv[1]}{n}', {'token': 'a' * 20})"
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(vpsorg_async.__file__).parents[1])},
+        )
+        for name in ("a", "b")
+    ]
+    for one in both:
+        assert one.stdout is not None
+        one.stdout.readline()
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write(b"\n")
+        one.stdin.flush()
+    for one in both:
+        one.communicate()
+
+    assert [one.returncode for one in both] == [0, 0]
+    assert len(read_profiles().profiles) == 40

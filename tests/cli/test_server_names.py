@@ -308,6 +308,55 @@ def test_a_list_that_lacks_servers(vpsorg: Any, box: Sandbox) -> None:
     assert [change.server_id for change in box.ledger] == [int(ids[2])]
 
 
+def test_a_list_that_shows_an_old_name(vpsorg: Any, box: Sandbox) -> None:
+    """Before a delete each server is read by its id: a list that lags behind shows the name that it had."""
+    first, second = filled(box, "db-1", "db-2")
+    box.faults.add(Rule("list", faults.OddField("name", "web-1", row=0), times=None))
+
+    by_name = [
+        vpsorg(*command.split(), "--yes")
+        for command in (
+            "servers delete web-1",
+            "servers delete web-*",
+            "fleet delete web-1 db-2",
+            "fleet sweep --name web-* --older-than 1h",
+        )
+    ]
+
+    assert [ended.code for ended in by_name] == [2, 2, 2, 2]
+    assert all(f"{first} is named db-1, not web-1" in ended.err for ended in by_name)
+    assert (box.ledger, len(box.servers)) == ((), 2)
+    assert vpsorg("servers", "delete", first, second, "--yes").code == 0
+
+
+@pytest.mark.parametrize("wanted", ["web-1", "12345"])
+def test_a_server_that_is_renamed_while_its_delete_is_asked(
+    box: Sandbox, terminal: Any, vpsorg: Any, wanted: str
+) -> None:
+    """What was confirmed is the delete of a server of that name."""
+    assert filled(box, "web-1") == ["12345"]
+
+    at = terminal("servers", "delete", wanted)
+    at.until("Delete web-1 (12345, active, ")
+    at.until("[y/N] ")
+    vpsorg("servers", "update", "12345", "--name", "db-1")
+    at.type("y\n")
+
+    assert at.ended() == 2
+    assert "12345 is named db-1, not web-1" in at.seen
+    assert [server.name for server in box.servers] == ["db-1"]
+
+
+def test_a_label_of_the_provider_is_no_name(vpsorg: Any, provider: Sandbox) -> None:
+    """What is printed as the name is what commands take: where a label stands beside the host name, the host name."""
+    filled(provider, "web1", "web2")
+    provider.faults.add(Rule("list", faults.OddField("name", "web1", row=1), times=None))
+
+    names = vpsorg("servers", "list", "-o", "name").out.split()
+
+    assert sorted(names) == ["web1", "web2"]
+
+
 def test_host_names_of_the_provider(vpsorg: Any, provider: Sandbox) -> None:
     """In the provider dialect ids are UUIDs, and the name of a server is its host name."""
     first, _ = filled(provider, "web1", "web2")

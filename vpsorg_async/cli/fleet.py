@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ from .planned_creates import ask_to_create, create_durably, show_plan
 from .readiness_options import READINESS, Readiness, ReadyRequest
 from .reports import Call, Hook, run_and_report
 from .selecting import ask, is_sole, select
+from .server_names import check_names
 from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account
 from .specs import SELECTION, SPECIFICATION, Selection, Servers, Specification
@@ -287,7 +287,11 @@ def delete(
     )
     settings = account.settings()
     found = select(settings, ids, servers, output, filters, named=not yes, deletes=True)
-    confirmed = partial(ask, "Delete", found, " permanently", yes=yes)
+
+    def confirmed() -> None:
+        ask("Delete", found, " permanently", yes=yes)
+        check_names(settings, found)
+
     if durable.on and found:
         request = {"ids": [*found], "timeout": timeout}
         return run_durably(durable, settings, "FleetDelete", request, output, confirmed)

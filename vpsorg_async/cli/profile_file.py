@@ -6,13 +6,14 @@ is made line by line, and compared as a whole before it is stored, so a form tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -205,25 +206,19 @@ def store(name: str, values: Mapping[str, str | None]) -> Path:
     Raises:
         ConfigurationError: The file can't be read or written, or has a form that can't be changed. It is as it was.
     """
-    found = read_profiles()
-    kept = {**found.profiles.get(name, {}), **values}
-    wanted = attrs.evolve(
-        found,
-        profiles={
-            **found.profiles,
-            name: {key: value for key, value in kept.items() if value is not None},
-        },
-    )
     # a message never repeats a token
     shown = [key if key == "token" or value is None else _entry(key, value) for key, value in values.items()]
     advice = f"change {' and '.join(shown)} in [profiles.{_quoted(name)}] yourself"
-    return _write(found, wanted, lambda lines: _with_values(lines, name, values), advice)
+    with _alone():
+        found = read_profiles()
+        kept = {**found.profiles.get(name, {}), **values}
+        profile = {key: value for key, value in kept.items() if value is not None}
+        wanted = attrs.evolve(found, profiles={**found.profiles, name: profile})
+        return _write(found, wanted, lambda lines: _with_values(lines, name, values), advice)
 
 
 def choose(name: str) -> Path:
     """Make a profile the active one. Raises `ConfigurationError`, also if there is no such profile."""
-    found = read_profiles()
-    found.get(name, name)
     entry = _entry(_CHOICE, name)
 
     def changed(lines: list[str]) -> list[str]:
@@ -232,9 +227,25 @@ def choose(name: str) -> Path:
         lines[slice(told[0], told[0] + 1) if told else slice(0, 0)] = [entry]
         return lines
 
-    return _write(
-        found, attrs.evolve(found, active=name), changed, f"write {entry} above all tables yourself"
-    )
+    with _alone():
+        found = read_profiles()
+        found.get(name, name)
+        advice = f"write {entry} above all tables yourself"
+        return _write(found, attrs.evolve(found, active=name), changed, advice)
+
+
+@contextlib.contextmanager
+def _alone() -> Generator[None]:
+    """Keep other commands from changing the file: if two changed the same text, the second would undo the first."""
+    from ..ready.host_keys import locked
+
+    path = config_file()
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # why there can be no file shows when it is written
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                held.enter_context(locked(path.parent))
+        yield
 
 
 def _write(

@@ -16,7 +16,7 @@ from .journal_options import JOURNAL, JournalOptions
 from .live import Tally
 from .output import Yes, confirm
 from .readiness_options import NO_CHECK, READINESS, Readiness, ReadyRequest
-from .server_names import is_pattern, resolve_one
+from .server_names import check_names, is_pattern, read_all, resolve, resolve_one
 from .server_tables import REPORTED, UNASKED_REPORT, ReportOutput, UnaskedReport
 from .settings import ACCOUNT, Account, Settings
 from .single_command import acting
@@ -53,11 +53,15 @@ def delete(
             output=output,
         )
     settings = account.settings()
-    server_id = resolve_one(settings, servers[0], output)
+    found = resolve(settings, read_all(servers), output)
+    names = found.names
+    ((server_id, server),) = found.servers.items()
     if not yes:
-        server = settings.run(lambda vps: vps.servers.get(server_id))
+        server = server or settings.run(lambda vps: vps.servers.get(server_id))
         address = f", {server.address}" if server.address else ""
         confirm(f"Delete {server.name} ({server.id}, {server.status}{address}) permanently?", yes=yes)
+        names[server_id] = server.name
+    check_names(settings, names)
     return _act(settings, record, "delete", server_id, output, wait, timeout)
 
 

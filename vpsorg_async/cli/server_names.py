@@ -24,10 +24,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from ..errors import ConfigurationError, VpsOrgError
+from ..client import Client
+from ..errors import ConfigurationError, NotFoundError, VpsOrgError, is_absence
 from ..lifecycle.commands import GONE
 from ..listing import Listing
 from ..records import Server, ServerId
+from ..shielding import side_by_side
 from ..specs import check_id, id_text, name_key
 from .output import Output
 from .settings import Settings
@@ -42,6 +44,7 @@ __all__ = [
     "NoSuchServerError",
     "Reference",
     "as_written",
+    "check_names",
     "check_narrow",
     "find",
     "fits",
@@ -271,6 +274,39 @@ def resolve(
     if listing.lacks and by_name:
         output.note(f"the list lacks servers: {listing.lacks}")
     return found
+
+
+def check_names(settings: Settings, names: Mapping[ServerId, str]) -> None:
+    """Read the servers by their ids, right before they are deleted.
+
+    A list can lag behind, and a server can get another name while a question is open. An empty name is not compared.
+    A server that does not exist any more is left to the delete.
+
+    Raises:
+        ConfigurationError: A server has another name than this one.
+        VpsOrgError: A server can't be read.
+    """
+    renamed: list[str] = []
+
+    async def read_one(vps: Client, server_id: ServerId, name: str) -> None:
+        try:
+            server = await vps.servers.get(server_id)
+        except NotFoundError as error:
+            if not is_absence(error):
+                raise
+            return
+        if name_key(server.name) != name_key(name):
+            renamed.append(f"{server_id} is named {server.name}, not {name}")
+
+    async def read_all_of_them(vps: Client) -> None:
+        await side_by_side(read_one(vps, server_id, name) for server_id, name in names.items() if name)
+
+    if any(names.values()):
+        settings.run(read_all_of_them)
+    if renamed:
+        raise ConfigurationError(
+            f"{printable(some(renamed))}: the list was older, or it was renamed meanwhile; nothing was deleted"
+        )
 
 
 def resolve_one(settings: Settings, text: str, output: Output, *, sure: bool = True) -> ServerId:

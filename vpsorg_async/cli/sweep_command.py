@@ -18,6 +18,7 @@ from .exits import Exit
 from .journal_options import JOURNAL, JournalOptions
 from .output import View, Yes, columns, confirm
 from .reports import Hook, number, run_and_report, some
+from .server_names import check_names
 from .server_tables import REPORTED, ReportOutput, ReportRow
 from .settings import ACCOUNT, Account
 from .specs import number_or_share
@@ -70,6 +71,7 @@ def sweep(
         output.note(line)
     found = {server.id: server.name for server in plan.deletes}
     confirm(f"Delete {number(found)} permanently: {some([*found.values()])}?", yes=yes)
+    check_names(settings, found)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
         return await vps.fleet.delete(

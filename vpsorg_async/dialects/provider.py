@@ -85,7 +85,7 @@ class _Server:
         addresses = [address for value in told for address in _addresses(value)]
         return Server(
             id=server_id,
-            name=self.name or self.hostname or "",
+            name=self.hostname or self.name or "",  # a name beside it can be a label
             status=self.status,
             hostname=self.hostname,
             ip_address=next((address for address, version in addresses if version != 6), None),

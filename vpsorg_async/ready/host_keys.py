@@ -41,7 +41,7 @@ class HostKeysFile:
         """
         # a link stays a link
         target = Path(os.path.realpath(self.path))
-        with _locked(target.parent):
+        with locked(target.parent):
             known = [
                 line.split()[1:3]
                 for line in self.lines_about(label).splitlines()
@@ -82,7 +82,7 @@ def _concerns(line: str, label: str) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder. Where there is no such lock (Windows), the last of two writers wins."""
     try:
         import fcntl
@@ -91,7 +91,8 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     number = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # file systems of a network can lack it as well
+            fcntl.flock(number, fcntl.LOCK_EX)
         yield
     finally:
         os.close(number)
