@@ -99,7 +99,7 @@ class _Turn:
         os.close(self._descriptor)
 
     def take(self) -> bool:
-        """Take it if nobody has it, and return whether it is taken."""
+        """Acquire the lock unless another process holds it, and return whether it was acquired."""
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

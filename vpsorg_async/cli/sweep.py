@@ -33,7 +33,7 @@ from .server_names import check_narrow, fits, read_pattern
 __all__ = ["MOST", "Row", "Sweep", "SweepPlan"]
 
 MOST = 10
-"""The most servers that a sweep deletes, unless it is told otherwise."""
+"""The most servers that a sweep deletes by default."""
 
 
 @attrs.frozen
