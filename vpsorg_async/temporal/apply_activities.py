@@ -8,6 +8,7 @@ other one, and deletes what a plan that is made now would delete as well. It nev
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,14 +17,14 @@ import attrs
 from temporalio import activity
 
 from ..client import Client
-from ..errors import ConfigurationError, NotFoundError, ServerGoneError, WaitError, is_absence
+from ..errors import ConfigurationError, ServerGoneError, WaitError
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..lenient import moment
 from ..records import Server, ServerId
 from ..shared_client import SharedClient
 from ..specs import check_id, same_id
 from ..timing import SystemClock
-from .chunk_run import ChunkRun, check_chunk
+from .chunk_run import ChunkRun, check_chunk, found
 from .convert import read_as
 from .fleet_activities import FleetActivities
 from .messages import MAX_SERVERS, ApplyRequest
@@ -180,15 +181,12 @@ def _is(server: Server | None, server_id: ServerId | None) -> bool:
 
 async def _is_gone(vps: Client, server_id: ServerId, timeout: float) -> bool:
     """Return whether a server that no plan deletes has been deleted, by an earlier attempt perhaps."""
-    try:
-        server = await vps.servers.get(server_id)
-        if not server.status.is_known:
-            await vps.wait_until(server_id, "gone", timeout=timeout)
-            return True
-    except NotFoundError as error:
-        if not is_absence(error):
-            raise
+    server = await found(vps, server_id)
+    if server is None:
         return True
-    except WaitError:
-        pass  # its status word says something else
+    if server.status.is_known:
+        return False
+    with contextlib.suppress(WaitError):  # its status word says something else
+        await vps.wait_until(server_id, "gone", timeout=timeout)
+        return True
     return False

@@ -9,16 +9,18 @@ from typing import Any
 from temporalio import activity
 
 from ..client import Client
-from ..errors import ConfigurationError, RequestTimeoutError, VpsOrgError, is_absence
+from ..errors import ConfigurationError, NotFoundError, RequestTimeoutError, VpsOrgError, is_absence
 from ..events import CommandAnswered, CommandSent, FleetEvent, ServerAdopted, ServerSettled
 from ..fleet import Failed, Outcome, Skipped, Succeeded
 from ..lifecycle.receipts import Receipt
+from ..listing import by_id
 from ..plain import from_plain, to_plain
 from ..records import Server, ServerId
+from ..specs import id_text
 from .lease import Lease, attempt_ended
 from .passwords import PasswordKeeper
 
-__all__ = ["ChunkRun", "check_chunk"]
+__all__ = ["ChunkRun", "check_chunk", "found"]
 
 
 def check_chunk(chunk: object, needed: Mapping[str, type], **further: type) -> None:
@@ -34,6 +36,17 @@ def check_chunk(chunk: object, needed: Mapping[str, type], **further: type) -> N
             raise ConfigurationError(f"$.{key}: unknown; known are {', '.join(known)}")
         if not isinstance(value, known[key]):
             raise ConfigurationError(f"$.{key}: expected {_NAMES[known[key]]}, not {type(value).__name__}")
+
+
+async def found(vps: Client, server_id: ServerId) -> Server | None:
+    """Return a server; None if it is gone. One answer proves no absence, so a list has to agree."""
+    try:
+        return await vps.servers.get(server_id)
+    except NotFoundError as error:
+        if not is_absence(error):
+            raise
+    known = await by_id(await vps.servers.list(), [server_id], vps.servers.get)
+    return known.get(id_text(server_id))
 
 
 _NAMES = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}

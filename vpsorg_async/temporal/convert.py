@@ -188,6 +188,23 @@ class RecordPayloadConverter(CompositePayloadConverter):
         )
 
 
+def _without_details(failure: Failure) -> Failure:
+    """Return a failure and its causes without the payloads of users."""
+    bare = Failure()
+    bare.CopyFrom(failure)
+    one = bare
+    while True:
+        if one.HasField("application_failure_info"):
+            one.application_failure_info.ClearField("details")
+        if one.HasField("canceled_failure_info"):
+            one.canceled_failure_info.ClearField("details")
+        if one.HasField("timeout_failure_info"):
+            one.timeout_failure_info.ClearField("last_heartbeat_details")
+        if not one.HasField("cause"):
+            return bare
+        one = one.cause
+
+
 class RecordFailureConverter(DefaultFailureConverter):
     """The default failure converter, which says of errors of the package whether they are worth another try."""
 
@@ -201,6 +218,14 @@ class RecordFailureConverter(DefaultFailureConverter):
             told.__traceback__, told.__suppress_context__ = exception.__traceback__, True
             exception = told
         super().to_failure(exception, payload_converter, failure)
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Return the exception of a failure, without details if these can't be read."""
+        try:
+            return super().from_failure(failure, payload_converter)
+        except Exception:
+            # whatever it is, it would hang or fail the workflow that reads the failure
+            return super().from_failure(_without_details(failure), payload_converter)
 
 
 # conversion imports cattrs when it first converts, which must not happen inside the sandbox of a workflow

@@ -22,6 +22,8 @@ MAX_CHUNK = 100
 MAX_SERVERS = 10_000
 """Of one request, so that it and what the workflow keeps of its servers stay within the engine's limits."""
 MIN_HEARTBEAT = 1.0
+MOST_AGE = 1e11
+"""Seconds, some thousand years: neither dates nor time spans have room for much more."""
 MAX_SECONDS = 366 * 86400.0
 """The engine has no durations of centuries, and a workflow that asks for one would hang."""
 
@@ -243,7 +245,9 @@ class ReplaceRequest:
         self.policy()
         Guards.of({"protect": self.protect}).check(self.fleets)
         if self.replace_older_than is not None:
-            check_seconds(self.replace_older_than, "replace_older_than")
+            older = check_seconds(self.replace_older_than, "replace_older_than")
+            if older > MOST_AGE:
+                raise ConfigurationError(f"replace_older_than is at most {MOST_AGE:g} s, not {older:g}")
         for name in ("ready", "switch"):
             activity = getattr(self, name)
             if activity is not None and (not isinstance(activity, str) or not activity):

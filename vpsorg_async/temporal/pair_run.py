@@ -12,6 +12,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from ..fleet.replacement import Order
+from .hooks import asked
 from .planning_step import told
 
 __all__ = ["Deletes", "PairFailed", "PairRun"]
@@ -88,13 +89,13 @@ class PairRun:
 
     async def run(self) -> dict[str, Any]:
         """Return the fields of the row of a pair that was replaced. Raises `PairFailed`."""
-        old = await self._read(self._pair["id"])
+        old = await self._read(self._pair["id"], self._pair["name"])
         if old is None:
             self._old_exists = self._old_serves = False  # someone else has deleted it
         elif self._order is Order.OLD_FIRST:
             await self._delete_old()
         await self._create()
-        new = await self._read(self._known["server_id"])
+        new = await self._read(self._known["server_id"], self._key)
         if new is None:
             raise self._failed("NotFoundError", f"the new server {self._known['server_id']} is gone")
         await self._become_ready(new)
@@ -104,7 +105,7 @@ class PairRun:
             if self._settings["drain"]:
                 await asyncio.sleep(self._settings["drain"])
             await self._delete_old()
-        if self._settings["names"] == "stable" and "rename" in self._pair:
+        if "rename" in self._pair:
             await self._call("vpsorg.update_server", self._known["server_id"], self._pair["rename"])
         return {**self._known, "outcome": "succeeded", "how": "replaced"}
 
@@ -145,26 +146,27 @@ class PairRun:
     async def _become_ready(self, new: dict[str, Any]) -> None:
         """Call the user's check with the new server until it passes."""
         name, settings = self._settings["ready"], self._settings
-        until = workflow.time() + settings["ready_timeout"]
+        began = workflow.time()
+        until = began + settings["ready_timeout"]
         while name:
             self._check_end()
             try:
-                passed = await workflow.execute_activity(
+                passed, why = await asked(
                     name,
-                    new,
+                    [new],
                     start_to_close_timeout=timedelta(seconds=settings["ready_check_timeout"]),
                     schedule_to_close_timeout=timedelta(hours=1, seconds=settings["ready_check_timeout"]),
                     retry_policy=ONCE,
                 )
-                why = f"{name} returned {passed!r}"
             except ActivityError as error:
                 passed, why = False, f"{name}: {told(error)['message']}"
-            if passed is True:
+            if passed:
                 return
             if workflow.time() >= until:
                 await self._give_up("NeverReadyError", f"{self._key} is not ready: {why}")
             self._check_end()
-            await asyncio.sleep(settings["ready_interval"])
+            # a history has room for some ten thousand checks of all pairs, whatever the interval is
+            await asyncio.sleep(max(settings["ready_interval"], (workflow.time() - began) / 10))
 
     async def _switch(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Call the user's activity. If it fails both servers stay: traffic may go to either."""
@@ -173,9 +175,9 @@ class PairRun:
             return
         self._check_end()
         try:
-            await workflow.execute_activity(
+            await asked(
                 name,
-                args=[old, new],
+                [old, new],
                 start_to_close_timeout=timedelta(seconds=self._settings["switch_timeout"]),
                 retry_policy=A_FEW,
             )
@@ -225,14 +227,11 @@ class PairRun:
                 message = row.get("message", "")
                 raise self._failed(row.get("error", ""), f"{what} was not deleted: {message}")
 
-    async def _read(self, server_id: Any) -> dict[str, Any] | None:
-        """Return the record of a server; None if there is none."""
-        try:
-            return await self._call("vpsorg.get_server", server_id)
-        except PairFailed as failed:
-            if failed.row["error"] == "NotFoundError":
-                return None
-            raise
+    async def _read(self, server_id: Any, name: str) -> dict[str, Any] | None:
+        """Return the record of a server, which has to have this name; None if it is gone."""
+        found = await self._call("vpsorg.read_replaced", {"id": server_id, "name": name})
+        server: dict[str, Any] | None = found["server"]
+        return server
 
     async def _call(self, name: str, *args: Any) -> dict[str, Any]:
         self._check_end()

@@ -13,6 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError
 __all__ = ["check_permitted", "is_continuation", "planned", "raw_json", "refused", "told"]
 
 
+MOST_REFUSALS = 20
+"""In one message, which the engine could not store if it named each of thousands of servers."""
+
+
 async def planned(name: str, request: RawValue, *before: Any) -> dict[str, Any]:
     """Return the plan of the activity of this name, whose arguments are those before and the request.
 
@@ -35,7 +39,9 @@ async def planned(name: str, request: RawValue, *before: Any) -> dict[str, Any]:
 def check_permitted(plan: dict[str, Any]) -> None:
     """Raise `ApplicationError` for a plan that the guards forbid."""
     if plan["refusals"]:
-        raise refused(f"the plan is refused, and nothing was sent: {'; '.join(plan['refusals'])}")
+        why = plan["refusals"]
+        more = f"; and {len(why) - MOST_REFUSALS} more" if len(why) > MOST_REFUSALS else ""
+        raise refused(f"the plan is refused, and nothing was sent: {'; '.join(why[:MOST_REFUSALS])}{more}")
 
 
 def refused(why: str) -> ApplicationError:
@@ -57,9 +63,12 @@ def raw_json(value: RawValue) -> dict[str, Any]:
 
 def _check_json(value: RawValue) -> None:
     """Check what an activity would be tried for ever to read."""
-    if value.payload.metadata.get("encoding") != b"json/plain":
-        return
+    encoding = value.payload.metadata.get("encoding", b"")
+    if encoding in (b"binary/null", b"binary/plain"):
+        return  # the activity can read these, and says what they are
     try:
+        if encoding != b"json/plain":
+            raise ValueError(f"its encoding is {encoding.decode('ascii', 'replace') or 'not known'}")
         raw_json(value)
     except (ValueError, RecursionError) as error:
         why = f"the request is no JSON: {error}"

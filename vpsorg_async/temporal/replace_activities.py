@@ -9,17 +9,14 @@ from typing import Any
 import attrs
 
 from ..client import Client
-from ..errors import (
-    NotFoundError,
-    PlanRefusedError,
-    UnexpectedStatusError,
-    is_absence,
-)
+from ..errors import PlanRefusedError, UnexpectedStatusError
 from ..fleet_plan import FleetPlan, Step, StepKind
 from ..fleet_spec import FleetSpec
+from ..plain import to_plain
+from ..records import Server
 from ..shared_client import SharedClient
 from ..specs import check_id, name_key
-from .chunk_run import ChunkRun, check_chunk
+from .chunk_run import ChunkRun, check_chunk, found
 from .convert import read_as
 from .fleet_activities import FleetActivities
 from .messages import MAX_SERVERS, ReplaceRequest
@@ -33,6 +30,10 @@ SETTINGS = (
     *("timeout", "heartbeat_timeout", "drain", "delete_failed", "names", "switch", "switch_timeout"),
     *("ready", "ready_timeout", "ready_interval", "ready_check_timeout"),
 )
+
+
+MAX_PAIRS = 2000
+"""Of one workflow: it hands over all pairs and rows to the run that continues it, in one payload of at most 2 MB."""
 
 
 class ReplaceActivities:
@@ -50,6 +51,7 @@ class ReplaceActivities:
         return {
             "vpsorg.plan_replace": self.plan_replace,
             "vpsorg.create_replacement": self.create_replacement,
+            "vpsorg.read_replaced": self.read_replaced,
             "vpsorg.delete_replaced": self.delete_replaced,
         }
 
@@ -64,11 +66,18 @@ class ReplaceActivities:
         refusals = [*plan.refusals, *_unknown_halves(plan, wanted)]
         if len(plan.steps) > MAX_SERVERS:
             refusals.append(f"the fleets have {len(plan.steps)} servers, more than {MAX_SERVERS}: split them")
+        fleets = [_state_of(fleet, plan, renamed=wanted.names == "stable") for fleet in wanted.fleets]
+        pairs = sum(len(fleet["pairs"]) for fleet in fleets)
+        if pairs > MAX_PAIRS:
+            refusals.append(
+                f"{pairs} servers would be replaced, and one workflow replaces at most {MAX_PAIRS}: protect the others"
+            )
+            fleets = []
         return {
             **{name: getattr(wanted, name) for name in SETTINGS},
             "policy": attrs.asdict(wanted.policy()),
             "plan": plain_plan(attrs.evolve(plan, refusals=tuple(refusals))),
-            "fleets": [_state_of(fleet, plan) for fleet in wanted.fleets],
+            "fleets": fleets,
         }
 
     async def create_replacement(self, chunk: Any) -> dict[str, Any]:
@@ -86,6 +95,15 @@ class ReplaceActivities:
             }
         )
 
+    async def read_replaced(self, chunk: Any) -> dict[str, Any]:
+        """Return the record of a server that has to have this name; None if it is gone."""
+        check_chunk(chunk, {"id": object, "name": str})
+        async with self._shared as vps:
+            server = await found(vps, check_id(chunk["id"]))
+        if server is not None:
+            _check_name(server, chunk["name"])
+        return {"server": None if server is None else to_plain(server)}
+
     async def delete_replaced(self, chunk: Any) -> dict[str, Any]:
         """Delete a server, and return its row, if it still is that server and the new one, if there is one, serves."""
         check_chunk(chunk, {"id": object, "name": str, "timeout": object}, new_id=object)
@@ -93,17 +111,11 @@ class ReplaceActivities:
         run = ChunkRun([server_id], self._passwords, deletes=True)
 
         async def work(vps: Client) -> object:
-            try:
-                server = await vps.servers.get(server_id)
-            except NotFoundError as error:
-                if not is_absence(error):
-                    raise
+            server = await found(vps, server_id)
+            if server is None:
                 run.deleted(server_id, server_id)
                 return None
-            if name_key(server.name) != name_key(chunk["name"]):
-                raise PlanRefusedError(
-                    f"server {server_id} is {server.name} now, and was {chunk['name']} when it was planned: it is kept"
-                )
+            _check_name(server, chunk["name"])
             if new_id is not None:
                 new = await vps.servers.get(check_id(new_id))
                 if new.status != "active":
@@ -119,22 +131,30 @@ class ReplaceActivities:
             return await run.do(vps, work)
 
 
+def _check_name(server: Server, name: str) -> None:
+    """Raise `PlanRefusedError` if a server has another name than when it was planned."""
+    if name_key(server.name) != name_key(name):
+        raise PlanRefusedError(
+            f"server {server.id} is {server.name} now, and was {name} when it was planned: it is kept"
+        )
+
+
 def _members(fleet: FleetSpec, plan: FleetPlan) -> list[Step]:
     return [step for step in plan.steps if fleet.names.number(name_key(step.name)) is not None]
 
 
-def _state_of(fleet: FleetSpec, plan: FleetPlan) -> dict[str, Any]:
+def _state_of(fleet: FleetSpec, plan: FleetPlan, *, renamed: bool) -> dict[str, Any]:
     """Return the pairs of a fleet, its size, and how many of its other servers do not serve."""
     steps = [step for step in _members(fleet, plan) if not step.surplus]
     serving = (StepKind.KEEP, StepKind.UPDATE, StepKind.REPLACE)
     return {
         "size": max(fleet.count, 1),
         "unavailable": sum(step.kind not in serving for step in steps),
-        "pairs": [_pair_of(fleet, step) for step in steps if step.kind is StepKind.REPLACE],
+        "pairs": [_pair_of(fleet, step, renamed) for step in steps if step.kind is StepKind.REPLACE],
     }
 
 
-def _pair_of(fleet: FleetSpec, step: Step) -> dict[str, Any]:
+def _pair_of(fleet: FleetSpec, step: Step, renamed: bool) -> dict[str, Any]:
     old = step.server
     assert old is not None
     pair: dict[str, Any] = {
@@ -145,7 +165,7 @@ def _pair_of(fleet: FleetSpec, step: Step) -> dict[str, Any]:
     }
     numbers = (fleet.number(name) for name in (old.name, old.hostname) if name is not None)
     number = next((number for number in numbers if number is not None), None)
-    if number is not None:
+    if renamed and number is not None:
         spec = fleet.spec(number)
         pair["rename"] = {"name": spec.name} | ({"hostname": spec.hostname} if spec.hostname else {})
     return pair | ({} if step.by is None else {"exists": True})

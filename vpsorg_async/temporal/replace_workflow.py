@@ -65,7 +65,8 @@ class RollingReplace:
         self._deletes = Deletes()
         self._undecided: set[str] = set()
         self._decisions: dict[str, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # in their order: a replay has to cancel them in the same one
+        self._tasks: list[asyncio.Task[None]] = []
         self._paused = False
         self._resumed = False
         self._cancelled = False
@@ -86,7 +87,7 @@ class RollingReplace:
                 self._resumed = False
                 await workflow.wait_condition(self._changed)
                 for task in [task for task in self._tasks if task.done()]:
-                    self._tasks.discard(task)
+                    self._tasks.remove(task)
                     task.result()  # a bug must not pass for an outcome
             await workflow.wait_condition(workflow.all_handlers_finished)
         except asyncio.CancelledError:
@@ -217,7 +218,7 @@ class RollingReplace:
 
     def _start(self, pairs: Iterable[tuple[str, Order]]) -> None:
         for key, order in pairs:
-            self._tasks.add(asyncio.create_task(self._replace(key, order)))
+            self._tasks.append(asyncio.create_task(self._replace(key, order)))
 
     def _changed(self) -> bool:
         return self._resumed or any(task.done() for task in self._tasks)

@@ -28,6 +28,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import CancelledError as Cancelled
 
 from ..fleet.rollout import Rollout
+from .hooks import asked
 from .planning_step import is_continuation, planned, raw_json, told
 from .rows import RowBook
 
@@ -50,7 +51,8 @@ class RollingReboot:
         self._rollout = Rollout({}, max_unavailable=1, max_failures=1)
         self._undecided: dict[str, Any] = {}
         self._decisions: dict[str, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # in their order: a replay has to cancel them in the same one
+        self._tasks: list[asyncio.Task[None]] = []
         self._paused = False
         self._resumed = False
 
@@ -68,7 +70,7 @@ class RollingReboot:
                 self._resumed = False
                 await workflow.wait_condition(self._changed)
                 for task in [task for task in self._tasks if task.done()]:
-                    self._tasks.discard(task)
+                    self._tasks.remove(task)
                     task.result()  # a bug must not pass for an outcome
             await workflow.wait_condition(workflow.all_handlers_finished)
         except asyncio.CancelledError:
@@ -160,7 +162,7 @@ class RollingReboot:
         # a history that is long enough ends here, once nothing is in progress
         full = workflow.info().is_continue_as_new_suggested()
         for server_id in () if full else self._rollout.begin():
-            self._tasks.add(asyncio.create_task(self._roll(server_id)))
+            self._tasks.append(asyncio.create_task(self._roll(server_id)))
         waiting = self._rollout.paused and bool(self._rollout.left) and not self._rollout.stopped
         return bool(self._tasks) or (waiting and not full)
 
@@ -232,19 +234,18 @@ class RollingReboot:
             await asyncio.sleep(self._settings["warm_up"])
         for last in range(self._settings["health_retries"] - 1, -1, -1):
             try:
-                passed = await workflow.execute_activity(
+                passed, why = await asked(
                     name,
-                    server,
+                    [server],
                     start_to_close_timeout=timedelta(seconds=self._settings["health_timeout"]),
                     schedule_to_close_timeout=timedelta(hours=1, seconds=self._settings["health_timeout"]),
                     retry_policy=ONCE,
                 )
-                why = f"{name} returned {passed!r}"
             except ActivityError as error:
                 if _is_cancellation(error):
                     raise
                 passed, why = False, f"{name}: {told(error)['message']}"
-            if passed is True:
+            if passed:
                 return ""
             if last:
                 await asyncio.sleep(self._settings["health_interval"])
