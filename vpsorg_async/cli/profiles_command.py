@@ -15,7 +15,7 @@ from .settings import Place
 
 __all__ = ["app"]
 
-app = App(name="profiles", help="The profiles of the configuration file.", help_epilogue="")
+app: App = App(name="profiles", help="The profiles of the configuration file.", help_epilogue="")
 
 SHOWN = 4
 """The characters of a token that are shown, the last ones, if it is long enough to stay a secret."""

@@ -70,7 +70,7 @@ class NoSuchServerError(VpsOrgError):
 
     def __init__(self, message: str, names: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
 
 
 class Kind(enum.Enum):

@@ -53,9 +53,9 @@ class Observer:
         """What did not fit in answers."""
         self.incomplete: dict[str, None] = {}
         """Why lists were incomplete."""
-        self.create_left = False
+        self.create_left: bool = False
         """Whether a create has left this machine, so that it may have been applied."""
-        self.origin = ""
+        self.origin: str = ""
         """The address of the API."""
         self.redact: Callable[[str], str] = str
         """Removes the token from a text."""

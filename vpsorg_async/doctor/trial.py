@@ -97,7 +97,7 @@ class Trial:
         self._offers = tuple(offers)
         self.dialect = dialect
         self._visibility = visibility
-        self.pace = pace or Pace()
+        self.pace: Pace = pace or Pace()
         self._on_phase = on_phase
         self._phases: set[str] = set()
         self._steps: list[Step] = []

@@ -29,7 +29,7 @@ from .outcomes import TakenAlternative
 
 __all__ = ["Alternatives", "Choice", "after"]
 
-log = logging.getLogger("vpsorg_async.fleet")
+log: logging.Logger = logging.getLogger("vpsorg_async.fleet")
 
 
 @attrs.frozen

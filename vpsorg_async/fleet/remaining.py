@@ -24,8 +24,8 @@ class Remaining(Collection[ServerId]):
         self, operation: str, fleet: Sequence[ServerId], sent: Mapping[ServerId, Intent | Acknowledged]
     ) -> None:
         """``operation`` is the command, ``fleet`` all servers of the operation, ``sent`` what was sent to which."""
-        self.operation = operation
-        self.fleet = tuple(fleet)
+        self.operation: str = operation
+        self.fleet: tuple[ServerId, ...] = tuple(fleet)
         self._sent = dict(sent)
         self._ids = tuple(server_id for server_id in fleet if not _is_done(sent.get(server_id)))
         self._texts = frozenset(map(id_text, self._ids))

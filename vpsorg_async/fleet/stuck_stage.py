@@ -34,7 +34,7 @@ from .suspects import Spared, Suspect, look_again
 
 __all__ = ["StuckStage"]
 
-log = logging.getLogger("vpsorg_async.fleet")
+log: logging.Logger = logging.getLogger("vpsorg_async.fleet")
 
 INTERVAL = 5.0
 """Seconds between two searches for servers that are overdue."""

@@ -55,7 +55,7 @@ class Tables:
         self._account = account
         self._execute = storage.connection.execute
         self._live: dict[str, RunLock] = {}
-        self.pairs = PairTable(storage.connection, account)
+        self.pairs: PairTable = PairTable(storage.connection, account)
 
     @classmethod
     def open(cls, file: str, account: str, oldest: str) -> Tables:

@@ -34,8 +34,8 @@ class Deletes:
     """Lets deletes be sent one after the other; ``refused`` says why none is sent any more: one has failed."""
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.refused = ""
+        self.turn: asyncio.Lock = asyncio.Lock()
+        self.refused: str = ""
 
 
 class PairRun:
