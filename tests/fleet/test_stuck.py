@@ -349,9 +349,23 @@ async def test_a_server_that_was_renamed_stays() -> None:
         assert deletes(box) == []
 
 
+@virtual
+async def test_a_server_with_an_unknown_word_stays() -> None:
+    """A service may say running for active: what is up must not be deleted."""
+    async with account() as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(specs(1), **REPLACE))
+        await asyncio.sleep(60)
+        box.world.set_status(box.servers[0].id, "running", seconds=FOREVER)
+        report = await work
+
+        assert deletes(box) == []
+        assert "'running'" in report.failed[0].not_replaced
+        assert "status_words" in report.failed[0].not_replaced
+
+
 @pytest.mark.parametrize(
     ("word", "when"),
-    [("rebooting", -1), ("stopping", -1), ("rebooting", 3), ("starting", 3), ("migrating", 3)],
+    [("rebooting", -1), ("stopping", -1), ("rebooting", 3), ("starting", 3)],
 )
 def test_a_server_that_gets_on_at_the_last_moment_stays(word: str, when: int) -> None:
     """It has come up, because someone stops or reboots it; or it has taken another step since its wait ended."""

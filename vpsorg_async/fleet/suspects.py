@@ -86,6 +86,10 @@ async def look_again(
     if server.status in FAILURES:
         return None
     if server.status != "active":
+        if not server.status.is_known:
+            raise Spared(
+                f"the server is {server.status!r}, and what that word means is not known: map it with status_words"
+            )
         if server.status != suspect.status:
             # it gets on, however late
             raise Spared(f"the server is {server.status} now, and was {suspect.status}")
