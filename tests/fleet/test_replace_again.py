@@ -202,3 +202,41 @@ async def test_a_pair_stays_in_the_journal_until_its_end_in_the_provider_dialect
 
         assert "begun by an earlier run" in str(plan)
         assert commands(box)["create"] == 2
+
+
+@virtual
+async def test_a_name_that_somebody_takes_meanwhile() -> None:
+    """Another program has begun to replace the same fleet, without the journal: no name is used twice."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+
+        def switch(_: Server, __: Server) -> None:
+            have(box, 5, os=3)
+
+        report = await apply(vps, fleet(3), switch=switch)
+
+        assert kinds(report) == {"Succeeded": 1, "Failed": 1, "Skipped": 1}
+        assert "server 12349 has the name web-05 now" in str(error(report))
+        assert commands(box) == {"create": 1, "delete": 1}
+        assert error(report).old_id == 12346
+
+
+@virtual
+async def test_a_new_server_that_is_deleted_again_after_the_old_one(tmp_path: Path) -> None:
+    """Its successor is switched to as well: the traffic still goes to the old one."""
+    calls: list[tuple[str, str]] = []
+    options: dict[str, Any] = {
+        "journal": tmp_path / "fleet.db",
+        "surge": 0,
+        "max_unavailable": 1,
+        "delete_failed": True,
+        "ready_timeout": 5,
+        "switch": lambda old, new: calls.append((old.name, new.name)),
+    }
+    async with account() as (box, vps):
+        have(box, 1)
+        first = await apply(vps, fleet(1), ready=lambda _: False, **options)
+        second = await apply(vps, fleet(1), ready=lambda _: True, **options)
+
+        assert (kinds(first), kinds(second)) == ({"Failed": 1}, {"Succeeded": 1})
+        assert (calls, commands(box)) == ([("web-01", "web-02")], {"create": 2, "delete": 2})

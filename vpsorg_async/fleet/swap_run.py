@@ -16,12 +16,12 @@ from typing import Any
 import attrs
 
 from ..errors import UnexpectedStatusError, VpsOrgError, is_absence
-from ..lifecycle.commands import LEAVING
+from ..lifecycle.commands import GONE, LEAVING
 from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..replace_policy import ReplacePolicy
 from ..shielding import is_cancellation
-from ..specs import name_key
+from ..specs import ServerSpec, name_key
 from .adoption import why_stop
 from .drift import changed
 from .events import ServerSwitched
@@ -209,6 +209,8 @@ class SwapRun(Run):
     async def _bring_up(self, course: Course) -> None:
         """Create the new server, or wait for it, until it is active and passes its check."""
         job = course.swap.job
+        if job.command == "create" and not course.swap.in_doubt:
+            await self._check_free(course.swap.spec)
         if job.command == "create" and job.key not in self._admitted:
             admission = await self._context.admissions.admit(
                 self._context.endpoints.begin(), [course.swap.spec], searched=True
@@ -220,6 +222,15 @@ class SwapRun(Run):
             self._intents.paired(course.swap.spec, course.new)
         if not course.ready:
             raise _NotReplaced(course.reason)
+
+    async def _check_free(self, spec: ServerSpec) -> None:
+        """Raise if a server has the name of the new one: its turn can come long after the plan was made."""
+        endpoints = self._context.endpoints.begin()
+        key = endpoints.key_of(spec)
+        for server in (await endpoints.listing()).servers:
+            if endpoints.key_of(server) == key and server.status != GONE:
+                who = f"server {server.id} has the name {endpoints.shown_name(spec)} now"
+                raise _NotReplaced(VpsOrgError(f"{who}: is another program working on this fleet?"))
 
     async def _switch_over(self, course: Course) -> None:
         """Call the user's switch. What it raises is a failure of this pair."""
@@ -324,7 +335,8 @@ class SwapRun(Run):
             course.new_left()
             if self._intents is not None:
                 self._intents.withdrawn(course.swap.job)
-                self._intents.pair_ended(course.swap.spec)
+                if not course.old_gone:
+                    self._intents.pair_ended(course.swap.spec)
 
     async def _part(self, job: Job) -> Outcome:
         """Do a job as a part of a pair, and return its outcome."""
