@@ -166,7 +166,7 @@ CONTRACT = "pytest tests/openapi tests/examples/test_fastapi_service.py"
 add("contract", "Check the sandbox against the API's description and samples.", "contract", CONTRACT)
 DBOS = "pytest -- tests/examples/test_dbos_fleet.py --numprocesses=2"
 add("dbos", "Run the example for DBOS, and kill it.", "dbos", DBOS)
-TEMPORAL = "pytest tests/temporal -- --numprocesses=2"
+TEMPORAL = "pytest tests/temporal tests/cli/test_durable.py -- --numprocesses=2"
 add("temporal", "Run the tests of workflows on Temporal.", "temporal", TEMPORAL)
 ANSIBLE = "pytest -- tests/cli/test_ansible.py"
 add("ansible", "Let Ansible use the account as its inventory.", "ansible", ANSIBLE)

@@ -96,3 +96,13 @@ def test_no_program(vpsorg: Vpsorg, box: Sandbox, monkeypatch: pytest.MonkeyPatc
     ended = vpsorg("worker", "--dev", "--address", "127.0.0.1:1")
     assert ended.code == 2
     assert "--dev needs the program temporal" in ended.err
+
+
+@pytest.mark.parametrize("command", ["fleet delete", "fleet rolling-reboot"])
+def test_a_pattern_that_fits_nothing_begins_no_workflow(vpsorg: Vpsorg, box: Sandbox, command: str) -> None:
+    """Nor is an engine needed to find out that there is nothing to do."""
+    pytest.importorskip("temporalio", reason="the session temporal has it")
+    nowhere = ("--on", "temporal", "--id", "nothing", "--address", "127.0.0.1:1")
+    ended = vpsorg(*command.split(), "db-*", *nowhere, "--yes")
+
+    assert (ended.code, "no server's name fits 'db-*'" in ended.err) == (0, True)

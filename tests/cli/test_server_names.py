@@ -145,15 +145,6 @@ def test_a_pattern_that_fits_nothing(vpsorg: Any, box: Sandbox, command: str) ->
     assert "no server's name fits 'db-*'" in ended.err
 
 
-@pytest.mark.parametrize("command", ["fleet delete", "fleet rolling-reboot"])
-def test_a_pattern_that_fits_nothing_begins_no_workflow(vpsorg: Any, box: Sandbox, command: str) -> None:
-    """Nor is an engine needed to find out that there is nothing to do."""
-    nowhere = ("--on", "temporal", "--id", "nothing", "--address", "127.0.0.1:1")
-    ended = vpsorg(*command.split(), "db-*", *nowhere, "--yes")
-
-    assert (ended.code, "no server's name fits 'db-*'" in ended.err) == (0, True)
-
-
 def test_one_server_by_name(vpsorg: Any, box: Sandbox) -> None:
     """A name is a list request, then the same as the id; case does not matter."""
     first, second = filled(box, "web-1", "web-2")
