@@ -196,9 +196,9 @@ def test_another_token_is_replaced_only_on_request(
     pipe(TOKEN)
     assert vpsorg("login", "--yes").code == 0
     base_url = f'base_url = "{service.url}"\n'
-    assert file.read_text() == FILE.replace(
-        f'token = "{OTHER}"  # the usual one', f'token = "{TOKEN}"'
-    ).replace("[profiles.default]\n", f"[profiles.default]\n{base_url}")
+    assert file.read_text() == FILE.replace(f'token = "{OTHER}"', f'token = "{TOKEN}"').replace(
+        "[profiles.default]\n", f"[profiles.default]\n{base_url}"
+    )
     pipe(TOKEN)
     assert vpsorg("login").code == 0  # the same one
 
@@ -510,3 +510,34 @@ def test_two_that_change_the_file_at_once(service: Sandbox, tmp_path: Path) -> N
 
     assert [one.returncode for one in both] == [0, 0]
     assert len(read_profiles().profiles) == 40
+
+
+@pytest.mark.parametrize(
+    ("line", "after"),
+    [
+        ("  token = 'a # b' # mine", '  token = "new"  # mine'),
+        ('token="a"#b#c', 'token = "new"  #b#c'),
+        ("\ttoken = 'a'", '\ttoken = "new"'),
+    ],
+)
+def test_a_comment_on_the_line_that_is_changed(path: Path, line: str, after: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(f"[profiles.default]\n{line}\n")
+    path.chmod(0o600)
+
+    store("default", {"token": "new"})
+
+    assert path.read_text() == f"[profiles.default]\n{after}\n"
+
+
+def test_a_signal_while_the_file_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is as it was, and no other one is left that holds a token."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store("default", {"token": TOKEN})
+
+    assert (file.read_text(), [*file.parent.iterdir()]) == (FILE, [file])

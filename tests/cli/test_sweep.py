@@ -262,7 +262,9 @@ def test_a_sweep_at_a_terminal(terminal: Callable[..., Any], leftovers: Sandbox)
     """The plan is shown before the question; no answer but yes deletes anything."""
     asked = terminal(*SWEEP)
     shown = asked.until("[y/N]")
-    assert "Delete 3 servers permanently: ci-1, ci-2, ci-3?" in shown
+    ids = {server.name: server.id for server in leftovers.servers}
+    named = ", ".join(f"{name} ({ids[name]})" for name in ("ci-1", "ci-2", "ci-3"))
+    assert f"Delete 3 servers permanently: {named}?" in shown
     assert shown.index("ci-new") < shown.index("Delete 3 servers")
     asked.type("n\n")
     assert (asked.ended(), leftovers.ledger) == (1, ())

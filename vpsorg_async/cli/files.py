@@ -63,10 +63,12 @@ def replace(path: Path, text: str, *, mode: int = 0o600, in_place: bool = True) 
                 os.chown(aside, before.st_uid, before.st_gid)
         aside.replace(target)
     except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
         if before is None or not in_place:
             raise
         with open(target, "r+b") as file:
             file.write(data)
             file.truncate()
+    finally:
+        # also after a signal: the text may hold tokens
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)

@@ -224,7 +224,9 @@ def choose(name: str) -> Path:
     def changed(lines: list[str]) -> list[str]:
         tables = next((n for n, line in enumerate(lines) if line.startswith("[")), len(lines))
         told = [n for n in range(tables) if _key(lines[n]) == _CHOICE]
-        lines[slice(told[0], told[0] + 1) if told else slice(0, 0)] = [entry]
+        lines[slice(told[0], told[0] + 1) if told else slice(0, 0)] = [
+            _in_place_of(lines[told[0]], entry) if told else entry
+        ]
         return lines
 
     with _alone():
@@ -285,6 +287,8 @@ def _with_values(lines: list[str], name: str, values: Mapping[str, str | None]) 
         last = next((n for n in range(begin, len(lines)) if lines[n].strip().startswith("[")), len(lines))
         told = [n for n in range(begin, last) if _key(lines[n]) == key]
         entry = [] if value is None else [_entry(key, value)]
+        if told and entry:
+            entry = [_in_place_of(lines[told[0]], *entry)]
         lines[slice(told[0], told[0] + 1) if told else slice(begin, begin)] = entry
         begin += 0 if told else len(entry)  # new keys stay in their order
     return lines
@@ -296,6 +300,17 @@ def _heads(line: str, name: str) -> bool:
         return line.lstrip().startswith("[") and tomllib.loads(line) == {"profiles": {name: {}}}
     except tomllib.TOMLDecodeError:
         return False
+
+
+def _in_place_of(line: str, entry: str) -> str:
+    """Return the entry with the indentation and the comment of the line that it replaces."""
+    indentation = line[: len(line) - len(line.lstrip())]
+    for place, sign in enumerate(line):
+        if sign == "#":
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                tomllib.loads(line[:place])  # the sign is not in a string
+                return f"{indentation}{entry}  {line[place:]}"
+    return indentation + entry
 
 
 def _key(line: str) -> str:

@@ -16,8 +16,9 @@ from .ages import read_span
 from .earlier_runs import Recording
 from .exits import Exit
 from .journal_options import JOURNAL, JournalOptions
-from .output import View, Yes, columns, confirm
-from .reports import Hook, number, run_and_report, some
+from .output import View, Yes, columns
+from .reports import Hook, run_and_report
+from .selecting import ask
 from .server_names import check_names
 from .server_tables import REPORTED, ReportOutput, ReportRow
 from .settings import ACCOUNT, Account
@@ -70,7 +71,7 @@ def sweep(
     for line in _lines(plan):
         output.note(line)
     found = {server.id: server.name for server in plan.deletes}
-    confirm(f"Delete {number(found)} permanently: {some([*found.values()])}?", yes=yes)
+    ask("Delete", found, " permanently", yes=yes)
     check_names(settings, found)
 
     async def call(vps: Client, hook: Hook, journal: Path | None) -> Report:
