@@ -14,7 +14,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from tests.temporal.test_fleets import failing, happened, run, working
+from tests.temporal.test_fleets import QUEUE, failing, happened, run, until, working
 from tests.temporal.test_replace import Hooks, add, begun, changes, request
 from vpsorg_async import Client, Server
 from vpsorg_async.errors import ConfigurationError
@@ -169,3 +169,25 @@ def test_an_age_that_is_no_time_span(age: float) -> None:
     """It is a mistake of the request, and not an error of the worker that is tried for ever."""
     with pytest.raises(ConfigurationError, match="replace_older_than is at most"):
         request(1, replace_older_than=age)
+
+
+async def test_a_plan_that_others_have_overtaken(engine: Engine, box: Sandbox) -> None:
+    """While a replacement is paused another one replaces all: nothing is created for servers that have gone."""
+    add(box, 2)
+    async with working(engine, box) as client:
+        handle = await client.start_workflow(
+            "vpsorg.RollingReplace",
+            request(2, names="stable"),
+            id="slow",
+            task_queue=QUEUE,
+            start_signal="pause",
+        )
+        await until(handle, lambda progress: progress["total"] == 2)
+        other = await run(client, "vpsorg.RollingReplace", request(2, names="stable"))
+        await handle.signal("resume")
+        summary = await handle.result()
+    assert (other.succeeded, summary.succeeded, summary.failed, summary.skipped) == (2, 0, 1, 1)
+    assert summary.failures[0].error == "ServerGoneError"
+    assert "nothing was created for it" in summary.failures[0].message
+    assert changes(box) == {"create": 2, "delete": 2, "update": 2}
+    assert sorted(server.name for server in box.servers) == ["web-01", "web-02"]

@@ -91,15 +91,18 @@ class PairRun:
         """Return the fields of the row of a pair that was replaced. Raises `PairFailed`."""
         old = await self._read(self._pair["id"], self._pair["name"])
         if old is None:
-            self._old_exists = self._old_serves = False  # someone else has deleted it
-        elif self._order is Order.OLD_FIRST:
+            # the plan is not right any more: with a new server the fleet could have one too many
+            self._old_exists = self._old_serves = False
+            why = f"{self._old_name} has gone since the plan was made, and nothing was created for it: plan again"
+            raise self._failed("ServerGoneError", why)
+        if self._order is Order.OLD_FIRST:
             await self._delete_old()
         await self._create()
         new = await self._read(self._known["server_id"], self._key)
         if new is None:
             raise self._failed("NotFoundError", f"the new server {self._known['server_id']} is gone")
         await self._become_ready(new)
-        await self._switch(self._gone() if old is None else old, new)
+        await self._switch(old, new)
         self._new_serves = True
         if self._old_exists:
             if self._settings["drain"]:
@@ -119,6 +122,7 @@ class PairRun:
         """Create the new server, once, and wait until it is active."""
         again = False
         while True:
+            self._check_end()
             self._new_exists = True  # as far as is known, from the moment at which its create may leave
             chunk = {"request": self._request, "name": self._key, "exists": self._pair.get("exists", False)}
             done = await self._call("vpsorg.create_replacement", chunk | {"again": again})
@@ -257,10 +261,6 @@ class PairRun:
         """Return the failure, whose message says which servers exist."""
         left = [self._old_name] if self._old_exists else []
         left += [f"{self._key} [{self._known['server_id']}]"] if "server_id" in self._known else []
+        left += [f"perhaps {self._key}"] if self._new_exists and "server_id" not in self._known else []
         stay = f"; what exists: {' and '.join(left)}" if left else ""
         return PairFailed({**self._known, "error": error, "message": f"{message}{stay}"})
-
-    def _gone(self) -> dict[str, Any]:
-        """Return the record of an old server that someone else has deleted."""
-        known = {"id": self._pair["id"], "name": self._pair["name"], "status": "gone"}
-        return {"vpsorg": 1, "type": "Server", **known}
