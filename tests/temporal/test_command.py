@@ -233,7 +233,7 @@ def test_fleets_of_a_file(machine: Machine) -> None:
         assert "Create 4 servers (web-01, web-02, web-04" in notes
         assert "add --yes" in notes
         assert machine.box.ledger == ()
-        assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["state"] == "terminated"
+        assert json.loads(machine.run("fleet", "status", "web", "--json")[1])["state"] == "failed"
         code, printed, notes = machine.run(*words, "--yes")
         assert (code, len(json.loads(printed)["rows"])) == (0, 5), notes
         code, printed, notes = machine.run(*words)
@@ -265,6 +265,32 @@ def test_the_plan_of_a_workflow_is_approved_at_a_terminal(machine: Machine, answ
     assert "+ create web-05" in shown
     assert process.returncode == (0 if answer == "y" else 1), shown
     assert_committed(machine.box, **({"create": 5} if answer == "y" else {}))
+
+
+def test_a_no_after_the_yes_of_another_command(machine: Machine) -> None:
+    """Two commands ask about one plan: once it is approved, the no of the other one does not end the workflow."""
+    (machine.folder / "fleet.toml").write_text(FLEET)
+    words = ("fleet", "apply", "--file", "fleet.toml", "--on", "temporal", "--id", "web")
+    with machine.worker(), machine.at_terminal(*words) as (late, mine):
+        shown = ""
+        while "[y/N]" not in shown:
+            shown += os.read(mine, 4096).decode()
+        with machine.at_terminal(*words) as (early, theirs):
+            said = ""
+            while "[y/N]" not in said:
+                said += os.read(theirs, 4096).decode()
+            os.write(theirs, b"y\n")
+            while not machine.box.ledger:
+                time.sleep(0.01)
+            os.write(mine, b"n\n")
+            for process, end in ((late, mine), (early, theirs)):
+                while process.poll() is None:
+                    with suppress(OSError):
+                        shown += os.read(end, 4096).decode()
+
+    assert (late.returncode, early.returncode) == (1, 0), shown
+    assert "was decided by another command" in shown
+    assert_committed(machine.box, create=5)
 
 
 def test_the_engine_goes_on_with_another_worker(machine: Machine) -> None:

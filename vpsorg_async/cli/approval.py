@@ -10,7 +10,7 @@ from ..errors import VpsOrgError
 from ..fleet_plan import FleetPlan
 from . import signals
 from .engine_options import DurableOptions
-from .engine_runs import connected, pages, progress
+from .engine_runs import ANSWER, connected, pages, progress
 from .output import Declined
 from .stdio import note
 
@@ -50,14 +50,9 @@ def ask_for_approval(
             plan = await _plan_to_approve(engine.get_workflow_handle(fleet, run_id=run_id), fleet)
             return None if plan is None else plan_of(plan, request.fleets)
 
-    async def end(why: str) -> None:
+    async def decide(update: str, *args: str) -> bool:
         async with connected(options, fleet) as engine:
-            # it has sent nothing so far, and needs no worker to end so
-            await engine.get_workflow_handle(fleet, run_id=run_id).terminate(why)
-
-    async def go_on() -> None:
-        async with connected(options, fleet) as engine:
-            await engine.get_workflow_handle(fleet, run_id=run_id).execute_update("approve")
+            return await _decided(engine.get_workflow_handle(fleet, run_id=run_id), update, *args)
 
     try:
         plan = signals.run(planned())
@@ -68,10 +63,28 @@ def ask_for_approval(
         note(f"{fleet}: waits for an approval; the same command asks again", needed=True)
         raise
     except VpsOrgError as error:
-        if withdraw or isinstance(error, Declined):
-            signals.run(end(f"the plan was not approved: {error}"))
+        ends = withdraw or isinstance(error, Declined)
+        # it is not terminated: another command may have approved the plan, and its servers are being created then
+        if ends and not signals.run(decide("reject", str(error))):
+            note(f"{fleet}: was decided by another command; vpsorg fleet status {fleet}", needed=True)
         raise
-    signals.run(go_on())
+    signals.run(decide("approve"))
+
+
+async def _decided(handle: Handle, update: str, *args: str) -> bool:
+    """Approve or reject a plan, and return whether the workflow still waited for that."""
+    from temporalio.client import WorkflowUpdateFailedError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    try:
+        await handle.execute_update(update, args=args, rpc_timeout=ANSWER)
+    except WorkflowUpdateFailedError:
+        return False
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False  # it has ended
+    return True
 
 
 async def _plan_to_approve(handle: Handle, fleet: str) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Handle = WorkflowHandle[Any, Any]
 
-__all__ = ["begun", "connected", "handle_of", "pages", "progress", "running"]
+__all__ = ["ANSWER", "begun", "connected", "handle_of", "pages", "progress", "running"]
 
 ANSWER = timedelta(seconds=10)
 """The limit of a query, which a worker answers."""
