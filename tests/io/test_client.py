@@ -521,9 +521,10 @@ async def main(box):
     except errors.AuthenticationError:
         pass
     try:
-        async with asyncio.timeout(0.05), Client(box.token, base_url=box.url) as vps:
-            await vps.servers.create(specs[0])
-            await vps.wait_until(12345, "stopped", timeout=60)
+        async with Client(box.token, base_url=box.url) as vps:
+            server = await vps.servers.create(specs[0])
+            async with asyncio.timeout(0.05):
+                await vps.wait_until(server, "stopped", timeout=60)
     except (TimeoutError, errors.WaitError):
         pass
 
