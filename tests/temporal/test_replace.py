@@ -301,12 +301,14 @@ async def test_a_long_replacement_continues_in_a_new_run(program: str, box: Sand
         summary = await run(client, "vpsorg.RollingReplace", wanted)
         handle = client.get_workflow_handle("web")
         report, runs = await handle.query("report"), await handle.describe()
+        plan = await handle.query("plan")
 
     assert (summary.succeeded, summary.failed, [row.key for row in summary.failures]) == (5, 1, ["web-08"])
     assert changes(box) == {"create": 6, "delete": 5}
     assert most_existing(box, 6) <= 8
     assert len(report["rows"]) == 6
     assert runs.raw_info.first_run_id != runs.run_id
+    assert plan["replace"] == 6
 
 
 @pytest.mark.parametrize(

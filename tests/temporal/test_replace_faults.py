@@ -191,3 +191,14 @@ async def test_a_plan_that_others_have_overtaken(engine: Engine, box: Sandbox) -
     assert "nothing was created for it" in summary.failures[0].message
     assert changes(box) == {"create": 2, "delete": 2, "update": 2}
     assert sorted(server.name for server in box.servers) == ["web-01", "web-02"]
+
+
+async def test_nothing_begins_after_a_delete_that_failed(engine: Engine, box: Sandbox) -> None:
+    """No old server is deleted any more, so that each further new one would be one too many."""
+    add(box, 4)
+    box.faults.add(Rule("delete", faults.Reply(400, {"error": "it is protected"}), times=1))
+    async with working(engine, box) as client:
+        summary = await run(client, "vpsorg.RollingReplace", request(4, surge=3, max_failures=4))
+        report = await client.get_workflow_handle("web").query("report")
+    assert (summary.failed, summary.skipped, changes(box)) == (1, 3, {"create": 1})
+    assert "the delete of web-01" in report["rows"][-1]["message"]

@@ -22,7 +22,7 @@ message           what it does
 ``resume``        signal: pairs begin again
 ``decide``        update, with the name of a new server and ``again`` or ``failed``: it is created again, or has failed
 ``progress``      query: counts, ``undecided`` and why the replacement stopped
-``plan``          query: the plan, with a page of its steps, 1,000 each, from 0
+``plan``          query: the plan, with a page of its steps, 1,000 each, from 0; totals alone once the history was long
 ``report``        query: a page of rows, one for each new server, 1,000 each, from 0
 ================  ======================================================================================================
 """
@@ -81,6 +81,8 @@ class RollingReplace:
             check_permitted(self._plan)
             state = {"request": raw_json(request), "settings": settings, "fleets": settings.pop("fleets")}
             state |= {"began": workflow.time(), "rows": [], "failures": {}}
+        else:
+            self._plan = state["plan"]
         self._begin(state)
         try:
             while self._begin_next():
@@ -186,6 +188,7 @@ class RollingReplace:
             "failures": self._failures,
             "paused": self._paused,
             "no_deletes": self._deletes.refused,
+            "plan": {**self._plan, "steps": []},  # which would not always fit into one payload with all this
         }
 
     def _stopped(self) -> str:
@@ -193,6 +196,9 @@ class RollingReplace:
         if len(self._failures) >= most:
             failed = "a failure" if most == 1 else f"{len(self._failures)} failures"
             return f"the replacement stopped after {failed}"
+        if self._deletes.refused:
+            # a further new server would only be one too many
+            return f"the replacement stopped: {self._deletes.refused}"
         for machine in self._machines:
             if machine.stopped or machine.left or machine.in_progress:
                 return machine.stopped
