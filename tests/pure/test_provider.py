@@ -164,8 +164,9 @@ def test_systems(changes: dict[str, Any], meant: OperatingSystem | None) -> None
 
 
 def test_names_and_ids() -> None:
-    """``name`` goes before ``hostname``, ``uuid`` before ``id``; an integer id will do."""
-    assert read(name="web-1").name == "web-1"
+    """``hostname`` goes before ``name``, which can be a label; ``uuid`` before ``id``; an integer id will do."""
+    assert read(name="web-1").name == "web01.example.com"
+    assert read(name="web-1", hostname=None).name == "web-1"
     assert read(name=None).name == "web01.example.com"
     assert read(hostname=...).name == ""
     assert read(id=7).id == UUID
