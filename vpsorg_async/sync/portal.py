@@ -140,8 +140,9 @@ class _ClientThread:
         try:
             if self._over:
                 raise ClientClosedError("the client is closed; create a new one")
-            cancel = self.begin(call, done)
+            start, cancel = self._prepared(call, done)
             try:
+                self._soon(start)
                 concurrent.futures.wait((done,))
             except BaseException:
                 cancel()
@@ -162,6 +163,14 @@ class _ClientThread:
             call: The function; it is awaited, in the context variables of the calling thread.
             done: Receives the finished task.
         """
+        start, cancel = self._prepared(call, done)
+        self._soon(start)
+        return cancel
+
+    def _prepared(
+        self, call: Callable[[], Awaitable[T]], done: Future[asyncio.Task[T]] | None
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what starts a call in the loop, and what cancels it from here, whether it was started or not."""
         context, tasks = contextvars.copy_context(), []
 
         async def work() -> T:
@@ -175,9 +184,14 @@ class _ClientThread:
             if done is not None and not done.done():
                 done.set_result(task)
 
-        self._soon(start)
-        # callbacks run in order: the task exists by then
-        return lambda: self._soon(lambda: tasks[0].cancel())
+        def end() -> None:
+            # callbacks run in order: without a task by now, there will be none
+            if tasks:
+                tasks[0].cancel()
+            elif done is not None:
+                done.cancel()
+
+        return start, lambda: self._soon(end)
 
     def stop(self) -> None:
         """Close the client, and do not wait for it."""
