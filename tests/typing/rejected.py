@@ -115,7 +115,7 @@ async def fleets(vps: Client, specs: list[ServerSpec]) -> None:
 async def planned(vps: Client, fleet: FleetSpec, specs: list[ServerSpec]) -> None:
     await vps.fleet.apply(specs, timeout=1)  # rejected
     await vps.fleet.plan(fleet, prun=True)  # rejected
-    await vps.fleet.plan(fleet, replace="rolling")  # rejected
+    await vps.fleet.plan(fleet, replace="all")  # rejected
     await vps.fleet.plan(fleet, remove="oldest")  # rejected
     await vps.fleet.apply(fleet)  # rejected
     await vps.fleet.apply(fleet, timeout=1, max_deletes="2")  # rejected
