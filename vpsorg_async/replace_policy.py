@@ -14,6 +14,7 @@ __all__ = ["ReplacePolicy", "places"]
 
 def places(value: int | float, servers: int) -> int:
     """Return a number of servers: ``value`` itself, or that share of ``servers``, rounded down and at least 1."""
+    # 0.29 * 100 is less than 29
     return value if isinstance(value, int) else max(1, math.floor(value * servers + 1e-9))
 
 

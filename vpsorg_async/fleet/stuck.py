@@ -26,7 +26,6 @@ failed otherwise, such as those whose create was refused, do not count at all.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,6 +40,7 @@ from ..errors import (
 )
 from ..lifecycle.contract import FAILURES
 from ..records import ServerId
+from ..replace_policy import places
 
 __all__ = ["Fate", "Health", "Kind", "StuckPolicy", "Tally", "is_stuck", "stuck_policy"]
 
@@ -108,8 +108,7 @@ class Health:
 
     def allowed(self, policy: StuckPolicy) -> int:
         """Return the number of servers that may be stuck at the same time; at least one."""
-        # 0.29 * 100 is less than 29
-        return max(math.floor(self.total * policy.max_unhealthy + 1e-9), 1)
+        return places(policy.max_unhealthy, self.total)
 
 
 class Tally:
