@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,11 @@ SOURCES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in SOURCES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {module: ast.parse(path.read_text("utf-8")) for module, path in SOURCES.items()}
 
 
 def room(module: str) -> str:
@@ -134,7 +139,7 @@ def imports(module: str) -> Iterator[str]:
     package = NAME if module == "__init__" else f"{NAME}.{module}"
     if SOURCES[module].name != "__init__.py":
         package = package.rpartition(".")[0]
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -150,9 +155,18 @@ def inner_imports(module: str) -> set[str]:
     return {name.removeprefix(f"{NAME}.") if name != NAME else "__init__" for name in found}
 
 
-INNER = {module: inner_imports(module) for module in SOURCES}
-OUTER = {module: {name.partition(".")[0] for name in imports(module)} - {NAME} for module in SOURCES}
-EDGES = sorted((module, target) for module, targets in INNER.items() for target in targets)
+@cache
+def inner() -> dict[str, set[str]]:
+    return {module: inner_imports(module) for module in SOURCES}
+
+
+@cache
+def outer() -> dict[str, set[str]]:
+    return {module: {name.partition(".")[0] for name in imports(module)} - {NAME} for module in SOURCES}
+
+
+def edges() -> list[tuple[str, str]]:
+    return sorted((module, target) for module, targets in inner().items() for target in targets)
 
 
 def layer(module: str) -> int:
@@ -168,27 +182,27 @@ def test_every_module_has_a_room() -> None:
 
 def test_imports_run_downward() -> None:
     """No room imports from a layer above its own, TYPE_CHECKING included."""
-    within = [(module, target) for module, target in EDGES if SANDBOX not in (room(module), room(target))]
+    within = [(module, target) for module, target in edges() if SANDBOX not in (room(module), room(target))]
 
     assert [f"{module} -> {target}" for module, target in within if layer(module) > layer(target)] == []
 
 
 def test_imports_have_no_circles() -> None:
     """The import graph is a tree with shared branches, TYPE_CHECKING included."""
-    graphlib.TopologicalSorter(INNER).prepare()
+    graphlib.TopologicalSorter(inner()).prepare()
 
 
 def test_strangers_stay_strangers() -> None:
     """Rooms that exchange their work as plain callables do not import each other."""
-    rooms = {(room(module), room(target)) for module, target in EDGES}
+    rooms = {(room(module), room(target)) for module, target in edges()}
 
     assert [pair for pair in STRANGERS if pair in rooms or pair[::-1] in rooms] == []
 
 
 def test_the_sandbox_is_independent() -> None:
     """The sandbox imports nothing of the rest, and the rest does not import the sandbox."""
-    known = {target for module, target in EDGES if room(module) == SANDBOX != room(target)}
-    known_by = {room(module) for module, target in EDGES if room(target) == SANDBOX != room(module)}
+    known = {target for module, target in edges() if room(module) == SANDBOX != room(target)}
+    known_by = {room(module) for module, target in edges() if room(target) == SANDBOX != room(module)}
 
     assert known == set()
     assert known_by <= KNOW_THE_SANDBOX
@@ -197,7 +211,7 @@ def test_the_sandbox_is_independent() -> None:
 @pytest.mark.parametrize("library", sorted(HOMES))
 def test_a_library_is_imported_only_at_home(library: str) -> None:
     """HTTP, decoding, time and chance, and the terminal each have one home."""
-    users = {module for module, outer in OUTER.items() if library in outer}
+    users = {module for module, used in outer().items() if library in used}
 
     assert {module for module in users if not lives_in(module, HOMES[library])} == set()
 
@@ -206,7 +220,7 @@ def test_the_wall_clock_is_read_only_at_home() -> None:
     """datetime.now and its kin are calls of the clock, not of the code that needs the time."""
     readers = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and re.fullmatch(r"(datetime\.)?(datetime|date)\.(now|utcnow|today)", ast.unparse(node))
@@ -223,20 +237,21 @@ def test_every_library_is_declared() -> None:
     requirements = [*project["dependencies"], *extras]
     declared = {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
 
-    used = {PACKAGES.get(library, library) for library in set().union(*OUTER.values())}
+    used = {PACKAGES.get(library, library) for library in set().union(*outer().values())}
     undeclared = used - declared - sys.stdlib_module_names - {"pytest"}
 
     assert undeclared == set()
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_a_module_is_short(module: str) -> None:
+def test_modules_are_short() -> None:
     """A module is one noun that can be read in one sitting."""
-    assert len(SOURCES[module].read_text("utf-8").splitlines()) <= MAX_LINES
+    lines = {module: len(path.read_text("utf-8").splitlines()) for module, path in SOURCES.items()}
+
+    assert {module: number for module, number in lines.items() if number > MAX_LINES} == {}
 
 
 def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (n for n in ast.walk(TREES[module]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (n for n in ast.walk(trees()[module]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def test_functions_are_short() -> None:
@@ -268,7 +283,7 @@ def test_classes_with_state_are_small() -> None:
         f"{module}.{owner.name}": len(attributes(owner))
         for module in SOURCES
         if room(module) == "lifecycle"
-        for owner in ast.walk(TREES[module])
+        for owner in ast.walk(trees()[module])
         if isinstance(owner, ast.ClassDef) and len(attributes(owner)) > MAX_ATTRIBUTES
     }
 
@@ -277,7 +292,7 @@ def test_classes_with_state_are_small() -> None:
 
 def defined(module: str) -> Iterator[str]:
     """The names that a module defines, and the attributes that it sets."""
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -286,18 +301,23 @@ def defined(module: str) -> Iterator[str]:
             yield node.attr
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_what_is_private_stays_in_its_module(module: str) -> None:
-    """No module uses a name with a leading underscore that only another one defines."""
+def private_of_others(module: str) -> set[str]:
+    """The names with a leading underscore that a module uses and does not define."""
     used: dict[str, str] = {}
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
             used[ast.unparse(node)] = node.attr
         elif isinstance(node, ast.ImportFrom):
             used.update({alias.name: alias.name for alias in node.names})
     own = {*defined(module), "_version"}
+    return {text for text, name in used.items() if re.match("_(?!_)", name) and name not in own}
 
-    assert {text for text, name in used.items() if re.match("_(?!_)", name) and name not in own} <= FOREIGN
+
+def test_what_is_private_stays_in_its_module() -> None:
+    """No module uses a name with a leading underscore that only another one defines."""
+    used = {module: private_of_others(module) - FOREIGN for module in SOURCES}
+
+    assert {module: names for module, names in used.items() if names} == {}
 
 
 def test_fields_are_written_by_their_owner() -> None:
@@ -306,7 +326,7 @@ def test_fields_are_written_by_their_owner() -> None:
         f"{module}: {ast.unparse(node)}"
         for module in SOURCES
         if room(module) == "fleet"
-        for node in ast.walk(TREES[module])
+        for node in ast.walk(trees()[module])
         if isinstance(node, ast.Attribute)
         and not isinstance(node.ctx, ast.Load)
         and ast.unparse(node.value) != "self"
