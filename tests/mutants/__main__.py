@@ -44,6 +44,13 @@ def drawn(places: WorkDB, number: int, seed: int) -> list[MutationSpec]:
     return [rng.choice(by_place[place]) for place in chosen]
 
 
+def near(path: Path, folders: list[str]) -> list[str]:
+    """Return the tests whose file has the name of this module, or a part of it: they find most faults, and soon."""
+    tests = sorted(test for folder in folders for test in Path(folder).rglob("test_*.py"))
+    names = {test: test.stem.removeprefix("test_") for test in tests}
+    return [str(test) for test, name in names.items() if name in path.stem or path.stem in name]
+
+
 def main() -> int:
     """Print what became of each fault, and the score."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -52,20 +59,27 @@ def main() -> int:
     parser.add_argument("--tests", default=TESTS)
     given = parser.parse_args()
     pytest = f"{sys.executable} -m pytest -q -x"
-    command = f"sh -c '{pytest} {given.tests} || {pytest} --last-failed {given.tests}'"
+    parallel = f"{pytest} --numprocesses=4 --dist=worksteal"
+
+    def command(*first: str) -> str:
+        runs = [f"{pytest} {' '.join(first)}"] if first else []
+        runs.append(f"{parallel} {given.tests}")
+        return f"sh -c '{{ {' && '.join(runs)}; }} || {pytest} --last-failed {given.tests}'"
+
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "checkout")
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".nox", "site", "dist"))
         os.chdir(copy)
         os.environ["PYTHONPATH"] = str(copy)
-        if subprocess.run(shlex.split(command), stdout=sys.stderr).returncode:
+        if subprocess.run(shlex.split(command()), stdout=sys.stderr).returncode:
             sys.exit("the tests fail without a fault")
         with use_db(str(Path(folder, "places.sqlite"))) as places:
             init(find_modules([Path(place) for place in PLACES]), places, {})
             faults = drawn(places, given.sample, given.seed)
         counts = Counter[str]()
         for fault in faults:
-            result = mutate_and_test([fault], command, LONGEST)
+            nearest = near(fault.module_path, given.tests.split())
+            result = mutate_and_test([fault], command(*nearest), LONGEST)
             found = "found" if result.is_killed else "SURVIVED"
             counts[found] += 1
             where = f"{fault.module_path}:{fault.start_pos[0]}"
