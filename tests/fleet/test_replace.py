@@ -467,6 +467,28 @@ async def test_the_old_names() -> None:
 
 
 @virtual
+async def test_an_old_name_that_lists_show_late(tmp_path: Path) -> None:
+    """A replacement is over once the list shows its name: the next run gives this name to no other server."""
+    journal = str(tmp_path / "fleet.db")
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        box.world.lag(10, lasting=7200)
+        call = asyncio.create_task(apply(vps, fleet(3), names="stable", journal=journal))
+        while commands(box)["update"] < 1:  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+        async with Client(box.token, base_url=box.url, clock=LoopClock()) as other:
+            report = await apply(other, fleet(3), names="stable", journal=journal)
+
+        assert kinds(report) == {"Succeeded": 3}
+        assert systems(box) == fresh(1, 2, 3)
+        assert "web-01" not in [change.name for change in box.ledger if change.operation == "create"]
+
+
+@virtual
 async def test_fields_that_are_changed_in_place() -> None:
     """By a PATCH, of servers that stay; stopped ones are started too. A second call finds nothing to do."""
     async with account() as (box, vps):

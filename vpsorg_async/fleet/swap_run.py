@@ -9,6 +9,7 @@ diverted to the pair (`OutcomeLog.divert`). A pair that is cut short leaves both
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..replace_policy import ReplacePolicy
 from ..shielding import is_cancellation
-from ..specs import ServerSpec, name_key
+from ..specs import ServerSpec, name_key, same_id
 from .adoption import why_stop
 from .drift import changed
 from .events import ServerSwitched
@@ -35,6 +36,8 @@ from .swaps import Course, Swap, SwapWork, Switch
 
 __all__ = ["SwapRun"]
 
+LIST_AGAIN = 2.0
+"""Seconds after which a list that does not show a new name is read again."""
 _GONE = Target.of("gone")
 
 
@@ -187,7 +190,7 @@ class SwapRun(Run):
             outcome = course.failed(error, now())
         else:
             outcome = course.succeeded(now())
-            if self._intents is not None:
+            if self._intents is not None and course.listed:
                 self._intents.pair_ended(course.swap.spec)
         self._outcomes.conclude(course.swap.key, outcome)
         self._ended.put_nowait(course.swap.key)
@@ -317,7 +320,27 @@ class SwapRun(Run):
             if self._intents is not None:
                 # a later run may give this name to another server, which must not be taken for the one that had it
                 await self._intents.renaming(swap.spec)
-            course.renamed(await self._update(new, swap.rename))
+            new = await self._update(new, swap.rename)
+            course.renamed(new)
+            if await self._listed(new):
+                course.was_listed()
+
+    async def _listed(self, server: Server) -> bool:
+        """Wait until the list shows the name of a server, within the settle window, and return whether it does.
+
+        A run that reads the list before that may give the name to another server, so that the journal keeps the pair.
+        """
+        clock, endpoints = self._context.clock, self._context.endpoints
+        until = clock.now() + self._options.settle
+        with contextlib.suppress(VpsOrgError):  # the server is replaced, whatever can be read
+            while True:
+                for row in (await endpoints.begin().listing()).servers:
+                    if same_id(row.id, server.id) and endpoints.key_of(row) == endpoints.key_of(server):
+                        return True
+                if clock.now() >= until:
+                    break
+                await clock.sleep(LIST_AGAIN)
+        return False
 
     async def _clean_up(self, course: Course) -> None:
         """Delete a new server that has failed, if that is asked for and it is certain that no one uses it."""

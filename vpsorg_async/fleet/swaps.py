@@ -112,6 +112,8 @@ class Course:
     """Whether the new server may exist although it is not known."""
     maybe_gone: bool = False
     """Whether the old server may be deleted, or may be leaving."""
+    listed: bool = True
+    """Whether the list shows the name that the new server has in the end."""
     part: Outcome | None = None
     """The outcome of the last part."""
 
@@ -170,8 +172,12 @@ class Course:
         self.new, self.created = None, False
 
     def renamed(self, new: Server) -> None:
-        """Record that the new server has its name."""
-        self.new = new
+        """Record that the new server has the name of the old one, which no list need show yet."""
+        self.new, self.listed = new, False
+
+    def was_listed(self) -> None:
+        """Record that the list shows that name."""
+        self.listed = True
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
