@@ -18,7 +18,6 @@ from ..errors import (
     PlanRefusedError,
     WaitTimeoutError,
 )
-from ..sandbox import SandboxError
 from .signals import Interrupted
 
 __all__ = ["Exit"]
@@ -90,7 +89,7 @@ _MEANINGS = {
 }
 
 _KINDS: dict[Exit, tuple[type[BaseException], ...]] = {
-    Exit.USAGE: (CycloptsError, ConfigurationError, SandboxError),
+    Exit.USAGE: (CycloptsError, ConfigurationError),
     Exit.TIMEOUT: (WaitTimeoutError,),
     Exit.UNKNOWN: (OutcomeUnknownError,),
     Exit.REFUSED: (

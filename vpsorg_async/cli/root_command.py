@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,6 @@ from cyclopts.validators import Number
 from .._version import __version__
 from ..counting import counted
 from ..errors import ConfigurationError, VpsOrgError
-from ..sandbox import SandboxError
 from .exits import Exit
 from .help_pages import asks_for_help, examples, prepare
 from .signals import Interrupted, held, interrupted, release
@@ -149,8 +148,10 @@ def demo(
     logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
     screen = Console(stderr=True)
     # the sandbox has its own thread and loop, so only sockets connect it with the client
-    answering = None if no_boot else read_range(boot)
-    with Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering) as box:
+    with _sandbox_settings():
+        answering = None if no_boot else read_range(boot)
+        ours = Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering)
+    with ours as box:
         many = counted(servers, "server")
         title = f"{many} in a sandbox at {box.url}, {speed:g} times as fast as real time"
         if not quiet:
@@ -173,6 +174,17 @@ def demo(
     for name, outcome in result.failures[:1]:
         _say(f"{len(result.failures)} of {many} failed; {name} {outcome.key}: {reason(outcome)}")
     return Exit.PARTIAL if result.failures else Exit.OK
+
+
+@contextlib.contextmanager
+def _sandbox_settings() -> Iterator[None]:
+    """Raise what the sandbox says of its settings as `ConfigurationError`: other commands do not import it."""
+    from ..sandbox import SandboxError
+
+    try:
+        yield
+    except SandboxError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 @app.command(help_epilogue="")
@@ -213,7 +225,7 @@ def sandbox(
 
         import_module("vpsorg_async.sandbox.web_app")
     # a signal is the normal way to end it
-    with contextlib.suppress(Interrupted):
+    with contextlib.suppress(Interrupted), _sandbox_settings():
         serve(
             port=port,
             speed=speed,
@@ -296,7 +308,7 @@ def _explain(error: BaseException) -> str:
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} See {command}"
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
-    if isinstance(error, VpsOrgError | SandboxError | OSError | Unwritten):
+    if isinstance(error, VpsOrgError | OSError | Unwritten):
         text = "; ".join([str(error).rstrip("."), *getattr(error, "__notes__", ())])
         # hints name settings of the client: name the option of the command instead
         return re.sub(r"Client\(\.\.\., dialect='(\w+)'\)", r"--dialect \1", text)
