@@ -168,6 +168,15 @@ def test_a_refused_token_is_explained(vpsorg: Any, service: Sandbox, file: Path,
         assert (several.code, several.err.count("vpsorg login --profile default")) == (5, 1)
 
 
+def test_a_token_as_an_argument(vpsorg: Any, service: Sandbox) -> None:
+    """It is refused, and not repeated."""
+    ended = vpsorg("login", service.token)
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "1 argument too many" in ended.err
+    assert service.token not in ended.err
+
+
 @pytest.mark.parametrize("text", ["", "\n", "vps_a b\n", "Bearer \n", "\x00\n"])
 def test_what_is_no_token(vpsorg: Any, service: Sandbox, path: Path, pipe: Any, text: str) -> None:
     """It is refused before anything is sent."""

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError
 from cyclopts.validators import Number
 
 from .._version import __version__
@@ -305,6 +305,11 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, CycloptsError):
         command = " ".join(["vpsorg", *(error.command_chain or ()), "--help"])
         text = str(error)
+        if isinstance(error, UnusedCliTokensError):
+            words = error.unused_tokens or []
+            text = f"{counted(len(words), 'argument')} too many"
+            if "login" not in command:  # what was meant to be read from a terminal is not shown
+                text += f": {' '.join(map(repr, words))}"
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} See {command}"
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
