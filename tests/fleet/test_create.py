@@ -433,6 +433,25 @@ async def test_stop_at_the_first_failure() -> None:
         assert all(f"because {report.failed[0].key} failed" in skipped.reason for skipped in report.skipped)
 
 
+@pytest.mark.parametrize(
+    ("on_failure", "ended", "deleted"),
+    [
+        ("continue", {"Succeeded": 4, "Failed": 1}, 4),
+        ("stop", {"Failed": 1, "Skipped": 4}, 0),
+    ],
+)
+@virtual
+async def test_a_delete_that_is_refused(on_failure: Any, ended: dict[str, int], deleted: int) -> None:
+    """Unless the first failure ends the call, deletes do not wait for each other, and a refused one ends no other."""
+    async with account(Rule("delete", faults.Reply(400), nth=1)) as (box, vps):
+        ids = [server.id for server in box.world.add(5)]
+        report = await vps.fleet.delete(ids, timeout=TIMEOUT, on_failure=on_failure)
+
+        assert kinds(report) == ended
+        assert commands(box)["delete"] == deleted
+        assert len(box.servers) == 5 - deleted
+
+
 @virtual
 async def test_fewer_than_needed_are_deleted_again() -> None:
     """min_count not reached: only servers that the call created are deleted, and the report says so."""
