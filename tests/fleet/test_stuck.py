@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import attrs
 import pytest
 
 from tests.fleet.virtual_account import account, client, commands, duplicates, kinds, specs, virtual
-from vpsorg_async import FleetSpec, Limits, Server, ServerSpec, ready
+from vpsorg_async import Client, FleetSpec, Limits, Server, ServerSpec, ready
 from vpsorg_async.errors import (
     ConfigurationError,
     LimitError,
@@ -19,7 +21,7 @@ from vpsorg_async.errors import (
     UnexpectedStatusError,
     WaitTimeoutError,
 )
-from vpsorg_async.events import CommandSent, FleetEvent, ServerReplaced
+from vpsorg_async.events import CommandSent, FleetEvent, ServerReplaced, ServerSettled
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 TIMEOUT = 900.0
@@ -476,6 +478,211 @@ async def test_an_overdue_one_that_stays_has_its_timeout() -> None:
         report.raise_for_failures()
         assert len(deletes(box)) == 1
         assert commands(box) == {"create": 40}
+
+
+@virtual
+async def test_two_stuck_at_the_same_moment_and_one_replacement() -> None:
+    """The second one is looked at after the first one was deleted: it stays, and says why."""
+    async with account(*never(2, 5)) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE, max_replacements=1)
+
+        assert kinds(report) == {"Succeeded": 9, "Failed": 1}
+        assert commands(box) == {"create": 11, "delete": 1}
+        assert "as many as max_replacements allows" in report.failed[0].not_replaced
+
+
+@virtual
+async def test_a_stuck_server_that_someone_deletes_stays_deleted() -> None:
+    """What is shown as being deleted is not deleted once more, and its name is not created again."""
+    async with account(*never(2)) as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(specs(10), **REPLACE))
+        await asyncio.sleep(500)
+        (stuck,) = [server for server in box.servers if str(server.status) == "provisioning"]
+        box.world.set_status(stuck.id, "deleting", seconds=FOREVER)
+        report = await work
+
+        assert "being deleted already" in report.failed[0].not_replaced
+        assert commands(box) == {"create": 10}
+
+
+@pytest.mark.parametrize("word", ["stopped", ""])
+def test_what_changes_while_the_last_check_waits_for_its_place(word: str) -> None:
+    """Someone has stopped the server, or deleted it: it was not checked once more, and stays."""
+
+    @virtual
+    async def test() -> None:
+        async def check(server: Server) -> bool:
+            if server.name == "web-003":
+                raise ready.Hopeless("cloud-init failed")
+            if server.name in slow:
+                await asyncio.sleep(10)
+                return asyncio.get_running_loop().time() > began + 500
+            return True
+
+        slow = ("web-005", "web-006", "web-007")
+
+        async with account(options={"ready_concurrency": 1}) as (box, vps):
+            began = asyncio.get_running_loop().time()
+            work = asyncio.ensure_future(
+                vps.fleet.create(specs(20), **REPLACE, ready=check, ready_timeout=TIMEOUT)
+            )
+            await asyncio.sleep(5)
+            for server in box.servers:
+                if server.name in ("web-003", *slow):
+                    box.world.set_status(server.id, "active")
+            stuck = next(server.id for server in box.servers if server.name == "web-003")
+            await asyncio.sleep(1)
+            known = len(box.requests)
+            while not any(str(stuck) in entry.path for entry in box.requests[known:]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            if word:
+                box.world.set_status(stuck, word)
+            else:
+                box.world.vanish(stuck)
+            report = await work
+
+            (failure,) = report.failed
+            assert "could not be repeated before its delete" in failure.not_replaced
+            assert commands(box) == {"create": 20}
+
+    test()
+
+
+@virtual
+async def test_a_deleted_one_that_does_not_go_away() -> None:
+    """No other one is created beside it: the outcome says that it was deleted; a retry creates what is missing."""
+    shown = Rule("delete", faults.SoftDelete("deleting", seconds=2 * TIMEOUT, in_list=True))
+    async with account(*never(2), shown) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE)
+
+        (failure,) = report.failed
+        assert isinstance(failure.error, WaitTimeoutError)
+        assert failure.not_replaced == "the stuck server was deleted, and no other one was created"
+        assert failure.server_id == ids(box, "delete")[0]
+        assert commands(box) == {"create": 10, "delete": 1}
+        await asyncio.sleep(2 * TIMEOUT)
+        again = await report.retry_failed()
+
+        again.raise_for_failures()
+        assert commands(box) == {"create": 11, "delete": 1}
+
+
+@virtual
+async def test_stopped_after_the_delete() -> None:
+    """Another server fails while this one leaves, and nothing more is sent: the outcome says what was deleted."""
+    slow = Rule("delete", faults.SoftDelete("deleting", seconds=100, in_list=True))
+    async with account(Rule("create", faults.Suspend(), nth=2), *never(4), slow) as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(specs(10), **REPLACE, on_failure="stop"))
+        while not ids(box, "delete"):  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(1)
+        (other,) = [server for server in box.servers if str(server.status) == "provisioning"]
+        box.world.set_status(other.id, "stopped")
+        report = await work
+
+        (deleted,) = ids(box, "delete")
+        (stuck,) = [failure for failure in report.failed if failure.key != other.name]
+        assert (kinds(report), stuck.replaced) == ({"Succeeded": 8, "Failed": 2}, (deleted,))
+        assert f"it was stuck and deleted ({deleted}), and no other was created" in str(stuck.error)
+        assert f"{other.name} failed" in str(stuck.error)
+        assert commands(box) == {"create": 10, "delete": 1}
+
+
+# of servers of one kind, that client has seen twenty come up within 35 s: one is overdue after 70
+
+
+@contextlib.asynccontextmanager
+async def quick_account(*rules: Rule) -> AsyncIterator[tuple[Sandbox, Client]]:
+    """An account whose client knows how quick servers are; then these faults."""
+    async with account(durations=Durations(provisioning=(25, 35))) as (box, vps):
+        await vps.fleet.create(alike(20), timeout=TIMEOUT)
+        box.faults.add(*rules)
+        yield box, vps
+
+
+def slow(seconds: float, nth: int = 1) -> Rule:
+    return Rule("create", faults.SetStatus("provisioning", seconds=seconds), nth=nth)
+
+
+def mixed() -> list[ServerSpec]:
+    """Four of the kind that is known, and one of another kind, which is never overdue."""
+    return [*alike(4, "db"), attrs.evolve(alike(1, "odd")[0], plan_id=2)]
+
+
+def named(box: Sandbox, name: str) -> Any:
+    (server,) = [server for server in box.servers if server.name == name]
+    return server.id
+
+
+def read_by_id(box: Sandbox, server_id: Any) -> list[Any]:
+    return [entry for entry in box.requests if entry.method == "GET" and str(server_id) in entry.path]
+
+
+@virtual
+async def test_an_overdue_one_that_comes_up_before_it_is_decided_on() -> None:
+    """From then on it is not stuck, also while its check does not pass: it does not open the breaker for another."""
+
+    def check(server: Server) -> bool:
+        return server.name != "db-000" or asyncio.get_running_loop().time() > began + 400
+
+    # the second one never comes up, and the other one that is not up keeps them from being decided on
+    async with quick_account(slow(200), slow(FOREVER, nth=4)) as (box, vps):
+        began = asyncio.get_running_loop().time()
+        work = asyncio.ensure_future(vps.fleet.create(mixed(), **REPLACE, ready=check, ready_timeout=TIMEOUT))
+        await asyncio.sleep(300)
+        box.world.suspend(named(box, "odd-000"))
+        await asyncio.sleep(50)
+        assert deletes(box) == []
+        report = await work
+
+        report.raise_for_failures()
+        assert (report.breaker, len(report.replaced)) == ("", 1)
+
+
+@virtual
+async def test_an_open_breaker_does_not_end_the_wait_of_an_overdue_one() -> None:
+    """It has its timeout, and comes up; the other one, whose wait has ended, fails."""
+    async with quick_account(slow(400), slow(FOREVER, nth=4)) as (box, vps):
+        work = asyncio.ensure_future(vps.fleet.create(mixed(), **REPLACE))
+        await asyncio.sleep(200)
+        box.world.suspend(named(box, "odd-000"))
+        report = await work
+
+        assert [failure.key for failure in report.failed] == ["odd-000"]
+        assert report.failed[0].not_replaced == report.breaker != ""
+        assert deletes(box) == []
+
+
+@pytest.mark.parametrize(("old_answer", "listed"), [(True, True), (False, True), (False, False)])
+def test_an_overdue_one_that_comes_up_while_it_is_read_again(old_answer: bool, listed: bool) -> None:
+    """Whether a list shows that, or the answer, or both: it is not deleted, and is reported once, by its wait."""
+
+    @virtual
+    async def test() -> None:
+        settled: list[Any] = []
+
+        def note(event: FleetEvent) -> None:
+            if isinstance(event, ServerSettled):
+                settled.append(event.key)
+
+        wanted = [*alike(4, "db"), *(attrs.evolve(spec, plan_id=2) for spec in alike(6, "odd"))]
+        late = Rule("get", faults.Delay(20.0, after=old_answer))
+        async with quick_account(slow(FOREVER), late) as (box, vps):
+            box.faults.add(*[slow(300, nth=4) for _ in range(6)])
+            work = asyncio.ensure_future(vps.fleet.create(wanted, **REPLACE, max_unhealthy=1, on_event=note))
+            await asyncio.sleep(60)
+            overdue = named(box, "db-000")
+            assert not read_by_id(box, overdue)
+            while not read_by_id(box, overdue):  # noqa: ASYNC110 - nothing says when
+                await asyncio.sleep(0.5)
+            box.world.set_status(overdue, "active")
+            if not listed:
+                box.faults.add(Rule("list", faults.Reply(503), times=20))
+            report = await work
+
+            report.raise_for_failures()
+            assert (deletes(box), sorted(settled)) == ([], sorted(spec.name for spec in wanted))
+
+    test()
 
 
 # -- leaving early --------------------------------------------------------------------------------------------------

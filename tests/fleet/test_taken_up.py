@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tests.fleet.virtual_account import account, client, commands, duplicates, specs, virtual
-from vpsorg_async import RateLimit, Receipt, ServerSpec
-from vpsorg_async.errors import ConfigurationError, OutcomeUnknownError
+from vpsorg_async import Limits, RateLimit, Receipt, ServerSpec
+from vpsorg_async.errors import ConfigurationError, LimitError, OutcomeUnknownError
 from vpsorg_async.events import CommandAnswered, FleetEvent
-from vpsorg_async.journal import Journal
+from vpsorg_async.journal import Acknowledged, Journal
 from vpsorg_async.records import ServerId
 from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.virtual_time import LoopClock
 
 LASTING = 1e6
 """Seconds for which reads lag behind: all of a test."""
@@ -27,9 +28,16 @@ def receipt(server_id: ServerId) -> Receipt:
 
 
 async def killed(
-    box: Sandbox, file: Path, names: Iterable[str], made: Mapping[str, ServerId] | None = None
+    box: Sandbox,
+    file: Path,
+    names: Iterable[str],
+    made: Mapping[str, ServerId] | None = None,
+    leaving: Iterable[str] = (),
 ) -> None:
-    """A run that has written an intent for each name, and the receipts of some, before it was killed."""
+    """A run that has written an intent for each name, and the receipts of some, before it was killed.
+
+    It was about to delete the servers that it had created of the names that are ``leaving``.
+    """
     async with (
         await Journal.open(file, account=box.url) as journal,
         await journal.begin("ensure", names) as run,
@@ -39,6 +47,8 @@ async def killed(
             await run.intend(name, "create")
         for name, server_id in (made or {}).items():
             run.acknowledged(name, receipt(server_id))
+        for name in leaving:
+            await run.leaving(name)
 
 
 @pytest.mark.parametrize("call", ["create", "ensure"])
@@ -255,3 +265,87 @@ async def test_a_run_of_a_journal_with_wrong_types(tmp_path: Path, wrong: dict[s
     async with await Journal.open(tmp_path / "fleet.db", account="https://vps.example") as journal:
         with pytest.raises(ConfigurationError):
             await journal.begin("ensure", **wrong)
+
+
+# -- servers that an earlier run was about to delete, because they were stuck -----------------------------------------
+
+
+@pytest.mark.parametrize("change", ["rename", "refuse"])
+def test_a_stuck_server_that_was_not_deleted_after_all(tmp_path: Path, change: str) -> None:
+    """The journal does not say that it may be gone: the next run waits for it."""
+
+    @virtual
+    async def test() -> None:
+        file = tmp_path / "fleet.db"
+        stuck = Rule("create", faults.SetStatus("provisioning", seconds=1e6), nth=2)
+        refused = Rule("delete", faults.Reply(400))
+        async with account(stuck, *([refused] if change == "refuse" else [])) as (box, vps):
+            call = asyncio.ensure_future(
+                vps.fleet.ensure(specs(6), timeout=600, journal=file, on_stuck="replace")
+            )
+            await asyncio.sleep(500)
+            (late,) = [server for server in box.servers if str(server.status) == "provisioning"]
+            if change == "rename":
+                async with client(box) as other:
+                    await other.servers.update(late.id, name="mine")
+            report = await call
+            assert [failure.key for failure in report.failed] == [late.name]
+
+            async with (
+                await Journal.open(file, account=box.url, clock=LoopClock()) as journal,
+                await journal.begin("look", [late.name]) as run,
+            ):
+                left = run.standing[late.name]
+            assert isinstance(left, Acknowledged)
+            assert (left.receipt.server_id, left.leaving) == (late.id, False)
+
+    test()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_server_that_may_have_been_deleted_and_can_not_be_read(tmp_path: Path, gone: bool) -> None:
+    """It is waited for: another one is created once it is known to be gone, and none if it comes up."""
+
+    @virtual
+    async def test() -> None:
+        file = tmp_path / "fleet.db"
+        async with account() as (box, vps):
+            (server,) = box.world.add(name="web-000", status="provisioning")
+            await killed(box, file, ["web-000"], {"web-000": server.id}, leaving=["web-000"])
+            if gone:
+                box.world.vanish(server.id)
+            else:
+                box.world.set_status(server.id, "provisioning", seconds=60)
+            box.faults.add(Rule("get", faults.Html(503), times=3))
+            await asyncio.sleep(100)
+            report = await vps.fleet.ensure(specs(1), timeout=600, journal=file)
+
+            (outcome,) = report.succeeded
+            assert outcome.replaced == ((server.id,) if gone else ())
+            assert commands(box) == ({"create": 1} if gone else {})
+            assert duplicates(box) == []
+
+    test()
+
+
+def test_a_limit_of_the_client_holds_for_the_place_of_a_deleted_server_too(tmp_path: Path) -> None:
+    """The run creates as many servers as it may, and the outcome of the other one says which limit it was."""
+
+    @virtual
+    async def test() -> None:
+        file = tmp_path / "fleet.db"
+        async with account(options={"limits": Limits(max_creates_per_run=1)}) as (box, vps):
+            (server,) = box.world.add(name="web-000", status="provisioning")
+            await killed(box, file, ["web-000"], {"web-000": server.id}, leaving=["web-000"])
+            box.world.vanish(server.id)
+            await asyncio.sleep(100)
+            report = await vps.fleet.ensure(specs(2), timeout=600, journal=file)
+            again = await vps.fleet.ensure(specs(2), timeout=600, journal=file)
+
+            (failure,) = report.failed
+            assert (failure.key, type(failure.error)) == ("web-000", LimitError)
+            assert "max_creates_per_run" in str(failure.error)
+            again.raise_for_failures()
+            assert commands(box) == {"create": 2}
+
+    test()

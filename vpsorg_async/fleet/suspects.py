@@ -9,7 +9,7 @@ from ..errors import NeverReadyError, VpsOrgError, WaitError
 from ..lifecycle.calls import WaitOutcome
 from ..lifecycle.commands import COMMANDS, GONE, LEAVING
 from ..lifecycle.contract import FAILURES, Evidence
-from ..lifecycle.readiness import ReadyPolicy
+from ..lifecycle.readiness import HEALTHY, ReadyPolicy
 from ..lifecycle.ready_checks import READY
 from ..lifecycle.wait import Wait
 from ..records import Server, ServerId
@@ -106,6 +106,19 @@ async def look_again(
     try:
         return await context.waiter.ready(waited, options.ready, ReadyPolicy(tries=1))
     except VpsOrgError as error:
-        if isinstance(error, NeverReadyError) or getattr(error, "target", "") == "healthy":
+        if _said_no(error):
             return None
         raise Spared(f"its ready check could not be repeated before its delete: {error}") from error
+
+
+def _said_no(error: VpsOrgError) -> bool:
+    """Return whether a ready check was called, and did not pass.
+
+    It is not called for a server that has left its status while the check waited for a place.
+    """
+    return (
+        isinstance(error, WaitError)
+        and (isinstance(error, NeverReadyError) or error.target == HEALTHY)
+        and error.last_seen is not None
+        and error.last_seen.status == "active"
+    )
