@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.fleet.virtual_account import (
     virtual,
 )
 from vpsorg_async import Client, FleetPlan, ServerSpec
-from vpsorg_async.errors import ConfigurationError, ServiceError, UnexpectedStatusError
+from vpsorg_async.errors import ConfigurationError, ServiceError, UnexpectedStatusError, WaitTimeoutError
 from vpsorg_async.fleet import CommandSent
 from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
@@ -183,6 +184,38 @@ async def test_what_is_refused_stops_the_rest() -> None:
             "Skipped",
         ]
         assert commands(box) == {"create": 1}
+
+
+@pytest.mark.parametrize("command", ["stop", "delete"])
+@virtual
+async def test_an_open_command_that_does_not_end(command: str) -> None:
+    """What this client has sent to the server comes first: the outcome says what it waited for; nothing is sent."""
+    slow = Rule("delete", faults.SoftDelete("deleting", seconds=1e6, in_list=True))
+    async with account(slow, durations=Durations(stopping=math.inf)) as (box, vps):
+        (server,) = box.world.add(name="web-000")
+        await getattr(vps.servers, command)(server.id)
+        report = await vps.fleet.ensure(specs(2), timeout=TIMEOUT)
+
+        (failure,) = report.failed
+        assert (failure.key, type(failure.error)) == ("web-000", WaitTimeoutError)
+        assert f"server {server.id}" in str(failure.error)
+        assert commands(box) == {command: 1, "create": 1}
+
+
+@pytest.mark.parametrize("command", ["stop", "delete"])
+@virtual
+async def test_what_is_refused_stops_what_waits_for_another_command(command: str) -> None:
+    """It is skipped once that command is done: nothing is started or created any more."""
+    slow = Rule("delete", faults.SoftDelete("deleting", seconds=60, in_list=True))
+    async with account(slow, durations=Durations(stopping=60)) as (box, vps):
+        (server,) = box.world.add(name="web-000")
+        box.world.add(name="web-001", status="suspended")
+        await getattr(vps.servers, command)(server.id)
+        report = await vps.fleet.ensure(specs(2), timeout=TIMEOUT, on_failure="stop")
+
+        assert [type(outcome).__name__ for outcome in report.outcomes] == ["Skipped", "Failed"]
+        assert "not sent, because web-001 failed" in report.skipped[0].reason
+        assert commands(box) == {command: 1}
 
 
 @virtual

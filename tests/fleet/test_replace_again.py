@@ -5,17 +5,21 @@ The counts are those of the ledger: what was really done.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fleet.test_replace import TIMEOUT, apply, error, fleet, fresh, have, systems, watching
-from tests.fleet.virtual_account import account, commands, kinds, virtual
-from vpsorg_async import FleetSpec, Server
+from tests.fleet.test_replace import TIMEOUT, apply, error, fleet, fresh, have, interrupted, systems, watching
+from tests.fleet.virtual_account import account, client, commands, kinds, virtual
+from vpsorg_async import Client, FleetSpec, Server, Skipped, ready
 from vpsorg_async.errors import ConfigurationError, PlanRefusedError
+from vpsorg_async.events import ServerSettled
+from vpsorg_async.journal import Journal
 from vpsorg_async.sandbox import Rule, Sandbox, faults
+from vpsorg_async.virtual_time import LoopClock
 
 CHANGES: list[Callable[[Sandbox, Server], object]] = [
     lambda box, new: box.world.set_status(new.id, "stopped"),
@@ -240,3 +244,224 @@ async def test_a_new_server_that_is_deleted_again_after_the_old_one(tmp_path: Pa
 
         assert (kinds(first), kinds(second)) == ({"Failed": 1}, {"Succeeded": 1})
         assert (calls, commands(box)) == ([("web-01", "web-02")], {"create": 2, "delete": 2})
+
+
+@virtual
+async def test_after_a_failure_no_other_fleet_is_begun() -> None:
+    """Nothing is created of it, and each outcome says why."""
+    async with account(Rule("create", faults.Reply(400))) as (box, vps):
+        have(box, 1, 2)
+        have(box, 1, 2, prefix="db-")
+        fleets = [fleet(2), fleet(2, name="db-{n:02}")]
+
+        report = await vps.fleet.apply(fleets, timeout=TIMEOUT, replace="rolling")
+
+        assert kinds(report) == {"Failed": 1, "Skipped": 3}
+        assert {skipped.reason for skipped in report.skipped} == {"the replacement stopped after a failure"}
+        assert sum(entry.method == "POST" for entry in box.requests) == 1
+
+
+class _Ended(Exception):
+    """Stands for what would end the loop of the test as well."""
+
+
+@pytest.mark.parametrize("stop", [None, SystemExit, KeyboardInterrupt])
+@virtual
+async def test_a_run_that_ends_in_its_switch(stop: type[BaseException] | None) -> None:
+    """Cancelled, or by what ends the program: both servers stay, and the outcome says what is not known."""
+    settled: list[Any] = []
+    called = asyncio.Event()
+
+    async def switch(_: Server, __: Server) -> None:
+        called.set()
+        if stop is not None:
+            raise stop
+        await asyncio.sleep(1e6)
+
+    async def run(vps: Client) -> None:
+        try:
+            await apply(vps, fleet(2), switch=switch, on_event=settled.append)
+        except (SystemExit, KeyboardInterrupt) as ended:
+            raise _Ended from ended
+
+    async with account() as (box, vps):
+        have(box, 1, 2)
+        call = asyncio.create_task(run(vps))
+        await called.wait()
+        if stop is None:
+            call.cancel()
+        with pytest.raises(asyncio.CancelledError if stop is None else _Ended):
+            await call
+
+        outcomes = {event.key: event.outcome for event in settled if isinstance(event, ServerSettled)}
+        reason = "the run was cancelled" if stop is None else f"the run was closed ({stop.__name__})"
+        assert str(outcomes["web-03"].error) == (
+            f"web-01 [12345] was not replaced by web-03 [12347]: {reason}; both exist, and the switch from "
+            "web-01 [12345] to web-03 [12347] may have been done in part"
+        )
+        assert isinstance(outcomes["web-04"], Skipped)
+        assert commands(box) == {"create": 1}
+
+
+@virtual
+async def test_an_old_server_that_can_not_be_read() -> None:
+    """It is not deleted, as nobody knows what it is now."""
+    unread = Rule("get", faults.Html(503), path="/api/v1/servers/12345/")
+    async with account(unread) as (box, vps):
+        have(box, 1, 2)
+
+        report = await apply(vps, fleet(2))
+
+        assert kinds(report) == {"Failed": 1, "Skipped": 1}
+        assert "was answered 503" in str(error(report))
+        assert "web-03 [12347] has taken over, and web-01 [12345] stays" in str(error(report))
+        assert commands(box) == {"create": 1}
+
+
+@virtual
+async def test_an_old_server_that_is_being_deleted_already() -> None:
+    """Somebody has done it: it is waited for, and no delete is sent."""
+    slow = Rule("delete", faults.SoftDelete("deleting", seconds=60, in_list=True))
+    async with account(slow) as (box, vps):
+        have(box, 1)
+
+        async def switch(old: Server, _: Server) -> None:
+            async with client(box) as other:
+                await other.servers.delete(old.id)
+
+        report = await apply(vps, fleet(1), switch=switch)
+
+        assert kinds(report) == {"Succeeded": 1}
+        assert sum(entry.method == "DELETE" for entry in box.requests) == 1
+        assert systems(box) == fresh(2)
+        assert report.seconds > 60
+
+
+@virtual
+async def test_a_delete_that_an_earlier_run_has_sent_is_not_sent_again(tmp_path: Path) -> None:
+    """The account still shows the old server, with another word: the next program waits for its end."""
+    slow = Rule("delete", faults.SoftDelete("stopping", seconds=300, in_list=True))
+    async with account(slow) as (box, vps):
+        have(box, 1)
+        call = asyncio.create_task(apply(vps, fleet(1), journal=tmp_path / "fleet.db"))
+        while not commands(box)["delete"]:  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(1)
+        await asyncio.sleep(5)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        async with client(box) as other:
+            report = await apply(other, fleet(1), journal=tmp_path / "fleet.db")
+
+        assert kinds(report) == {"Succeeded": 1}
+        assert sum(entry.method == "DELETE" for entry in box.requests) == 1
+        assert systems(box) == fresh(2)
+
+
+@virtual
+async def test_a_new_server_that_this_client_is_stopping(tmp_path: Path) -> None:
+    """An interrupted pair goes on once it has stopped: it is started, and takes over."""
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        await interrupted(vps, tmp_path / "fleet.db")
+        await vps.servers.stop(12348)
+
+        report = await apply(vps, fleet(3), journal=tmp_path / "fleet.db")
+
+        assert (kinds(report), systems(box)) == ({"Succeeded": 3}, fresh(4, 5, 6))
+        assert (commands(box)["start"], commands(box)["create"]) == (1, 3)
+
+
+@virtual
+async def test_an_old_name_that_no_list_shows_stays_in_the_journal(tmp_path: Path) -> None:
+    """The server is replaced all the same: only a run that can't know is kept from giving its name to another one."""
+    journal = tmp_path / "fleet.db"
+    async with account() as (box, vps):
+        have(box, 1)
+        box.world.lag(10, lasting=7200)
+        report = await apply(vps, fleet(1), names="stable", journal=journal, settle=5)
+        async with await Journal.open(journal, account=box.url, clock=LoopClock()) as reading:
+            pairs = await reading.pairs()
+
+        assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(1))
+        assert [pair.old.name for pair in pairs] == ["web-01"]
+
+
+# -- new servers that have failed, with ``delete_failed`` --------------------------------------------------------------
+
+FAILING: dict[str, Any] = {"delete_failed": True, "ready": lambda _: False, "ready_timeout": 60}
+
+
+@pytest.mark.parametrize("at", ["create", "check"])
+@virtual
+async def test_a_failed_new_server_that_somebody_has_renamed_stays(at: str) -> None:
+    """Whether it has been seen with its other name, or is so only when it is read before its delete."""
+    async with account() as (box, vps):
+        have(box, 1)
+
+        async def rename() -> None:
+            async with client(box) as other:
+                await other.servers.update(12346, name="mine")
+
+        async def check(_: Server) -> bool:
+            if at == "check":
+                await rename()
+            raise ready.Hopeless("no disk")
+
+        call = asyncio.create_task(apply(vps, fleet(1), delete_failed=True, ready=check))
+        while "web-02" not in systems(box):  # noqa: ASYNC110 - nothing says when it was created
+            await asyncio.sleep(1)
+        if at == "create":
+            await rename()
+        report = await call
+
+        assert str(error(report)).endswith("[12346] exists")
+        assert error(report).new_id == 12346
+        assert commands(box)["delete"] == 0
+
+
+@virtual
+async def test_a_failed_new_server_whose_delete_is_refused() -> None:
+    """The outcome says that it exists."""
+    async with account(Rule("delete", faults.Reply(409))) as (box, vps):
+        have(box, 1)
+
+        report = await apply(vps, fleet(1), **FAILING)
+
+        assert str(error(report)).endswith("web-01 [12345] stays, and web-02 [12346] exists")
+        assert commands(box) == {"create": 1}
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+@virtual
+async def test_a_failed_new_server_whose_delete_has_no_answer(cancelled: bool) -> None:
+    """The outcome says that it may be gone."""
+    settled: list[Any] = []
+    unanswered = faults.NeverAnswer() if cancelled else faults.CommitLater(2000)
+    async with account(Rule("delete", unanswered)) as (box, vps):
+        have(box, 1)
+        call = asyncio.create_task(apply(vps, fleet(1), **FAILING, on_event=settled.append))
+        while not any(entry.method == "DELETE" for entry in box.requests):  # noqa: ASYNC110
+            await asyncio.sleep(1)
+        if cancelled:
+            await asyncio.sleep(1)
+            call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        text = str(settled[-1].outcome.error)
+        assert text.endswith("web-01 [12345] stays, and web-02 [12346] may have been deleted")
+
+
+@virtual
+async def test_a_pair_whose_new_server_was_deleted_again_is_over(tmp_path: Path) -> None:
+    """The journal has nothing of it: both servers are as they were before."""
+    journal = tmp_path / "fleet.db"
+    async with account() as (box, vps):
+        have(box, 1)
+        failed = await apply(vps, fleet(1), journal=journal, **FAILING)
+        plan = await vps.fleet.plan(fleet(1), replace="rolling", journal=journal)
+        report = await apply(vps, fleet(1), journal=journal)
+
+        assert kinds(failed) == {"Failed": 1}
+        assert "begun by an earlier run" not in str(plan)
+        assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(2))

@@ -167,11 +167,8 @@ class Run(OutcomeStream):
         except VpsOrgError as error:
             self._fail(job_run, error, server=job.server)
             return
-        if self._stopped:
-            self._outcomes.settle(job.key, Skipped(job.key, self._stopped))
-            return
         # if the server did not stop after all, its start is refused, and the target is reached
-        await self._do(job)
+        await self._work(iter([job]))
 
     async def _again(self, job: Job, replaced: tuple[ServerId, ...]) -> None:
         """Do a job once more, whose stuck servers were deleted and are gone."""

@@ -22,7 +22,7 @@ from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..replace_policy import ReplacePolicy
 from ..shielding import is_cancellation
-from ..specs import ServerSpec, name_key, same_id
+from ..specs import ServerSpec, same_id
 from .adoption import why_stop
 from .drift import changed
 from .events import ServerSwitched
@@ -302,8 +302,6 @@ class SwapRun(Run):
             # one answer proves nothing: the wait asks again
             return attrs.evolve(job, command="", acknowledged=True)
         fields = [field for field in changed(before, server) if field not in IN_PLACE]
-        if name_key(server.name) != name_key(before.name) and "name" not in fields:
-            fields.append("name")
         if fields:
             who = f"{before.name} [{before.id}]"
             raise _NotReplaced(
@@ -344,22 +342,22 @@ class SwapRun(Run):
 
     async def _clean_up(self, course: Course) -> None:
         """Delete a new server that has failed, if that is asked for and it is certain that no one uses it."""
-        new = course.new
+        new, key_of = course.new, self._context.endpoints.key_of
         if not self._policy.delete_failed or course.switching or new is None or not course.created:
             return
+        if key_of(new) != key_of(course.swap.spec):
+            return  # someone has renamed it
         job = Job(key=new.id, command="delete", server_id=new.id, server=new, target=_GONE, how="deleted")
         try:
             async with self._one_delete:
                 ended = await self._sent(await self._looked_at(new, job))
-            outcome = await ended
+            course.new_ended(await ended)
         except _NotReplaced:
             return
-        if isinstance(outcome, Succeeded):
-            course.new_left()
-            if self._intents is not None:
-                self._intents.withdrawn(course.swap.job)
-                if not course.old_gone:
-                    self._intents.pair_ended(course.swap.spec)
+        if course.new is None and self._intents is not None:
+            self._intents.withdrawn(course.swap.job)
+            if not course.old_gone:
+                self._intents.pair_ended(course.swap.spec)
 
     async def _part(self, job: Job) -> Outcome:
         """Do a job as a part of a pair, and return its outcome."""
@@ -370,6 +368,7 @@ class SwapRun(Run):
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def deliver(outcome: Outcome) -> None:
+            # no test runs the other case: the task that awaits this was cancelled as the loop ends, at the same moment
             if not ended.done():
                 ended.set_result(outcome)
 
@@ -389,6 +388,8 @@ class SwapRun(Run):
             if self._outcomes.get(course.swap.key) is None:
                 self._outcomes.divert(course.swap.key, course.brought_up)
                 self._outcomes.divert(course.swap.delete.key, course.old_ended)
+                if course.new is not None:
+                    self._outcomes.divert(course.new.id, course.new_ended)
         try:
             await super()._settle_all(why)
         finally:

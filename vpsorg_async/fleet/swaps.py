@@ -112,6 +112,8 @@ class Course:
     """Whether the new server may exist although it is not known."""
     maybe_gone: bool = False
     """Whether the old server may be deleted, or may be leaving."""
+    maybe_new_gone: bool = False
+    """The same of the new server, which had failed."""
     listed: bool = True
     """Whether the list shows the name that the new server has in the end."""
     part: Outcome | None = None
@@ -163,13 +165,14 @@ class Course:
             self.old_gone = True
             return
         self.part = outcome
-        self.maybe_gone = isinstance(outcome, Failed) and (
-            outcome.acknowledged or getattr(outcome.error, "sent", None) is Sent.MAYBE
-        )
+        self.maybe_gone = _maybe_applied(outcome)
 
-    def new_left(self) -> None:
-        """Record that the new server, which had failed, is gone again."""
-        self.new, self.created = None, False
+    def new_ended(self, outcome: Outcome) -> None:
+        """Record the outcome of the delete of the new server, which had failed."""
+        if isinstance(outcome, Succeeded):
+            self.new, self.created = None, False
+        else:
+            self.maybe_new_gone = _maybe_applied(outcome)
 
     def renamed(self, new: Server) -> None:
         """Record that the new server has the name of the old one, which no list need show yet."""
@@ -239,15 +242,27 @@ class Course:
         """Say which of the two servers exist, and which one does the work."""
         old, new = _shown(self.swap.old), self._shown_new
         if self.old_gone:
-            there = "exists" if self.new is not None else "may exist" if self.maybe_new else "does not exist"
-            return f"{old} is gone, and {new} {there}"
+            return f"{old} is gone, and {new} {self._there}"
         if self.switching and not self.switched:
             return f"both exist, and the switch from {old} to {new} may have been done in part"
         stays = "may have been deleted" if self.maybe_gone else "stays"
         if self.switched:
             return f"{new} has taken over, and {old} {stays}"
-        there = "exists" if self.new is not None else "may exist" if self.maybe_new else "does not exist"
-        return f"{old} {stays}, and {new} {there}"
+        return f"{old} {stays}, and {new} {self._there}"
+
+    @property
+    def _there(self) -> str:
+        """Say whether the new server exists."""
+        if self.new is None:
+            return "may exist" if self.maybe_new else "does not exist"
+        return "may have been deleted" if self.maybe_new_gone else "exists"
+
+
+def _maybe_applied(outcome: Outcome) -> bool:
+    """Return whether a delete that did not succeed may have been applied."""
+    return isinstance(outcome, Failed) and (
+        outcome.acknowledged or getattr(outcome.error, "sent", None) is Sent.MAYBE
+    )
 
 
 def _shown(server: Server) -> str:
