@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.virtual import virtual
 from vpsorg_async import Client, Failed, ServerSpec, SharedClient, tokens
+from vpsorg_async.config import TOKEN_TIMEOUT
 from vpsorg_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -238,6 +240,35 @@ async def test_closing_ends_a_renewal(source: Source, vpsorg_sandbox: Sandbox) -
         await asked.wait()
     with pytest.raises(AuthenticationError):
         await call
+
+
+async def test_a_renewal_that_is_cancelled(source: Source, vpsorg_sandbox: Sandbox) -> None:
+    """A function that cancels its own task does not cancel the calls that wait for it: the 401 stands."""
+
+    async def token() -> str:
+        if source.calls:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        return await source()
+
+    async with source.client(token) as vps:
+        vpsorg_sandbox.replace_token()
+        with pytest.raises(AuthenticationError):
+            await vps.servers.list()
+
+
+@virtual
+async def test_a_function_that_never_returns() -> None:
+    """Opening a client ends after half a minute, and the error says why."""
+
+    async def token() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(ConfigurationError, match="the function for the token did not return within 30 s"):
+        await Client(token).__aenter__()
+    assert asyncio.get_running_loop().time() == TOKEN_TIMEOUT
 
 
 async def test_a_function_may_end_the_program(source: Source, vpsorg_sandbox: Sandbox) -> None:

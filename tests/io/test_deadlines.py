@@ -110,6 +110,21 @@ async def test_an_attempt_with_a_limit_of_its_own() -> None:
 
 
 @virtual
+async def test_closing_at_the_moment_of_a_limit() -> None:
+    """An attempt that is late and closed at once is interrupted once, and its task is not cancelled after it."""
+    deadlines = Deadlines(10.0)
+    entered = deadlines.enter(5.0)
+    asyncio.get_running_loop().call_at(5.0, deadlines.close)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(3600)
+
+    assert entered.taken_back()
+    deadlines.leave(entered)
+    await asyncio.sleep(1)
+    assert now() == 6.0
+
+
+@virtual
 async def test_an_attempt_that_is_done_leaves_no_timer() -> None:
     """An attempt that has ended is not interrupted."""
     deadlines = Deadlines(10.0)

@@ -251,6 +251,22 @@ async def test_a_token_that_comes_too_late() -> None:
 
 
 @virtual
+async def test_a_request_cancelled_while_another_ends_uses_no_token() -> None:
+    """The slot that becomes free, and its token, are for the next request in the queue."""
+    limiter = RateLimiter(1, RateLimit(requests_per_second=0.001, burst=2), LoopClock())
+    await limiter.acquire(Priority.USER)
+    leaver, stayer = (asyncio.create_task(limiter.acquire(Priority.USER)) for _ in range(2))
+    await quiet()
+
+    leaver.cancel()
+    limiter.release()
+    await quiet()
+
+    assert (leaver.cancelled(), stayer.done(), limiter.in_flight) == (True, True, 1)
+    limiter.close()
+
+
+@virtual
 async def test_closing_wakes_all() -> None:
     """Calls that queue for a token end when the client closes, and no task remains."""
     calls: list[Coroutine[Any, Any, Any]] = []

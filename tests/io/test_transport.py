@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import traceback
 import tracemalloc
@@ -585,16 +586,22 @@ async def test_a_proxy_on_request(address: str, monkeypatch: pytest.MonkeyPatch)
         assert heard.headers.get("proxy-authorization") == (f"Basic {login}" if "user" in address else None)
 
 
-async def test_a_tunnel_does_not_hear_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(407, "it requires a user and a password"), (403, "it refused the tunnel with 403")],
+)
+async def test_a_tunnel_does_not_hear_the_token(
+    status: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An https proxy is only asked for a tunnel: it receives neither the token nor any part of the request."""
-    async with RawServer(sends(answer(407))) as proxy:
+    async with RawServer(sends(answer(status))) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         async with once("https://api.example", trust_env=True) as vps:
             for operation in ("get", "create"):
                 error = await failing(OPERATIONS[operation](vps))
                 assert isinstance(error, ConnectError)
                 assert error.sent is Sent.NO
-                assert "can't connect through the proxy: it requires a user and a password" in str(error)
+                assert f"can't connect through the proxy: {reason}" in str(error)
 
     assert [heard.method for heard in proxy.requests] == ["CONNECT", "CONNECT"]
     assert TOKEN not in str(proxy.requests)
@@ -764,9 +771,10 @@ async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
     assert TOKEN.encode() not in heard
 
 
-async def test_an_address_that_is_none() -> None:
+@pytest.mark.parametrize("url", ["https://127.1", "https://[::1]x", f"https://{'ü' * 64}.example"])
+async def test_an_address_that_is_none(url: str) -> None:
     """An address that can't be connected to is not retried."""
-    async with Client(TOKEN, base_url="https://127.1") as vps:
+    async with Client(TOKEN, base_url=url) as vps:
         for operation in ("get", "create"):
             error = await failing(OPERATIONS[operation](vps))
             assert isinstance(error, ConnectError)
@@ -859,6 +867,30 @@ async def test_closing_the_client_ends_its_calls(
         assert [type(error) for error in errors[2:]] == [ClientClosedError] * 2
     if moment in ("resolving", "connecting") and operation not in ("list", "get", "read"):
         assert {error.sent for error in errors if isinstance(error, TransportError)} == {Sent.NO}
+
+
+async def test_a_look_up_that_ends_after_the_client(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its result is dropped without a word: nothing waits for it any more."""
+    answered, threads = threading.Event(), list[threading.Thread]()
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        threads.append(threading.current_thread())
+        answered.wait(10)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    async with once("https://api.example") as vps:
+        call = asyncio.create_task(vps.servers.get(1))
+        await quiet()
+    assert isinstance(await failing(call), ConnectionLostError)
+    answered.set()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    await quiet()
+
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def call(operation: str, vps: Client) -> object:

@@ -278,6 +278,21 @@ async def test_closing_turns_everybody_away() -> None:
     assert limiter.in_flight == 0
 
 
+async def test_a_request_cancelled_while_closing_stays_cancelled() -> None:
+    """A request that was cancelled a moment before does not keep the others from their error."""
+    limiter = ConcurrencyLimiter(1)
+    await limiter.acquire(Priority.USER)
+    leaver, stayer = (asyncio.create_task(limiter.acquire(Priority.USER)) for _ in range(2))
+    await settle()
+
+    leaver.cancel()
+    limiter.close()
+    await settle()
+
+    assert leaver.cancelled()
+    assert isinstance(stayer.exception(), ClientClosedError)
+
+
 @pytest.fixture(autouse=True)
 def no_lost_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A future whose exception is never retrieved would be reported on the asyncio logger."""

@@ -342,4 +342,5 @@ def _reason(failure: BaseException) -> str:
             return "the other side closed it without an answer"
         case OSError():
             return failure.strerror or type(failure).__name__
+    # an exception that aiohttp does not document for a request: no test knows how to get one
     return type(failure).__name__

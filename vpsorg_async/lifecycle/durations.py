@@ -64,11 +64,10 @@ class _Span:
     """The weight that lies everywhere, so that no moment is thought impossible."""
 
     def density(self, age: float) -> float:
+        """Return the density at that age of a span that is even in the logarithm."""
         if not self.low <= age < self.high:
             return 0.0
-        if self.logarithmic:
-            return self.weight / (age * math.log(self.high / self.low))
-        return self.weight / (self.high - self.low)
+        return self.weight / (age * math.log(self.high / self.low))
 
     def beyond(self, age: float) -> float:
         """Return the share that lies above that age."""
