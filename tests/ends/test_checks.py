@@ -222,6 +222,24 @@ async def test_a_caller_that_was_cancelled_before_can_ask() -> None:
         assert "last: CancelledError" in said[0]
 
 
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+@virtual
+async def test_a_check_with_wrong_settings_never_passes(ask: Ask) -> None:
+    """A `ConfigurationError` of a check will be the same the next time: the wait ends at once."""
+    async with account() as (box, vps):
+        (server,) = box.world.add()
+        asked = 0
+
+        async def check(now: Server) -> bool:
+            nonlocal asked
+            asked += 1
+            raise errors.ConfigurationError("the key file is no key")
+
+        with pytest.raises(errors.NeverReadyError, match="will never be ready: the key file is no key"):
+            await ask(vps, server, check)
+        assert asked == 1
+
+
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 @pytest.mark.parametrize("ask", ["ready", "health"])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.fleet.virtual_account import account, client, commands, kinds, specs, virtual
-from vpsorg_async import Client, Failed, Report, Server, Succeeded, errors, ready
+from vpsorg_async import Client, Failed, Report, RetryPolicy, Server, Succeeded, errors, ready
 from vpsorg_async.events import FleetEvent, ServerActive, ServerNotReady, ServerSettled
-from vpsorg_async.sandbox import Durations, Sandbox
+from vpsorg_async.sandbox import Durations, Rule, Sandbox, faults
 
 HANGS, NEVER = -1e12, 1e12
 
@@ -488,6 +490,77 @@ async def test_at_most_so_many_checks_at_once() -> None:
         assert {outcome.stage for outcome in outcomes} == {"ready"}
         assert len(servers) == 6
         assert boots.most == 3
+
+
+@virtual
+async def test_a_place_that_never_becomes_free() -> None:
+    """A server whose check finds no place in its time fails then, and its error says why."""
+    boots = Boots(HANGS)
+    async with account(options={"ready_concurrency": 1}) as (box, vps):
+        hanging, late = box.world.add(2)
+        first = asyncio.create_task(vps.wait_until(hanging.id, "active", timeout=60, ready=boots))
+        await until(lambda: boots.running)
+        began = now()
+        with pytest.raises(errors.WaitTimeoutError, match="last: 1 other check took all the time"):
+            await vps.wait_until(late.id, "active", timeout=60, ready=boots, ready_timeout=10)
+
+        assert 10 <= now() - began <= 20
+        assert {server_id for server_id, _ in boots.asked} == {hanging.id}
+        first.cancel()
+
+
+@virtual
+async def test_checks_go_on_although_lists_fail() -> None:
+    """Their servers are read by id then, and a list that failed is not tried again at once."""
+    boots = Boots(20.0)
+    async with account() as (box, vps):
+        ids = [server.id for server in box.world.add(5)]
+        outcomes = vps.wait_until_all(ids, "active", timeout=60, ready=boots)
+        waiting = asyncio.create_task(anext(outcomes))
+        await until(lambda: boots.asked)
+        box.faults.add(Rule("list", faults.Html(503)))
+        before = len(box.requests)
+        await waiting
+        rest = [outcome async for outcome in outcomes]
+
+        assert {outcome.stage for outcome in rest} == {"ready"}
+        reads = Counter(entry.path.rstrip("/").endswith("/servers") for entry in box.requests[before:])
+        assert reads[False] > 4 * reads[True] > 0
+
+
+@virtual
+async def test_no_list_of_a_large_account_for_two_checks() -> None:
+    """Two servers are read by id where a list would cost more."""
+    boots = Boots(20.0)
+    async with account() as (box, vps):
+        ids = [server.id for server in box.world.add(1000)[:2]]
+        await vps.servers.list()
+        outcomes = [o async for o in vps.wait_until_all(ids, "active", timeout=60, ready=boots)]
+
+        assert {outcome.stage for outcome in outcomes} == {"ready"}
+        lists = [entry for entry in box.requests if entry.path.rstrip("/").endswith("/servers")]
+        assert len(lists) == 2
+
+
+@virtual
+async def test_checks_leave_an_api_alone_that_asked_for_it() -> None:
+    """During a `Retry-After` servers are checked with the records seen last, and not read."""
+    boots = Boots(60.0)
+    async with account(options={"retry": RetryPolicy(attempts=1, rate_limit_patience=0)}) as (box, vps):
+        ids = [server.id for server in box.world.add(3)]
+        waiting = asyncio.create_task(vps.wait_until(ids[0], "active", timeout=60, ready=boots))
+        await until(lambda: boots.asked)
+        box.world.set_status(ids[1], "starting", seconds=math.inf)
+        other = asyncio.create_task(vps.wait_until(ids[1], "active", timeout=600))
+        box.faults.add(Rule("get", faults.RateLimit(30), times=1))
+        await until(lambda: any(entry.fault for entry in box.requests))
+        began, asked = now(), len(boots.asked)
+        await asyncio.sleep(29)
+
+        assert len(boots.asked) > asked
+        assert [entry for entry in box.requests if entry.at > began] == []
+        await waiting
+        other.cancel()
 
 
 @virtual

@@ -114,6 +114,41 @@ async def test_a_server_just_created_may_be_missing() -> None:
         assert harness.now < 45 + 30
 
 
+@pytest.mark.parametrize("servers", [1, 2])
+@virtual
+async def test_waits_that_are_left_while_a_poll_is_shown(servers: int) -> None:
+    """Hundreds wait for a server, and one that got its outcome cancels most: all others get theirs."""
+    async with Harness(Provider(*(after(n, 20 * n) for n in range(1, servers + 1)))) as harness:
+        waits = harness.begin([1] * 300)
+        others = harness.begin([*range(1, servers + 1)])
+        waits[0].add_done_callback(lambda _: [wait.cancel() for wait in waits[60:]])
+
+        results = await outcomes(waits)
+
+        assert kinds(results[:60]) | kinds(await outcomes(others)) == {"WaitOutcome"}
+        assert kinds(results[60:]) == {"CancelledError"}
+
+
+@virtual
+async def test_a_wait_that_was_left_is_not_reported_as_stuck() -> None:
+    """The hook cancels most waits at the first event: no further event is about one of them."""
+    async with Harness(Provider(after(1, 1000))) as harness:
+        harness.command(1, "create")
+        waits = harness.begin([1] * 200, timeout=2000)
+        stuck: list[object] = []
+
+        def hook(event: object) -> None:
+            stuck.append(event)
+            for wait in waits[60:]:
+                wait.cancel()
+
+        harness.poller._on_event = hook
+        results = await outcomes(waits)
+
+        assert kinds(results[:60]) == {"WaitOutcome"}
+        assert len(stuck) == 60
+
+
 @virtual
 async def test_a_vanished_server_ends_its_wait_at_once() -> None:
     """404 by id after the server was seen is an answer, not a failure."""
@@ -247,6 +282,22 @@ async def test_a_bug_reaches_every_waiter(servers: int) -> None:
 
         await asyncio.sleep(10)
         assert kinds(await outcomes(harness.begin(ids(servers)))) == {"WaitOutcome"}
+
+
+class Odd(Exception):
+    """An exception that can't be copied."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+@virtual
+async def test_an_error_that_can_not_be_copied_reaches_every_waiter() -> None:
+    """The waiters share it then."""
+    async with Harness(Provider(*(after(n, 0) for n in ids(3)))) as harness:
+        harness.provider.trouble = lambda now: Odd("a", "bug")
+
+        assert kinds(await outcomes(harness.begin(ids(3)))) == {"Odd"}
 
 
 @virtual

@@ -225,6 +225,17 @@ async def test_a_check_that_hangs_is_cut_off() -> None:
 
 
 @virtual
+async def test_no_check_begins_once_the_client_is_closed() -> None:
+    """The client can be closed between the outcome of a wait and its ready check."""
+    async with Harness(Provider(after(1, 0))) as harness:
+        outcome, door = await harness.wait(1), Door(True)
+        harness.checks.close()
+        with pytest.raises(errors.ClientClosedError):
+            await harness.waiter.ready(outcome, door, ReadyPolicy(timeout=60))
+        assert door.asked == []
+
+
+@virtual
 async def test_what_ends_everything_is_raised() -> None:
     """An Exception from a check is a failed check with that reason; any other BaseException is raised."""
     async with Harness(Provider(after(1, 0))) as harness:

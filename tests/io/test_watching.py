@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
 
-from tests.lifecycle.harness import Harness, Provider, after, record, virtual
+from tests.lifecycle.harness import Harness, Provider, Read, after, record, virtual
 from vpsorg_async import StatusChange, errors
 
 
@@ -155,6 +155,58 @@ async def test_closing_ends_the_stream() -> None:
         with pytest.raises(errors.ClientClosedError):
             await reading
         assert harness.now == 12
+
+
+@virtual
+async def test_a_slow_reader_gets_the_last_changes_and_then_the_end() -> None:
+    """What was polled before the client was closed is reported after it, and the next read raises."""
+    async with Harness(Provider(after(1, 10))) as harness:
+        stream = harness.waiter.watch(5.0)
+        assert (await anext(stream)).after == "provisioning"
+        await asyncio.sleep(30)
+        await harness.poller.close()
+
+        assert (await anext(stream)).after == "active"
+        with pytest.raises(errors.ClientClosedError):
+            async with asyncio.timeout(60):
+                await anext(stream)
+
+
+@virtual
+async def test_one_of_those_who_watch_raises_what_ends_the_program() -> None:
+    """`SystemExit` is raised by one stream; the others, and the waits, end with the client's polling."""
+    provider = Provider(after(1, 1000))
+    provider.trouble = lambda now: SystemExit(3) if now > 12 else None
+    async with Harness(provider) as harness:
+        ended: list[BaseException] = []
+
+        async def play(work: Coroutine[Any, Any, object]) -> None:
+            try:
+                await work
+            except BaseException as error:
+                ended.append(error)
+
+        readers = (Watcher(harness).read(60) for _ in range(3))
+        await asyncio.gather(*map(play, (*readers, harness.wait(1))))
+
+        stops = [error for error in ended if isinstance(error, SystemExit)]
+        others = [error for error in ended if isinstance(error, errors.ClientClosedError)]
+        assert (len(stops), len(others)) == (1, 3)
+        assert all(isinstance(error.__cause__, SystemExit) for error in others)
+
+
+@virtual
+async def test_a_row_whose_record_can_not_be_read() -> None:
+    """Its id and status are reported all the same."""
+    provider = Read(after(1, 10))
+    provider.reader.spoiled.add(1)
+    async with Harness(provider) as harness:
+        stream = harness.waiter.watch(5.0)
+        changes = [await anext(stream) for _ in range(2)]
+        await stream.aclose()
+
+    assert [(change.server_id, change.after) for change in changes] == [(1, "provisioning"), (1, "active")]
+    assert [change.server and change.server.name for change in changes] == ["", ""]
 
 
 @virtual

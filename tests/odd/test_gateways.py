@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -129,6 +130,30 @@ def test_an_api_without_a_form_of_its_own(lists: str, json_error: bool, gone: bo
 
 
 @virtual
+async def test_a_404_counts_for_no_later_wait() -> None:
+    """Each wait needs `grace` of its own: that a 404 came for a wait that was left proves nothing to the next one."""
+    left: list[asyncio.Task[Any]] = []
+
+    async def api(method: str, path: str, _: Any) -> Reply:
+        if is_list(path):
+            return reply(200, listing(row(2, "b", "provisioning")))
+        if left:
+            left.pop().cancel()
+            await asyncio.sleep(0.1)
+        return reply(404)
+
+    async with connected(api, **WAITS) as (_, vps):
+        other = asyncio.create_task(vps.wait_until(2, "active", timeout=100))
+        left.append(asyncio.create_task(vps.wait_until(1, "gone", timeout=100)))
+        await asyncio.wait([*left])
+        await asyncio.sleep(30)
+        began = asyncio.get_running_loop().time()
+        await vps.wait_until(1, "gone", timeout=60)
+        assert 10 <= asyncio.get_running_loop().time() - began <= 20
+        other.cancel()
+
+
+@virtual
 async def test_a_wrong_base_path_proves_nothing() -> None:
     """Where every path is a page, no server is gone, deleted or missing."""
 
@@ -246,3 +271,24 @@ async def test_watching_believes_only_the_api() -> None:
                 break
         assert changes == [("present", 1), ("present", 2), ("gone", 2)]
         assert lists >= 4
+
+
+@virtual
+async def test_watching_an_api_without_a_form_of_its_own() -> None:
+    """Where no error ever came as JSON, a server that lists lack and reads answer by 404 is gone after `grace`."""
+    deleted_at = 20.0
+    now = asyncio.get_running_loop().time
+
+    def api(method: str, path: str, _: Any) -> Reply:
+        if is_list(path):
+            return reply(200, listing(row(1, "a"), *([row(2, "b")] if now() < deleted_at else [])))
+        return reply(404)
+
+    async with connected(api, **WAITS) as (_, vps):
+        gone = None
+        async for change in vps.watch(interval=5):
+            if change.change == "gone":
+                gone = change.server_id
+                break
+        assert gone == 2
+        assert deleted_at + 10 <= now() <= deleted_at + 20

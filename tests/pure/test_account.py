@@ -248,6 +248,17 @@ def test_what_is_forgotten_is_shown_again_by_the_list(monkeypatch: pytest.Monkey
     assert account.known(1) is not None
 
 
+def test_the_deletes_seen_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that deletes servers for months remembers those that a list that lags can still show."""
+    monkeypatch.setattr(Account, "LIMIT", 2)
+    account = Account()
+    for number in (1, 2, 3):
+        receipt = account.acknowledged(number, "delete", at=number, wall=at(number), status=None)
+        account.fulfilled(server(number, "gone"), receipt, number + 0.5)
+
+    assert [account.gone_since(number) for number in (1, 2, 3)] == [None, 2.5, 3.5]
+
+
 def test_a_record_is_that_of_the_last_read_that_counts() -> None:
     """A stale row, a row that can't be read and a list without the server do not replace the record."""
     account, awaited = Account(), Everything(7)

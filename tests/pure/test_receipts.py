@@ -46,6 +46,14 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert Receipt.from_json(receipt.to_json().replace("+00:00", "")) == receipt
 
 
+def test_a_time_is_a_datetime() -> None:
+    """A receipt that was stored by hand, with its time as a text, is refused where it is made."""
+    at: Any = NOON.isoformat()
+
+    with pytest.raises(errors.ConfigurationError, match="time is a datetime, not '2025-01-16"):
+        Receipt(server_id=7, operation="stop", acknowledged_at=at)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -88,6 +88,21 @@ def test_a_row_that_comes_to_count_is_news() -> None:
     assert lists.next(ListSnapshot(2.0, [row(1), row(2, "active")])) == ([2], set(), 0)
 
 
+def test_a_row_that_can_not_be_read_is_no_server() -> None:
+    """Its server counts as gone, and as new when its row can be read again; the others are not affected."""
+    lists, rows = Lists(), [row(1), row(2)]
+    lists.next(ListSnapshot(1.0, rows))
+
+    told = []
+    for word in ("stopping", "stopped"):
+        spoiled = ListSnapshot(2.0, [row(1), row(2, word)])
+        lists.last, changed, news = lists.last.followed_by(spoiled, {1: None})
+        told.append((changed, news))
+
+    assert told == [([], {2}), ([], set())]
+    assert lists.next(ListSnapshot(3.0, rows)) == ([2], set(), 1)
+
+
 ACCOUNTS = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(["active", "stopped"]), st.integers(0, 2)),
     max_size=7,

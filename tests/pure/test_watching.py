@@ -78,6 +78,8 @@ DIFFERENCES: list[tuple[Server | None, Server | None, tuple[str, str | None, str
     (server(1), server(1, updated=9), ("touched", "active", "active")),
     (server(1, updated=None), server(1, updated=None), None),
     (server(1), None, ("gone", "active", "gone")),
+    (server(1), server(1, "gone", 9), ("gone", "active", "gone")),
+    (None, server(1, "gone"), None),
 ]
 
 

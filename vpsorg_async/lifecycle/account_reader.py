@@ -307,7 +307,8 @@ class AccountReader:
 
     async def _read_one(self, server_id: ServerId, quiet: bool) -> VpsOrgError | None:
         """Read a server for its waits; returns what failed. A 404 is asked for twice."""
-        for repeated in (False, True):
+        repeated = False
+        while True:
             self._health.singles += 1
             asked = self._clock.now()
             try:
@@ -315,7 +316,8 @@ class AccountReader:
             except VpsOrgError as failure:
                 if is_absence(failure):
                     absent = self._registry.absent(server_id, asked, self._clock.now(), repeated=repeated)
-                    if await run_steps(absent):
+                    repeated = await run_steps(absent)
+                    if repeated:
                         continue
                     return None
                 if not quiet:
@@ -324,8 +326,7 @@ class AccountReader:
             self._health.failures = 0
             self._account.read(server, asked, self._registry.keys)
             await run_steps(self._registry.read(server_id, server, asked, self._clock.now()))
-            break
-        return None
+            return None
 
     async def _failed(self, server_id: ServerId, failure: VpsOrgError, asked: float) -> None:
         now = self._clock.now()

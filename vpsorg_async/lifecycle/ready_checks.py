@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import attrs
 
+from ..counting import counted
 from ..errors import ClientClosedError, NeverReadyError
 from ..records import Seen, Server
 from ..timing import Clock
@@ -154,8 +155,7 @@ class ReadyChecks:
         """End every wait with `ClientClosedError`."""
         self._closed = True
         for closing in self._open:
-            if not closing.expired():
-                closing.reschedule(0.0)
+            closing.reschedule(0.0)
 
     async def _repeat(self, wait: ReadyWait, since: float, kind: Kind) -> None:
         policy, word = wait.policy, wait.server.status
@@ -180,7 +180,7 @@ class ReadyChecks:
         """Call the check once, when a place is free; returns why it did not pass."""
         asked = self._clock.now()
         if not await self._place(ends):
-            return f"{self._limit} other checks took all the time"
+            return f"{counted(self._limit, 'other check')} took all the time"
         try:
             fresh = self._clock.now() - LONGEST_AGE
             if asked < fresh:

@@ -106,7 +106,7 @@ class WaitRegistry:
 
     def show(self, shown: Shown, asked: float, now: float) -> Iterator[None]:
         """Show the waits for a server its row of the list that was requested at ``asked``."""
-        for entry in self._wake(shown.key):
+        for entry in self._waits(shown.key):
             try:
                 verdict = entry.wait.observe(shown, asked, now, listed=True)
             except DecodeError as error:
@@ -169,7 +169,7 @@ class WaitRegistry:
             return
         self._unproven[key] = (since, unlisted)
         if only and now - since >= self._account.policy.grace and unlisted >= since:
-            for entry in self._wake(key):
+            for entry in self._waits(key):
                 self._settle(entry, entry.wait.absent(asked, now), asked)
                 yield
 
@@ -178,10 +178,17 @@ class WaitRegistry:
         grace = self._account.policy.grace
         return any(now - since >= grace and unlisted < since for since, unlisted in self._unproven.values())
 
-    def _answered(self, key: ServerId) -> tuple[OpenWait, ...]:
+    def _answered(self, key: ServerId) -> Iterator[OpenWait]:
         """Return the waits for a server that was answered with something else than a gateway's 404."""
         self._unproven.pop(key, None)
-        return self._wake(key)
+        return self._waits(key)
+
+    def _waits(self, key: ServerId) -> Iterator[OpenWait]:
+        """Return the waits for a server to which something happens, one for each step.
+
+        A wait that was left between two steps, in which the event loop ran, is passed over.
+        """
+        return (entry for entry in self._wake(key) if entry.wait.is_open)
 
     def _wake(self, key: ServerId) -> tuple[OpenWait, ...]:
         return self._index.wake(key, self._account.listed_at)
@@ -208,7 +215,8 @@ class WaitRegistry:
     def stuck(self, entry: OpenWait, now: float) -> ServerStuck | None:
         """Return the event for a wait that takes longer than its kind, the first time that it does."""
         wait, expected = entry.wait, self._schedule.stuck_after(entry.cohort[0])
-        if entry.stuck or now - wait.since <= expected:
+        # the event loop runs between two waits that are asked about: it may have been left
+        if entry.stuck or not wait.is_open or now - wait.since <= expected:
             return None
         entry.stuck = True
         seen = wait.last_seen
@@ -235,6 +243,7 @@ class WaitRegistry:
             # each of their callers gets an exception of its own to raise
             try:
                 mine = copy.copy(error).with_traceback(error.__traceback__)
+                mine.__cause__ = error.__cause__
             except Exception:
                 mine = error  # one that can't be copied is no reason to leave anybody waiting
             try:
@@ -252,8 +261,6 @@ class WaitRegistry:
             entry.undone_at = entry.undone_at if asked is None else max(entry.undone_at, asked)
             return
         wait = entry.wait
-        if not wait.is_open:
-            return
         if isinstance(verdict, Reached) and asked is not None and verdict.server.status not in MOVING:
             self._account.fulfilled(verdict.server, wait.receipt, asked)
             took = entry.took(asked, 4 * self._account.policy.min_interval)
@@ -263,8 +270,6 @@ class WaitRegistry:
 
     def _end(self, entry: OpenWait, verdict: Verdict | BaseException | None) -> None:
         """Take a wait out, and hand over its verdict; None: it was left."""
-        if not entry.wait.is_open:
-            return
         entry.wait.ended(verdict)
         last = self._index.remove(entry)
         self._schedule.remove(entry.cohort)
