@@ -873,17 +873,19 @@ async def test_a_look_up_that_ends_after_the_client(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its result is dropped without a word: nothing waits for it any more."""
-    answered, threads = threading.Event(), list[threading.Thread]()
+    loop, began, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    threads: list[threading.Thread] = []
 
     def look_up(*_: object, **__: object) -> list[object]:
         threads.append(threading.current_thread())
+        loop.call_soon_threadsafe(began.set)
         answered.wait(10)
         return []
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
     async with once("https://api.example") as vps:
         call = asyncio.create_task(vps.servers.get(1))
-        await quiet()
+        await began.wait()
     assert isinstance(await failing(call), ConnectionLostError)
     answered.set()
     for thread in threads:
