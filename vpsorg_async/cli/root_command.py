@@ -162,12 +162,9 @@ def demo(
             phases = run_work(run.run(show))
     result = Result(servers=servers, speed=speed, seed=seed, phases=phases)
     figures = table(result)
-    if as_json:
-        emit(json.dumps(result.to_dict(), indent=2) + "\n")
-    else:
-        with (out := Console()).capture() as drawn:
-            out.print(figures)
-        emit(drawn.get())
+    with (out := Console()).capture() as drawn:
+        out.print(figures)
+    emit(json.dumps(result.to_dict(), indent=2) + "\n" if as_json else drawn.get())
     if svg is not None:
         chart = Chart(servers=servers, moments=run.moments)
         svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
