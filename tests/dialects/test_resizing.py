@@ -215,6 +215,26 @@ async def test_rolling_resizes_that_are_none(options: dict[str, Any], word: str)
         assert box.requests == ()
 
 
+@pytest.mark.parametrize("options", [{"health_retries": 2}, {"ready_timeout": 30.0}])
+@virtual
+async def test_how_often_a_resized_server_is_checked_can_be_said(options: dict[str, Any]) -> None:
+    """Where it is not, the check has longer than reads lag behind."""
+    async with PROVIDER.account() as (box, vps):
+        ids = fleet_of(box, 2)
+        checked: list[int | str] = []
+
+        def health(server: Server) -> bool:
+            checked.append(server.id)
+            return False
+
+        report = await vps.fleet.rolling_resize(ids, BIG, timeout=300, health=health, **options)
+
+        assert [type(outcome) for outcome in report.outcomes] == [Failed, Skipped]
+        assert report.failed[0].seconds < 100
+        assert len(checked) == 2 or "health_retries" not in options
+        assert plans(box) == [2, 1]
+
+
 # -- snapshots ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +254,19 @@ async def test_a_fleet_is_snapshotted() -> None:
         with pytest.raises(ConfigurationError, match="journal"):
             await vps.fleet.snapshot(ids, journal="x.db")  # type: ignore[call-arg]
         assert_committed(box, snapshot=3)
+
+
+@virtual
+async def test_a_snapshot_of_a_server_that_is_rebooting() -> None:
+    """The receipt of the reboot is not that of the snapshot, which has none."""
+    async with PROVIDER.account() as (box, vps):
+        ids = fleet_of(box, 1)
+        rebooted = await vps.fleet.reboot(ids, timeout=300, wait=False)
+        report = await vps.fleet.snapshot(ids)
+
+        (outcome,) = report.succeeded
+        assert (rebooted.succeeded[0].receipt is None, outcome.receipt) == (False, None)
+        assert_committed(box, reboot=1, snapshot=1)
 
 
 # -- two stages --------------------------------------------------------------------------------------------------------

@@ -158,6 +158,21 @@ async def test_ids_may_come_from_anywhere(box: Sandbox, vps: Client) -> None:
 # -- failures -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", ["stop", "delete"])
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_good_status_with_a_refusal_is_judged_by_the_server(
+    box: Sandbox, vps: Client, command: str, applied: bool
+) -> None:
+    """Also without a wait: the outcome is a success if the server shows the command, else it has the refusal."""
+    (server,) = box.world.add(1)
+    box.faults.add(Rule(command, faults.Refuse("it is locked", applied=applied)))
+    report = await getattr(vps.fleet, command)([server.id], timeout=30, wait=False)
+
+    assert kinds(report) == (["Succeeded"] if applied else ["Failed"])
+    if not applied:
+        assert "it is locked" in str(report.failed[0].error)
+
+
 async def test_credit_for_seven_of_twenty() -> None:
     """The seven that could be paid for are created and become active; the others are failed or skipped."""
     async with Sandbox(speed=SPEED, credit=7) as box, client(box) as vps:

@@ -362,6 +362,44 @@ def test_who_goes_on_after_a_hook_that_ends_everything_does_not_hang(
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_run_that_nobody_iterates_raises_what_its_hook_raised(stop: Callable[[], BaseException]) -> None:
+    """At its end: it was closed first, and lists every server."""
+    seen = Played()
+
+    async def play() -> None:
+        hook = counting("ServerSettled", stop, seen)
+        async with (
+            account() as (seen.box, vps),
+            vps.fleet.creating(specs(3), timeout=TIMEOUT, on_event=hook) as seen.run,
+        ):
+            await asyncio.sleep(TIMEOUT)
+
+    assert type(played(play)) is type(stop())
+    assert kinds(seen.run.report) == {"Succeeded": 3}
+    whole(seen)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_search_that_a_hook_ends(stop: Callable[[], BaseException]) -> None:
+    """`find_created` raises what the client's hook raises at one of its polls."""
+    polls = 0
+
+    def hook(event: Any) -> None:
+        nonlocal polls
+        if type(event).__name__ == "RequestSent" and event.request.startswith("GET"):
+            polls += 1
+            if polls == 3:
+                raise stop()
+
+    async def play() -> None:
+        async with account(options={"on_event": hook}) as (_, vps):
+            await vps.fleet.find_created(specs(1)[0], settle=60.0)
+
+    assert type(played(play)) is type(stop())
+    assert polls == 3
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_rollback_goes_on_where_a_hook_ends_everything(stop: Callable[[], BaseException]) -> None:
     """A roll-back deletes all it should, unless Ctrl-C or SystemExit stops it; then the hook's error is raised."""
     seen = Played()

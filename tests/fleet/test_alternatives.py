@@ -117,6 +117,22 @@ async def test_an_alternative_that_is_refused_is_not_remembered() -> None:
 
 
 @virtual
+async def test_what_worked_is_remembered_for_each_kind() -> None:
+    """Specs that differ in anything but their names have their own first create, and their own alternative."""
+    other = Alternative(plan_id=1, when="unknown plan")
+    specs_of_two = [
+        attrs.evolve(spec, os_id=3 if number % 2 else 5, alternatives=(other if number % 2 else OTHER,))
+        for number, spec in enumerate(wanted(6))
+    ]
+    async with account(options={"max_in_flight": 1}) as (box, vps):
+        report = await vps.fleet.create(specs_of_two, timeout=TIMEOUT)
+
+        report.raise_for_failures()
+        assert [(server.os.id, server.plan.id) for server in box.servers] == [(5, 2), (3, 1)] * 3
+        assert creates(box) == [400, 201, 400, 201, 201, 201, 201, 201]
+
+
+@virtual
 async def test_an_unknown_outcome_leads_to_none() -> None:
     """A create without an answer may have created a server, whatever the function says."""
     asked: list[RequestError] = []

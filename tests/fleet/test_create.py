@@ -35,6 +35,7 @@ from vpsorg_async.errors import (
 )
 from vpsorg_async.fleet import CommandAnswered, CommandLost, CommandSent, ServerAdopted, ServerSettled
 from vpsorg_async.http.events import AttemptFailed, RequestSent
+from vpsorg_async.lifecycle.account import Account
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 
 TIMEOUT = 900.0
@@ -775,6 +776,56 @@ async def test_names_that_are_taken() -> None:
             await vps.fleet.create(specs(5), timeout=TIMEOUT)
 
         assert creates(box) == []
+
+
+@virtual
+async def test_a_name_whose_server_is_gone_is_free() -> None:
+    """A list that lags behind still shows the server, which this client has deleted and seen go."""
+    async with account() as (box, vps):
+        (old,) = box.world.add(name="web-000")
+        await vps.servers.delete(old.id)
+        await vps.wait_until(old.id, "gone", timeout=TIMEOUT)
+        box.world.lag(3600, lasting=7200)
+        shown = await vps.servers.list()
+        report = await vps.fleet.create(specs(1), timeout=TIMEOUT, wait=False)
+
+        assert [server.id for server in shown] == [old.id]
+        report.raise_for_failures()
+        assert commands(box) == {"delete": 1, "create": 1}
+
+
+@virtual
+async def test_an_answer_that_names_a_server_of_the_account() -> None:
+    """It was there before, and so is not the one that was created: the create is in doubt, and is searched for."""
+    async with account() as (box, vps):
+        (other,) = box.world.add(name="db-000")
+        box.faults.add(Rule("create", faults.OddField("id", other.id), times=1))
+        report = await vps.fleet.create(specs(1), timeout=TIMEOUT)
+
+        (outcome,) = report.succeeded
+        assert (outcome.how, len(box.servers)) == ("adopted", 2)
+        assert outcome.server is not None
+        assert outcome.server.id != other.id
+        assert commands(box) == {"create": 1}
+
+
+def test_an_answer_that_names_a_server_of_a_very_large_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the client has forgotten that server since it was listed."""
+    monkeypatch.setattr(Account, "LIMIT", 2)
+
+    @virtual
+    async def test() -> None:
+        async with account() as (box, vps):
+            others = box.world.add(5, name="db")
+            box.faults.add(Rule("create", faults.OddField("id", others[0].id), times=1))
+            report = await vps.fleet.create(specs(1), timeout=TIMEOUT)
+
+            (outcome,) = report.succeeded
+            assert (outcome.how, len(box.servers)) == ("adopted", 6)
+            assert outcome.server is not None
+            assert outcome.server.name == "web-000"
+
+    test()
 
 
 @virtual

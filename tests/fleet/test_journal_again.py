@@ -197,3 +197,22 @@ async def test_after_a_retry_the_next_reboot_is_a_new_one(
         (await vps.fleet.reboot(ids, timeout=10, journal=file)).raise_for_failures()
 
     assert len(vpsorg_sandbox.ledger) == 6
+
+
+async def test_a_start_that_is_refused_leaves_nothing(
+    vpsorg_client: MakeClient, vpsorg_sandbox: Sandbox, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`ensure` has the names in its journal: a start is not recorded, and its refusal takes nothing back."""
+    (server,) = vpsorg_sandbox.world.add(name="web-00", status="stopped")
+    vpsorg_sandbox.faults.add(Rule("start", faults.Reply(409), times=1))
+    names = [spec.name for spec in specs(2)]
+    async with vpsorg_client() as vps:
+        first = await vps.fleet.ensure(specs(2), timeout=10, journal=file)
+        kept = await left(vpsorg_sandbox, file, names, [server.id])
+        second = await vps.fleet.ensure(specs(2), timeout=10, journal=file)
+
+    assert [failure.key for failure in first.failed] == ["web-00"]
+    assert kept.keys() == {"web-01"}
+    assert "could not" not in caplog.text
+    second.raise_for_failures()
+    assert len(vpsorg_sandbox.servers) == 2

@@ -172,8 +172,12 @@ async def test_a_function_that_returns_something_to_be_awaited() -> None:
         async def is_old(_: Server) -> bool:
             return False
 
-        with pytest.raises(ConfigurationError, match="called, not awaited"):
-            await apply(vps, fleet(1), replace_when=lambda server: is_old(server))
+        def later(_: Server) -> asyncio.Future[bool]:
+            return asyncio.get_running_loop().create_future()
+
+        for function in (lambda server: is_old(server), later):
+            with pytest.raises(ConfigurationError, match="called, not awaited"):
+                await apply(vps, fleet(1), replace_when=function)
 
         assert commands(box) == {}
 

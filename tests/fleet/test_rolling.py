@@ -431,6 +431,22 @@ async def test_an_account_that_can_not_be_read() -> None:
         assert posts(box) == 0
 
 
+@virtual
+async def test_a_good_status_with_a_refusal_in_its_body() -> None:
+    """The server stays as it was: the outcome has the refusal, and nothing else is stopped."""
+    async with account(Rule("stop", faults.Refuse("it is locked"))) as (box, vps):
+        box.world.add(2)
+        ids = [server.id for server in box.servers]
+        async with vps.fleet.rolling("stop", ids, timeout=60) as run:
+            async for _ in run:
+                pass
+
+        (failure,) = run.report.failed
+        assert "it is locked" in str(failure.error)
+        assert kinds(run.report) == {"Failed": 1, "Skipped": 1}
+        assert commands(box) == {}
+
+
 # -- pausing and leaving --------------------------------------------------------------------------------------------
 
 

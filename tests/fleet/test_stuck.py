@@ -652,6 +652,20 @@ async def test_an_open_breaker_does_not_end_the_wait_of_an_overdue_one() -> None
         assert deletes(box) == []
 
 
+@virtual
+async def test_an_overdue_one_is_replaced_while_others_are_waited_for() -> None:
+    """It alone: the waits of the others go on."""
+    wanted = [*(attrs.evolve(spec, plan_id=2) for spec in alike(2, "odd")), *alike(4, "db")]
+    slow_ones = [slow(300, nth=1), slow(300, nth=1), slow(FOREVER, nth=1)]
+    async with quick_account(*slow_ones) as (box, vps):
+        report = await vps.fleet.create(wanted, **REPLACE, max_unhealthy=0.5)
+
+        report.raise_for_failures()
+        assert [outcome.key for outcome in report.succeeded if outcome.replaced] == ["db-000"]
+        assert 300 <= report.seconds < 400
+        assert commands(box) == {"create": 27, "delete": 1}
+
+
 @pytest.mark.parametrize(("old_answer", "listed"), [(True, True), (False, True), (False, False)])
 def test_an_overdue_one_that_comes_up_while_it_is_read_again(old_answer: bool, listed: bool) -> None:
     """Whether a list shows that, or the answer, or both: it is not deleted, and is reported once, by its wait."""

@@ -295,6 +295,17 @@ def test_a_server_of_two_fleets() -> None:
             plan_fleets(fleets, servers, key_of=key_of)
 
 
+def test_a_fleet_by_its_names_and_one_by_its_host_names() -> None:
+    """They are planned together, where no server could be of both."""
+
+    def key_of(subject: ServerSpec | Server) -> str:
+        return name_key(subject.hostname or subject.name)
+
+    fleets = [fleet(1, "web{n}"), fleet(1, "db{n}", hostname="other{n}")]
+
+    assert planned(plan_fleets(fleets, [server("web1")], key_of=key_of)) == ["keep web1", "create db1"]
+
+
 def test_a_host_name_that_is_the_name_for_some_numbers() -> None:
     """In the documented dialect the name selects, also where the host name of the first number is the same text."""
     wanted = fleet(2, "web-{n}", hostname="web-{n:02}", first=10)

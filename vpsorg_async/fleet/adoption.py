@@ -187,6 +187,9 @@ async def find_created(
     """Search for the server of a create whose answer was lost; see `Fleet.find_created`."""
     ended: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
 
+    # no test runs the other cases: a cancelled caller ends the future in the iteration of the event loop before the one
+    # in which it closes the searches
+
     def found(_: JobRun, result: Found) -> None:
         if not ended.done():
             ended.set_result(result)

@@ -78,8 +78,8 @@ class CommandSender:
 
     def admit_too(self, admission: Admission) -> None:
         """Note what becomes of these creates as well, which the run was admitted to later."""
-        if self._admission is not None:
-            self._admission.take_over(admission)
+        assert self._admission is not None
+        self._admission.take_over(admission)
 
     def first_of(self, spec: ServerSpec) -> ServerSpec:
         """Return what the next create of a spec is sent with: the spec itself, or an alternative that has worked."""

@@ -93,6 +93,7 @@ class OpenWaits:
                 self._context.waiter.poller.leave(wait)
                 del self._open[wait]
                 return True
+        # no test runs this: the verdict came in the iteration of the event loop in which this is called
         return False
 
     def detach(self, why: str) -> None:
@@ -124,7 +125,7 @@ class OpenWaits:
     def _judge(self, wait: Wait, verdict: Verdict | BaseException) -> None:
         """Settle a job run by the verdict of its wait. If that fails it stays open until the run is left."""
         if wait not in self._open:
-            return  # the run was left in between
+            return  # the run was left in between, in one iteration of the event loop: no test runs this
         job_run, server, how = self._open[wait]
         try:
             if isinstance(verdict, BaseException):

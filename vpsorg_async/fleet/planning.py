@@ -94,8 +94,8 @@ def _step(spec: ServerSpec, found: Sequence[tuple[Server, str]]) -> Step:
             kind, reason = StepKind.WAIT, "it is being rebooted"
         case "active", _:
             kind, reason = StepKind.KEEP, ""
-        case status, _:
-            kind, reason = StepKind.WAIT, f"it is {status}"
+        case _:
+            kind, reason = StepKind.WAIT, f"it is {server.status}"
     return Step(kind=kind, spec=spec, server=server, differences=differences, reason=reason, after=after)
 
 

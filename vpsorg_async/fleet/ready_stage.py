@@ -46,6 +46,10 @@ class ReadyStage:
         self._tasks.start(self._check(job_run, how, waited))
 
     async def _check(self, job_run: JobRun, how: str, waited: WaitOutcome) -> None:
+        """Repeat the check of one server, and settle its job run, if it is open still.
+
+        It is not if the run was left in the iteration of the event loop in which the check ended: no test runs that.
+        """
         options, job = self._options, job_run.job
         assert options.ready is not None
         assert options.ready_policy is not None

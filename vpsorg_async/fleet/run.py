@@ -256,6 +256,7 @@ class Run(OutcomeStream):
         try:
             self._judge(job_run, found)
         except BaseException as bug:
+            # a bug of ours, which no test runs: the server stays in flight, and so in the report
             self._outcomes.broke(bug)
         else:
             self._in_flight.pop(job_run.job.key, None)
@@ -266,8 +267,8 @@ class Run(OutcomeStream):
             assert found.error is not None
             if job_run.doubt is not None and found.exhausted:
                 # no server of the earlier create can be seen: another create may be sent
-                if job_run.job.spec is not None:
-                    self._context.admissions.clear(self._context.endpoints.key_of(job_run.job.spec))
+                assert job_run.job.spec is not None
+                self._context.admissions.clear(self._context.endpoints.key_of(job_run.job.spec))
                 self._tasks.start(self._do(job_run.job, job_run.doubt))
             else:
                 self._fail(job_run, found.error)

@@ -103,12 +103,6 @@ class OutcomeLog:
         """The keys without an outcome."""
         return (key for key in self._keys if key not in self._outcomes)
 
-    def __len__(self) -> int:
-        return len(self._outcomes)
-
-    def __contains__(self, key: ServerId) -> bool:
-        return key in self._outcomes
-
     def get(self, key: ServerId) -> Outcome | None:
         """The outcome of a key, if it has one."""
         return self._outcomes.get(key)
