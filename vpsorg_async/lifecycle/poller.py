@@ -228,7 +228,7 @@ class Poller:
                     # the process was suspended or blocked: that time was not the service's
                     left, stood_still = now, True
                 elif not poll.done():
-                    await self._expire(LAST_POLL, left)
+                    await self._expire(left)
             if poll.done():
                 result_of(poll)
         except VpsOrgError as error:
@@ -240,7 +240,7 @@ class Poller:
         if stood_still and not before:
             # it shows the account before the process was suspended: for no wait it is the last poll
             self._last_poll = -math.inf
-        await self._expire(0.0)
+        await self._expire()
         now = self._clock.now()
         if self._registry.overdue(now):
             await self._report_stuck(now)
@@ -254,21 +254,20 @@ class Poller:
         deadline = self._registry.first_deadline()
         self._next_poll = deadline if due < deadline < due + self._policy.min_interval else due
 
-    async def _expire(self, late: float, left: float = -math.inf) -> None:
+    async def _expire(self, left: float | None = None) -> None:
         """Time out the waits whose deadline has passed and that had their last poll.
 
-        Args:
-            late: 0 after a poll; during a poll, the seconds that it may go on past the deadline.
-            left: when the poll that is in progress left.
+        ``left`` is when the poll that is in progress left, which may go on past a deadline for `LAST_POLL`; None after a
+        poll.
         """
         now = self._clock.now()
-        if now < self._registry.first_deadline() + late:
+        if now < self._registry.first_deadline() + (0.0 if left is None else LAST_POLL):
             return
         for number, entry in enumerate(self._registry):
             await yield_to_loop(number)
             deadline = entry.wait.deadline
-            if late:
-                if now >= max(deadline, left) + late:
+            if left is not None:
+                if now >= max(deadline, left) + LAST_POLL:
                     self._registry.expire(entry, now, None)
             elif now >= deadline and self._last_poll >= deadline - self._policy.min_interval:
                 self._registry.expire(entry, now, self._last_poll)
