@@ -682,7 +682,7 @@ def unsaid(error: BaseException) -> bool:
     """Whether the password shows in no part of the error, local variables of the package's frames included."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     shown.stack = traceback.StackSummary.from_list(
-        [frame for frame in shown.stack if "vpsorg_async" in frame.filename]
+        [frame for frame in shown.stack if Path(pool.__file__).parents[1] in Path(frame.filename).parents]
     )
     texts = [*shown.format(), repr(error), repr(vars(error)), repr(error.__context__), repr(error.__cause__)]
     return "hunter2" not in "".join(texts)
