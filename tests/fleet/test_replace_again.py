@@ -469,3 +469,22 @@ async def test_a_pair_whose_new_server_was_deleted_again_is_over(tmp_path: Path)
         assert kinds(failed) == {"Failed": 1}
         assert "begun by an earlier run" not in str(plan)
         assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(2))
+
+
+@virtual
+async def test_what_is_said_to_stay_of_a_run_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """A new server that was deleted again is not among the servers that the log names."""
+    async with account() as (box, vps):
+        have(box, 1, 2)
+        call = asyncio.create_task(
+            apply(vps, fleet(2), max_failures=2, delete_failed=True, ready=lambda new: new.name != "web-03")
+        )
+        while commands(box)["create"] < 2:  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(1)
+        await asyncio.sleep(5)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        assert commands(box) == {"create": 2, "delete": 1}
+        assert systems(box).keys() == {"web-01", "web-02", "web-04"}
+        assert "these servers were created and stay: 12348\n" in caplog.text

@@ -549,6 +549,28 @@ def test_what_changes_while_the_last_check_waits_for_its_place(word: str) -> Non
 
 
 @virtual
+async def test_a_server_that_is_renamed_during_its_last_check_stays() -> None:
+    """The check can take long: the server is read once more after it."""
+    calls: list[Any] = []
+
+    async def check(server: Server) -> bool:
+        if server.name != "web-003":
+            return True
+        calls.append(server.id)
+        if len(calls) == 2:
+            async with client(box) as other:
+                await other.servers.update(server.id, name="mine")
+        raise ready.Hopeless("cloud-init failed")
+
+    async with account() as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE, ready=check)
+
+        (failure,) = report.failed
+        assert (len(calls), commands(box)["delete"]) == (2, 0)
+        assert "another name now: mine" in failure.not_replaced
+
+
+@virtual
 async def test_a_deleted_one_that_does_not_go_away() -> None:
     """No other one is created beside it: the outcome says that it was deleted; a retry creates what is missing."""
     shown = Rule("delete", faults.SoftDelete("deleting", seconds=2 * TIMEOUT, in_list=True))

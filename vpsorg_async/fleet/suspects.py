@@ -72,27 +72,8 @@ async def look_again(
     Raises:
         Spared: Someone else works on it, or what it is like now is not known.
     """
-    try:
-        server = await endpoints.get(suspect.created.id)
-    except VpsOrgError as error:
-        raise Spared(f"the server could not be read before its delete: {error}") from error
-    assert suspect.job_run.job.spec is not None
-    if endpoints.key_of(server) != endpoints.key_of(suspect.job_run.job.spec):
-        raise Spared(f"the server has another name now: {server.name}")
-    if server.status == GONE or server.status in LEAVING:
-        raise Spared("the server is being deleted already")
-    if server.status in USED or (suspect.unready and server.status != "active"):
-        raise Spared(f"the server is {server.status} now")
-    if server.status in FAILURES:
-        return None
+    server = await _read(suspect, endpoints)
     if server.status != "active":
-        if not server.status.is_known:
-            raise Spared(
-                f"the server is {server.status!r}, and what that word means is not known: map it with status_words"
-            )
-        if server.status != suspect.status:
-            # it gets on, however late
-            raise Spared(f"the server is {server.status} now, and was {suspect.status}")
         return None
     waited = WaitOutcome(
         server_id=server.id,
@@ -106,9 +87,36 @@ async def look_again(
     try:
         return await context.waiter.ready(waited, options.ready, ReadyPolicy(tries=1))
     except VpsOrgError as error:
-        if _said_no(error):
-            return None
-        raise Spared(f"its ready check could not be repeated before its delete: {error}") from error
+        if not _said_no(error):
+            raise Spared(f"its ready check could not be repeated before its delete: {error}") from error
+    # the check may have taken long, or have waited for its place for long
+    await _read(suspect, endpoints)
+    return None
+
+
+async def _read(suspect: Suspect, endpoints: Endpoints) -> Server:
+    """Return a suspect as it is now: active, or as stuck as before. Raises `Spared` where it is neither."""
+    try:
+        server = await endpoints.get(suspect.created.id)
+    except VpsOrgError as error:
+        raise Spared(f"the server could not be read before its delete: {error}") from error
+    assert suspect.job_run.job.spec is not None
+    if endpoints.key_of(server) != endpoints.key_of(suspect.job_run.job.spec):
+        raise Spared(f"the server has another name now: {server.name}")
+    if server.status == GONE or server.status in LEAVING:
+        raise Spared("the server is being deleted already")
+    if server.status in USED or (suspect.unready and server.status != "active"):
+        raise Spared(f"the server is {server.status} now")
+    if server.status == "active" or server.status in FAILURES:
+        return server
+    if not server.status.is_known:
+        raise Spared(
+            f"the server is {server.status!r}, and what that word means is not known: map it with status_words"
+        )
+    if server.status != suspect.status:
+        # it gets on, however late
+        raise Spared(f"the server is {server.status} now, and was {suspect.status}")
+    return server
 
 
 def _said_no(error: VpsOrgError) -> bool:

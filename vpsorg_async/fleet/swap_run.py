@@ -27,7 +27,7 @@ from .adoption import why_stop
 from .drift import changed
 from .events import ServerSwitched
 from .jobs import Job, JobRun, Options, RunContext, Work
-from .outcomes import Failed, Outcome, Skipped, Succeeded
+from .outcomes import Outcome, Skipped, Succeeded
 from .pairing import IN_PLACE
 from .replacement import Order, Replacement
 from .resumption import Resumption
@@ -348,13 +348,14 @@ class SwapRun(Run):
         if key_of(new) != key_of(course.swap.spec):
             return  # someone has renamed it
         job = Job(key=new.id, command="delete", server_id=new.id, server=new, target=_GONE, how="deleted")
-        try:
+        with contextlib.suppress(_NotReplaced):
             async with self._one_delete:
                 ended = await self._sent(await self._looked_at(new, job))
             course.new_ended(await ended)
-        except _NotReplaced:
+        if course.new is not None:
             return
-        if course.new is None and self._intents is not None:
+        self._created.pop(course.swap.key, None)
+        if self._intents is not None:
             self._intents.withdrawn(course.swap.job)
             if not course.old_gone:
                 self._intents.pair_ended(course.swap.spec)
@@ -395,6 +396,5 @@ class SwapRun(Run):
         finally:
             for course in self._courses.values():
                 if self._outcomes.get(course.swap.key) is None:
-                    reason = VpsOrgError(why)
-                    failed: Failed = course.failed(reason, self._context.clock.now())
+                    failed = course.failed(VpsOrgError(why), self._context.clock.now())
                     self._outcomes.conclude(course.swap.key, failed)
