@@ -257,8 +257,8 @@ class Poller:
     async def _expire(self, left: float | None = None) -> None:
         """Time out the waits whose deadline has passed and that had their last poll.
 
-        ``left`` is when the poll that is in progress left, which may go on past a deadline for `LAST_POLL`; None after a
-        poll.
+        ``left`` is when the poll that is in progress left, which may go on past a deadline for `LAST_POLL`; None after
+        a poll.
         """
         now = self._clock.now()
         if now < self._registry.first_deadline() + (0.0 if left is None else LAST_POLL):
