@@ -40,9 +40,9 @@ def drawn(places: WorkDB, number: int, seed: int) -> list[MutationSpec]:
         if not EQUIVALENT.match(fault.operator_name):
             by_place[fault.module_path, fault.start_pos].append(fault)
     rng = random.Random(seed)
-    drawn_places = sorted(by_place, key=str)
-    rng.shuffle(drawn_places)
-    return [rng.choice(by_place[place]) for place in drawn_places[:number]]
+    chosen = sorted(by_place, key=str)
+    rng.shuffle(chosen)
+    return [rng.choice(by_place[place]) for place in chosen[:number]]
 
 
 def near(path: Path, folders: list[str]) -> list[str]:
