@@ -442,14 +442,14 @@ GUARDS = st.builds(
 
 def applied(plan: FleetPlan, servers: Sequence[Server]) -> list[Server]:
     """The account after a plan was applied to it and its servers have settled."""
-    deleted = {server.id for server in plan.deletes}
+    deleted = {one.id for one in plan.deletes}
     touched = {
         step.server.id for step in plan.steps if step.server is not None and step.kind in ("start", "wait")
     }
     left = [
-        attrs.evolve(server, status=ServerStatus.ACTIVE) if server.id in touched else server
-        for server in servers
-        if server.id not in deleted
+        attrs.evolve(one, status=ServerStatus.ACTIVE) if one.id in touched else one
+        for one in servers
+        if one.id not in deleted
     ]
     return left + [server(spec.name, 1000 + n) for n, spec in enumerate(plan.creates)]
 
