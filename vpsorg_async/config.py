@@ -322,6 +322,9 @@ def check_base_url(value: object, *, allow_insecure: bool = False, name: str = "
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        _, bracket, rest = parts.netloc.rpartition("]")
+        if bracket and rest.strip(":0123456789"):  # Python 3.14 is the first that says so itself
+            raise ValueError("Invalid IPv6 URL")
     except ValueError as problem:
         raise ConfigurationError(f"{name} is not a URL: {problem}") from None
     if parts.username is not None or parts.password is not None:

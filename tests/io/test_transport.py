@@ -771,7 +771,7 @@ async def test_plain_http_on_the_tls_port_hears_nothing() -> None:
     assert TOKEN.encode() not in heard
 
 
-@pytest.mark.parametrize("url", ["https://127.1", "https://[::1]x", f"https://{'ü' * 64}.example"])
+@pytest.mark.parametrize("url", ["https://127.1", f"https://{'ü' * 64}.example"])
 async def test_an_address_that_is_none(url: str) -> None:
     """An address that can't be connected to is not retried."""
     async with Client(TOKEN, base_url=url) as vps:
