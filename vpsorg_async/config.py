@@ -54,6 +54,9 @@ DEFAULT_MAX_BODY = 8 * 1024 * 1024
 DEFAULT_MAX_LIST_BODY = 64 * 1024 * 1024
 """Bytes of one list answer; about 150,000 servers."""
 
+_AUTHORITY = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:\d*)?")
+"""A host and a port, where brackets are around an address of IPv6 only."""
+
 
 def check_seconds(value: object, name: str, *, zero: bool = False) -> float:
     """A finite number of seconds above 0 (or from 0). Raises `ConfigurationError`."""
@@ -322,8 +325,7 @@ def check_base_url(value: object, *, allow_insecure: bool = False, name: str = "
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-        _, bracket, rest = parts.netloc.rpartition("]")
-        if bracket and rest.strip(":0123456789"):  # Python 3.14 is the first that says so itself
+        if not _AUTHORITY.fullmatch(parts.netloc.rpartition("@")[2]):  # Python 3.14 is the first that says so
             raise ValueError("Invalid IPv6 URL")
     except ValueError as problem:
         raise ConfigurationError(f"{name} is not a URL: {problem}") from None

@@ -179,6 +179,7 @@ def test_base_urls(given: str, taken: str) -> None:
         ("", "address"), ("admin.vps.org", "address"), ("//admin.vps.org", "address"), ("https://", "address"),
         ("https:///api", "address"), ("ftp://admin.vps.org", "address"), ("file:///etc/passwd", "address"),
         ("https://[::1", "not a URL"), ("https://[::1]x", "not a URL"), ("https://[::1]x:443", "not a URL"),
+        ("https://[::1]443", "not a URL"), ("https://x[::1]", "not a URL"), ("https://[::1]]:443", "not a URL"),
         ("https://admin.vps.org:port", "not a URL"),
         ("https://admin.vps.org:99999", "not a URL"),
         ("https://user@admin.vps.org", "credentials"), ("https://:secret@admin.vps.org", "credentials"),
