@@ -14,12 +14,19 @@ import pytest
 
 from tests.fleet.test_replace import TIMEOUT, apply, error, fleet, fresh, have, interrupted, systems, watching
 from tests.fleet.virtual_account import account, client, commands, kinds, virtual
-from vpsorg_async import Client, FleetSpec, Server, Skipped, ready
+from vpsorg_async import Client, FleetSpec, Server, Skipped, Succeeded, ready
 from vpsorg_async.errors import ConfigurationError, PlanRefusedError
 from vpsorg_async.events import ServerSettled
 from vpsorg_async.journal import Journal
 from vpsorg_async.sandbox import Rule, Sandbox, faults
 from vpsorg_async.virtual_time import LoopClock
+
+
+async def standing(box: Sandbox, journal: Path) -> list[str]:
+    """The names of the old servers whose replacement the journal has."""
+    async with await Journal.open(journal, account=box.url, clock=LoopClock()) as reading:
+        return [pair.old.name for pair in await reading.pairs()]
+
 
 CHANGES: list[Callable[[Sandbox, Server], object]] = [
     lambda box, new: box.world.set_status(new.id, "stopped"),
@@ -384,11 +391,72 @@ async def test_an_old_name_that_no_list_shows_stays_in_the_journal(tmp_path: Pat
         have(box, 1)
         box.world.lag(10, lasting=7200)
         report = await apply(vps, fleet(1), names="stable", journal=journal, settle=5)
-        async with await Journal.open(journal, account=box.url, clock=LoopClock()) as reading:
-            pairs = await reading.pairs()
 
         assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(1))
-        assert [pair.old.name for pair in pairs] == ["web-01"]
+        assert await standing(box, journal) == ["web-01"]
+
+
+@pytest.mark.parametrize(("settle", "left", "shown"), [(5, ["web-01"], "web-02"), (30, [], "web-01")])
+@virtual
+async def test_an_old_name_that_the_answer_does_not_show(
+    tmp_path: Path, settle: float, left: list[str], shown: str
+) -> None:
+    """The server, which is read instead, shows it late as well: the replacement is over once the list shows it."""
+    journal = tmp_path / "fleet.db"
+    async with account(Rule("update", faults.OmitField("status"))) as (box, vps):
+        have(box, 1)
+        box.world.lag(10, lasting=7200)
+
+        report = await apply(vps, fleet(1), names="stable", journal=journal, settle=settle)
+
+        assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(1))
+        assert [server.name for server in report.servers] == [shown]
+        assert await standing(box, journal) == left
+
+
+@virtual
+async def test_a_run_that_is_left_while_a_list_is_late(tmp_path: Path) -> None:
+    """The server is replaced, and its outcome says so; the journal keeps the pair."""
+    journal = tmp_path / "fleet.db"
+    settled: list[Any] = []
+    async with account() as (box, vps):
+        have(box, 1)
+        box.world.lag(10, lasting=7200)
+        call = asyncio.create_task(
+            apply(vps, fleet(1), names="stable", journal=journal, on_event=settled.append)
+        )
+        while commands(box)["update"] < 1:  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        outcome = settled[-1].outcome
+        assert (type(outcome), outcome.how, outcome.server.name) == (Succeeded, "replaced", "web-01")
+        assert outcome.timeline
+        assert await standing(box, journal) == ["web-01"]
+
+
+@pytest.mark.parametrize("called", [False, True])
+@virtual
+async def test_a_new_server_that_is_gone_does_not_exist(tmp_path: Path, called: bool) -> None:
+    """Whether a run has called the switch before or not."""
+    journal = tmp_path / "fleet.db"
+    async with account() as (box, vps):
+        have(box, 1, 2, 3)
+        if called:
+            await interrupted(vps, journal)
+            box.world.set_status(12348, "rebooting")
+        call = asyncio.create_task(apply(vps, fleet(3), journal=journal))
+        while "web-04" not in systems(box):  # noqa: ASYNC110 - nothing says when it was created
+            await asyncio.sleep(1)
+        await asyncio.sleep(30)
+        box.world.vanish(12348)
+        report = await call
+
+        text = str(error(report))
+        assert "it does not exist any more" in text
+        assert text.endswith("web-01 [12345] stays, and web-04 does not exist")
 
 
 # -- new servers that have failed, with ``delete_failed`` --------------------------------------------------------------
@@ -469,6 +537,28 @@ async def test_a_pair_whose_new_server_was_deleted_again_is_over(tmp_path: Path)
         assert kinds(failed) == {"Failed": 1}
         assert "begun by an earlier run" not in str(plan)
         assert (kinds(report), systems(box)) == ({"Succeeded": 1}, fresh(2))
+
+
+@pytest.mark.parametrize("moment", [6.5, 7, 7.5])
+@virtual
+async def test_a_new_server_that_is_gone_as_the_run_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, moment: float
+) -> None:
+    """The outcome, the journal and the log say the same."""
+    journal = tmp_path / "fleet.db"
+    settled: list[Any] = []
+    async with account(Rule("delete", faults.SoftDelete("deleting", 8.0, in_list=True))) as (box, vps):
+        have(box, 1)
+        call = asyncio.create_task(apply(vps, fleet(1), journal=journal, on_event=settled.append, **FAILING))
+        while commands(box)["delete"] < 1:  # noqa: ASYNC110 - nothing says when it was applied
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(moment)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        stays = not str(settled[-1].outcome.error).endswith("web-02 does not exist")
+        assert bool(await standing(box, journal)) == stays
+        assert ("created and stay" in caplog.text) == stays
 
 
 @virtual

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,7 +23,7 @@ from ..lifecycle.contract import Target
 from ..records import Server, ServerId
 from ..replace_policy import ReplacePolicy
 from ..shielding import is_cancellation
-from ..specs import ServerSpec, same_id
+from ..specs import ServerSpec, name_key, same_id
 from .adoption import why_stop
 from .drift import changed
 from .events import ServerSwitched
@@ -220,7 +221,7 @@ class SwapRun(Run):
             )
             self._held.callback(admission.close)
             self._sender.admit_too(admission)
-        course.brought_up(await self._part(job))
+        course.brought_up(await (await self._sent(job)))
         if course.new is not None and self._intents is not None:
             self._intents.paired(course.swap.spec, course.new)
         if not course.ready:
@@ -318,13 +319,11 @@ class SwapRun(Run):
             if self._intents is not None:
                 # a later run may give this name to another server, which must not be taken for the one that had it
                 await self._intents.renaming(swap.spec)
-            new = await self._update(new, swap.rename)
-            course.renamed(new)
-            if await self._listed(new):
-                course.was_listed()
+            course.renamed(await self._update(new, swap.rename))
+            await self._list_new_name(course, new.id, swap.rename["name"])
 
-    async def _listed(self, server: Server) -> bool:
-        """Wait until the list shows the name of a server, within the settle window, and return whether it does.
+    async def _list_new_name(self, course: Course, new_id: ServerId, name: str) -> None:
+        """Wait until the list shows the new name of a server, at most as long as the settle window.
 
         A run that reads the list before that may give the name to another server, so that the journal keeps the pair.
         """
@@ -333,12 +332,12 @@ class SwapRun(Run):
         with contextlib.suppress(VpsOrgError):  # the server is replaced, whatever can be read
             while True:
                 for row in (await endpoints.begin().listing()).servers:
-                    if same_id(row.id, server.id) and endpoints.key_of(row) == endpoints.key_of(server):
-                        return True
+                    if same_id(row.id, new_id) and name_key(row.name) == name_key(name):
+                        course.was_listed(row.name)
+                        return
                 if clock.now() >= until:
-                    break
+                    return
                 await clock.sleep(LIST_AGAIN)
-        return False
 
     async def _clean_up(self, course: Course) -> None:
         """Delete a new server that has failed, if that is asked for and it is certain that no one uses it."""
@@ -351,7 +350,11 @@ class SwapRun(Run):
         with contextlib.suppress(_NotReplaced):
             async with self._one_delete:
                 ended = await self._sent(await self._looked_at(new, job))
-            course.new_ended(await ended)
+            self._new_ended(course, await ended)
+
+    def _new_ended(self, course: Course, outcome: Outcome) -> None:
+        """Record the outcome of the delete of a new server, and forget one that is gone."""
+        course.new_ended(outcome)
         if course.new is not None:
             return
         self._created.pop(course.swap.key, None)
@@ -359,10 +362,6 @@ class SwapRun(Run):
             self._intents.withdrawn(course.swap.job)
             if not course.old_gone:
                 self._intents.pair_ended(course.swap.spec)
-
-    async def _part(self, job: Job) -> Outcome:
-        """Do a job as a part of a pair, and return its outcome."""
-        return await (await self._sent(job))
 
     async def _sent(self, job: Job) -> asyncio.Future[Outcome]:
         """Send the command of a job as a part of a pair, and return what becomes its outcome."""
@@ -390,11 +389,11 @@ class SwapRun(Run):
                 self._outcomes.divert(course.swap.key, course.brought_up)
                 self._outcomes.divert(course.swap.delete.key, course.old_ended)
                 if course.new is not None:
-                    self._outcomes.divert(course.new.id, course.new_ended)
+                    self._outcomes.divert(course.new.id, partial(self._new_ended, course))
         try:
             await super()._settle_all(why)
         finally:
             for course in self._courses.values():
                 if self._outcomes.get(course.swap.key) is None:
-                    failed = course.failed(VpsOrgError(why), self._context.clock.now())
-                    self._outcomes.conclude(course.swap.key, failed)
+                    left = course.left(VpsOrgError(why), self._context.clock.now())
+                    self._outcomes.conclude(course.swap.key, left)

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import OutcomeUnknownError, ReplacementError, Sent, VpsOrgError
+from ..errors import OutcomeUnknownError, ReplacementError, Sent, ServerGoneError, VpsOrgError
 from ..lifecycle.commands import GONE
 from ..records import Server, ServerId
 from ..specs import ServerSpec, same_id
@@ -136,6 +136,8 @@ class Course:
 
     def brought_up(self, outcome: Outcome) -> None:
         """Record the outcome of the new server's create and wait."""
+        if isinstance(outcome, Skipped) and self.part is not None:
+            return  # the run is left: it was brought up before
         self.part = outcome
         if isinstance(outcome, Succeeded):
             self.new, self.ready, self.created = outcome.server, True, outcome.acknowledged
@@ -143,7 +145,7 @@ class Course:
             if by is None or self.new is None or not same_id(by.id, self.new.id):
                 self.switched = False  # the one that had taken over is gone
         elif isinstance(outcome, Failed):
-            self.new = outcome.server or self.new
+            self.new = None if isinstance(outcome.error, ServerGoneError) else outcome.server or self.new
             self.created = outcome.acknowledged and self.new is not None
             self.maybe_new = isinstance(outcome.error, OutcomeUnknownError) and self.new is None
 
@@ -178,9 +180,10 @@ class Course:
         """Record that the new server has the name of the old one, which no list need show yet."""
         self.new, self.listed = new, False
 
-    def was_listed(self) -> None:
-        """Record that the list shows that name."""
-        self.listed = True
+    def was_listed(self, name: str) -> None:
+        """Record that the list shows that name; the answer to the change need not have shown it."""
+        assert self.new is not None
+        self.new, self.listed = attrs.evolve(self.new, name=name), True
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
@@ -202,6 +205,10 @@ class Course:
         return attrs.evolve(
             part, server=self.new, how="replaced", seconds=now - self.began, old=self.swap.old
         )
+
+    def left(self, reason: VpsOrgError, now: float) -> Outcome:
+        """Return the outcome of a run that was left: the old server was replaced if only the list is waited for."""
+        return self.failed(reason, now) if self.listed else self.succeeded(now)
 
     def failed(self, reason: VpsOrgError, now: float) -> Failed:
         """Return the outcome of a server that was not replaced, or not wholly: it says what exists."""
@@ -243,7 +250,7 @@ class Course:
         old, new = _shown(self.swap.old), self._shown_new
         if self.old_gone:
             return f"{old} is gone, and {new} {self._there}"
-        if self.switching and not self.switched:
+        if self.switching and not self.switched and self.new is not None:
             return f"both exist, and the switch from {old} to {new} may have been done in part"
         stays = "may have been deleted" if self.maybe_gone else "stays"
         if self.switched:
