@@ -16,6 +16,7 @@ import pytest
 import vpsorg_async.sandbox
 from vpsorg_async import Failed, Report, Skipped, Succeeded, errors
 from vpsorg_async.cli.demo import Demo, Moment, Phase, Requests, Result
+from vpsorg_async.cli.exits import Exit
 from vpsorg_async.sandbox import Sandbox
 from vpsorg_async.sandbox.log import Entry
 
@@ -49,6 +50,17 @@ def test_json_is_one_document(vpsorg: Any) -> None:
     assert [
         word for word in ("sandbox", "create", "reboot", "delete", "5 gone") if word not in ended.err
     ] == []
+
+
+def test_a_sandbox_that_does_not_start(vpsorg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says is no bug: a limit of open files, for example."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 300))
+    ended = vpsorg("demo", "--servers", "2", *FAST)
+
+    assert ended.code == Exit.USAGE
+    assert "the limit of this process is 300" in ended.err
+    assert "bug" not in ended.err
 
 
 async def test_the_sandbox_is_the_witness() -> None:

@@ -148,10 +148,11 @@ def demo(
     logging.getLogger("vpsorg_async").addHandler(logging.NullHandler())
     screen = Console(stderr=True)
     # the sandbox has its own thread and loop, so only sockets connect it with the client
-    with _sandbox_settings():
-        answering = None if no_boot else read_range(boot)
-        ours = Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering)
-    with ours as box:
+    with contextlib.ExitStack() as opened:
+        with _sandbox_settings():
+            answering = None if no_boot else read_range(boot)
+            ours = Sandbox(speed=speed, seed=seed, durations=DURATIONS, boot=answering)
+            box = opened.enter_context(ours)
         many = counted(servers, "server")
         title = f"{many} in a sandbox at {box.url}, {speed:g} times as fast as real time"
         if not quiet:
