@@ -504,6 +504,19 @@ async def test_a_failed_new_server_whose_delete_is_refused() -> None:
         assert commands(box) == {"create": 1}
 
 
+@pytest.mark.parametrize("options", [{}, FAILING])
+@virtual
+async def test_a_server_that_somebody_else_deletes_at_the_same_moment(options: dict[str, Any]) -> None:
+    """The API does not know it any more: the outcome does not say that it exists."""
+    async with account(Rule("delete", faults.Reply(404, applied=True))) as (box, vps):
+        have(box, 1)
+
+        report = await apply(vps, fleet(1), **options)
+
+        assert len(box.servers) == 1
+        assert str(error(report)).endswith("] may have been deleted")
+
+
 @pytest.mark.parametrize("cancelled", [True, False])
 @virtual
 async def test_a_failed_new_server_whose_delete_has_no_answer(cancelled: bool) -> None:

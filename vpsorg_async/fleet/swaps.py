@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import OutcomeUnknownError, ReplacementError, Sent, ServerGoneError, VpsOrgError
+from ..errors import OutcomeUnknownError, ReplacementError, Sent, ServerGoneError, VpsOrgError, is_absence
 from ..lifecycle.commands import GONE
 from ..records import Server, ServerId
 from ..specs import ServerSpec, same_id
@@ -266,10 +266,11 @@ class Course:
 
 
 def _maybe_applied(outcome: Outcome) -> bool:
-    """Return whether a delete that did not succeed may have been applied."""
-    return isinstance(outcome, Failed) and (
-        outcome.acknowledged or getattr(outcome.error, "sent", None) is Sent.MAYBE
-    )
+    """Return whether a delete that did not succeed may have been applied, or one that somebody else has sent."""
+    if not isinstance(outcome, Failed):
+        return False
+    error = outcome.error
+    return outcome.acknowledged or getattr(error, "sent", None) is Sent.MAYBE or is_absence(error)
 
 
 def _shown(server: Server) -> str:
