@@ -168,9 +168,10 @@ def test_a_refused_token_is_explained(vpsorg: Any, service: Sandbox, file: Path,
         assert (several.code, several.err.count("vpsorg login --profile default")) == (5, 1)
 
 
-def test_a_token_as_an_argument(vpsorg: Any, service: Sandbox) -> None:
+@pytest.mark.parametrize("options", [(), ("--debug",)])
+def test_a_token_as_an_argument(vpsorg: Any, service: Sandbox, options: tuple[str, ...]) -> None:
     """It is refused, and not repeated."""
-    ended = vpsorg("login", service.token)
+    ended = vpsorg("login", service.token, *options)
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert "1 argument too many" in ended.err

@@ -287,7 +287,7 @@ def _end(error: BaseException, *, debug: bool) -> Exit:
     if isinstance(error, BrokenPipeError) or (isinstance(error, Unwritten) and error.closed):
         abandon(sys.stdout)
         return Exit.FAILED
-    if debug:
+    if debug and not isinstance(error, CycloptsError):  # it would show a token that was given as an argument
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt) and error.__cause__ is not None:
         _say(_explain(error.__cause__))
