@@ -124,6 +124,19 @@ async def test_a_plan_is_applied_later_by_another_client() -> None:
 
 
 @virtual
+async def test_a_new_server_that_lists_show_late_is_noticed() -> None:
+    """One that this client has created since the plan was made, and that fits the pattern: the plan is refused."""
+    async with account(Rule("create", faults.HideCreated(60, by_id=False))) as (box, vps):
+        plan = await vps.fleet.plan(fleet(2))
+        await vps.servers.create(fleet(7).spec(7))
+
+        with pytest.raises(PlanRefusedError, match=r"web-07 .* exists now"):
+            await vps.fleet.apply(plan, timeout=TIMEOUT)
+
+        assert commands(box) == {"create": 1}
+
+
+@virtual
 async def test_a_plan_of_another_account_state_is_refused() -> None:
     """What has changed is named, and nothing is sent, creates included."""
     async with account() as (box, vps):

@@ -492,6 +492,18 @@ async def test_two_stuck_at_the_same_moment_and_one_replacement() -> None:
 
 
 @virtual
+async def test_a_refused_delete_uses_up_no_replacement() -> None:
+    """The next stuck server is replaced instead."""
+    refused = Rule("delete", faults.Reply(400), times=1)
+    async with account(*never(2, 5), refused) as (box, vps):
+        report = await vps.fleet.create(specs(10), **REPLACE, max_replacements=1)
+
+        assert kinds(report) == {"Succeeded": 9, "Failed": 1}
+        assert commands(box) == {"create": 11, "delete": 1}
+        assert "its delete failed" in report.failed[0].not_replaced
+
+
+@virtual
 async def test_a_stuck_server_that_someone_deletes_stays_deleted() -> None:
     """What is shown as being deleted is not deleted once more, and its name is not created again."""
     async with account(*never(2)) as (box, vps):

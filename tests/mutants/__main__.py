@@ -25,7 +25,7 @@ from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = "vpsorg_async/http/retry.py", "vpsorg_async/lifecycle", "vpsorg_async/fleet"
-TESTS = "tests/pure tests/lifecycle tests/io tests/odd tests/journal tests/fleet"
+TESTS = "tests/pure tests/lifecycle tests/io tests/odd tests/journal tests/fleet tests/dialects tests/e2e"
 EQUIVALENT = re.compile(r"core/ReplaceBinaryOperator_BitOr_")
 """``|`` stands in annotations, which nothing evaluates."""
 LONGEST = 600.0
