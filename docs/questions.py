@@ -75,6 +75,9 @@ QUESTIONS = {
     "webhooks": "faq",
     "install": "tutorial",
     "performance": "benchmarks",
+    "which python versions are tested": "tests",
+    "coverage": "tests",
+    "mutation testing": "tests",
 }
 HITS = 3
 
