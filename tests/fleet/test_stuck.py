@@ -480,27 +480,24 @@ async def test_an_overdue_one_that_stays_has_its_timeout() -> None:
         assert commands(box) == {"create": 40}
 
 
+@pytest.mark.parametrize(
+    ("further", "why"),
+    [
+        # the second one is looked at after the first one was deleted
+        ([], "as many as max_replacements allows"),
+        # a refused delete uses up no replacement: the second one is replaced
+        ([Rule("delete", faults.Reply(400), times=1)], "its delete failed"),
+    ],
+)
 @virtual
-async def test_two_stuck_at_the_same_moment_and_one_replacement() -> None:
-    """The second one is looked at after the first one was deleted: it stays, and says why."""
-    async with account(*never(2, 5)) as (box, vps):
+async def test_two_stuck_at_the_same_moment_and_one_replacement(further: list[Rule], why: str) -> None:
+    """One is replaced; the other one stays, and says why."""
+    async with account(*never(2, 5), *further) as (box, vps):
         report = await vps.fleet.create(specs(10), **REPLACE, max_replacements=1)
 
         assert kinds(report) == {"Succeeded": 9, "Failed": 1}
         assert commands(box) == {"create": 11, "delete": 1}
-        assert "as many as max_replacements allows" in report.failed[0].not_replaced
-
-
-@virtual
-async def test_a_refused_delete_uses_up_no_replacement() -> None:
-    """The next stuck server is replaced instead."""
-    refused = Rule("delete", faults.Reply(400), times=1)
-    async with account(*never(2, 5), refused) as (box, vps):
-        report = await vps.fleet.create(specs(10), **REPLACE, max_replacements=1)
-
-        assert kinds(report) == {"Succeeded": 9, "Failed": 1}
-        assert commands(box) == {"create": 11, "delete": 1}
-        assert "its delete failed" in report.failed[0].not_replaced
+        assert why in report.failed[0].not_replaced
 
 
 @virtual

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError
 from cyclopts.validators import Number
@@ -27,6 +27,9 @@ from .signals import run as run_work
 from .stdio import Unwritten, abandon, emit, note
 from .suggestions import did_you_mean
 from .time_options import Seconds
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 __all__ = ["run"]
 
@@ -163,15 +166,22 @@ def demo(
             phases = run_work(run.run(show))
     result = Result(servers=servers, speed=speed, seed=seed, phases=phases)
     figures = table(result)
-    with (out := Console()).capture() as drawn:
-        out.print(figures)
-    emit(json.dumps(result.to_dict(), indent=2) + "\n" if as_json else drawn.get())
+    emit(json.dumps(result.to_dict(), indent=2) + "\n" if as_json else _drawn(figures))
     if svg is not None:
         chart = Chart(servers=servers, moments=run.moments)
         svg.write_text(draw("vpsorg demo", title, "", chart, figures), "utf-8")
     for name, outcome in result.failures[:1]:
         _say(f"{len(result.failures)} of {many} failed; {name} {outcome.key}: {reason(outcome)}")
     return Exit.PARTIAL if result.failures else Exit.OK
+
+
+def _drawn(figures: Group) -> str:
+    """Return figures as they are printed."""
+    from rich.console import Console
+
+    with (out := Console()).capture() as drawn:
+        out.print(figures)
+    return drawn.get()
 
 
 @contextlib.contextmanager
